@@ -1,0 +1,33 @@
+# Two commands: `make run` serves on port 8000, `make test` runs every check.
+PYTHON ?= python3
+VENV := .venv
+.DEFAULT_GOAL := help
+
+.PHONY: help run test
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+run: $(VENV)/.run ## serve on HOST:PORT (0.0.0.0:8000) with the store in ./data
+	@exec $(VENV)/bin/scim serve
+
+test: $(VENV)/.test ## install what the tests need, then lint and run all tests
+	@sh tests/packages.sh
+	$(VENV)/bin/flake8 app schema scim_filter storage tests benchmarks wsgi.py
+	$(VENV)/bin/isort --check-only --quiet app schema scim_filter storage tests benchmarks wsgi.py
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/pytest
+
+$(VENV)/bin/pip:
+	@# Debian keeps what `venv` needs in a package of its own.
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || \
+	  { apt-get update -q && apt-get install -qy python3-venv; } >/dev/null && $(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: setup.cfg pyproject.toml | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --editable '.[test]'
+	@touch $@

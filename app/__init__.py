@@ -1,0 +1,84 @@
+"""The service provider: settings in, WSGI application out."""
+
+import logging
+
+from flask import Flask
+
+from app.auth import Authenticator
+from app.base_path import BasePath
+from app.blueprints.discovery import discovery_blueprint
+from app.blueprints.health import health_blueprint
+from app.blueprints.resources import resource_blueprint
+from app.documentation import make_api, openapi_config
+from app.error_handlers import register_error_handlers
+from app.guard import protect
+from app.protocol.discovery import Discovery
+from app.protocol.representation import Representation
+from app.protocol.resources import ResourceOperations
+from app.request_log import install_request_log
+from app.settings import DEFAULT_API_KEY, Settings
+from schema.registry import load_registry
+from storage.adapter import StorageAdapter
+from storage.registry import open_storage
+
+_LOG = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings) -> Flask:
+    """Return the application for `settings`, its storage prepared.
+
+    Two applications live in one process without knowing each other. Raises DefinitionError for
+    schema files that cannot be used, and StorageUnavailable when the storage cannot be prepared.
+    """
+    _configure_log(settings)
+    registry = load_registry(settings.schema_path)
+    adapter = open_storage(*settings.storage)
+    adapter.prepare(registry.resource_types)
+    representation = Representation(registry, adapter, settings.location_prefix)
+    operations = ResourceOperations(
+        registry,
+        adapter,
+        representation,
+        page_size=settings.page_size,
+        max_filter_length=settings.max_filter_length,
+    )
+    discovery = Discovery(
+        registry,
+        prefix=settings.location_prefix,
+        page_size=settings.page_size,
+        max_body_size=settings.max_body_size,
+    )
+    return _assemble(settings, operations, discovery, adapter)
+
+
+def _assemble(
+    settings: Settings, operations: ResourceOperations, discovery: Discovery, adapter: StorageAdapter
+) -> Flask:
+    app = Flask(__name__, static_folder=None)
+    app.config.update(openapi_config(settings))
+    # A redirect would lose the body of a POST: both spellings are served.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    api = make_api(app)
+    authenticator = Authenticator(settings.api_key, settings.profile)
+    for resource_type in operations.registry.resource_types:
+        blueprint = resource_blueprint(resource_type, operations, settings.max_body_size)
+        protect(blueprint, authenticator)
+        api.register_blueprint(blueprint)
+    api.register_blueprint(discovery_blueprint(discovery))
+    api.register_blueprint(health_blueprint(adapter))
+    register_error_handlers(app)
+    if settings.base_path:
+        app.wsgi_app = BasePath(app.wsgi_app, settings.base_path)  # type: ignore[method-assign]
+    install_request_log(app)
+    return app
+
+
+def _configure_log(settings: Settings) -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger().setLevel(settings.loglevel)
+    _LOG.info("settings %s", settings.shown())
+    if not settings.api_key:
+        _LOG.warning("API_KEY is empty: every request will be refused")
+    elif DEFAULT_API_KEY in settings.api_key:
+        _LOG.warning("API_KEY IS THE DEFAULT, WHICH EVERYBODY KNOWS: set API_KEY before real data comes in")

@@ -1,0 +1,38 @@
+"""Whether the server lives, and whether it can do its work."""
+
+from flask import Response
+from flask.views import MethodView
+from flask_smorest import Blueprint
+
+from app.messages import ErrorMessage
+from app.responses import JSON, SCIM_JSON
+from storage.adapter import StorageAdapter
+
+_STATUS = {"type": "object", "properties": {"status": {"type": "string"}}, "example": {"status": "OK"}}
+
+
+def health_blueprint(adapter: StorageAdapter) -> Blueprint:
+    """Return the blueprint of /health and /health/ready; they need no credentials."""
+    blueprint = Blueprint("Health", __name__)
+
+    @blueprint.route("/health")
+    class Health(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(summary="The process answers", security=[])
+        @blueprint.response(200, _STATUS)
+        def get(self) -> Response:
+            return Response(b'{"status":"OK"}', content_type=JSON)
+
+    @blueprint.route("/health/ready")
+    class Ready(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(summary="The storage answers", security=[])
+        @blueprint.response(200, _STATUS)
+        @blueprint.alt_response(503, schema=ErrorMessage, content_type=SCIM_JSON)
+        def get(self) -> Response:
+            adapter.check()
+            return Response(b'{"status":"OK"}', content_type=JSON)
+
+    return blueprint

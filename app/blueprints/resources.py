@@ -1,0 +1,145 @@
+"""The endpoints of one resource type, made from its definition (RFC 7644 sections 3.3 to 3.6)."""
+
+from typing import Any
+
+from flask import Response, request
+from flask.views import MethodView
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields
+
+from app.examples import example
+from app.guard import current_profile
+from app.messages import LIST_MEMBERS, ErrorMessage, read_body, read_projection, read_query
+from app.protocol.preconditions import require_modified
+from app.protocol.resources import Conditions, ResourceOperations
+from app.responses import SCIM_JSON, list_response, resource_response
+from schema.marshalling import marshmallow_schema
+from schema.projection import Projection
+from schema.resource_type import ResourceType
+from storage.adapter import StoredResource
+
+_PROJECTION_PARAMETERS = [
+    {
+        "in": "query",
+        "name": name,
+        "schema": {"type": "string"},
+        "description": f"Attribute paths, separated by commas: {meaning}.",
+    }
+    for name, meaning in (
+        ("attributes", "return only these"),
+        ("excludedAttributes", "return all but these"),
+    )
+]
+_LIST_PARAMETERS = [
+    {
+        "in": "query",
+        "name": "filter",
+        "schema": {"type": "string"},
+        "description": 'A filter (RFC 7644 section 3.4.2.2), such as `externalId eq "701984"`.',
+    },
+    {
+        "in": "query",
+        "name": "startIndex",
+        "schema": {"type": "integer", "default": 1},
+        "description": "Index of the first resource wanted, from 1.",
+    },
+    {
+        "in": "query",
+        "name": "count",
+        "schema": {"type": "integer"},
+        "description": "How many resources are wanted at the most.",
+    },
+]
+
+
+def resource_blueprint(
+    resource_type: ResourceType, operations: ResourceOperations, max_body_size: int
+) -> Blueprint:
+    """Return the blueprint that serves `resource_type` at its endpoint."""
+    blueprint = Blueprint(resource_type.name, __name__, url_prefix=resource_type.endpoint)
+    resource_schema = marshmallow_schema(resource_type)
+    list_schema = Schema.from_dict(
+        {**LIST_MEMBERS, "Resources": fields.List(fields.Nested(resource_schema))},
+        name=f"{resource_type.name}ListResponse",
+    )
+    body = {
+        "content": {SCIM_JSON: {"schema": resource_schema, "example": example(resource_type)}},
+        "required": True,
+    }
+    whole = Projection(resource_type)
+
+    def projection() -> Projection:
+        return read_projection(resource_type, request.args) if request.query_string else whole
+
+    def written(stored: StoredResource, chosen: Projection, status: int) -> Response:
+        shown = operations.representation.chunks(resource_type, stored, chosen)
+        location = operations.representation.location(resource_type.name, stored.id)
+        return resource_response(shown, stored.version, status, location)
+
+    @blueprint.route("")
+    class Collection(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(parameters=_LIST_PARAMETERS + _PROJECTION_PARAMETERS, summary="List or search")
+        @blueprint.response(200, list_schema, content_type=SCIM_JSON)
+        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
+        def get(self) -> Response:
+            chosen = projection()
+            query = read_query(request.args)
+            page = operations.search(resource_type, query)
+            shown = operations.representation.texts(resource_type, page.resources, chosen)
+            return list_response(shown, page.total, max(1, query.start_index))
+
+        @blueprint.doc(requestBody=body, parameters=_PROJECTION_PARAMETERS, summary="Create")
+        @blueprint.response(201, resource_schema, content_type=SCIM_JSON)
+        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
+        @blueprint.alt_response(409, schema=ErrorMessage, content_type=SCIM_JSON)
+        def post(self) -> Response:
+            chosen = projection()
+            stored = operations.create(resource_type, read_body(request, max_body_size), current_profile())
+            return written(stored, chosen, 201)
+
+    @blueprint.route("/<resource_id>")
+    class Single(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(parameters=_PROJECTION_PARAMETERS, summary="Retrieve")
+        @blueprint.response(200, resource_schema, content_type=SCIM_JSON)
+        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
+        def get(self, resource_id: str) -> Response:
+            chosen = projection()
+            stored = operations.get(resource_type, resource_id)
+            require_modified(request.environ.get("HTTP_IF_NONE_MATCH"), stored.version)
+            shown = operations.representation.chunks(resource_type, stored, chosen)
+            return resource_response(shown, stored.version)
+
+        @blueprint.doc(requestBody=body, parameters=_PROJECTION_PARAMETERS, summary="Replace")
+        @blueprint.response(200, resource_schema, content_type=SCIM_JSON)
+        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
+        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
+        @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
+        def put(self, resource_id: str) -> Response:
+            chosen = projection()
+            stored = operations.replace(
+                resource_type,
+                resource_id,
+                read_body(request, max_body_size),
+                _conditions(),
+                current_profile(),
+            )
+            return written(stored, chosen, 200)
+
+        @blueprint.doc(summary="Delete")
+        @blueprint.response(204)
+        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
+        @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
+        def delete(self, resource_id: str) -> Response:
+            operations.delete(resource_type, resource_id, _conditions())
+            return Response(status=204)
+
+    return blueprint
+
+
+def _conditions() -> Conditions:
+    environ: dict[str, Any] = request.environ
+    return Conditions(environ.get("HTTP_IF_MATCH"), environ.get("HTTP_IF_NONE_MATCH"))

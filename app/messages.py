@@ -1,0 +1,91 @@
+"""Reading requests, and the SCIM messages as the API description shows them (RFC 7644 section 3)."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from flask import Request
+from marshmallow import Schema, fields
+
+from app.protocol.errors import Refusal
+from app.protocol.resources import Query
+from app.responses import JSON, SCIM_JSON
+from schema import urns
+from schema.errors import InvalidSyntax, InvalidValue
+from schema.projection import Projection, make_projection
+from schema.resource_type import ResourceType
+
+_MEDIA_TYPES: Final = frozenset({SCIM_JSON, JSON, ""})
+
+
+class ErrorMessage(Schema):
+    """A SCIM error (RFC 7644 section 3.12)."""
+
+    schemas = fields.List(fields.String(), metadata={"example": [urns.ERROR]})
+    status = fields.String(metadata={"example": "404"})
+    scimType = fields.String(metadata={"description": "A word of RFC 7644 table 9, with status 400 or 409."})
+    detail = fields.String()
+
+
+LIST_MEMBERS: Final[dict[str, Any]] = {
+    "schemas": fields.List(fields.String(), metadata={"example": [urns.LIST_RESPONSE]}),
+    "totalResults": fields.Integer(metadata={"description": "Size of the whole answer."}),
+    "itemsPerPage": fields.Integer(metadata={"description": "Number of resources in this page."}),
+    "startIndex": fields.Integer(metadata={"description": "Index of the first of them, from 1."}),
+}
+
+
+def read_body(request: Request, limit: int) -> Mapping[str, Any]:
+    """Return the JSON object a request carries.
+
+    Raises Refusal 413 for a body of more than `limit` bytes, 415 for another media type, and
+    InvalidSyntax for what is no JSON object.
+    """
+    media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type not in _MEDIA_TYPES:
+        raise Refusal(415, f"the body must be {SCIM_JSON} or {JSON}, not {media_type}")
+    if (request.content_length or 0) > limit:
+        raise Refusal(413, f"the body is larger than {limit} bytes")
+    raw = request.stream.read(limit + 1)
+    if len(raw) > limit:
+        raise Refusal(413, f"the body is larger than {limit} bytes")
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidSyntax(f"the body is not JSON: {exc}") from exc
+    if not isinstance(body, dict):
+        raise InvalidSyntax("the body must be a JSON object")
+    return body
+
+
+def read_query(arguments: Mapping[str, str]) -> Query:
+    """Return what the query arguments of a list request ask for. Raises InvalidValue."""
+    return Query(
+        filter=arguments.get("filter"),
+        start_index=_integer(arguments, "startIndex", 1),
+        count=_integer(arguments, "count", None),
+    )
+
+
+def read_projection(resource_type: ResourceType, arguments: Mapping[str, str]) -> Projection:
+    """Return what the arguments `attributes` and `excludedAttributes` ask for. Raises InvalidValue."""
+    if not arguments:
+        return Projection(resource_type)
+    return make_projection(
+        resource_type, _names(arguments, "attributes"), _names(arguments, "excludedAttributes")
+    )
+
+
+def _names(arguments: Mapping[str, str], name: str) -> list[str]:
+    return [part.strip() for part in arguments.get(name, "").split(",") if part.strip()]
+
+
+def _integer(arguments: Mapping[str, str], name: str, default: Any) -> Any:
+    text = arguments.get(name)
+    if text is None or text == "":
+        return default
+    # SQL knows 64 bits; what is longer is no page number.
+    if re.fullmatch(r"[+-]?[0-9]{1,18}", text) is None:
+        raise InvalidValue(f"{name}: must be an integer, not {text[:40]!r}")
+    return int(text)

@@ -1,0 +1,1 @@
+"""The SCIM protocol as plain Python: no Flask in here."""

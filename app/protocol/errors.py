@@ -1,0 +1,90 @@
+"""One table from what went wrong to the SCIM error that a client gets (RFC 7644 section 3.12)."""
+
+from typing import Any, Final
+
+import orjson
+
+from schema import urns
+from schema.errors import ScimError, Sensitive, Uniqueness
+from storage import errors as storage
+
+
+class Refusal(Exception):
+    """A request that is refused for a reason which has no scimType: only a status and a detail."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class PreconditionFailed(Refusal):
+    """The resource is not at the version the client asked for (RFC 7644 section 3.14)."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(412, f"the resource is at version {version}, not at one named in the request")
+
+
+class NotModified(Exception):
+    """The client already has this version (RFC 7644 section 3.14): no error, and no body."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(version)
+        self.version = version
+
+
+STATUS: Final[dict[type[Exception], int]] = {
+    ScimError: 400,
+    Sensitive: 403,
+    Uniqueness: 409,
+    storage.ResourceNotFound: 404,
+    storage.UniquenessConflict: 409,
+    storage.VersionMismatch: 412,
+    storage.UnsupportedByBackend: 501,
+    storage.StorageReadOnly: 403,
+    storage.StorageUnavailable: 503,
+}
+
+# Seconds after which a client may try again when the backend was not reachable.
+RETRY_AFTER_S: Final = 5
+
+
+def status_of(error: Exception) -> int:
+    """Return the HTTP status for an error of the protocol or the storage."""
+    if isinstance(error, Refusal):
+        return error.status
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def error_body(error: Exception) -> bytes:
+    """Return the SCIM error for an error of the protocol or the storage, as JSON."""
+    return error_json(status_of(error), _detail(error), _scim_type(error))
+
+
+def error_json(status: int, detail: str, scim_type: str | None = None) -> bytes:
+    """Return a SCIM error as JSON; `detail` is read by people at the client's end."""
+    body: dict[str, Any] = {"schemas": [urns.ERROR], "status": str(status)}
+    if scim_type is not None:
+        body["scimType"] = scim_type
+    body["detail"] = detail
+    # What clients send may hold lone surrogates, which JSON cannot.
+    return orjson.dumps(body | {"detail": detail.encode("utf-8", "replace").decode()})
+
+
+def _scim_type(error: Exception) -> str | None:
+    if isinstance(error, storage.UniquenessConflict):
+        return Uniqueness.scim_type
+    return error.scim_type if isinstance(error, ScimError) else None
+
+
+def _detail(error: Exception) -> str:
+    match error:
+        case storage.UniquenessConflict():
+            return f"{error.attribute}: another resource of this type has the same value"
+        case storage.VersionMismatch():
+            return "the resource was changed at the same time"
+        case storage.StorageUnavailable():
+            return "the storage is not available, try again later"
+        case ScimError() | Refusal():
+            return error.detail
+    return str(error)

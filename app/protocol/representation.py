@@ -1,0 +1,146 @@
+"""A stored resource as clients see it: with `meta`, members and memberships (RFC 7643 section 3.1).
+
+What is returned by default leaves as the stored text with the computed attributes appended: the
+text is parsed only when a projection or a filter asks for it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from schema.projection import Projection
+from schema.registry import Registry
+from schema.resource_type import ResourceType
+from storage.adapter import Member, Membership, StorageAdapter, StoredResource
+
+# A group with more members than this leaves in chunks: its text is never whole in memory.
+CHUNK = 1000
+
+
+class Representation:
+    """Makes representations; `prefix` precedes the endpoint in every location."""
+
+    def __init__(self, registry: Registry, adapter: StorageAdapter, prefix: str) -> None:
+        self._adapter = adapter
+        self._roots = {r.name: f"{prefix}{r.endpoint}/" for r in registry.resource_types}
+        # Only a `returned: request` attribute makes the stored text more than the default answer.
+        self._needs_projection = {
+            r.name: any("request" in (p.attribute.returned, p.leaf.returned) for p in r.simple_paths)
+            for r in registry.resource_types
+        }
+
+    def location(self, resource_type: str, resource_id: str) -> str:
+        """Return the location of a resource, by the name of its type."""
+        return self._roots[resource_type] + quote(resource_id, safe="@:")
+
+    def texts(
+        self, resource_type: ResourceType, stored: Sequence[StoredResource], projection: Projection
+    ) -> list[str]:
+        """Return the JSON of each resource under `projection`, in order."""
+        with_members, with_memberships = self._links(resource_type, projection)
+        memberships: Mapping[str, Sequence[Membership]] = {}
+        if with_memberships and stored:
+            memberships = self._adapter.memberships(resource_type, [one.id for one in stored])
+        texts = []
+        for one in stored:
+            text = self._text(resource_type, one, memberships.get(one.id, ()))
+            if with_members:
+                text = self._with_members(resource_type, one, text)
+            texts.append(text)
+        if projection.is_default and not self._needs_projection[resource_type.name]:
+            return texts
+        return [orjson.dumps(projection.apply(orjson.loads(text))).decode() for text in texts]
+
+    def chunks(
+        self, resource_type: ResourceType, stored: StoredResource, projection: Projection
+    ) -> str | Iterator[bytes]:
+        """Return the JSON of one resource, in chunks when it has very many members."""
+        with_members, _ = self._links(resource_type, projection)
+        if not with_members or not projection.is_default or self._needs_projection[resource_type.name]:
+            return self.texts(resource_type, [stored], projection)[0]
+        members = self._adapter.members(resource_type, stored.id)
+        first = list(islice(members, CHUNK + 1))
+        memberships = self._memberships(resource_type, stored.id)
+        text = self._text(resource_type, stored, memberships)
+        if len(first) <= CHUNK:
+            return self._appended(resource_type, text, first)
+        return self._streamed(resource_type, text, first, members)
+
+    def document(self, resource_type: ResourceType, stored: StoredResource, links: bool) -> dict[str, Any]:
+        """Return the whole resource; with `links`, members and memberships included."""
+        memberships = self._memberships(resource_type, stored.id) if links else ()
+        text = self._text(resource_type, stored, memberships)
+        if links and resource_type.members is not None:
+            text = self._with_members(resource_type, stored, text)
+        document: dict[str, Any] = orjson.loads(text)
+        return document
+
+    def _links(self, resource_type: ResourceType, projection: Projection) -> tuple[bool, bool]:
+        members, memberships = resource_type.members, resource_type.memberships
+        return (
+            members is not None and projection.includes(members),
+            memberships is not None and projection.includes(memberships),
+        )
+
+    def _memberships(self, resource_type: ResourceType, resource_id: str) -> Sequence[Membership]:
+        if resource_type.memberships is None:
+            return ()
+        return self._adapter.memberships(resource_type, [resource_id]).get(resource_id, ())
+
+    def _text(
+        self, resource_type: ResourceType, stored: StoredResource, memberships: Sequence[Membership]
+    ) -> str:
+        name = resource_type.name
+        parts = [stored.text[:-1]]
+        if memberships and resource_type.memberships is not None:
+            shown = ",".join(self._membership(membership) for membership in memberships)
+            parts.append(f'"{resource_type.memberships.name}":[{shown}]')
+        location = self.location(name, stored.id)
+        parts.append(
+            f'"meta":{{"resourceType":"{name}","created":"{stored.created}",'
+            f'"lastModified":"{stored.last_modified}","location":"{location}",'
+            f'"version":"W/\\"{stored.version}\\""}}}}'
+        )
+        return ",".join(parts)
+
+    def _with_members(self, resource_type: ResourceType, stored: StoredResource, text: str) -> str:
+        members = self._adapter.members(resource_type, stored.id)
+        return self._appended(resource_type, text, members)
+
+    def _appended(self, resource_type: ResourceType, text: str, members: Iterable[Member]) -> str:
+        assert resource_type.members is not None
+        shown = ",".join(map(self._member, members))
+        return f'{text[:-1]},"{resource_type.members.name}":[{shown}]}}' if shown else text
+
+    def _streamed(
+        self, resource_type: ResourceType, text: str, first: list[Member], rest: Iterator[Member]
+    ) -> Iterator[bytes]:
+        assert resource_type.members is not None
+        yield f'{text[:-1]},"{resource_type.members.name}":['.encode()
+        yield ",".join(map(self._member, first)).encode()
+        while batch := list(islice(rest, CHUNK)):
+            yield ("," + ",".join(map(self._member, batch))).encode()
+        yield b"]}"
+
+    def _member(self, member: Member) -> str:
+        return orjson.dumps(
+            {
+                "value": member.resource_id,
+                "$ref": self.location(member.resource_type, member.resource_id),
+                "type": member.resource_type,
+                **({"display": member.display} if member.display else {}),
+            }
+        ).decode()
+
+    def _membership(self, membership: Membership) -> str:
+        return orjson.dumps(
+            {
+                "value": membership.resource_id,
+                "$ref": self.location(membership.resource_type, membership.resource_id),
+                **({"display": membership.display} if membership.display else {}),
+                "type": "direct" if membership.direct else "indirect",
+            }
+        ).decode()

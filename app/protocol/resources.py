@@ -1,0 +1,242 @@
+"""The operations on resources (RFC 7644 section 3): every caller, REST or other, comes through here."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from app.protocol.mutability import keep_immutables
+from app.protocol.preconditions import require_match, require_none_match
+from app.protocol.references import existing_members, take_member_ids
+from app.protocol.representation import Representation
+from app.protocol.secrets import Secrets, take_secrets
+from app.protocol.tolerance import PROFILES
+from schema.registry import Registry
+from schema.resource_type import ResourceType
+from schema.validation import compile_validator
+from schema.values import format_date_time
+from scim_filter import parse_filter, resolve
+from storage.adapter import Member, Page, Selection, StorageAdapter, StoredResource
+from storage.errors import VersionMismatch
+from storage.search import search
+
+# How often a change is tried anew after another writer came first, where the client set no
+# condition of its own.
+_ATTEMPTS: Final = 20
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The conditional headers of a request (RFC 7644 section 3.14), None where absent."""
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+
+    def check(self, version: str) -> None:
+        """Raise PreconditionFailed unless a change of `version` is wanted."""
+        require_match(self.if_match, version)
+        require_none_match(self.if_none_match, version)
+
+
+NO_CONDITIONS: Final = Conditions()
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a list request asks for (RFC 7644 section 3.4.2); `start_index` counts from 1."""
+
+    filter: str | None = None
+    start_index: int = 1
+    count: int | None = None
+
+
+class ResourceOperations:
+    """Create, get, replace, delete and search resources of every type."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        adapter: StorageAdapter,
+        representation: Representation,
+        *,
+        page_size: int,
+        max_filter_length: int,
+        secrets: Secrets | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.registry = registry
+        self.representation = representation
+        self._adapter = adapter
+        self._page_size = page_size
+        self._max_filter_length = max_filter_length
+        self._secrets = secrets or Secrets()
+        self._clock = clock
+        self._validators = {
+            (profile, resource_type.name): compile_validator(resource_type, leniency)
+            for profile, leniency in PROFILES.items()
+            for resource_type in registry.resource_types
+        }
+
+    def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
+        """Return a resource. Raises ResourceNotFound."""
+        return self._adapter.get(resource_type, resource_id)
+
+    def create(
+        self, resource_type: ResourceType, body: Mapping[str, Any], profile: str = "default"
+    ) -> StoredResource:
+        """Keep a new resource (RFC 7644 section 3.3) and return it.
+
+        Raises InvalidValue, InvalidSyntax or UniquenessConflict, and has then changed nothing.
+        """
+        resource = self._validators[profile, resource_type.name](body)
+        member_ids = take_member_ids(resource_type, resource)
+        secrets = self._secrets.hashed(take_secrets(resource_type, resource), {})
+        now = format_date_time(self._clock())
+        resource_id = str(uuid.uuid4())
+        stored = StoredResource(
+            resource_id, _text(resource_id, resource), created=now, last_modified=now, secrets=secrets
+        )
+        with self._adapter.transaction():
+            members = self._existing(resource_type, member_ids)
+            stored = self._adapter.create(resource_type, stored)
+            if members:
+                self._adapter.change_members(resource_type, resource_id, members, ())
+        return stored
+
+    def replace(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        body: Mapping[str, Any],
+        conditions: Conditions = NO_CONDITIONS,
+        profile: str = "default",
+    ) -> StoredResource:
+        """Put `body` in place of a resource (RFC 7644 section 3.5.1) and return what is kept.
+
+        A body that changes nothing makes no new version. Raises as `create` does, and
+        ResourceNotFound, PreconditionFailed and Mutability.
+        """
+        resource = self._validators[profile, resource_type.name](body)
+        member_ids = take_member_ids(resource_type, resource)
+        plain = take_secrets(resource_type, resource)
+        # Hashing is slow on purpose: it must not hold up other writers.
+        secrets = self._secrets.hashed(plain, self.get(resource_type, resource_id).secrets) if plain else {}
+
+        def change() -> StoredResource:
+            before = self._adapter.get(resource_type, resource_id)
+            conditions.check(before.version)
+            return self._put(resource_type, before, dict(resource), member_ids, secrets)
+
+        return self._in_transaction(change)
+
+    def delete(
+        self, resource_type: ResourceType, resource_id: str, conditions: Conditions = NO_CONDITIONS
+    ) -> None:
+        """Remove a resource, and remove it from all that have it as a member (RFC 7644 section 3.6).
+
+        Raises ResourceNotFound and PreconditionFailed.
+        """
+
+        def change() -> None:
+            before = self._adapter.get(resource_type, resource_id)
+            conditions.check(before.version)
+            for membership in self._adapter.memberships(resource_type, [resource_id]).get(resource_id, ()):
+                if membership.direct:
+                    self._leave(membership.resource_type, membership.resource_id, resource_id)
+            self._adapter.delete(resource_type, resource_id, before.version)
+
+        self._in_transaction(change)
+
+    def search(self, resource_type: ResourceType, query: Query) -> Page:
+        """Return a page of the resources that match (RFC 7644 section 3.4.2).
+
+        A page holds PAGE_SIZE resources at the most. Raises InvalidFilter.
+        """
+        node = None
+        if query.filter is not None:
+            parsed = parse_filter(query.filter, max_length=self._max_filter_length)
+            node = resolve(parsed, resource_type)
+        limit = self._page_size if query.count is None else max(0, min(query.count, self._page_size))
+        selection = Selection(node, offset=max(1, query.start_index) - 1, limit=limit)
+
+        def represent(stored: StoredResource, links: bool) -> dict[str, Any]:
+            return self.representation.document(resource_type, stored, links)
+
+        return search(self._adapter, resource_type, selection, represent)
+
+    def _put(
+        self,
+        resource_type: ResourceType,
+        before: StoredResource,
+        resource: dict[str, Any],
+        member_ids: Sequence[str],
+        new_secrets: Mapping[str, str],
+    ) -> StoredResource:
+        """Make `resource` the new state of `before`, within a transaction.
+
+        Secrets that are not among the new ones stay: a client that sends a resource back cannot
+        know the password.
+        """
+        keep_immutables(resource_type, before.document, resource)
+        secrets = {**before.secrets, **new_secrets}
+        members = self._existing(resource_type, member_ids)
+        changed = False
+        if resource_type.members is not None:
+            had = {member.resource_id for member in self._adapter.members(resource_type, before.id)}
+            has = {member.resource_id for member in members}
+            joined = [member for member in members if member.resource_id not in had]
+            changed = self._adapter.change_members(resource_type, before.id, joined, had - has)
+        document = {**resource, "id": before.id}
+        if not changed and document == before.document and secrets == before.secrets:
+            return before
+        return self._adapter.replace(
+            resource_type,
+            StoredResource(
+                before.id,
+                _text(before.id, resource),
+                created=before.created,
+                last_modified=format_date_time(self._clock()),
+                secrets=secrets,
+            ),
+            before.version,
+        )
+
+    def _leave(self, type_name: str, group_id: str, member_id: str) -> None:
+        group_type = self.registry.resource_type(type_name)
+        assert group_type is not None
+        group = self._adapter.get(group_type, group_id)
+        self._adapter.change_members(group_type, group_id, (), (member_id,))
+        touched = StoredResource(
+            group.id,
+            group.text,
+            created=group.created,
+            last_modified=format_date_time(self._clock()),
+            secrets=group.secrets,
+        )
+        self._adapter.replace(group_type, touched, group.version)
+
+    def _existing(self, resource_type: ResourceType, member_ids: Sequence[str]) -> list[Member]:
+        if resource_type.members is None or not member_ids:
+            return []
+        return existing_members(self._adapter, resource_type.members, member_ids)
+
+    def _in_transaction(self, change: Callable[[], _Result]) -> _Result:
+        """Run `change` until no other writer came between its reading and its writing."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                with self._adapter.transaction():
+                    return change()
+            except VersionMismatch:
+                continue
+        with self._adapter.transaction():
+            return change()
+
+
+def _text(resource_id: str, resource: Mapping[str, Any]) -> str:
+    """Return the JSON to keep: `schemas` and `id` first, for people who read it."""
+    return orjson.dumps({"schemas": resource["schemas"], "id": resource_id, **resource}).decode()

@@ -1,0 +1,64 @@
+"""Attributes that are never returned, such as passwords: only a salted hash of them is kept."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from schema.resource_type import AttributePath, ResourceType
+
+
+class Secrets:
+    """Hashes values that must never be returned (RFC 7643 sections 4.1.1 and 7)."""
+
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        self._hasher = hasher or PasswordHasher()
+
+    def hashed(self, plain: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+        """Return an argon2id hash for each value of `plain`; it takes tens of milliseconds each.
+
+        A value that fits its `known` hash keeps that hash, so that nothing changes.
+        """
+        return {
+            path: known[path] if self._fits(known.get(path), secret) else self._hasher.hash(secret)
+            for path, secret in plain.items()
+        }
+
+    def _fits(self, known: str | None, secret: str) -> bool:
+        if known is None:
+            return False
+        try:
+            return self._hasher.verify(known, secret)
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+def take_secrets(resource_type: ResourceType, resource: dict[str, Any]) -> dict[str, str]:
+    """Remove every `returned: never` value from a canonical resource and return them by path."""
+    plain = {}
+    for path in resource_type.simple_paths:
+        if path.leaf.returned != "never":
+            continue
+        values = path.values(resource)
+        if values:
+            single = len(values) == 1 and isinstance(values[0], str)
+            plain[path.text] = values[0] if single else orjson.dumps(values).decode()
+            _remove(path, resource)
+    return plain
+
+
+def _remove(path: AttributePath, resource: dict[str, Any]) -> None:
+    holder = resource if path.extension is None else resource[path.extension]
+    name = path.attribute.name
+    if path.sub_attribute is None:
+        del holder[name]
+        return
+    for element in path.elements(resource):
+        element.pop(path.sub_attribute.name, None)
+    left = [element for element in path.elements(resource) if element]
+    if not left:
+        del holder[name]
+    elif isinstance(holder[name], list):
+        holder[name] = left

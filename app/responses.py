@@ -1,0 +1,51 @@
+"""From what an operation returns to an HTTP response."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+from flask import Response, request
+
+from app.protocol.preconditions import entity_tag
+from schema import urns
+
+SCIM_JSON = "application/scim+json"
+JSON = "application/json"
+
+
+def content_type() -> str:
+    """Return the media type to answer with (RFC 7644 section 3.1): plain JSON only on request."""
+    accept = request.environ.get("HTTP_ACCEPT", "")
+    return JSON if JSON in accept and SCIM_JSON not in accept else SCIM_JSON
+
+
+def scim_response(
+    body: str | bytes | Iterator[bytes], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a response that carries SCIM JSON."""
+    data = body.encode() if isinstance(body, str) else body
+    return Response(data, status, headers, content_type=content_type(), direct_passthrough=True)
+
+
+def document_response(document: Any) -> Response:
+    """Return a response that carries `document`, not yet JSON."""
+    return scim_response(orjson.dumps(document))
+
+
+def resource_response(
+    body: str | Iterator[bytes], version: str, status: int = 200, location: str | None = None
+) -> Response:
+    """Return one resource with its entity-tag and, when given, its location."""
+    headers = {"ETag": entity_tag(version)}
+    if location is not None:
+        headers["Location"] = location
+    return scim_response(body, status, headers)
+
+
+def list_response(resources: list[str], total: int, start_index: int) -> Response:
+    """Return a ListResponse (RFC 7644 section 3.4.2) of resources that are JSON already."""
+    return scim_response(
+        f'{{"schemas":["{urns.LIST_RESPONSE}"],"totalResults":{total},'
+        f'"itemsPerPage":{len(resources)},"startIndex":{start_index},'
+        f'"Resources":[{",".join(resources)}]}}'
+    )

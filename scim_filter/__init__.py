@@ -1,0 +1,16 @@
+"""Filters and PATCH paths (RFC 7644): text, tree, meaning."""
+
+from scim_filter.evaluate import compile_predicate, matches
+from scim_filter.parser import parse_filter, parse_path
+from scim_filter.render import render
+from scim_filter.resolve import resolve, resolve_path
+
+__all__ = [
+    "compile_predicate",
+    "matches",
+    "parse_filter",
+    "parse_path",
+    "render",
+    "resolve",
+    "resolve_path",
+]

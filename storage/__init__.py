@@ -1,0 +1,1 @@
+"""Where resources live: the storage contract and its adapters. Start at `storage.adapter`."""

@@ -1,0 +1,202 @@
+"""The storage contract: what the service provider needs of a backend, and what it may offer more.
+
+Five methods make an adapter: `get`, `create`, `replace`, `delete` and `scan`. What else it can do
+it declares in `Capabilities`; what it does not declare is done for it, once, in `storage.search`
+and `storage.membership`. An undeclared ability costs speed, never correctness.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from schema.resource_type import AttributePath, ResourceType
+from scim_filter.nodes import Node
+from storage.errors import UnsupportedByBackend
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend does by itself.
+
+    `native_search`: `search` finds, sorts and pages without reading every resource.
+    `native_uniqueness`: unique attributes are enforced by the backend, races included.
+    `transactions`: `transaction()` makes several calls one. `members`: memberships are kept apart
+    from the resource that has them, and the methods from `members` on work.
+    """
+
+    native_search: bool = False
+    native_uniqueness: bool = False
+    transactions: bool = False
+    members: bool = False
+    writable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One resource that is a member of another."""
+
+    resource_id: str
+    resource_type: str
+    display: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """One resource that has another as a member, directly or through resources in between."""
+
+    resource_id: str
+    resource_type: str
+    display: str | None
+    direct: bool
+
+
+@dataclass(frozen=True)
+class StoredResource:
+    """A resource as a backend keeps it.
+
+    `text` is the JSON of the canonical resource without `meta`, without computed attributes and
+    without `secrets`; where the backend has the capability `members`, without the membership
+    attribute too. `secrets` maps paths of `returned: never` attributes to what is kept of them.
+    `version` changes exactly when the resource changes; `created` and `last_modified` are UTC
+    dateTimes with milliseconds.
+    """
+
+    id: str
+    text: str
+    version: str = ""
+    created: str = ""
+    last_modified: str = ""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The parsed `text`; not to be changed."""
+        document: dict[str, Any] = orjson.loads(self.text)
+        return document
+
+
+@dataclass(frozen=True)
+class Sort:
+    """Order by one path; resources without a value come last when ascending, first otherwise."""
+
+    path: AttributePath
+    descending: bool = False
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which resources of a type are wanted, in which order, and which page of them.
+
+    `offset` counts from 0. `limit` is None for all. Without `sort` the order is that of
+    creation or whatever total order the backend has; ties are broken by id.
+    """
+
+    filter: Node | None = None
+    sort: Sort | None = None
+    offset: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Part of an answer: its resources and the number of resources in the whole answer."""
+
+    resources: Sequence[StoredResource]
+    total: int
+
+
+Represent = Callable[[StoredResource, bool], Mapping[str, Any]]
+"""The resource as a client sees it, unprojected; with True, members and memberships included."""
+
+
+class StorageAdapter(ABC):
+    """A backend. Instances are shared by threads, never across a fork; construction does no I/O."""
+
+    capabilities = Capabilities()
+
+    def prepare(self, resource_types: Sequence[ResourceType]) -> None:
+        """Make what the backend needs to hold these types; does nothing when it is there."""
+
+    def check(self) -> None:
+        """Return when the backend answers; raise StorageUnavailable otherwise."""
+
+    def close(self) -> None:
+        """Give back the connections of this process; the adapter opens new ones when used again."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Return a context in which all calls take effect together or, on an exception, not at all.
+
+        Only with the capability `transactions`; without it, every call stands alone.
+        """
+        return nullcontext()
+
+    @abstractmethod
+    def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
+        """Return the resource. Raises ResourceNotFound."""
+
+    @abstractmethod
+    def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
+        """Keep a new resource and return it as kept, with its version, durably.
+
+        Raises UniquenessConflict, also for an `id` that exists.
+        """
+
+    @abstractmethod
+    def replace(
+        self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
+    ) -> StoredResource:
+        """Keep `resource` in place of what has its id, and return it with its new version.
+
+        What `resource` does not hold is gone. With `if_version`, raises VersionMismatch unless
+        the resource is still at that version. Raises ResourceNotFound, UniquenessConflict.
+        """
+
+    @abstractmethod
+    def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
+        """Remove the resource. Raises ResourceNotFound, and VersionMismatch as `replace` does."""
+
+    @abstractmethod
+    def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
+        """Yield every resource of the type in a total order that does not change while nothing does."""
+
+    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
+        """Return the selected page; `represent` gives the whole resource for what must be evaluated.
+
+        Only with the capability `native_search`; call `storage.search.search`, which falls back.
+        """
+        raise UnsupportedByBackend(f"{type(self).__name__} cannot search by itself")
+
+    # What follows needs the capability `members`.
+
+    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
+        """Yield the members of a resource in a stable order, without holding them all."""
+        raise UnsupportedByBackend(f"{type(self).__name__} keeps members in the resource")
+
+    def change_members(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        add: Iterable[Member],
+        remove: Iterable[str],
+    ) -> bool:
+        """Add and remove members and return whether that changed anything.
+
+        `remove` holds ids. Adding a member twice and removing one that is none is no change. The
+        version of the resource is left to the caller.
+        """
+        raise UnsupportedByBackend(f"{type(self).__name__} keeps members in the resource")
+
+    def memberships(
+        self, resource_type: ResourceType, resource_ids: Sequence[str]
+    ) -> Mapping[str, Sequence[Membership]]:
+        """Return, for each id that has any, the resources it is a member of, nested ones included."""
+        raise UnsupportedByBackend(f"{type(self).__name__} keeps members in the resource")
+
+    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+        """Return which of the ids exist in any resource type, with type and display."""
+        raise UnsupportedByBackend(f"{type(self).__name__} keeps members in the resource")

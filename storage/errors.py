@@ -1,0 +1,38 @@
+"""What an adapter may raise: nothing else leaves it."""
+
+
+class StorageError(Exception):
+    """Any failure of a backend."""
+
+
+class ResourceNotFound(StorageError):
+    """There is no resource of this type with this id."""
+
+    def __init__(self, resource_type: str, resource_id: str) -> None:
+        super().__init__(f"{resource_type} {resource_id} not found")
+        self.resource_type = resource_type
+        self.resource_id = resource_id
+
+
+class UniquenessConflict(StorageError):
+    """Another resource of the type has the same value in `attribute` (a path as text)."""
+
+    def __init__(self, attribute: str) -> None:
+        super().__init__(f"{attribute} is in use")
+        self.attribute = attribute
+
+
+class VersionMismatch(StorageError):
+    """The resource is no longer at the version the caller read."""
+
+
+class UnsupportedByBackend(StorageError):
+    """The backend cannot hold or do what was asked."""
+
+
+class StorageReadOnly(StorageError):
+    """The backend does not accept changes."""
+
+
+class StorageUnavailable(StorageError):
+    """The backend cannot be reached now; the same call may succeed later."""

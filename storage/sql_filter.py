@@ -1,0 +1,214 @@
+"""From a filter to SQL over the side tables (RFC 7644 section 3.4.2.2).
+
+Every part becomes a condition on `r`, the alias of scim_resource; what the side tables cannot
+answer exactly is not pushed down.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scim_filter.compiler import FilterCompiler, NotPushable
+from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
+from storage.sql_layout import KEY_LENGTH, TypeLayout, index_key
+
+_ORDERINGS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+
+# How many resources a condition lets through, as a guess: 1 is a single one. Of the parts of an
+# `and`, the most selective is looked up and the others are tested on what it finds.
+_UNIQUE, _EQUAL, _RANGE, _SCAN, _COMMON, _UNKNOWN = range(1, 7)
+
+
+@dataclass(frozen=True)
+class Native:
+    """A condition on `r` with its parameters.
+
+    `probe` is the same condition in a form that is cheap to test on one resource, where there is
+    one; its parameters are the same.
+    """
+
+    where: str
+    params: tuple[object, ...] = ()
+    rank: int = _UNKNOWN
+    probe: str | None = None
+
+
+class SqlFilterCompiler(FilterCompiler[Native]):
+    """Compiles the filters of one resource type."""
+
+    def __init__(self, layout: TypeLayout) -> None:
+        self._layout = layout
+        self._type = layout.resource_type
+
+    def comparison(self, node: BoundComparison) -> Native:
+        path = node.path
+        if path.text == "id":
+            return self._on_id(node)
+        if path.attribute in (self._type.members, self._type.memberships):
+            return self._on_link(node)
+        number = self._number(node)
+        condition, params = _on_value(node)
+        ranks = {"eq": _EQUAL, "sw": _RANGE, **dict.fromkeys(_ORDERINGS, _RANGE)}
+        rank = ranks.get(node.operator, _SCAN)
+        if node.operator == "eq":
+            if path.leaf.uniqueness != "none":
+                rank = _UNIQUE
+            elif path.leaf.type == "boolean" or path.leaf.canonical_values:
+                rank = _COMMON
+        rows = f"FROM scim_attribute a WHERE a.path = ? AND {condition}"
+        return Native(
+            f"r.rid IN (SELECT a.rid {rows})",
+            (number, *params),
+            rank,
+            f"EXISTS (SELECT 1 {rows} AND a.rid = r.rid)" if node.operator == "eq" else None,
+        )
+
+    def presence(self, node: BoundPresence) -> Native:
+        path = node.path
+        if path.text in ("id", "schemas") or path.attribute.name == "meta":
+            return Native("1 = 1")
+        if path.attribute in (self._type.members, self._type.memberships):
+            return self._link_presence(node)
+        number = self._number(node)
+        rows = "FROM scim_attribute a WHERE a.path = ? AND a.value <> ''"
+        return Native(f"r.rid IN (SELECT a.rid {rows})", (number,), _COMMON)
+
+    def value_path(self, node: BoundValuePath) -> Native:
+        if node.path.attribute in (self._type.members, self._type.memberships):
+            if isinstance(node.filter, BoundComparison):
+                return self._on_link(node.filter)
+            raise NotPushable(node)
+        marker = self._layout.numbers.get(node.path.text)
+        if marker is None:
+            raise NotPushable(node)
+        elements, params, rank = self._elements(node.filter, marker)
+        return Native(f"r.rid IN (SELECT e.rid FROM ({elements}) e)", params, rank)
+
+    def conjunction(self, natives: Sequence[Native]) -> Native:
+        ordered = sorted(natives, key=lambda native: native.rank)
+        parts = [ordered[0].where, *(native.probe or native.where for native in ordered[1:])]
+        params = tuple(param for native in ordered for param in native.params)
+        return Native(f"({' AND '.join(parts)})", params, ordered[0].rank)
+
+    def disjunction(self, natives: Sequence[Native]) -> Native:
+        params = tuple(param for native in natives for param in native.params)
+        where = " OR ".join(native.where for native in natives)
+        return Native(f"({where})", params, max(native.rank for native in natives))
+
+    def negation(self, native: Native) -> Native:
+        return Native(f"NOT ({native.probe or native.where})", native.params, _UNKNOWN)
+
+    def _number(self, node: BoundComparison | BoundPresence) -> int:
+        number = self._layout.numbers.get(node.path.text)
+        if number is None:
+            raise NotPushable(node)
+        return number
+
+    def _on_id(self, node: BoundComparison) -> Native:
+        if node.operator != "eq":
+            raise NotPushable(node)
+        return Native("r.id = ?", (node.key,), _UNIQUE)
+
+    def _on_link(self, node: BoundComparison) -> Native:
+        """The resources that have a member, or are one: looked up in scim_member."""
+        if node.operator != "eq" or node.path.leaf.name != "value":
+            raise NotPushable(node)
+        if node.path.attribute == self._type.members:
+            return Native(
+                "r.rid IN (SELECT m.group_rid FROM scim_resource x "
+                "JOIN scim_member m ON m.member_rid = x.rid WHERE x.id = ?)",
+                (node.key,),
+                _EQUAL,
+            )
+        return Native(
+            "r.rid IN (WITH RECURSIVE down(rid) AS ("
+            "SELECT m.member_rid FROM scim_resource x JOIN scim_member m ON m.group_rid = x.rid "
+            "WHERE x.id = ? "
+            "UNION SELECT m.member_rid FROM down JOIN scim_member m ON m.group_rid = down.rid) "
+            "SELECT rid FROM down)",
+            (node.key,),
+            _RANGE,
+        )
+
+    def _link_presence(self, node: BoundPresence) -> Native:
+        if node.path.sub_attribute is not None and node.path.leaf.name != "value":
+            raise NotPushable(node)
+        column = "group_rid" if node.path.attribute == self._type.members else "member_rid"
+        return Native(f"EXISTS (SELECT 1 FROM scim_member m WHERE m.{column} = r.rid)", (), _COMMON)
+
+    # -- inside a value path, conditions hold on one element: (rid, element) pairs
+
+    def _elements(self, node: Node, marker: int) -> tuple[str, tuple[object, ...], int]:
+        """Return SQL for the elements that satisfy `node`, its parameters and its rank."""
+        match node:
+            case BoundComparison():
+                native = self.comparison(node)
+                condition, params = _on_value(node)
+                rows = f"SELECT a.rid, a.element FROM scim_attribute a WHERE a.path = ? AND {condition}"
+                return rows, (self._number(node), *params), native.rank
+            case BoundPresence():
+                rows = "SELECT a.rid, a.element FROM scim_attribute a WHERE a.path = ? AND a.value <> ''"
+                return rows, (self._number(node),), _COMMON
+            case And():
+                return self._all_of(node, marker)
+            case Or():
+                parts = [self._elements(operand, marker) for operand in node.operands]
+                union = " UNION ".join(f"SELECT rid, element FROM ({part[0]})" for part in parts)
+                return union, tuple(p for part in parts for p in part[1]), max(p[2] for p in parts)
+            case Not():
+                inner, params, _ = self._elements(node.operand, marker)
+                rows = (
+                    "SELECT a.rid, a.element FROM scim_attribute a WHERE a.path = ? "
+                    f"EXCEPT SELECT rid, element FROM ({inner})"
+                )
+                return rows, (marker, *params), _UNKNOWN
+        raise NotPushable(node)
+
+    def _all_of(self, node: And, marker: int) -> tuple[str, tuple[object, ...], int]:
+        ranked = sorted(
+            ((self._elements(operand, marker), operand) for operand in node.operands),
+            key=lambda entry: entry[0][2],
+        )
+        (driver, params, rank), _ = ranked[0]
+        tests = []
+        for (rows, more, _), operand in ranked[1:]:
+            if isinstance(operand, BoundComparison) and operand.operator == "eq":
+                # A look-up by the whole key of the row.
+                tests.append(
+                    "EXISTS (SELECT 1 FROM scim_attribute b WHERE b.path = ? AND b.value = ? "
+                    "AND b.rid = d.rid AND b.element = d.element)"
+                )
+            else:
+                tests.append(f"(d.rid, d.element) IN ({rows})")
+            params += more
+        return f"SELECT d.rid, d.element FROM ({driver}) d WHERE {' AND '.join(tests)}", params, rank
+
+
+def _on_value(node: BoundComparison) -> tuple[str, tuple[object, ...]]:
+    """Return the condition on a row `a` of scim_attribute that a comparison makes."""
+    key, operator = node.key, node.operator
+    if operator == "eq":
+        return "a.value = ?", (index_key(key),)
+    if len(key) > KEY_LENGTH or (operator in ("co", "ew") and node.path.leaf.type == "binary"):
+        raise NotPushable(node)
+    if operator == "sw":
+        end = _successor(key)
+        return ("a.value >= ? AND a.value < ?", (key, end)) if end else ("a.value >= ?", (key,))
+    if operator in _ORDERINGS:
+        return f"a.value {_ORDERINGS[operator]} ?", (key,)
+    whole = "COALESCE(a.long_value, a.value)"
+    if operator == "co":
+        return f"INSTR({whole}, ?) > 0", (key,)
+    if operator == "ew":
+        return f"SUBSTR({whole}, -LENGTH(?)) = ?", (key, key)
+    raise NotPushable(node)
+
+
+def _successor(text: str) -> str | None:
+    """Return the least text that is greater than everything that begins with `text`."""
+    while text:
+        last = ord(text[-1])
+        if last < 0x10FFFF:
+            # Surrogates are no characters of text.
+            return text[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)
+        text = text[:-1]
+    return None

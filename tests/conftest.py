@@ -1,0 +1,170 @@
+"""What the tests share: applications on fresh stores, and servers on free ports."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.settings import Settings
+
+KEY = "test-key"
+USER = "urn:ietf:params:scim:schemas:core:2.0:User"
+GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
+
+
+class ScimClient:
+    """A client of an application in this process, with credentials unless told otherwise."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self._client = client
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Any:
+        sent = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/scim+json"}
+        sent |= headers or {}
+        if body is not None:
+            options["json"] = body
+        return self._client.open(
+            path, method=method, headers={k: v for k, v in sent.items() if v}, **options
+        )
+
+    def user(self, user_name: str, **attributes: Any) -> dict[str, Any]:
+        """Create a user and return it."""
+        answer = self("POST", "/Users", {"schemas": [USER], "userName": user_name, **attributes})
+        assert answer.status_code == 201, answer.text
+        created: dict[str, Any] = answer.json
+        return created
+
+    def group(self, name: str, *member_ids: str, **attributes: Any) -> dict[str, Any]:
+        """Create a group with these members and return it."""
+        members = [{"value": member_id} for member_id in member_ids]
+        body = {"schemas": [GROUP], "displayName": name, "members": members, **attributes}
+        answer = self("POST", "/Groups", body)
+        assert answer.status_code == 201, answer.text
+        created: dict[str, Any] = answer.json
+        return created
+
+    def names(self, filter_text: str, endpoint: str = "/Users", attribute: str = "userName") -> list[str]:
+        """Return one attribute of every resource that matches a filter."""
+        answer = self("GET", endpoint, query_string={"filter": filter_text})
+        assert answer.status_code == 200, answer.text
+        assert answer.json["totalResults"] == len(answer.json["Resources"])
+        return [resource[attribute] for resource in answer.json["Resources"]]
+
+
+def error_of(answer: Any, status: int, scim_type: str | None = None) -> str:
+    """Assert that an answer is a well-formed SCIM error and return its detail."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"].startswith("application/scim+json")
+    body = answer.json() if callable(answer.json) else answer.json
+    assert body["schemas"] == ["urn:ietf:params:scim:api:messages:2.0:Error"]
+    assert body["status"] == str(status)
+    assert body.get("scimType") == scim_type
+    detail: str = body["detail"]
+    assert detail
+    return detail
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.from_env({"API_KEY": KEY, "DATA_PATH": str(tmp_path / "data")})
+
+
+@pytest.fixture
+def make_scim(tmp_path: Path) -> Callable[..., ScimClient]:
+    """Make a client of a fresh application with the environment variables given."""
+
+    def make(**environ: str) -> ScimClient:
+        variables = {"API_KEY": KEY, "DATA_PATH": str(tmp_path / "data"), "LOGLEVEL": "ERROR", **environ}
+        return ScimClient(create_app(Settings.from_env(variables)).test_client())
+
+    return make
+
+
+@pytest.fixture
+def scim(make_scim: Callable[..., ScimClient]) -> ScimClient:
+    return make_scim()
+
+
+class Server:
+    """`scim serve` as a process of its own, on a free port."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environ = {
+            "PATH": os.environ["PATH"],
+            "API_KEY": KEY,
+            "DATA_PATH": str(folder),
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            **environ,
+        }
+        self.start()
+
+    def start(self) -> None:
+        """Start the process and wait until it answers."""
+        scim = Path(sys.executable).parent / "scim"
+        self.process = subprocess.Popen([scim, "serve"], env=self._environ, start_new_session=True)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                requests.get(f"{self.url}/health", timeout=5)
+                return
+            except requests.ConnectionError:
+                assert self.process.poll() is None, "the server did not start"
+                assert time.monotonic() < deadline, "the server does not answer"
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End the process and its workers at once, as a power failure would."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ask the process to end and return its exit code."""
+        self.process.terminate()
+        return self.process.wait(30)
+
+    def __call__(self, method: str, path: str, **options: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {KEY}"} | options.pop("headers", {})
+        return requests.request(method, self.url + path, headers=headers, timeout=30, **options)
+
+
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers with the environment variables given; all are stopped at the end."""
+    servers: list[Server] = []
+
+    def start(**environ: str) -> Server:
+        servers.append(Server(tmp_path / "data", **environ))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.kill()
