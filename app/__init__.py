@@ -13,11 +13,12 @@ from app.documentation import make_api, openapi_config
 from app.error_handlers import register_error_handlers
 from app.guard import protect
 from app.protocol.discovery import Discovery
+from app.protocol.mapping import AttributeMapping
 from app.protocol.representation import Representation
 from app.protocol.resources import ResourceOperations
 from app.request_log import install_request_log
-from app.settings import DEFAULT_API_KEY, Settings
-from schema.registry import load_registry
+from app.settings import DEFAULT_API_KEY, Settings, SettingsError
+from schema.registry import Registry, load_registry
 from storage.adapter import StorageAdapter
 from storage.registry import open_storage
 
@@ -28,12 +29,14 @@ def create_app(settings: Settings) -> Flask:
     """Return the application for `settings`, its storage prepared.
 
     Two applications live in one process without knowing each other. Raises DefinitionError for
-    schema files that cannot be used, and StorageUnavailable when the storage cannot be prepared.
+    schema files that cannot be used, SettingsError for mappings that do not fit them, and
+    StorageUnavailable when the storage cannot be prepared.
     """
     _configure_log(settings)
     registry = load_registry(settings.schema_path)
     adapter = open_storage(*settings.storage)
     adapter.prepare(registry.resource_types)
+    _check_mappings(settings, registry)
     representation = Representation(registry, adapter, settings.location_prefix)
     operations = ResourceOperations(
         registry,
@@ -41,6 +44,7 @@ def create_app(settings: Settings) -> Flask:
         representation,
         page_size=settings.page_size,
         max_filter_length=settings.max_filter_length,
+        mappings=settings.mappings,
     )
     discovery = Discovery(
         registry,
@@ -72,6 +76,20 @@ def _assemble(
         app.wsgi_app = BasePath(app.wsgi_app, settings.base_path)  # type: ignore[method-assign]
     install_request_log(app)
     return app
+
+
+def _check_mappings(settings: Settings, registry: Registry) -> None:
+    problems = []
+    for name, sources in settings.mappings.items():
+        resource_type = registry.resource_type(name)
+        if resource_type is None:
+            continue
+        try:
+            AttributeMapping(resource_type, sources)
+        except ValueError as exc:
+            problems.append(f"{name.upper()}_MAPPING: {exc}")
+    if problems:
+        raise SettingsError(problems)
 
 
 def _configure_log(settings: Settings) -> None:

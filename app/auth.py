@@ -32,7 +32,7 @@ class Authenticator:
         if scheme.lower() != "bearer":
             token = environ.get("HTTP_X_API_KEY", "")
         # WSGI hands the bytes of a header over as Latin-1 text.
-        return self._principals.get(_digest(token.strip().encode("latin-1")))
+        return self._principals.get(_digest(token.strip(" \t").encode("latin-1")))
 
 
 def _digest(key: bytes) -> bytes:

@@ -50,6 +50,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "loglevel": self._settings.loglevel.lower(),
             "graceful_timeout": 20,
             "keepalive": 75,
+            # It would be a second way in, at a path that several servers of one user share.
+            "control_socket_disable": True,
             # Values of filters are longer than the default allows.
             "limit_request_line": 8190,
         }.items():

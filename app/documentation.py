@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, Flask
 from flask_smorest import Api
 
+from app.messages import ErrorMessage
 from app.settings import Settings
 
 _ASSETS = "/docs/assets"
@@ -45,4 +46,8 @@ def make_api(app: Flask) -> Api:
     """Return the API of `app`; its page and its assets are served by `app` alone."""
     assets = str(importlib.resources.files("flask_swagger_ui") / "dist")
     app.register_blueprint(Blueprint("assets", __name__, static_folder=assets, static_url_path=_ASSETS))
-    return Api(app)
+    return _ScimApi(app)
+
+
+class _ScimApi(Api):  # type: ignore[misc]
+    ERROR_SCHEMA = ErrorMessage

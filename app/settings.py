@@ -22,8 +22,6 @@ NOT_YET = {
     "IRODS_HOST": "the iRODS backend",
     "SET_PUSH_URL": "event delivery",
     "SET_RECEIVERS": "event delivery",
-    "USER_MAPPING": "attribute mapping",
-    "GROUP_MAPPING": "attribute mapping",
 }
 
 
@@ -83,6 +81,13 @@ def _folder(value: str) -> Path:
     return Path(value).expanduser()
 
 
+def _mapping(value: str) -> dict[str, str]:
+    mapping = json.loads(value)
+    if not isinstance(mapping, dict) or not all(isinstance(path, str) for path in mapping.values()):
+        raise ValueError("must be a JSON object of attribute paths")
+    return mapping
+
+
 def _one_of(*words: str) -> Callable[[str], str]:
     def read(value: str) -> str:
         found = next((word for word in words if word.lower() == value.lower()), None)
@@ -117,6 +122,8 @@ class Settings:
     database_url: str = _setting("")
     user_model_name: str = _setting("Users", also=("USER_model_name",))
     group_model_name: str = _setting("Groups", also=("GROUP_model_name",))
+    user_mapping: dict[str, str] | None = _setting(None, _mapping)
+    group_mapping: dict[str, str] | None = _setting(None, _mapping)
     sqlite_synchronous: str = _setting("FULL", _one_of("FULL", "NORMAL"))
     profile: str = _setting("default", _one_of("default", "strict"))
     max_body_size: int = _setting(1024 * 1024, _positive)
@@ -185,6 +192,11 @@ class Settings:
     def table_names(self) -> dict[str, str]:
         """The names of the tables that are not called as their endpoint, by resource type."""
         return {"User": self.user_model_name, "Group": self.group_model_name}
+
+    @property
+    def mappings(self) -> dict[str, dict[str, str]]:
+        """Attributes that take their value from another one, by resource type."""
+        return {"User": self.user_mapping or {}, "Group": self.group_mapping or {}}
 
     @property
     def storage(self) -> tuple[str, dict[str, Any]]:

@@ -168,3 +168,10 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     for server in servers:
         if server.process.poll() is None:
             server.kill()
+
+
+@pytest.fixture
+def scim_paths(scim: ScimClient) -> set[str]:
+    """Every path of the API, with {id} for a variable part."""
+    paths = scim("GET", "/openapi.json").json["paths"]
+    return {path.replace("{resource_id}", "{id}").replace("{name}", "{id}") for path in paths}

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
+from app.protocol.mapping import AttributeMapping
 from app.protocol.mutability import keep_immutables
 from app.protocol.preconditions import require_match, require_none_match
 from app.protocol.references import existing_members, take_member_ids
@@ -66,6 +67,7 @@ class ResourceOperations:
         *,
         page_size: int,
         max_filter_length: int,
+        mappings: Mapping[str, Mapping[str, str]] | None = None,
         secrets: Secrets | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -76,6 +78,9 @@ class ResourceOperations:
         self._max_filter_length = max_filter_length
         self._secrets = secrets or Secrets()
         self._clock = clock
+        self._mappings = {
+            r.name: AttributeMapping(r, (mappings or {}).get(r.name, {})) for r in registry.resource_types
+        }
         self._validators = {
             (profile, resource_type.name): compile_validator(resource_type, leniency)
             for profile, leniency in PROFILES.items()
@@ -93,11 +98,11 @@ class ResourceOperations:
 
         Raises InvalidValue, InvalidSyntax or UniquenessConflict, and has then changed nothing.
         """
-        resource = self._validators[profile, resource_type.name](body)
+        resource = self._validated(resource_type, body, profile)
         member_ids = take_member_ids(resource_type, resource)
         secrets = self._secrets.hashed(take_secrets(resource_type, resource), {})
         now = format_date_time(self._clock())
-        resource_id = str(uuid.uuid4())
+        resource_id = self._mappings[resource_type.name].new_id(resource) or str(uuid.uuid4())
         stored = StoredResource(
             resource_id, _text(resource_id, resource), created=now, last_modified=now, secrets=secrets
         )
@@ -121,7 +126,7 @@ class ResourceOperations:
         A body that changes nothing makes no new version. Raises as `create` does, and
         ResourceNotFound, PreconditionFailed and Mutability.
         """
-        resource = self._validators[profile, resource_type.name](body)
+        resource = self._validated(resource_type, body, profile)
         member_ids = take_member_ids(resource_type, resource)
         plain = take_secrets(resource_type, resource)
         # Hashing is slow on purpose: it must not hold up other writers.
@@ -168,6 +173,13 @@ class ResourceOperations:
             return self.representation.document(resource_type, stored, links)
 
         return search(self._adapter, resource_type, selection, represent)
+
+    def _validated(
+        self, resource_type: ResourceType, body: Mapping[str, Any], profile: str
+    ) -> dict[str, Any]:
+        resource = self._validators[profile, resource_type.name](body)
+        self._mappings[resource_type.name].apply(resource)
+        return resource
 
     def _put(
         self,

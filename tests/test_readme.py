@@ -1,0 +1,28 @@
+"""What README.md says is so."""
+
+import re
+from pathlib import Path
+
+from app.settings import Settings
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_every_setting_stands_in_the_table_and_every_row_is_a_setting() -> None:
+    rows = re.findall(r"^\| `([A-Za-z_]+)` \|", README, re.MULTILINE)
+
+    assert sorted(rows) == sorted(name for name in Settings.variables() if name.isupper())
+
+
+def test_the_defaults_in_the_table_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| [^|]* \| (?:`([^`]*)`)? *\|", README, re.MULTILINE)
+    defaults = Settings()
+
+    for name, shown in rows:
+        value = getattr(defaults, name.lower())
+        value = value[0] if isinstance(value, tuple) else value
+        assert shown == ("" if value is None else str(value)), name
+
+
+def test_every_endpoint_stands_in_the_readme(scim_paths: set[str]) -> None:
+    assert {path for path in scim_paths if f"`{path}`" not in README} == set()
