@@ -28,6 +28,21 @@ class ErrorMessage(Schema):
     detail = fields.String()
 
 
+class PatchOperationMessage(Schema):
+    """One operation of a PATCH."""
+
+    op = fields.String(required=True, metadata={"description": "add, remove or replace."})
+    path = fields.String(metadata={"example": 'emails[type eq "work"].value'})
+    value = fields.Raw(metadata={"description": "Any value that the attribute takes."})
+
+
+class PatchMessage(Schema):
+    """A PATCH request (RFC 7644 section 3.5.2)."""
+
+    schemas = fields.List(fields.String(), required=True, metadata={"example": [urns.PATCH_OP]})
+    Operations = fields.List(fields.Nested(PatchOperationMessage), required=True)
+
+
 LIST_MEMBERS: Final[dict[str, Any]] = {
     "schemas": fields.List(fields.String(), metadata={"example": [urns.LIST_RESPONSE]}),
     "totalResults": fields.Integer(metadata={"description": "Size of the whole answer."}),

@@ -9,10 +9,11 @@ from marshmallow import Schema, fields
 
 from app.examples import example
 from app.guard import current_profile
-from app.messages import LIST_MEMBERS, ErrorMessage, read_body, read_projection, read_query
-from app.protocol.preconditions import require_modified
+from app.messages import LIST_MEMBERS, ErrorMessage, PatchMessage, read_body, read_projection, read_query
+from app.protocol.preconditions import entity_tag, require_modified
 from app.protocol.resources import Conditions, ResourceOperations
 from app.responses import SCIM_JSON, list_response, resource_response
+from schema import urns
 from schema.marshalling import marshmallow_schema
 from schema.projection import Projection
 from schema.resource_type import ResourceType
@@ -50,6 +51,18 @@ _LIST_PARAMETERS = [
         "description": "How many resources are wanted at the most.",
     },
 ]
+_PATCH_BODY = {
+    "content": {
+        SCIM_JSON: {
+            "schema": PatchMessage,
+            "example": {
+                "schemas": [urns.PATCH_OP],
+                "Operations": [{"op": "replace", "path": "displayName", "value": "Babs"}],
+            },
+        }
+    },
+    "required": True,
+}
 
 
 def resource_blueprint(
@@ -127,6 +140,20 @@ def resource_blueprint(
                 _conditions(),
                 current_profile(),
             )
+            return written(stored, chosen, 200)
+
+        @blueprint.doc(requestBody=_PATCH_BODY, parameters=_PROJECTION_PARAMETERS, summary="Change parts")
+        @blueprint.response(200, resource_schema, content_type=SCIM_JSON)
+        @blueprint.alt_response(204, description="Done; the group is too large to be repeated.")
+        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
+        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
+        @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
+        def patch(self, resource_id: str) -> Response:
+            chosen = projection()
+            body = read_body(request, max_body_size)
+            stored = operations.patch(resource_type, resource_id, body, _conditions(), current_profile())
+            if not request.query_string and operations.representation.is_large(resource_type, resource_id):
+                return Response(status=204, headers={"ETag": entity_tag(stored.version)})
             return written(stored, chosen, 200)
 
         @blueprint.doc(summary="Delete")

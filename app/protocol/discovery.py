@@ -27,7 +27,7 @@ class Discovery:
         return {
             "schemas": [urns.SERVICE_PROVIDER_CONFIG],
             "documentationUri": "https://www.rfc-editor.org/rfc/rfc7644",
-            "patch": {"supported": False},
+            "patch": {"supported": True},
             "bulk": {"supported": False, "maxOperations": 0, "maxPayloadSize": self._max_body_size},
             "filter": {"supported": True, "maxResults": self._page_size},
             "changePassword": {"supported": True},

@@ -19,6 +19,9 @@ from storage.adapter import Member, Membership, StorageAdapter, StoredResource
 # A group with more members than this leaves in chunks: its text is never whole in memory.
 CHUNK = 1000
 
+# From this number of members on, the answer to a PATCH of a group does not repeat the group.
+LARGE = 100
+
 
 class Representation:
     """Makes representations; `prefix` precedes the endpoint in every location."""
@@ -68,6 +71,13 @@ class Representation:
         if len(first) <= CHUNK:
             return self._appended(resource_type, text, first)
         return self._streamed(resource_type, text, first, members)
+
+    def is_large(self, resource_type: ResourceType, resource_id: str) -> bool:
+        """Return whether a resource has more members than an answer should carry unasked."""
+        if resource_type.members is None:
+            return False
+        members = self._adapter.members(resource_type, resource_id)
+        return len(list(islice(members, LARGE + 1))) > LARGE
 
     def document(self, resource_type: ResourceType, stored: StoredResource, links: bool) -> dict[str, Any]:
         """Return the whole resource; with `links`, members and memberships included."""

@@ -1,7 +1,7 @@
 """The operations on resources (RFC 7644 section 3): every caller, REST or other, comes through here."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -10,6 +10,7 @@ import orjson
 
 from app.protocol.mapping import AttributeMapping
 from app.protocol.mutability import keep_immutables
+from app.protocol.patch import MemberChanges, apply_patch, read_operations
 from app.protocol.preconditions import require_match, require_none_match
 from app.protocol.references import existing_members, take_member_ids
 from app.protocol.representation import Representation
@@ -56,6 +57,15 @@ class Query:
     count: int | None = None
 
 
+class _NotHashed(Exception):
+    """A change met secrets that have to be hashed first."""
+
+    def __init__(self, plain: Mapping[str, str], known: Mapping[str, str]) -> None:
+        super().__init__("secrets to be hashed")
+        self.plain = plain
+        self.known = known
+
+
 class ResourceOperations:
     """Create, get, replace, delete and search resources of every type."""
 
@@ -82,8 +92,8 @@ class ResourceOperations:
             r.name: AttributeMapping(r, (mappings or {}).get(r.name, {})) for r in registry.resource_types
         }
         self._validators = {
-            (profile, resource_type.name): compile_validator(resource_type, leniency)
-            for profile, leniency in PROFILES.items()
+            (name, resource_type.name): compile_validator(resource_type, profile.resources)
+            for name, profile in PROFILES.items()
             for resource_type in registry.resource_types
         }
 
@@ -138,6 +148,43 @@ class ResourceOperations:
             return self._put(resource_type, before, dict(resource), member_ids, secrets)
 
         return self._in_transaction(change)
+
+    def patch(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        body: Mapping[str, Any],
+        conditions: Conditions = NO_CONDITIONS,
+        profile: str = "default",
+    ) -> StoredResource:
+        """Change parts of a resource (RFC 7644 section 3.5.2) and return what is kept.
+
+        All operations take effect or none. A PATCH that changes nothing makes no new version.
+        Raises as `replace` does, and InvalidPath and NoTarget.
+        """
+        granted = PROFILES[profile]
+        operations = read_operations(body, granted)
+
+        def change() -> StoredResource:
+            before = self._adapter.get(resource_type, resource_id)
+            conditions.check(before.version)
+            members = MemberChanges(lambda: self._member_elements(resource_type, resource_id))
+            patched = apply_patch(resource_type, before.document, operations, granted, members)
+            resource = {name: value for name, value in patched.resource.items() if name != "id"}
+            self._mappings[resource_type.name].apply(resource)
+            known = {k: v for k, v in before.secrets.items() if k not in patched.removed_secrets}
+            plain = take_secrets(resource_type, resource)
+            if not plain.keys() <= hashed.keys():
+                raise _NotHashed(plain, known)
+            return self._keep(resource_type, before, resource, {**known, **hashed}, members)
+
+        # Hashing is slow on purpose: it must not hold up other writers.
+        hashed: dict[str, str] = {}
+        try:
+            return self._in_transaction(change)
+        except _NotHashed as pending:
+            hashed = self._secrets.hashed(pending.plain, pending.known)
+            return self._in_transaction(change)
 
     def delete(
         self, resource_type: ResourceType, resource_id: str, conditions: Conditions = NO_CONDITIONS
@@ -195,14 +242,21 @@ class ResourceOperations:
         know the password.
         """
         keep_immutables(resource_type, before.document, resource)
-        secrets = {**before.secrets, **new_secrets}
-        members = self._existing(resource_type, member_ids)
-        changed = False
-        if resource_type.members is not None:
-            had = {member.resource_id for member in self._adapter.members(resource_type, before.id)}
-            has = {member.resource_id for member in members}
-            joined = [member for member in members if member.resource_id not in had]
-            changed = self._adapter.change_members(resource_type, before.id, joined, had - has)
+        members = MemberChanges(lambda: ())
+        members.clear()
+        members.add(member_ids)
+        return self._keep(resource_type, before, resource, {**before.secrets, **new_secrets}, members)
+
+    def _keep(
+        self,
+        resource_type: ResourceType,
+        before: StoredResource,
+        resource: dict[str, Any],
+        secrets: dict[str, str],
+        members: MemberChanges,
+    ) -> StoredResource:
+        """Store the new state of `before` if it differs, within a transaction."""
+        changed = self._change_members(resource_type, before.id, members)
         document = {**resource, "id": before.id}
         if not changed and document == before.document and secrets == before.secrets:
             return before
@@ -217,6 +271,27 @@ class ResourceOperations:
             ),
             before.version,
         )
+
+    def _change_members(
+        self, resource_type: ResourceType, resource_id: str, changes: MemberChanges
+    ) -> bool:
+        if resource_type.members is None:
+            return False
+        joining = list(changes.added)
+        leaving = set(changes.removed)
+        if changes.cleared:
+            had = {member.resource_id for member in self._adapter.members(resource_type, resource_id)}
+            leaving = had.difference(joining)
+            joining = [member_id for member_id in joining if member_id not in had]
+        if not joining and not leaving:
+            return False
+        members = self._existing(resource_type, joining)
+        return self._adapter.change_members(resource_type, resource_id, members, leaving)
+
+    def _member_elements(self, resource_type: ResourceType, resource_id: str) -> Iterator[dict[str, Any]]:
+        for member in self._adapter.members(resource_type, resource_id):
+            element = {"value": member.resource_id, "type": member.resource_type}
+            yield {**element, "display": member.display} if member.display else element
 
     def _leave(self, type_name: str, group_id: str, member_id: str) -> None:
         group_type = self.registry.resource_type(type_name)

@@ -5,6 +5,7 @@ profile is the list of tolerances granted to a principal.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -58,6 +59,21 @@ def single_for_list(attribute: Attribute, value: Any) -> Any:
     return [value]
 
 
+def list_for_single(attribute: Attribute, value: Any) -> Any:
+    """A list of one where a single value belongs: Entra ID in PATCH, `[{"value": "x"}]`."""
+    if attribute.multi_valued or not isinstance(value, list) or len(value) != 1:
+        return MISMATCH
+    only = value[0]
+    if not attribute.is_complex and isinstance(only, dict):
+        return only.get("value", MISMATCH)
+    return only
+
+
+def operation_name_in_any_case(name: str) -> str:
+    """`Add`, `Replace`: Entra ID without aadOptscim062020."""
+    return name.lower()
+
+
 TOLERANCES: Final[tuple[Tolerance, ...]] = (
     empty_string,
     boolean_string,
@@ -84,9 +100,37 @@ def any_of(tolerances: tuple[Tolerance, ...]) -> Tolerance:
     return coerce
 
 
-PROFILES: Final[dict[str, Leniency]] = {
-    "default": Leniency(
-        any_of(TOLERANCES), unknown_attributes=True, missing_schemas=True, schema_aliases=SCHEMA_ALIASES
+@dataclass(frozen=True)
+class Profile:
+    """What one kind of client is granted.
+
+    `resources` and `patch` are for whole resources and for values in PATCH. `operation_name`
+    reads the `op` of an operation, None where only the names of the RFC will do. With
+    `ignores_read_only`, readOnly attributes in a PATCH without path are passed over: Okta sends
+    the id of a group along with its new name. With `creates_elements`, `add` through a value path
+    that selects nothing makes the element: Entra ID adds the first email so.
+    """
+
+    resources: Leniency = STRICT
+    patch: Leniency = STRICT
+    operation_name: Callable[[str], str] | None = None
+    ignores_read_only: bool = False
+    creates_elements: bool = False
+
+
+def _leniency(*tolerances: Tolerance) -> Leniency:
+    return Leniency(
+        any_of(tolerances), unknown_attributes=True, missing_schemas=True, schema_aliases=SCHEMA_ALIASES
+    )
+
+
+PROFILES: Final[dict[str, Profile]] = {
+    "default": Profile(
+        resources=_leniency(*TOLERANCES),
+        patch=_leniency(list_for_single, *TOLERANCES),
+        operation_name=operation_name_in_any_case,
+        ignores_read_only=True,
+        creates_elements=True,
     ),
-    "strict": STRICT,
+    "strict": Profile(),
 }
