@@ -1,6 +1,8 @@
 """The service provider: settings in, WSGI application out."""
 
+import hashlib
 import logging
+from datetime import UTC, datetime
 
 from flask import Flask
 
@@ -9,13 +11,16 @@ from app.base_path import BasePath
 from app.blueprints.discovery import discovery_blueprint
 from app.blueprints.health import health_blueprint
 from app.blueprints.resources import resource_blueprint
+from app.blueprints.search import search_blueprint
 from app.documentation import make_api, openapi_config
 from app.error_handlers import register_error_handlers
 from app.guard import protect
+from app.protocol.cursors import Cursors
 from app.protocol.discovery import Discovery
 from app.protocol.mapping import AttributeMapping
 from app.protocol.representation import Representation
 from app.protocol.resources import ResourceOperations
+from app.protocol.search import Searcher
 from app.request_log import install_request_log
 from app.settings import DEFAULT_API_KEY, Settings, SettingsError
 from schema.registry import Registry, load_registry
@@ -42,21 +47,32 @@ def create_app(settings: Settings) -> Flask:
         registry,
         adapter,
         representation,
+        mappings=settings.mappings,
+    )
+    searcher = Searcher(
+        registry,
+        adapter,
+        representation,
+        Cursors(_cursor_key(settings), settings.cursor_timeout, lambda: datetime.now(UTC)),
         page_size=settings.page_size,
         max_filter_length=settings.max_filter_length,
-        mappings=settings.mappings,
     )
     discovery = Discovery(
         registry,
         prefix=settings.location_prefix,
         page_size=settings.page_size,
         max_body_size=settings.max_body_size,
+        cursor_timeout=settings.cursor_timeout,
     )
-    return _assemble(settings, operations, discovery, adapter)
+    return _assemble(settings, operations, searcher, discovery, adapter)
 
 
 def _assemble(
-    settings: Settings, operations: ResourceOperations, discovery: Discovery, adapter: StorageAdapter
+    settings: Settings,
+    operations: ResourceOperations,
+    searcher: Searcher,
+    discovery: Discovery,
+    adapter: StorageAdapter,
 ) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config.update(openapi_config(settings))
@@ -66,9 +82,10 @@ def _assemble(
     api = make_api(app)
     authenticator = Authenticator(settings.api_key, settings.profile)
     for resource_type in operations.registry.resource_types:
-        blueprint = resource_blueprint(resource_type, operations, settings.max_body_size)
+        blueprint = resource_blueprint(resource_type, operations, searcher, settings.max_body_size)
         protect(blueprint, authenticator)
         api.register_blueprint(blueprint)
+    api.register_blueprint(search_blueprint(searcher, authenticator, settings.max_body_size))
     api.register_blueprint(discovery_blueprint(discovery))
     api.register_blueprint(health_blueprint(adapter))
     register_error_handlers(app)
@@ -76,6 +93,11 @@ def _assemble(
         app.wsgi_app = BasePath(app.wsgi_app, settings.base_path)  # type: ignore[method-assign]
     install_request_log(app)
     return app
+
+
+def _cursor_key(settings: Settings) -> bytes:
+    # The same in every process and after every restart, and known to nobody who has no key at all.
+    return hashlib.sha256("\0".join(("cursor", *sorted(settings.api_key))).encode()).digest()
 
 
 def _check_mappings(settings: Settings, registry: Registry) -> None:

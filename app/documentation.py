@@ -11,6 +11,9 @@ from app.settings import Settings
 
 _ASSETS = "/docs/assets"
 
+# The view that makes the page.
+PAGE_VIEW = "api-docs.openapi_swagger_ui"
+
 
 def openapi_config(settings: Settings) -> dict[str, Any]:
     """Return the flask-smorest configuration."""
@@ -20,7 +23,8 @@ def openapi_config(settings: Settings) -> dict[str, Any]:
         "OPENAPI_VERSION": "3.1.0",
         "OPENAPI_URL_PREFIX": "/",
         "OPENAPI_JSON_PATH": "openapi.json",
-        "OPENAPI_SWAGGER_UI_PATH": "/",
+        # The page is shown at the root, which also answers searches.
+        "OPENAPI_SWAGGER_UI_PATH": "docs",
         "OPENAPI_SWAGGER_UI_URL": f"{settings.base_path}{_ASSETS}/",
         # The validator badge would ask a server on the internet.
         "OPENAPI_SWAGGER_UI_CONFIG": {

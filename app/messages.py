@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import orjson
 from flask import Request
-from marshmallow import Schema, fields
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.protocol.errors import Refusal
-from app.protocol.resources import Query
+from app.protocol.search import Query
 from app.responses import JSON, SCIM_JSON
 from schema import urns
 from schema.errors import InvalidSyntax, InvalidValue
@@ -43,11 +43,27 @@ class PatchMessage(Schema):
     Operations = fields.List(fields.Nested(PatchOperationMessage), required=True)
 
 
+class SearchMessage(Schema):
+    """A search by POST (RFC 7644 section 3.4.3, RFC 9865 section 3)."""
+
+    schemas = fields.List(fields.String(), metadata={"example": [urns.SEARCH_REQUEST]})
+    attributes = fields.List(fields.String(), metadata={"description": "Return only these."})
+    excludedAttributes = fields.List(fields.String(), metadata={"description": "Return all but these."})
+    filter = fields.String(metadata={"example": 'userName sw "b"'})
+    sortBy = fields.String(metadata={"description": "Path of the attribute to sort by."})
+    sortOrder = fields.String(metadata={"description": "ascending or descending."})
+    startIndex = fields.Integer(strict=True, metadata={"description": "Index of the first one, from 1."})
+    count = fields.Integer(strict=True, metadata={"description": "The most resources wanted."})
+    cursor = fields.String(metadata={"description": "Empty for the first page, then what nextCursor said."})
+
+
 LIST_MEMBERS: Final[dict[str, Any]] = {
     "schemas": fields.List(fields.String(), metadata={"example": [urns.LIST_RESPONSE]}),
     "totalResults": fields.Integer(metadata={"description": "Size of the whole answer."}),
     "itemsPerPage": fields.Integer(metadata={"description": "Number of resources in this page."}),
     "startIndex": fields.Integer(metadata={"description": "Index of the first of them, from 1."}),
+    "nextCursor": fields.String(metadata={"description": "Cursor of the next page, if there is one."}),
+    "previousCursor": fields.String(metadata={"description": "Cursor of the page before, if there is one."}),
 }
 
 
@@ -76,11 +92,59 @@ def read_body(request: Request, limit: int) -> Mapping[str, Any]:
 
 def read_query(arguments: Mapping[str, str]) -> Query:
     """Return what the query arguments of a list request ask for. Raises InvalidValue."""
+    if not arguments:
+        return Query()
     return Query(
-        filter=arguments.get("filter"),
+        filter=arguments.get("filter") or None,
         start_index=_integer(arguments, "startIndex", 1),
         count=_integer(arguments, "count", None),
+        sort_by=arguments.get("sortBy") or None,
+        descending=_is_descending(arguments.get("sortOrder")),
+        cursor=arguments.get("cursor"),
+        attributes=_names(arguments, "attributes"),
+        excluded_attributes=_names(arguments, "excludedAttributes"),
     )
+
+
+def read_search_request(body: Mapping[str, Any]) -> Query:
+    """Return what a SearchRequest message asks for (RFC 7644 section 3.4.3).
+
+    Raises InvalidSyntax for another message, InvalidValue naming what does not fit.
+    """
+    names = {name.lower(): name for name in SearchMessage().fields}
+    message = {names.get(key.lower(), key): value for key, value in body.items() if value is not None}
+    try:
+        read = SearchMessage(unknown=EXCLUDE).load(message)
+    except ValidationError as exc:
+        problems = "; ".join(f"{name}: {_flat(problem)}" for name, problem in exc.messages_dict.items())
+        raise InvalidValue(problems) from None
+    schemas = {urn.lower() for urn in read.get("schemas", ())}
+    if schemas and urns.SEARCH_REQUEST.lower() not in schemas:
+        raise InvalidSyntax(f"schemas: must contain {urns.SEARCH_REQUEST}")
+    return Query(
+        filter=read.get("filter") or None,
+        start_index=read.get("startIndex", 1),
+        count=read.get("count"),
+        sort_by=read.get("sortBy") or None,
+        descending=_is_descending(read.get("sortOrder")),
+        cursor=read.get("cursor"),
+        attributes=tuple(read.get("attributes", ())),
+        excluded_attributes=tuple(read.get("excludedAttributes", ())),
+    )
+
+
+def _flat(problem: Any) -> str:
+    if isinstance(problem, dict):
+        return ", ".join(f"[{key}] {_flat(value)}" for key, value in problem.items())
+    return " ".join(map(str, problem)) if isinstance(problem, list) else str(problem)
+
+
+def _is_descending(order: str | None) -> bool:
+    if not order or order.lower() == "ascending":
+        return False
+    if order.lower() == "descending":
+        return True
+    raise InvalidValue(f"sortOrder: must be ascending or descending, not {order[:40]!r}")
 
 
 def read_projection(resource_type: ResourceType, arguments: Mapping[str, str]) -> Projection:
@@ -92,8 +156,8 @@ def read_projection(resource_type: ResourceType, arguments: Mapping[str, str]) -
     )
 
 
-def _names(arguments: Mapping[str, str], name: str) -> list[str]:
-    return [part.strip() for part in arguments.get(name, "").split(",") if part.strip()]
+def _names(arguments: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in arguments.get(name, "").split(",") if part.strip())
 
 
 def _integer(arguments: Mapping[str, str], name: str, default: Any) -> Any:

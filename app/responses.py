@@ -7,6 +7,7 @@ import orjson
 from flask import Response, request
 
 from app.protocol.preconditions import entity_tag
+from app.protocol.search import Answer
 from schema import urns
 
 SCIM_JSON = "application/scim+json"
@@ -42,10 +43,17 @@ def resource_response(
     return scim_response(body, status, headers)
 
 
-def list_response(resources: list[str], total: int, start_index: int) -> Response:
-    """Return a ListResponse (RFC 7644 section 3.4.2) of resources that are JSON already."""
-    return scim_response(
-        f'{{"schemas":["{urns.LIST_RESPONSE}"],"totalResults":{total},'
-        f'"itemsPerPage":{len(resources)},"startIndex":{start_index},'
-        f'"Resources":[{",".join(resources)}]}}'
-    )
+def list_response(answer: Answer) -> Response:
+    """Return a ListResponse (RFC 7644 section 3.4.2, RFC 9865 section 2)."""
+    parts = [
+        f'{{"schemas":["{urns.LIST_RESPONSE}"],"totalResults":{answer.total},'
+        f'"itemsPerPage":{len(answer.resources)}'
+    ]
+    if answer.start_index is not None:
+        parts.append(f'"startIndex":{answer.start_index}')
+    if answer.next_cursor is not None:
+        parts.append(f'"nextCursor":"{answer.next_cursor}"')
+    if answer.previous_cursor is not None:
+        parts.append(f'"previousCursor":"{answer.previous_cursor}"')
+    parts.append(f'"Resources":[{",".join(answer.resources)}]}}')
+    return scim_response(",".join(parts))

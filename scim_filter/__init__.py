@@ -1,11 +1,14 @@
 """Filters and PATCH paths (RFC 7644): text, tree, meaning."""
 
-from scim_filter.evaluate import compile_predicate, matches
+from scim_filter.compiler import FilterCompiler, NotPushable
+from scim_filter.evaluate import compile_predicate, matches, select
 from scim_filter.parser import parse_filter, parse_path
 from scim_filter.render import render
 from scim_filter.resolve import resolve, resolve_path
 
 __all__ = [
+    "FilterCompiler",
+    "NotPushable",
     "compile_predicate",
     "matches",
     "parse_filter",
@@ -13,4 +16,5 @@ __all__ = [
     "render",
     "resolve",
     "resolve_path",
+    "select",
 ]

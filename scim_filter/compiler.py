@@ -1,4 +1,4 @@
-"""How a backend says which part of a filter it answers itself: the rest is evaluated here."""
+"""Which part of a filter (RFC 7644 section 3.4.2.2) a backend answers itself; the rest is evaluated."""
 
 from collections.abc import Sequence
 from typing import Generic, TypeVar
@@ -18,10 +18,11 @@ Native = TypeVar("Native")
 
 
 class NotPushable(Exception):
-    """The backend cannot express this node exactly."""
+    """The backend cannot express `node`, or what is being made of it, exactly."""
 
-    def __init__(self, node: Node) -> None:
-        super().__init__(f"not expressible: {node!r}")
+    def __init__(self, node: Node | None = None) -> None:
+        super().__init__(f"not expressible: {node!r}" if node is not None else "not expressible")
+        self.node = node
 
 
 class FilterCompiler(Generic[Native]):
@@ -35,20 +36,31 @@ class FilterCompiler(Generic[Native]):
         """Return (native query, residual filter); either may be None, not both.
 
         What matches `node` is what the native query finds and the residual lets through: the
-        native part may find more, never less.
+        native part may find more, never less. Only an `and` is cut; an `or` with a branch that
+        cannot be expressed is residual as a whole.
         """
         operands = node.operands if isinstance(node, And) else (node,)
-        natives: list[Native] = []
-        residual: list[Node] = []
-        for operand in operands:
+        pushed: dict[int, Native] = {}
+        for position, operand in enumerate(operands):
             try:
-                natives.append(self.compile(operand))
+                pushed[position] = self.compile(operand)
             except NotPushable:
-                residual.append(operand)
+                continue
         native = None
-        if natives:
-            native = natives[0] if len(natives) == 1 else self.conjunction(natives)
+        if pushed:
+            native, pushed = self._joined(pushed)
+        residual = [operand for position, operand in enumerate(operands) if position not in pushed]
         return native, all_of(residual) if residual else None
+
+    def _joined(self, pushed: dict[int, Native]) -> tuple[Native, dict[int, Native]]:
+        """Return one query and the parts that are in it: the first alone if they cannot be joined."""
+        (position, first), *others = pushed.items()
+        if not others:
+            return first, pushed
+        try:
+            return self.conjunction(list(pushed.values())), pushed
+        except NotPushable:
+            return first, {position: first}
 
     def compile(self, node: Node) -> Native:
         """Return the native form of all of `node`. Raises NotPushable."""
@@ -81,12 +93,12 @@ class FilterCompiler(Generic[Native]):
 
     def conjunction(self, natives: Sequence[Native]) -> Native:
         """Return what matches all of `natives`."""
-        raise TypeError(f"{type(self).__name__} does not join queries")
+        raise NotPushable
 
     def disjunction(self, natives: Sequence[Native]) -> Native:
         """Return what matches any of `natives`."""
-        raise TypeError(f"{type(self).__name__} does not join queries")
+        raise NotPushable
 
     def negation(self, native: Native) -> Native:
-        """Return what does not match `native`."""
-        raise TypeError(f"{type(self).__name__} does not negate queries")
+        """Return what does not match `native`, resources without the attribute included."""
+        raise NotPushable

@@ -1,21 +1,17 @@
 """What a filter means: the answer every backend has to agree with (RFC 7644 section 3.4.2.2)."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from schema.attribute import Attribute
-from schema.values import key_function
-from scim_filter.nodes import (
-    And,
-    BoundComparison,
-    BoundPresence,
-    BoundValuePath,
-    Node,
-    Not,
-    Or,
-)
+from schema.resource_type import AttributePath
+from schema.values import check_integer, key_function
+from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
+from scim_filter.visitor import Visitor
 
-Predicate = Callable[[Mapping[str, Any]], bool]
+Predicate = Callable[[Any], bool]
+Values = Callable[[Any], Sequence[Any]]
 
 _TESTS: dict[str, Callable[[str, str], bool]] = {
     "eq": lambda found, wanted: found == wanted,
@@ -34,34 +30,21 @@ def matches(node: Node, resource: Mapping[str, Any]) -> bool:
     return compile_predicate(node)(resource)
 
 
-def compile_predicate(node: Node) -> Predicate:
-    """Return the function behind `matches` for one bound filter.
+def compile_predicate(node: Node) -> Callable[[Mapping[str, Any]], bool]:
+    """Return the function behind `matches` for one bound filter, to be used on many resources.
 
     A comparison holds when any value of the attribute satisfies it; a value path, when one element
-    satisfies all of it. Values that are not of the attribute's type satisfy no comparison.
+    satisfies all of it. A value that is not of the attribute's type, such as another program may
+    have stored, satisfies no comparison and raises nothing.
     """
-    match node:
-        case BoundComparison(path=path):
-            test = _value_test(node)
-            return lambda resource: any(map(test, path.values(resource)))
-        case BoundPresence(path=path):
-            return lambda resource: any(map(is_present, path.values(resource)))
-        case BoundValuePath(path=path, filter=inner):
-            holds = compile_element_predicate(inner)
-            return lambda resource: any(map(holds, path.elements(resource)))
-    return _logical(node, compile_predicate)
+    return _OnResource().visit(node)
 
 
-def compile_element_predicate(node: Node) -> Callable[[Any], bool]:
+def compile_element_predicate(node: Node) -> Predicate:
     """Return a function that judges one element of a complex attribute by a filter in brackets."""
-    match node:
-        case BoundComparison(path=path):
-            test, leaf = _value_test(node), path.leaf
-            return lambda element: any(map(test, _sub_values(element, leaf)))
-        case BoundPresence(path=path):
-            leaf = path.leaf
-            return lambda element: any(map(is_present, _sub_values(element, leaf)))
-    return _logical(node, compile_element_predicate)
+    holds = _OnElement().visit(node)
+    # What is no object is no element, and does not satisfy a `not` either.
+    return lambda element: isinstance(element, Mapping) and holds(element)
 
 
 def select(node: Node, elements: Sequence[Any]) -> list[int]:
@@ -70,43 +53,106 @@ def select(node: Node, elements: Sequence[Any]) -> list[int]:
     return [position for position, element in enumerate(elements) if holds(element)]
 
 
-def is_present(value: Any) -> bool:
-    """Return whether a value counts for `pr`: not null, not empty, nor made of such values only."""
-    if isinstance(value, Mapping):
-        return any(map(is_present, value.values()))
-    if isinstance(value, list):
-        return any(map(is_present, value))
-    return value is not None and value != ""
+class _OnResource(Visitor[Predicate]):
+    """Makes functions of a resource."""
+
+    def values(self, path: AttributePath) -> Values:
+        """Return a function that finds every value at the end of `path`."""
+        elements = _elements(path)
+        if path.sub_attribute is None:
+            return elements
+        name = path.sub_attribute.name
+        return lambda resource: [v for element in elements(resource) for v in _under(element, name)]
+
+    def bound_comparison(self, node: BoundComparison) -> Predicate:
+        values, test = self.values(node.path), _comparison_test(node)
+        return lambda resource: any(map(test, values(resource)))
+
+    def bound_presence(self, node: BoundPresence) -> Predicate:
+        values, test = self.values(node.path), _presence_test(node.path.leaf)
+        return lambda resource: any(map(test, values(resource)))
+
+    def bound_value_path(self, node: BoundValuePath) -> Predicate:
+        elements, holds = _elements(node.path), compile_element_predicate(node.filter)
+        return lambda resource: any(map(holds, elements(resource)))
+
+    def conjunction(self, node: And) -> Predicate:
+        every = [self.visit(operand) for operand in node.operands]
+        return lambda value: all(holds(value) for holds in every)
+
+    def disjunction(self, node: Or) -> Predicate:
+        some = [self.visit(operand) for operand in node.operands]
+        return lambda value: any(holds(value) for holds in some)
+
+    def negation(self, node: Not) -> Predicate:
+        holds = self.visit(node.operand)
+        return lambda value: not holds(value)
 
 
-def _logical(node: Node, compiled: Callable[[Node], Callable[[Any], bool]]) -> Callable[[Any], bool]:
-    match node:
-        case And(operands=operands):
-            every = [compiled(operand) for operand in operands]
-            return lambda value: all(holds(value) for holds in every)
-        case Or(operands=operands):
-            some = [compiled(operand) for operand in operands]
-            return lambda value: any(holds(value) for holds in some)
-        case Not(operand=operand):
-            holds = compiled(operand)
-            return lambda value: not holds(value)
-    raise TypeError(f"not a bound filter: {node!r}")
+class _OnElement(_OnResource):
+    """Makes functions of one element: its sub-attributes are found without the rest of the path."""
+
+    def values(self, path: AttributePath) -> Values:
+        name = path.leaf.name
+        return lambda element: _under(element, name)
+
+    def bound_value_path(self, node: BoundValuePath) -> Predicate:
+        raise TypeError("a value path within a value path")
 
 
-def _value_test(node: BoundComparison) -> Callable[[Any], bool]:
-    key, test, wanted = key_function(node.path.leaf), _TESTS[node.operator], node.key
+def _elements(path: AttributePath) -> Values:
+    name, extension = path.attribute.name, path.extension
+    if extension is None:
+        return lambda resource: _under(resource, name)
+    return lambda resource: _under(resource.get(extension), name)
+
+
+def _under(holder: Any, name: str) -> Sequence[Any]:
+    """Return the values that `holder` has under `name`; none when it is no object."""
+    value = holder.get(name) if isinstance(holder, Mapping) else None
+    if value is None:
+        return ()
+    return value if isinstance(value, list) else (value,)
+
+
+def _comparison_test(node: BoundComparison) -> Predicate:
+    leaf = node.path.leaf
+    fits, key, test, wanted = _type_test(leaf), key_function(leaf), _TESTS[node.operator], node.key
 
     def holds(value: Any) -> bool:
         try:
-            return test(key(value), wanted)
-        except (TypeError, ValueError, AttributeError):
+            return fits(value) and test(key(value), wanted)
+        except (ValueError, OverflowError):
             return False
 
     return holds
 
 
-def _sub_values(element: Any, leaf: Attribute) -> list[Any]:
-    value = element.get(leaf.name) if isinstance(element, Mapping) else None
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
+def _type_test(attribute: Attribute) -> Predicate:
+    match attribute.type:
+        case "boolean":
+            return lambda value: type(value) is bool
+        case "integer":
+            return lambda value: check_integer(value) is None
+        case "decimal":
+            return lambda value: type(value) in (int, float) and math.isfinite(value)
+    return lambda value: type(value) is str
+
+
+def _presence_test(attribute: Attribute) -> Predicate:
+    """Return whether a value counts for `pr`: not null, not empty, nor made of such values only.
+
+    Sub-attributes that are never returned do not count, lest `pr` tell that there is a secret.
+    """
+    if not attribute.is_complex:
+        return _is_present
+    shown = [(sub.name, _presence_test(sub)) for sub in attribute.sub_attributes if sub.returned != "never"]
+    return lambda element: any(any(map(present, _under(element, name))) for name, present in shown)
+
+
+def _is_present(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_is_present, value.values()))
+    if isinstance(value, list):
+        return any(map(_is_present, value))
+    return value is not None and value != ""

@@ -6,10 +6,9 @@ of themselves and a filter of thousands of terms needs no deep stack.
 
 from typing import Any
 
-from scim_filter.lexer import FilterLexer, SyntaxProblem
+from scim_filter.lexer import FilterLexer
 from scim_filter.nodes import (
     Comparison,
-    Node,
     Not,
     PatchPath,
     Path,
@@ -18,6 +17,14 @@ from scim_filter.nodes import (
     all_of,
     any_of,
 )
+
+
+class UnexpectedToken(Exception):
+    """A token that does not fit, by its offset in the text; None when the text ends too early."""
+
+    def __init__(self, position: int | None) -> None:
+        super().__init__(position)
+        self.position = position
 
 
 class FilterGrammar:
@@ -55,11 +62,12 @@ class FilterGrammar:
         "term : NOT LPAREN filter RPAREN"
         p[0] = Not(p[3])
 
-    # attrExp = (attrPath SP "pr") / (attrPath SP compareOp SP compValue)
+    # attrExp = attrPath SP "pr"
     def p_presence(self, p: Any) -> None:
         "term : PATH PR"
         p[0] = Presence(_path(p, 1))
 
+    # attrExp = attrPath SP compareOp SP compValue
     def p_comparison(self, p: Any) -> None:
         "term : PATH OPERATOR LITERAL"
         p[0] = Comparison(_path(p, 1), p[2], p[3])
@@ -67,51 +75,45 @@ class FilterGrammar:
     # valuePath = attrPath "[" valFilter "]"
     def p_value_path(self, p: Any) -> None:
         "term : PATH LBRACKET filter RBRACKET"
-        p[0] = ValuePath(_path(p, 1), _without_brackets(p[3], p.lexpos(2)))
+        p[0] = ValuePath(_path(p, 1), p[3])
 
-    # Entra ID writes `emails[type eq "work"].value eq "x"`: a further condition on the element.
+    # attrExp = valuePath subAttr SP compareOp SP compValue
+    # Not in the RFC: Entra ID writes `emails[type eq "work"].value eq "x"`, a further condition
+    # on the element.
     def p_value_path_comparison(self, p: Any) -> None:
         "term : PATH LBRACKET filter RBRACKET SUB_ATTRIBUTE OPERATOR LITERAL"
-        last = Comparison(Path(p[5], p.lexpos(5) + 2), p[6], p[7])
-        p[0] = ValuePath(_path(p, 1), all_of([_without_brackets(p[3], p.lexpos(2)), last]))
+        last = Comparison(_sub_attribute(p, 5), p[6], p[7])
+        p[0] = ValuePath(_path(p, 1), all_of([p[3], last]))
 
+    # attrExp = valuePath subAttr SP "pr"
     def p_value_path_presence(self, p: Any) -> None:
         "term : PATH LBRACKET filter RBRACKET SUB_ATTRIBUTE PR"
-        last = Presence(Path(p[5], p.lexpos(5) + 2))
-        p[0] = ValuePath(_path(p, 1), all_of([_without_brackets(p[3], p.lexpos(2)), last]))
+        last = Presence(_sub_attribute(p, 5))
+        p[0] = ValuePath(_path(p, 1), all_of([p[3], last]))
 
-    # PATH = attrPath / valuePath [subAttr]
+    # PATH = attrPath
     def p_path(self, p: Any) -> None:
         "path : PATH"
         p[0] = PatchPath(_path(p, 1))
 
+    # PATH = valuePath
     def p_path_with_filter(self, p: Any) -> None:
         "path : PATH LBRACKET filter RBRACKET"
-        p[0] = PatchPath(_path(p, 1), _without_brackets(p[3], p.lexpos(2)))
+        p[0] = PatchPath(_path(p, 1), p[3])
 
+    # PATH = valuePath subAttr
     def p_path_with_sub_attribute(self, p: Any) -> None:
         "path : PATH LBRACKET filter RBRACKET SUB_ATTRIBUTE"
-        p[0] = PatchPath(_path(p, 1), _without_brackets(p[3], p.lexpos(2)), p[5])
+        p[0] = PatchPath(_path(p, 1), p[3], p[5])
 
     def p_error(self, token: Any) -> None:
-        if token is None:
-            raise SyntaxProblem("the text ends too early", 0)
-        raise SyntaxProblem(f"unexpected {str(token.value)[:40]!r}", token.lexpos + 1)
+        raise UnexpectedToken(None if token is None else token.lexpos)
 
 
 def _path(p: Any, index: int) -> Path:
     return Path(p[index], p.lexpos(index) + 1)
 
 
-def _without_brackets(node: Node, position: int) -> Node:
-    """Return `node` unless there is a value path in it, which RFC 7644 does not allow there."""
-    pending = [node]
-    while pending:
-        match pending.pop():
-            case ValuePath():
-                raise SyntaxProblem("brackets within brackets", position + 1)
-            case Not(operand=operand):
-                pending.append(operand)
-            case other:
-                pending.extend(getattr(other, "operands", ()))
-    return node
+def _sub_attribute(p: Any, index: int) -> Path:
+    # The token begins with the dot.
+    return Path(p[index], p.lexpos(index) + 2)

@@ -1,26 +1,31 @@
 """The tokens of filters and PATCH paths (RFC 7644 sections 3.4.2.2 and 3.5.2), by PLY."""
 
 import json
-from typing import Any
+import math
+from typing import Any, NoReturn
 
 from ply import lex
 
 OPERATORS = frozenset({"eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le"})
 _WORDS = {"and": "AND", "or": "OR", "not": "NOT", "pr": "PR"}
 _LITERALS = {"true": True, "false": False, "null": None}
-# Deeper nesting serves nobody, and the stack of whoever walks the tree is finite.
-MAX_DEPTH = 50
+# No number that a resource can hold takes more digits.
+_LONGEST_NUMBER = 100
 
 
 class SyntaxProblem(Exception):
     """What is wrong with the text, and at which character, counted from 1."""
 
-    def __init__(self, text: str, position: int) -> None:
-        super().__init__(f"{text} at character {position}")
+    def __init__(self, problem: str, position: int, hint: str = "") -> None:
+        super().__init__(f"{problem} at character {position}{hint}")
 
 
 class FilterLexer:
-    """The rules of PLY's lexer; an attribute path with its URN is one token."""
+    """The rules of PLY's lexer; an attribute path with its URN is one token.
+
+    PLY tries them in the order they are written in. What changes while a text is read (`depth`,
+    `bracketed`) is kept on the lexer that reads it.
+    """
 
     tokens = (
         "PATH",
@@ -39,32 +44,37 @@ class FilterLexer:
     t_ignore = " \t\r\n"
 
     def t_STRING(self, token: Any) -> Any:
-        r'"(?:[^"\\]|\\.)*"'
+        r'"(?:[^"\\]|\\(?:.|\n))*"'
         try:
             token.value = json.loads(token.value)
             token.value.encode()
         except ValueError:
             # Control characters, unknown escapes, lone surrogates: no JSON string has them.
-            raise SyntaxProblem("the string is no JSON string", token.lexpos + 1) from None
+            _refuse("found a string that is no JSON string", token)
         token.type = "LITERAL"
         return token
 
     def t_NUMBER(self, token: Any) -> Any:
-        r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])"
-        if len(token.value) > 100:
-            raise SyntaxProblem("the number is too long", token.lexpos + 1)
-        integral = token.value.lstrip("-").isdigit()
-        token.value = int(token.value) if integral else float(token.value)
-        token.type = "LITERAL"
+        r"-?[0-9][\w.+\-]*"
+        # All that stands together is one token, so that `007` and `1.` are refused as a whole.
+        if len(token.value) > _LONGEST_NUMBER:
+            _refuse(f"found a number of more than {_LONGEST_NUMBER} characters", token)
+        try:
+            value = json.loads(token.value)
+        except ValueError:
+            _refuse(f"found {token.value!r}, which is no JSON number,", token)
+        if not math.isfinite(value):
+            _refuse(f"found {token.value!r}, which is out of range,", token)
+        token.type, token.value = "LITERAL", value
         return token
 
     def t_SUB_ATTRIBUTE(self, token: Any) -> Any:
-        r"\.[A-Za-z$][\w\-$]*"
+        r"\.[A-Za-z$][A-Za-z0-9_$\-]*"
         token.value = token.value[1:]
         return token
 
     def t_PATH(self, token: Any) -> Any:
-        r"[A-Za-z$][\w\-$.:+%@/]*"
+        r"[A-Za-z$][A-Za-z0-9_$.:+%@/\-]*"
         word = token.value.lower()
         if word in _WORDS:
             token.type = _WORDS[word]
@@ -76,11 +86,15 @@ class FilterLexer:
 
     def t_LPAREN(self, token: Any) -> Any:
         r"\("
-        return self._deeper(token)
+        return _deeper(token)
 
     def t_LBRACKET(self, token: Any) -> Any:
         r"\["
-        return self._deeper(token)
+        # valFilter of RFC 7644 has no valuePath in it: the elements of an attribute have no elements.
+        if token.lexer.bracketed:
+            _refuse("found brackets within brackets", token)
+        token.lexer.bracketed = True
+        return _deeper(token)
 
     def t_RPAREN(self, token: Any) -> Any:
         r"\)"
@@ -89,22 +103,36 @@ class FilterLexer:
 
     def t_RBRACKET(self, token: Any) -> Any:
         r"\]"
+        token.lexer.bracketed = False
         token.lexer.depth -= 1
         return token
 
     def t_error(self, token: Any) -> None:
-        raise SyntaxProblem(f"unexpected {token.value[0]!r}", token.lexpos + 1)
+        found = token.value[0]
+        if found == '"':
+            _refuse("found a string without closing quote", token)
+        hint = "; strings stand in double quotes" if found == "'" else ""
+        raise SyntaxProblem(f"found {found!r}", token.lexpos + 1, hint)
 
-    @staticmethod
-    def _deeper(token: Any) -> Any:
-        token.lexer.depth += 1
-        if token.lexer.depth > MAX_DEPTH:
-            raise SyntaxProblem(f"more than {MAX_DEPTH} levels of nesting", token.lexpos + 1)
-        return token
+
+def _refuse(problem: str, token: Any) -> NoReturn:
+    raise SyntaxProblem(problem, token.lexpos + 1) from None
+
+
+def _deeper(token: Any) -> Any:
+    token.lexer.depth += 1
+    if token.lexer.depth > token.lexer.max_depth:
+        _refuse(f"found more than {token.lexer.max_depth} levels of nesting", token)
+    return token
 
 
 def make_lexer() -> Any:
-    """Return a PLY lexer to be cloned for each text: PLY's lexers are not thread-safe."""
-    lexer = lex.lex(object=FilterLexer(), errorlog=lex.NullLogger())
-    lexer.depth = 0
-    return lexer
+    """Return a PLY lexer for `lexer_for` to copy."""
+    return lex.lex(object=FilterLexer(), errorlog=lex.NullLogger())
+
+
+def lexer_for(lexer: Any, max_depth: int) -> Any:
+    """Return a copy of `lexer` to read one text with: PLY's lexers are not thread-safe."""
+    own = lexer.clone()
+    own.depth, own.max_depth, own.bracketed = 0, max_depth, False
+    return own

@@ -26,6 +26,11 @@ class Comparison:
     path: Path
     operator: str
     value: Literal
+    # To Python 1, 1.0 and True are equal, but they are different literals.
+    _kind: type = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_kind", type(self.value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,61 +8,112 @@ from typing import Any
 from ply import yacc
 
 from schema.errors import InvalidFilter, InvalidPath
-from scim_filter.grammar import FilterGrammar
-from scim_filter.lexer import SyntaxProblem, make_lexer
+from scim_filter.grammar import FilterGrammar, UnexpectedToken
+from scim_filter.lexer import SyntaxProblem, lexer_for, make_lexer
 from scim_filter.nodes import Node, PatchPath
 
 MAX_LENGTH = 8192
+# Deeper nesting serves nobody, and the stack of whoever walks the tree is finite.
+MAX_DEPTH = 50
+
 _BUILDING = threading.Lock()
+# What an error calls the terminals of the grammar, in the order it lists them.
+_NAMES = {
+    "PATH": "an attribute",
+    "SUB_ATTRIBUTE": "a sub-attribute",
+    "OPERATOR": "an operator",
+    "PR": "'pr'",
+    "LITERAL": "a value",
+    "AND": "'and'",
+    "OR": "'or'",
+    "NOT": "'not'",
+    "LPAREN": "'('",
+    "RPAREN": "')'",
+    "LBRACKET": "'['",
+    "RBRACKET": "']'",
+    "$end": "the end",
+}
 
 
-@cache
-def _tables(start: str) -> tuple[Any, Any]:
-    """Return the lexer and parser to be copied for each text: PLY's own are not thread-safe."""
-    with _BUILDING:
-        parser = yacc.yacc(
-            module=FilterGrammar(),
-            start=start,
-            debug=False,
-            write_tables=False,
-            errorlog=yacc.NullLogger(),
-        )
-        return make_lexer(), parser
-
-
-def _parse(text: str, start: str) -> Any:
-    lexer, parser = _tables(start)
-    own = lexer.clone()
-    own.depth = 0
-    try:
-        return copy.copy(parser).parse(text, lexer=own)
-    except SyntaxProblem as problem:
-        if str(problem).endswith("at character 0"):
-            raise SyntaxProblem("the text ends too early", len(text) + 1) from None
-        raise
-
-
-def parse_filter(text: str, *, max_length: int = MAX_LENGTH) -> Node:
+def parse_filter(text: str, *, max_length: int = MAX_LENGTH, max_depth: int = MAX_DEPTH) -> Node:
     """Return the tree of a filter.
 
-    Raises InvalidFilter, which tells the position, for text that is no filter, is longer than
-    `max_length` characters or is nested too deep.
+    Raises InvalidFilter, which tells what is wrong at which character, for text that is no filter,
+    is longer than `max_length` characters or has more than `max_depth` groups and brackets
+    within each other.
     """
-    if len(text) > max_length:
-        raise InvalidFilter(f"filter: is longer than {max_length} characters")
     try:
-        node: Node = _parse(text, "filter")
+        node: Node = _parse("filter", text, max_length, max_depth)
     except SyntaxProblem as problem:
         raise InvalidFilter(f"filter: {problem}") from None
     return node
 
 
-def parse_path(text: str, *, max_length: int = MAX_LENGTH) -> PatchPath:
+def parse_path(text: str, *, max_length: int = MAX_LENGTH, max_depth: int = MAX_DEPTH) -> PatchPath:
     """Return the tree of a PATCH path. Raises InvalidPath as `parse_filter` raises InvalidFilter."""
-    if len(text) > max_length:
-        raise InvalidPath(f"path: is longer than {max_length} characters")
     try:
-        path: PatchPath = _parse(text, "path")
+        path: PatchPath = _parse("path", text, max_length, max_depth)
     except SyntaxProblem as problem:
         raise InvalidPath(f"path: {problem}") from None
     return path
+
+
+def _parse(start: str, text: str, max_length: int, max_depth: int) -> Any:
+    if len(text) > max_length:
+        raise SyntaxProblem(f"found more than {max_length} characters: the limit is passed", max_length + 1)
+    # PLY keeps the state of a parse on the parser and on the lexer, so each parse has its own.
+    with _BUILDING:
+        shared_lexer, shared_parser = _tables(start)
+    lexer, parser = lexer_for(shared_lexer, max_depth), copy.copy(shared_parser)
+    parser.statestack = [0]
+    before: list[int] = []
+
+    def next_token() -> Any:
+        # A token that does not fit may still lead to reductions; what was possible instead of it
+        # is only known from the stack as it was before.
+        before[:] = parser.statestack
+        return lexer.token()
+
+    try:
+        return parser.parse(text, lexer=lexer, tokenfunc=next_token)
+    except UnexpectedToken as unexpected:
+        raise _misfit(text, unexpected.position, lexer.lexpos, _expected(parser, before)) from None
+
+
+def _misfit(text: str, begin: int | None, end: int, expected: list[str]) -> SyntaxProblem:
+    hint = f"; expected: {', '.join(expected)}"
+    if begin is None:
+        return SyntaxProblem("found the end", len(text) + 1, hint)
+    found = text[begin:end]
+    return SyntaxProblem(f"found {found if len(found) <= 40 else found[:40] + '...'!r}", begin + 1, hint)
+
+
+@cache
+def _tables(start: str) -> tuple[Any, Any]:
+    """Return the lexer and the parser to copy for each text, built once in a process."""
+    parser = yacc.yacc(
+        module=FilterGrammar(),
+        start=start,
+        debug=False,
+        write_tables=False,
+        errorlog=yacc.NullLogger(),
+    )
+    return make_lexer(), parser
+
+
+def _expected(parser: Any, states: list[int]) -> list[str]:
+    """Return what can follow when `states` are on the parser's stack."""
+    return [name for terminal, name in _NAMES.items() if _shifts(parser, states, terminal)]
+
+
+def _shifts(parser: Any, states: list[int], terminal: str) -> bool:
+    # The tables of LALR(1) share states: `)` may be listed where no group is open. Whether it
+    # fits is known when the reductions it leads to have been followed to the end.
+    stack = list(states)
+    while (action := parser.action[stack[-1]].get(terminal)) is not None:
+        if action >= 0:
+            return True
+        production = parser.productions[-action]
+        del stack[len(stack) - production.len :]
+        stack.append(parser.goto[stack[-1]][production.name])
+    return False

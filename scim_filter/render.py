@@ -1,54 +1,84 @@
-"""From a tree back to text, for logs and for forwarding a filter to another service provider."""
+"""From a tree back to text (RFC 7644 section 3.4.2.2), to forward it to another service provider."""
 
 import json
 
+from schema.resource_type import AttributePath
 from scim_filter.nodes import (
     And,
     BoundComparison,
+    BoundPatchPath,
     BoundPresence,
     BoundValuePath,
     Comparison,
     Node,
     Not,
     Or,
+    PatchPath,
     Presence,
     ValuePath,
 )
+from scim_filter.visitor import Visitor
 
 
-def render(node: Node) -> str:
-    """Return a filter whose tree is `node`, in its shortest spelling."""
+def render(node: Node | PatchPath | BoundPatchPath) -> str:
+    """Return the text whose tree is `node`, with no parentheses but those it needs."""
     match node:
-        case Comparison() | BoundComparison():
-            literal = json.dumps(node.value, ensure_ascii=False)
-            return f"{node.path.text} {node.operator} {literal}"
-        case Presence() | BoundPresence():
-            return f"{node.path.text} pr"
-        case ValuePath(path=path, filter=inner):
-            return f"{path.text}[{render(inner)}]"
-        case BoundValuePath(path=path, filter=inner):
-            # Within brackets a sub-attribute stands alone.
-            return f"{path.text}[{render(_within(inner))}]"
-        case And(operands=operands):
-            return " and ".join(f"({render(o)})" if isinstance(o, Or) else render(o) for o in operands)
-        case Or(operands=operands):
-            return " or ".join(map(render, operands))
-        case Not(operand=operand):
-            return f"not ({render(operand)})"
+        case PatchPath(path=path, filter=inner, sub_attribute=sub_attribute):
+            return _patch_path(path.text, inner, sub_attribute)
+        case BoundPatchPath(path=bound, filter=None):
+            return bound.text
+        case BoundPatchPath(path=bound, filter=inner):
+            sub_attribute = bound.sub_attribute.name if bound.sub_attribute else None
+            attribute = AttributePath(bound.attribute, None, bound.extension)
+            return _patch_path(attribute.text, inner, sub_attribute)
+        case _:
+            return _Renderer().visit(node)
 
 
-def _within(node: Node) -> Node:
-    from scim_filter.nodes import Path
+def _patch_path(attribute: str, inner: Node | None, sub_attribute: str | None) -> str:
+    brackets = f"[{_Bracketed().visit(inner)}]" if inner is not None else ""
+    return f"{attribute}{brackets}{'.' + sub_attribute if sub_attribute else ''}"
 
-    match node:
-        case BoundComparison():
-            return Comparison(Path(node.path.leaf.name), node.operator, node.value)
-        case BoundPresence():
-            return Presence(Path(node.path.leaf.name))
-        case And(operands=operands):
-            return And(tuple(map(_within, operands)))
-        case Or(operands=operands):
-            return Or(tuple(map(_within, operands)))
-        case Not(operand=operand):
-            return Not(_within(operand))
-    return node
+
+class _Renderer(Visitor[str]):
+    def comparison(self, node: Comparison) -> str:
+        return _comparison(node.path.text, node)
+
+    def presence(self, node: Presence) -> str:
+        return f"{node.path.text} pr"
+
+    def value_path(self, node: ValuePath) -> str:
+        return f"{node.path.text}[{_Bracketed().visit(node.filter)}]"
+
+    def bound_comparison(self, node: BoundComparison) -> str:
+        return _comparison(node.path.text, node)
+
+    def bound_presence(self, node: BoundPresence) -> str:
+        return f"{node.path.text} pr"
+
+    def bound_value_path(self, node: BoundValuePath) -> str:
+        return f"{node.path.text}[{_Bracketed().visit(node.filter)}]"
+
+    def conjunction(self, node: And) -> str:
+        parts = (f"({self.visit(o)})" if isinstance(o, Or) else self.visit(o) for o in node.operands)
+        return " and ".join(parts)
+
+    def disjunction(self, node: Or) -> str:
+        return " or ".join(map(self.visit, node.operands))
+
+    def negation(self, node: Not) -> str:
+        return f"not ({self.visit(node.operand)})"
+
+
+class _Bracketed(_Renderer):
+    """Within brackets a sub-attribute stands alone."""
+
+    def bound_comparison(self, node: BoundComparison) -> str:
+        return _comparison(node.path.leaf.name, node)
+
+    def bound_presence(self, node: BoundPresence) -> str:
+        return f"{node.path.leaf.name} pr"
+
+
+def _comparison(path: str, node: Comparison | BoundComparison) -> str:
+    return f"{path} {node.operator} {json.dumps(node.value, ensure_ascii=False)}"

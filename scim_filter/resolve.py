@@ -8,7 +8,7 @@ from typing import NoReturn
 from schema.attribute import Attribute
 from schema.errors import InvalidFilter, InvalidPath, ScimError
 from schema.resource_type import AttributePath, ResourceType
-from schema.values import CHECKS, comparison_key
+from schema.values import CHECKS, check_string, comparison_key
 from scim_filter.nodes import (
     And,
     BoundComparison,
@@ -25,8 +25,10 @@ from scim_filter.nodes import (
     Presence,
     ValuePath,
 )
+from scim_filter.visitor import Visitor
 
 _TEXT_OPERATORS = frozenset({"co", "sw", "ew"})
+_ORDER_OPERATORS = frozenset({"gt", "ge", "lt", "le"})
 _TEXT_TYPES = frozenset({"string", "reference", "binary"})
 _UNORDERED_TYPES = frozenset({"boolean", "binary"})
 
@@ -38,56 +40,70 @@ def resolve(node: Node, resource_type: ResourceType) -> Node:
     absent ones included, for the RFC leaves open what it means for several values. A comparison
     of a complex attribute looks at its `value`. Raises InvalidFilter naming attribute and position.
     """
-    return _Resolver(resource_type, InvalidFilter).filter(node, None)
+    return _Resolver(resource_type, InvalidFilter).visit(node)
 
 
 def resolve_path(path: PatchPath, resource_type: ResourceType) -> BoundPatchPath:
     """Return the path of a PATCH operation bound to `resource_type`. Raises InvalidPath."""
     resolver = _Resolver(resource_type, InvalidPath)
     bound = resolver.path(path.path)
-    if path.filter is None:
+    if path.filter is None and path.sub_attribute is None:
         return BoundPatchPath(bound)
-    inner = resolver.filter(path.filter, resolver.holder(path.path, bound))
-    if path.sub_attribute is None:
-        return BoundPatchPath(bound, inner)
-    sub_attribute = bound.attribute.sub_attribute(path.sub_attribute)
-    if sub_attribute is None:
-        resolver.refuse(path.path, f"{bound.text} has no sub-attribute {path.sub_attribute}")
-    return BoundPatchPath(AttributePath(bound.attribute, sub_attribute, bound.extension), inner)
+    holder = resolver.holder(path.path, bound)
+    inner = None if path.filter is None else resolver.within(holder).visit(path.filter)
+    if path.sub_attribute is not None:
+        bound = resolver.sub_path(holder, Path(path.sub_attribute, path.path.position))
+    return BoundPatchPath(bound, inner)
 
 
-class _Resolver:
-    def __init__(self, resource_type: ResourceType, error: type[ScimError]) -> None:
+class _Resolver(Visitor[Node]):
+    """Binds nodes; within brackets, `holder` is the attribute whose elements are judged."""
+
+    def __init__(
+        self, resource_type: ResourceType, error: type[ScimError], holder: AttributePath | None = None
+    ) -> None:
         self._resource_type = resource_type
         self._error = error
+        self._holder = holder
+
+    def within(self, holder: AttributePath) -> "_Resolver":
+        """Return the resolver for the filter in brackets behind `holder`."""
+        return _Resolver(self._resource_type, self._error, holder)
 
     def refuse(self, path: Path, problem: str) -> NoReturn:
         raise self._error(f"{problem} (at character {path.position})")
 
-    def filter(self, node: Node, holder: AttributePath | None) -> Node:
-        """Bind `node`; within brackets, `holder` is the attribute whose elements are judged."""
-        match node:
-            case Comparison():
-                return self._comparison(node, holder)
-            case Presence(path=path):
-                return BoundPresence(self._filterable(path, self.path(path, holder)))
-            case ValuePath(path=path, filter=inner):
-                bound = self._filterable(path, self.path(path))
-                return BoundValuePath(bound, self.filter(inner, self.holder(path, bound)))
-            case And(operands=operands):
-                return And(tuple(self.filter(operand, holder) for operand in operands))
-            case Or(operands=operands):
-                return Or(tuple(self.filter(operand, holder) for operand in operands))
-            case Not(operand=operand):
-                return Not(self.filter(operand, holder))
-        return node
+    def presence(self, node: Presence) -> Node:
+        return BoundPresence(self._filterable(node.path, self.path(node.path)))
 
-    def path(self, path: Path, holder: AttributePath | None = None) -> AttributePath:
-        if holder is None:
-            bound = self._resource_type.path(path.text)
-            if bound is None:
-                self.refuse(path, f"{path.text} is no attribute of {self._resource_type.name}")
-            return bound
+    def value_path(self, node: ValuePath) -> Node:
+        if self._holder is not None:
+            self.refuse(node.path, f"{node.path.text}: brackets within brackets")
+        bound = self.holder(node.path, self._filterable(node.path, self.path(node.path)))
+        return BoundValuePath(bound, self.within(bound).visit(node.filter))
+
+    def conjunction(self, node: And) -> Node:
+        return And(tuple(map(self.visit, node.operands)))
+
+    def disjunction(self, node: Or) -> Node:
+        return Or(tuple(map(self.visit, node.operands)))
+
+    def negation(self, node: Not) -> Node:
+        return Not(self.visit(node.operand))
+
+    def path(self, path: Path) -> AttributePath:
+        """Return what `path` names, within the element when in brackets."""
+        if self._holder is not None:
+            return self.sub_path(self._holder, path)
+        if path.text.lower() == self._resource_type.schema.id.lower():
+            self.refuse(path, f"{path.text} is a schema: name one of its attributes")
+        bound = self._resource_type.path(path.text)
+        if bound is None:
+            self.refuse(path, f"{path.text} is no attribute of {self._resource_type.name}")
+        return bound
+
+    def sub_path(self, holder: AttributePath, path: Path) -> AttributePath:
+        """Return the sub-attribute of `holder` that `path` names."""
         sub_attribute = holder.attribute.sub_attribute(path.text)
         if sub_attribute is None:
             self.refuse(path, f"{path.text} is no sub-attribute of {holder.text}")
@@ -95,24 +111,24 @@ class _Resolver:
 
     def holder(self, path: Path, bound: AttributePath) -> AttributePath:
         """Return `bound` as the attribute in front of brackets."""
+        if self._resource_type.extension(bound.text) is not None:
+            self.refuse(path, f"{bound.text} is a schema: brackets follow one of its attributes")
         if bound.sub_attribute is not None or not bound.attribute.is_complex:
             self.refuse(path, f"{bound.text} has no sub-attributes to select by")
         return bound
 
     def _filterable(self, path: Path, bound: AttributePath) -> AttributePath:
-        if bound.leaf.returned == "never":
+        # A filter tells as much about a value as its return would.
+        if "never" in (bound.attribute.returned, bound.leaf.returned):
             self.refuse(path, f"{bound.text} cannot be used in a filter")
         return bound
 
-    def _comparison(self, node: Comparison, holder: AttributePath | None) -> Node:
-        path = self._filterable(node.path, self.path(node.path, holder))
+    def comparison(self, node: Comparison) -> Node:
+        path = self._filterable(node.path, self.path(node.path))
         if node.value is None:
             return self._null_comparison(node, path)
         if path.leaf.is_complex:
-            compared = path.leaf.compared
-            if compared is None:
-                self.refuse(node.path, f"{path.text} is complex: name one of its sub-attributes")
-            path = self._filterable(node.path, AttributePath(path.attribute, compared, path.extension))
+            path = self._compared(node, path)
         self._check_operator(node, path)
         value = self._literal(node, path)
         if node.operator in _TEXT_OPERATORS and value == "":
@@ -122,6 +138,15 @@ class _Resolver:
         if node.operator == "ne":
             return Not(BoundComparison(path, "eq", value, key))
         return BoundComparison(path, node.operator, value, key)
+
+    def _compared(self, node: Comparison, path: AttributePath) -> AttributePath:
+        """Return the path of the `value` that stands for a complex attribute."""
+        compared = path.leaf.compared
+        if compared is None or path.sub_attribute is not None:
+            self.refuse(node.path, f"{path.text} is complex: name one of its sub-attributes")
+        if node.operator in _ORDER_OPERATORS:
+            self.refuse(node.path, f"{path.text} is complex: {node.operator} does not apply to it")
+        return self._filterable(node.path, AttributePath(path.attribute, compared, path.extension))
 
     def _null_comparison(self, node: Comparison, path: AttributePath) -> Node:
         if node.operator == "eq":
@@ -135,17 +160,17 @@ class _Resolver:
         if node.operator in _TEXT_OPERATORS:
             fits = kind in _TEXT_TYPES
         else:
-            fits = node.operator in ("eq", "ne") or kind not in _UNORDERED_TYPES
+            fits = node.operator not in _ORDER_OPERATORS or kind not in _UNORDERED_TYPES
         if not fits:
             self.refuse(node.path, f"{path.text} is {kind}: {node.operator} does not apply to it")
 
     def _literal(self, node: Comparison, path: AttributePath) -> Literal:
         value = _as_type(path.leaf, node.value)
         # A part of a base64 text need not be one itself.
-        partial = node.operator in _TEXT_OPERATORS and isinstance(value, str)
-        problem = None if partial else CHECKS[path.leaf.type](value)
+        check = check_string if node.operator in _TEXT_OPERATORS else CHECKS[path.leaf.type]
+        problem = check(value)
         if problem is not None:
-            self.refuse(node.path, f"{path.text} is compared with a value that {problem}")
+            self.refuse(node.path, f"{path.text} is {path.leaf.type}: the value {problem}")
         return value
 
 

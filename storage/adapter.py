@@ -63,7 +63,8 @@ class StoredResource:
     without `secrets`; where the backend has the capability `members`, without the membership
     attribute too. `secrets` maps paths of `returned: never` attributes to what is kept of them.
     `version` changes exactly when the resource changes; `created` and `last_modified` are UTC
-    dateTimes with milliseconds.
+    dateTimes with milliseconds. `place` is where the resource stands in the order of `scan`; it is
+    set by the backend and stays while the resource exists.
     """
 
     id: str
@@ -72,6 +73,7 @@ class StoredResource:
     created: str = ""
     last_modified: str = ""
     secrets: Mapping[str, str] = field(default_factory=dict)
+    place: int = 0
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -89,17 +91,39 @@ class Sort:
 
 
 @dataclass(frozen=True)
+class Position:
+    """A resource's position in an order: what comes next can be found though the resource is gone.
+
+    Without sort, only `place` counts; with it, the sort key (None when the resource has no value)
+    and then the id.
+    """
+
+    place: int
+    key: str | None
+    resource_id: str
+
+    def order(self, sort: Sort | None) -> tuple[Any, ...]:
+        """Return what positions compare by in ascending order under `sort`."""
+        if sort is None:
+            return (self.place,)
+        return (self.key is None, self.key or "", self.resource_id)
+
+
+@dataclass(frozen=True)
 class Selection:
     """Which resources of a type are wanted, in which order, and which page of them.
 
-    `offset` counts from 0. `limit` is None for all. Without `sort` the order is that of
-    creation or whatever total order the backend has; ties are broken by id.
+    `offset` counts from 0. `limit` is None for all. Without `sort` the order is that of `scan`;
+    with it, ties are broken by id. With `after`, the page begins behind that position; with
+    `before`, it ends ahead of it.
     """
 
     filter: Node | None = None
     sort: Sort | None = None
     offset: int = 0
     limit: int | None = None
+    after: Position | None = None
+    before: Position | None = None
 
 
 @dataclass(frozen=True)

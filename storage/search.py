@@ -10,7 +10,7 @@ from schema.resource_type import AttributePath, ResourceType
 from schema.values import key_function
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import filter_paths
-from storage.adapter import Page, Represent, Selection, StorageAdapter, StoredResource
+from storage.adapter import Page, Position, Represent, Selection, Sort, StorageAdapter, StoredResource
 
 
 def search(
@@ -28,49 +28,52 @@ def page_of(
     represent: Represent,
     resource_type: ResourceType,
 ) -> Page:
-    """Return the page of those `candidates` that match the filter, holding no more than needed.
+    """Return the page of those `candidates` that match the filter.
 
-    `candidates` come in a total order, which is kept where `selection` asks for no other.
+    `candidates` come in the order of `scan`; without a sort, no more than the page is held.
     """
     links = mentions_links(resource_type, selection)
     matches = compile_predicate(selection.filter) if selection.filter is not None else None
-    if selection.sort is not None:
-        return _sorted_page(candidates, selection, represent, links)
-    end = None if selection.limit is None else selection.offset + selection.limit
+    sort = selection.sort
+    # Unsorted and read forwards, the page is complete before the candidates end.
+    enough = None
+    if sort is None and selection.before is None and selection.limit is not None:
+        enough = selection.offset + selection.limit
     total = 0
-    kept: list[StoredResource] = []
+    found: list[tuple[tuple[Any, ...], StoredResource]] = []
     for candidate in candidates:
-        if matches is not None and not matches(represent(candidate, links)):
-            continue
-        if total >= selection.offset and (end is None or total < end):
-            kept.append(candidate)
-        total += 1
-    return Page(kept, total)
-
-
-def _sorted_page(
-    candidates: Iterable[StoredResource], selection: Selection, represent: Represent, links: bool
-) -> Page:
-    assert selection.sort is not None
-    matches = compile_predicate(selection.filter) if selection.filter is not None else None
-    valued: list[tuple[str, str, StoredResource]] = []
-    missing: list[tuple[str, StoredResource]] = []
-    for candidate in candidates:
-        resource = represent(candidate, links)
+        resource = represent(candidate, links) if matches or sort else {}
         if matches is not None and not matches(resource):
             continue
-        key = sort_key(selection.sort.path, resource)
-        if key is None:
-            missing.append((candidate.id, candidate))
-        else:
-            valued.append((key, candidate.id, candidate))
-    # Ids are unique, so the resources themselves are never compared.
-    ordered = [entry[2] for entry in sorted(valued, key=lambda entry: entry[:2])]
-    ordered += [entry[1] for entry in sorted(missing, key=lambda entry: entry[0])]
-    if selection.sort.descending:
-        ordered.reverse()
-    end = None if selection.limit is None else selection.offset + selection.limit
-    return Page(ordered[selection.offset : end], len(ordered))
+        total += 1
+        order = position_of(candidate, sort, resource).order(sort)
+        if (enough is None or len(found) < enough) and _is_wanted(order, selection):
+            found.append((order, candidate))
+    if sort is not None:
+        found.sort(key=lambda entry: entry[0], reverse=sort.descending)
+    ordered = [entry[1] for entry in found]
+    if selection.limit is None:
+        return Page(ordered[selection.offset :], total)
+    if selection.before is not None:
+        return Page(ordered[max(0, len(ordered) - selection.limit) :], total)
+    return Page(ordered[selection.offset : selection.offset + selection.limit], total)
+
+
+def position_of(stored: StoredResource, sort: Sort | None, resource: Mapping[str, Any]) -> Position:
+    """Return the position of a resource in an order; `resource` is its representation."""
+    return Position(stored.place, sort_key(sort.path, resource) if sort else None, stored.id)
+
+
+def _is_wanted(order: tuple[Any, ...], selection: Selection) -> bool:
+    sort = selection.sort
+    descending = sort is not None and sort.descending
+    if selection.after is not None:
+        edge = selection.after.order(sort)
+        return order < edge if descending else order > edge
+    if selection.before is not None:
+        edge = selection.before.order(sort)
+        return order > edge if descending else order < edge
+    return True
 
 
 def sort_key(path: AttributePath, resource: Mapping[str, Any]) -> str | None:
@@ -96,8 +99,8 @@ def sort_key(path: AttributePath, resource: Mapping[str, Any]) -> str | None:
 
 def mentions_links(resource_type: ResourceType, selection: Selection) -> bool:
     """Return whether judging the selection takes the members or memberships of a resource."""
-    links = (resource_type.members, resource_type.memberships)
+    links = [link for link in (resource_type.members, resource_type.memberships) if link is not None]
     paths = list(filter_paths(selection.filter)) if selection.filter is not None else []
     if selection.sort is not None:
         paths.append(selection.sort.path)
-    return any(path.attribute in links for path in paths if path.attribute is not None)
+    return any(path.attribute in links for path in paths)

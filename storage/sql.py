@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from storage.adapter import (
 from storage.errors import ResourceNotFound, StorageUnavailable, UniquenessConflict, VersionMismatch
 from storage.search import page_of
 from storage.sql_filter import Native, SqlFilterCompiler
-from storage.sql_layout import SIDE_TABLES, TypeLayout, numbered_paths, quoted
+from storage.sql_layout import SIDE_TABLES, TypeLayout, index_key, numbered_paths, quoted
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 500
@@ -190,7 +190,7 @@ class SqlAdapter(StorageAdapter):
             ).fetchone()
         if row is None:
             raise ResourceNotFound(layout.resource_type.name, resource_id)
-        return row[0], _stored(row[1:])
+        return row[0], _stored(row)
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         layout = self._layouts[resource_type.name]
@@ -312,7 +312,7 @@ class SqlAdapter(StorageAdapter):
                     f"WHERE r.type = ? AND r.rid > ? AND {native.where} ORDER BY r.rid LIMIT ?",
                     (layout.number, last, *native.params, _BATCH),
                 ).fetchall()
-            yield from (_stored(row[1:]) for row in rows)
+            yield from (_stored(row) for row in rows)
             if len(rows) < _BATCH:
                 return
             last = rows[-1][0]
@@ -325,7 +325,7 @@ class SqlAdapter(StorageAdapter):
             native, residual = self._compilers[resource_type.name].split(selection.filter)
         sortable = selection.sort is None or selection.sort.path.text in layout.numbers
         if residual is not None or not sortable:
-            rest = Selection(residual, selection.sort, selection.offset, selection.limit)
+            rest = replace(selection, filter=residual)
             candidates = self._candidates(layout, native or Native("1 = 1"))
             return page_of(candidates, rest, represent, resource_type)
         with self._snapshot():
@@ -333,61 +333,35 @@ class SqlAdapter(StorageAdapter):
 
     def _native_page(self, layout: TypeLayout, selection: Selection, native: Native | None) -> Page:
         limit = -1 if selection.limit is None else selection.limit
-        if selection.sort is None:
-            rids = self._rids(layout, native, limit, selection.offset) if limit else []
-        else:
-            rids = self._sorted_rids(layout, selection, native, limit) if limit else []
-        if limit < 0 or 0 < len(rids) < limit:
+        rids = self._ordered_rids(layout, selection, native, limit) if limit else []
+        from_start = selection.after is None and selection.before is None
+        if from_start and (limit < 0 or 0 < len(rids) < limit):
             total = selection.offset + len(rids)
         else:
             total = self._total(layout, native)
         return Page(self._load(layout, rids), total)
 
-    def _rids(self, layout: TypeLayout, native: Native | None, limit: int, offset: int) -> list[int]:
-        where = f"AND {native.where} " if native else ""
-        rows = self._run(
-            f"SELECT r.rid FROM scim_resource r WHERE r.type = ? {where}ORDER BY r.rid LIMIT ? OFFSET ?",
-            (layout.number, *(native.params if native else ()), limit, offset),
-        )
-        return [row[0] for row in rows.fetchall()]
-
-    def _sorted_rids(
+    def _ordered_rids(
         self, layout: TypeLayout, selection: Selection, native: Native | None, limit: int
     ) -> list[int]:
-        """Return a page of row keys sorted by one indexed path, resources without a value apart."""
-        assert selection.sort is not None
-        path = layout.numbers[selection.sort.path.text]
-        direction = "DESC" if selection.sort.descending else "ASC"
-        where, params = (f" AND {native.where}", native.params) if native else ("", ())
-        valued = (
-            "FROM scim_attribute s JOIN scim_resource r ON r.rid = s.rid "
-            f"WHERE s.path = ? AND s.element = 0{where}"
-        )
-        missing = (
-            "FROM scim_resource r WHERE r.type = ? AND r.rid NOT IN "
-            f"(SELECT rid FROM scim_attribute WHERE path = ? AND element = 0){where}"
-        )
-        parts = [
-            (valued, (path, *params), f"s.value {direction}, r.id {direction}"),
-            (missing, (layout.number, path, *params), f"r.id {direction}"),
-        ]
-        if selection.sort.descending:
-            parts.reverse()
+        """Return the row keys of a page; a page that ends at a position is read backwards."""
+        backwards = selection.before is not None
+        descending = backwards != (selection.sort is not None and selection.sort.descending)
         found: list[int] = []
         offset = selection.offset
-        for source, values, order in parts:
-            wanted = -1 if limit < 0 else limit - len(found)
+        for part in _parts(layout, selection, native, descending):
             rows = self._run(
-                f"SELECT r.rid {source} ORDER BY {order} LIMIT ? OFFSET ?", (*values, wanted, offset)
+                f"SELECT r.rid {part.source}{part.beyond} ORDER BY {part.order} LIMIT ? OFFSET ?",
+                (*part.params, *part.beyond_params, limit - len(found) if limit > 0 else -1, offset),
             ).fetchall()
             found += [row[0] for row in rows]
             if len(found) == limit:
                 break
             if not rows and offset:
-                offset -= self._one(f"SELECT COUNT(*) {source}", values)[0]
+                offset -= self._one(f"SELECT COUNT(*) {part.source}", part.params)[0]
             else:
                 offset = 0
-        return found
+        return found[::-1] if backwards else found
 
     def _total(self, layout: TypeLayout, native: Native | None) -> int:
         if native is None:
@@ -409,7 +383,7 @@ class SqlAdapter(StorageAdapter):
                 f"WHERE r.rid IN ({_marks(batch)})",
                 batch,
             )
-            found |= {row[0]: _stored(row[1:]) for row in rows.fetchall()}
+            found |= {row[0]: _stored(row) for row in rows.fetchall()}
         return [found[rid] for rid in rids if rid in found]
 
     # -- members
@@ -510,8 +484,62 @@ class SqlAdapter(StorageAdapter):
             raise StorageUnavailable(f"the database cannot be used: {exc}") from exc
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A part of an order: its rows, those of them beyond the position to go on from, and how they lie."""
+
+    source: str
+    params: tuple[Any, ...]
+    order: str
+    beyond: str = ""
+    beyond_params: tuple[Any, ...] = ()
+
+
+def _parts(
+    layout: TypeLayout, selection: Selection, native: Native | None, descending: bool
+) -> list[_Part]:
+    """Return the parts of the selected order; sorted, resources without a value are one of their own.
+
+    Ascending they come last, descending first, so that one order is the other reversed.
+    """
+    where, params = (f" AND {native.where}", native.params) if native else ("", ())
+    direction, beyond = ("DESC", "<") if descending else ("ASC", ">")
+    position = selection.after or selection.before
+    if selection.sort is None:
+        source = f"FROM scim_resource r WHERE r.type = ?{where}"
+        keyset = (f" AND r.rid {beyond} ?", (position.place,)) if position else ("", ())
+        return [_Part(source, (layout.number, *params), f"r.rid {direction}", *keyset)]
+    path = layout.numbers[selection.sort.path.text]
+    valued = _Part(
+        "FROM scim_attribute s JOIN scim_resource r ON r.rid = s.rid "
+        f"WHERE s.path = ? AND s.element = 0{where}",
+        (path, *params),
+        f"s.value {direction}, r.id {direction}",
+    )
+    missing = _Part(
+        "FROM scim_resource r WHERE r.type = ? AND r.rid NOT IN "
+        f"(SELECT rid FROM scim_attribute WHERE path = ? AND element = 0){where}",
+        (layout.number, path, *params),
+        f"r.id {direction}",
+    )
+    parts = [missing, valued] if descending else [valued, missing]
+    if position is None:
+        return parts
+    if position.key is None:
+        missing = replace(missing, beyond=f" AND r.id {beyond} ?", beyond_params=(position.resource_id,))
+        return [missing, valued] if descending else [missing]
+    key = index_key(position.key)
+    valued = replace(
+        valued,
+        # The first condition lets the index find the place; the second goes on from there.
+        beyond=f" AND s.value {beyond}= ? AND (s.value {beyond} ? OR r.id {beyond} ?)",
+        beyond_params=(key, key, position.resource_id),
+    )
+    return [valued] if descending else [valued, missing]
+
+
 def _stored(row: Sequence[Any]) -> StoredResource:
-    resource_id, details, version, created, last_modified, secrets = row
+    rid, resource_id, details, version, created, last_modified, secrets = row
     return StoredResource(
         resource_id,
         details,
@@ -519,6 +547,7 @@ def _stored(row: Sequence[Any]) -> StoredResource:
         created,
         last_modified,
         orjson.loads(secrets) if secrets else {},
+        rid,
     )
 
 

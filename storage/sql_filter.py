@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scim_filter.compiler import FilterCompiler, NotPushable
+from scim_filter.evaluate import matches
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
 from storage.sql_layout import KEY_LENGTH, TypeLayout, index_key
 
@@ -43,6 +44,10 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         path = node.path
         if path.text == "id":
             return self._on_id(node)
+        if path.text == "meta.resourceType":
+            # The same for all resources of the type.
+            holds = matches(node, {"meta": {"resourceType": self._type.name}})
+            return Native("1 = 1" if holds else "1 = 0")
         if path.attribute in (self._type.members, self._type.memberships):
             return self._on_link(node)
         number = self._number(node)

@@ -7,11 +7,21 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
+from app.blueprints.search import SEARCH_BODY
 from app.examples import example
-from app.guard import current_profile
-from app.messages import LIST_MEMBERS, ErrorMessage, PatchMessage, read_body, read_projection, read_query
+from app.guard import current_principal
+from app.messages import (
+    LIST_MEMBERS,
+    ErrorMessage,
+    PatchMessage,
+    read_body,
+    read_projection,
+    read_query,
+    read_search_request,
+)
 from app.protocol.preconditions import entity_tag, require_modified
 from app.protocol.resources import Conditions, ResourceOperations
+from app.protocol.search import Searcher
 from app.responses import SCIM_JSON, list_response, resource_response
 from schema import urns
 from schema.marshalling import marshmallow_schema
@@ -44,6 +54,19 @@ _LIST_PARAMETERS = [
         "schema": {"type": "integer", "default": 1},
         "description": "Index of the first resource wanted, from 1.",
     },
+    {"in": "query", "name": "sortBy", "schema": {"type": "string"}, "description": "Path to sort by."},
+    {
+        "in": "query",
+        "name": "sortOrder",
+        "schema": {"type": "string", "enum": ["ascending", "descending"]},
+        "description": "Resources without a value come last when ascending.",
+    },
+    {
+        "in": "query",
+        "name": "cursor",
+        "schema": {"type": "string"},
+        "description": "Empty for the first page in cursor pagination, then what nextCursor said.",
+    },
     {
         "in": "query",
         "name": "count",
@@ -66,7 +89,7 @@ _PATCH_BODY = {
 
 
 def resource_blueprint(
-    resource_type: ResourceType, operations: ResourceOperations, max_body_size: int
+    resource_type: ResourceType, operations: ResourceOperations, searcher: Searcher, max_body_size: int
 ) -> Blueprint:
     """Return the blueprint that serves `resource_type` at its endpoint."""
     blueprint = Blueprint(resource_type.name, __name__, url_prefix=resource_type.endpoint)
@@ -97,11 +120,8 @@ def resource_blueprint(
         @blueprint.response(200, list_schema, content_type=SCIM_JSON)
         @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
         def get(self) -> Response:
-            chosen = projection()
-            query = read_query(request.args)
-            page = operations.search(resource_type, query)
-            shown = operations.representation.texts(resource_type, page.resources, chosen)
-            return list_response(shown, page.total, max(1, query.start_index))
+            query = read_query(request.args if request.query_string else {})
+            return list_response(searcher.search(resource_type, query, current_principal().name))
 
         @blueprint.doc(requestBody=body, parameters=_PROJECTION_PARAMETERS, summary="Create")
         @blueprint.response(201, resource_schema, content_type=SCIM_JSON)
@@ -109,8 +129,20 @@ def resource_blueprint(
         @blueprint.alt_response(409, schema=ErrorMessage, content_type=SCIM_JSON)
         def post(self) -> Response:
             chosen = projection()
-            stored = operations.create(resource_type, read_body(request, max_body_size), current_profile())
+            body = read_body(request, max_body_size)
+            stored = operations.create(resource_type, body, current_principal().profile)
             return written(stored, chosen, 201)
+
+    @blueprint.route("/.search")
+    class Search(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(requestBody=SEARCH_BODY, summary="Search by POST")
+        @blueprint.response(200, list_schema, content_type=SCIM_JSON)
+        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
+        def post(self) -> Response:
+            query = read_search_request(read_body(request, max_body_size))
+            return list_response(searcher.search(resource_type, query, current_principal().name))
 
     @blueprint.route("/<resource_id>")
     class Single(MethodView):
@@ -138,7 +170,7 @@ def resource_blueprint(
                 resource_id,
                 read_body(request, max_body_size),
                 _conditions(),
-                current_profile(),
+                current_principal().profile,
             )
             return written(stored, chosen, 200)
 
@@ -151,7 +183,8 @@ def resource_blueprint(
         def patch(self, resource_id: str) -> Response:
             chosen = projection()
             body = read_body(request, max_body_size)
-            stored = operations.patch(resource_type, resource_id, body, _conditions(), current_profile())
+            profile = current_principal().profile
+            stored = operations.patch(resource_type, resource_id, body, _conditions(), profile)
             if not request.query_string and operations.representation.is_large(resource_type, resource_id):
                 return Response(status=204, headers={"ETag": entity_tag(stored.version)})
             return written(stored, chosen, 200)

@@ -11,11 +11,12 @@ class Discovery:
     """The documents of the discovery endpoints; `prefix` precedes the path in every location."""
 
     def __init__(
-        self, registry: Registry, *, prefix: str, page_size: int, max_body_size: int
+        self, registry: Registry, *, prefix: str, page_size: int, max_body_size: int, cursor_timeout: int
     ) -> None:
         self._prefix = prefix
         self._page_size = page_size
         self._max_body_size = max_body_size
+        self._cursor_timeout = cursor_timeout
         self.schemas = {schema.id.lower(): self._schema(schema) for schema in registry.schemas}
         self.resource_types = {r.name.lower(): self._resource_type(r) for r in registry.resource_types}
 
@@ -31,14 +32,15 @@ class Discovery:
             "bulk": {"supported": False, "maxOperations": 0, "maxPayloadSize": self._max_body_size},
             "filter": {"supported": True, "maxResults": self._page_size},
             "changePassword": {"supported": True},
-            "sort": {"supported": False},
+            "sort": {"supported": True},
             "etag": {"supported": True},
             "pagination": {
-                "cursor": False,
+                "cursor": True,
                 "index": True,
                 "defaultPaginationMethod": "index",
                 "defaultPageSize": self._page_size,
                 "maxPageSize": self._page_size,
+                "cursorTimeout": self._cursor_timeout,
             },
             "authenticationSchemes": [
                 {

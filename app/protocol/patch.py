@@ -272,12 +272,12 @@ class _Patcher:
         holder, name = self._holder(path), path.attribute.name
         new = compile_attribute_validator(sub, self._leniency)(value, path.text)
         if not path.attribute.multi_valued:
-            element: dict[str, Any] = dict(holder.get(name) or {})
-            self._check_immutable(sub, path, element.get(sub.name), new)
-            _assign(element, sub.name, new)
-            _assign(holder, name, element)
+            only: dict[str, Any] = dict(holder.get(name) or {})
+            self._check_immutable(sub, path, only.get(sub.name), new)
+            _assign(only, sub.name, new)
+            _assign(holder, name, only)
             return
-        elements = [dict(element) for element in holder.get(name) or ({},)]
+        elements: list[dict[str, Any]] = [dict(element) for element in holder.get(name) or ({},)]
         if sub.name == "primary" and new is True and len(elements) > 1:
             raise InvalidValue(f"{path.text}: only one value may be primary")
         for element in elements:

@@ -20,10 +20,8 @@ from schema.registry import Registry
 from schema.resource_type import ResourceType
 from schema.validation import compile_validator
 from schema.values import format_date_time
-from scim_filter import parse_filter, resolve
-from storage.adapter import Member, Page, Selection, StorageAdapter, StoredResource
+from storage.adapter import Member, StorageAdapter, StoredResource
 from storage.errors import VersionMismatch
-from storage.search import search
 
 # How often a change is tried anew after another writer came first, where the client set no
 # condition of its own.
@@ -48,15 +46,6 @@ class Conditions:
 NO_CONDITIONS: Final = Conditions()
 
 
-@dataclass(frozen=True)
-class Query:
-    """What a list request asks for (RFC 7644 section 3.4.2); `start_index` counts from 1."""
-
-    filter: str | None = None
-    start_index: int = 1
-    count: int | None = None
-
-
 class _NotHashed(Exception):
     """A change met secrets that have to be hashed first."""
 
@@ -67,7 +56,7 @@ class _NotHashed(Exception):
 
 
 class ResourceOperations:
-    """Create, get, replace, delete and search resources of every type."""
+    """Create, get, replace, patch and delete resources of every type."""
 
     def __init__(
         self,
@@ -75,8 +64,6 @@ class ResourceOperations:
         adapter: StorageAdapter,
         representation: Representation,
         *,
-        page_size: int,
-        max_filter_length: int,
         mappings: Mapping[str, Mapping[str, str]] | None = None,
         secrets: Secrets | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -84,8 +71,6 @@ class ResourceOperations:
         self.registry = registry
         self.representation = representation
         self._adapter = adapter
-        self._page_size = page_size
-        self._max_filter_length = max_filter_length
         self._secrets = secrets or Secrets()
         self._clock = clock
         self._mappings = {
@@ -203,23 +188,6 @@ class ResourceOperations:
             self._adapter.delete(resource_type, resource_id, before.version)
 
         self._in_transaction(change)
-
-    def search(self, resource_type: ResourceType, query: Query) -> Page:
-        """Return a page of the resources that match (RFC 7644 section 3.4.2).
-
-        A page holds PAGE_SIZE resources at the most. Raises InvalidFilter.
-        """
-        node = None
-        if query.filter is not None:
-            parsed = parse_filter(query.filter, max_length=self._max_filter_length)
-            node = resolve(parsed, resource_type)
-        limit = self._page_size if query.count is None else max(0, min(query.count, self._page_size))
-        selection = Selection(node, offset=max(1, query.start_index) - 1, limit=limit)
-
-        def represent(stored: StoredResource, links: bool) -> dict[str, Any]:
-            return self.representation.document(resource_type, stored, links)
-
-        return search(self._adapter, resource_type, selection, represent)
 
     def _validated(
         self, resource_type: ResourceType, body: Mapping[str, Any], profile: str

@@ -1,0 +1,46 @@
+"""Searching all resource types at once, and searching by POST (RFC 7644 sections 3.4.2.1 and 3.4.3)."""
+
+from flask import Response, current_app, request
+from flask.views import MethodView
+from flask_smorest import Blueprint
+
+from app.auth import Authenticator
+from app.documentation import PAGE_VIEW
+from app.guard import authenticate, current_principal
+from app.messages import ErrorMessage, SearchMessage, read_body, read_query, read_search_request
+from app.protocol.search import Searcher
+from app.responses import SCIM_JSON, list_response
+
+SEARCH_BODY = {"content": {SCIM_JSON: {"schema": SearchMessage}}, "required": True}
+LIST = {"type": "object"}
+
+
+def search_blueprint(searcher: Searcher, authenticator: Authenticator, max_body_size: int) -> Blueprint:
+    """Return the blueprint of the root and of its /.search."""
+    blueprint = Blueprint("Search", __name__)
+
+    @blueprint.route("/.search")
+    class SearchAll(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(requestBody=SEARCH_BODY, summary="Search all resource types")
+        @blueprint.response(200, LIST, content_type=SCIM_JSON)
+        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
+        def post(self) -> Response:
+            authenticate(authenticator)
+            query = read_search_request(read_body(request, max_body_size))
+            return list_response(searcher.search_all(query, current_principal().name))
+
+    @blueprint.route("/")
+    class Root(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(summary="The description of the API; with a query, a search over all types")
+        @blueprint.response(200, LIST, content_type=SCIM_JSON)
+        def get(self) -> Response:
+            if not request.query_string and SCIM_JSON not in request.headers.get("Accept", ""):
+                return Response(str(current_app.view_functions[PAGE_VIEW]()))
+            authenticate(authenticator)
+            return list_response(searcher.search_all(read_query(request.args), current_principal().name))
+
+    return blueprint

@@ -1,0 +1,76 @@
+"""Cursors (RFC 9865): where a page ended, signed, so that only this server can have said so."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from schema.errors import ExpiredCursor, InvalidCount, InvalidCursor
+from storage.adapter import Position
+
+_SIGNATURE_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What a cursor says: the page lies behind `position`, or ahead of it when `backwards`.
+
+    `offset` is used in its place where several resource types are searched at once.
+    """
+
+    position: Position | None = None
+    backwards: bool = False
+    offset: int = 0
+
+
+class Cursors:
+    """Makes and reads cursors; `key` is the same in all processes, `timeout_s` their life in seconds."""
+
+    def __init__(self, key: bytes, timeout_s: int, clock: Callable[[], datetime]) -> None:
+        self._key = key
+        self._timeout_s = timeout_s
+        self._clock = clock
+
+    def write(self, cursor: Cursor, principal: str, query: tuple[Any, ...], count: int) -> str:
+        """Return `cursor` as URL-safe text, bound to who asks for what."""
+        position = cursor.position
+        content = orjson.dumps(
+            [
+                int(self._clock().timestamp()),
+                count,
+                [position.place, position.key, position.resource_id] if position else None,
+                cursor.backwards,
+                cursor.offset,
+            ]
+        )
+        signed = self._signature(content, principal, query) + content
+        return base64.urlsafe_b64encode(signed).decode().rstrip("=")
+
+    def read(self, text: str, principal: str, query: tuple[Any, ...], count: int) -> Cursor:
+        """Return what `write` was given.
+
+        Raises InvalidCursor for a text that `write` did not return for this principal and query,
+        ExpiredCursor for one that is too old, InvalidCount when the count is another.
+        """
+        try:
+            signed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except ValueError:  # binascii.Error is one
+            raise InvalidCursor("cursor: is not one of this server") from None
+        signature, content = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._signature(content, principal, query)):
+            raise InvalidCursor("cursor: does not belong to this query")
+        issued, wanted, position, backwards, offset = orjson.loads(content)
+        if self._clock().timestamp() > issued + self._timeout_s:
+            raise ExpiredCursor(f"cursor: is older than {self._timeout_s} seconds")
+        if wanted != count:
+            raise InvalidCount(f"count: was {wanted} in the first request of this query")
+        return Cursor(Position(*position) if position else None, backwards, offset)
+
+    def _signature(self, content: bytes, principal: str, query: tuple[Any, ...]) -> bytes:
+        bound = orjson.dumps([principal, query, content.decode()])
+        return hmac.new(self._key, bound, hashlib.sha256).digest()[:_SIGNATURE_BYTES]
