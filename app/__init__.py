@@ -8,15 +8,18 @@ from flask import Flask
 
 from app.auth import Authenticator
 from app.base_path import BasePath
+from app.blueprints.bulk import bulk_blueprint
 from app.blueprints.discovery import discovery_blueprint
 from app.blueprints.health import health_blueprint
+from app.blueprints.me import me_blueprint
 from app.blueprints.resources import resource_blueprint
 from app.blueprints.search import search_blueprint
 from app.documentation import make_api, openapi_config
 from app.error_handlers import register_error_handlers
 from app.guard import protect
+from app.protocol.bulk import BulkOperations
 from app.protocol.cursors import Cursors
-from app.protocol.discovery import Discovery
+from app.protocol.discovery import Discovery, Limits
 from app.protocol.mapping import AttributeMapping
 from app.protocol.representation import Representation
 from app.protocol.resources import ResourceOperations
@@ -60,17 +63,22 @@ def create_app(settings: Settings) -> Flask:
     discovery = Discovery(
         registry,
         prefix=settings.location_prefix,
-        page_size=settings.page_size,
-        max_body_size=settings.max_body_size,
-        cursor_timeout=settings.cursor_timeout,
+        limits=Limits(
+            settings.page_size,
+            settings.bulk_max_operations,
+            settings.bulk_max_payload_size,
+            settings.cursor_timeout,
+        ),
     )
-    return _assemble(settings, operations, searcher, discovery, adapter)
+    bulk = BulkOperations(registry, adapter, operations, representation)
+    return _assemble(settings, operations, searcher, bulk, discovery, adapter)
 
 
 def _assemble(
     settings: Settings,
     operations: ResourceOperations,
     searcher: Searcher,
+    bulk: BulkOperations,
     discovery: Discovery,
     adapter: StorageAdapter,
 ) -> Flask:
@@ -83,6 +91,14 @@ def _assemble(
     authenticator = Authenticator(settings.api_key, settings.profile)
     for resource_type in operations.registry.resource_types:
         blueprint = resource_blueprint(resource_type, operations, searcher, settings.max_body_size)
+        protect(blueprint, authenticator)
+        api.register_blueprint(blueprint)
+    bulk_view = bulk_blueprint(
+        bulk,
+        max_operations=settings.bulk_max_operations,
+        max_payload_size=settings.bulk_max_payload_size,
+    )
+    for blueprint in (bulk_view, me_blueprint()):
         protect(blueprint, authenticator)
         api.register_blueprint(blueprint)
     api.register_blueprint(search_blueprint(searcher, authenticator, settings.max_body_size))

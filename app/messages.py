@@ -43,6 +43,24 @@ class PatchMessage(Schema):
     Operations = fields.List(fields.Nested(PatchOperationMessage), required=True)
 
 
+class BulkOperationMessage(Schema):
+    """One operation of a Bulk request."""
+
+    method = fields.String(required=True, metadata={"description": "POST, PUT, PATCH or DELETE."})
+    bulkId = fields.String(metadata={"description": "Name of what POST creates, within this request."})
+    path = fields.String(required=True, metadata={"description": "Such as /Users or /Users/bulkId:a."})
+    version = fields.String(metadata={"description": "Entity-tag the resource must have."})
+    data = fields.Dict(metadata={"description": "The body of the single request."})
+
+
+class BulkMessage(Schema):
+    """A Bulk request (RFC 7644 section 3.7)."""
+
+    schemas = fields.List(fields.String(), required=True, metadata={"example": [urns.BULK_REQUEST]})
+    failOnErrors = fields.Integer(metadata={"description": "Stop after this many errors."})
+    Operations = fields.List(fields.Nested(BulkOperationMessage), required=True)
+
+
 class SearchMessage(Schema):
     """A search by POST (RFC 7644 section 3.4.3, RFC 9865 section 3)."""
 

@@ -127,6 +127,8 @@ class Settings:
     sqlite_synchronous: str = _setting("FULL", _one_of("FULL", "NORMAL"))
     profile: str = _setting("default", _one_of("default", "strict"))
     max_body_size: int = _setting(1024 * 1024, _positive)
+    bulk_max_operations: int = _setting(1000, _positive)
+    bulk_max_payload_size: int = _setting(1024 * 1024, _positive)
     cursor_timeout: int = _setting(3600, _positive)
     max_filter_length: int = _setting(8192, _positive)
     host: str = _setting("0.0.0.0")

@@ -159,6 +159,13 @@ class StorageAdapter(ABC):
         """
         return nullcontext()
 
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Return a context in which all calls within a transaction take effect together or not at all.
+
+        Unlike the transaction around it, it can fail alone.
+        """
+        return self.transaction()
+
     @abstractmethod
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
         """Return the resource. Raises ResourceNotFound."""

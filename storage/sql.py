@@ -161,6 +161,25 @@ class SqlAdapter(StorageAdapter):
         finally:
             self._local.depth = 0
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of the transaction under way that can be undone alone."""
+        if not getattr(self._local, "depth", 0):
+            with self.transaction():
+                yield
+            return
+        with self._guard():
+            self._run("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            with self._guard():
+                self._run("ROLLBACK TO part")
+                self._run("RELEASE part")
+            raise
+        with self._guard():
+            self._run("RELEASE part")
+
     def _commit(self) -> None:
         try:
             self._run("COMMIT")

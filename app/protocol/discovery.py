@@ -1,5 +1,6 @@
 """What the service provider says of itself (RFC 7643 sections 5 to 7, RFC 7644 section 4)."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from schema import urns
@@ -7,16 +8,22 @@ from schema.registry import Registry
 from schema.resource_type import ResourceType, Schema
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What one request may hold: resources, operations, bytes; the cursor time-out is in seconds."""
+
+    page_size: int
+    bulk_operations: int
+    bulk_payload_size: int
+    cursor_timeout: int
+
+
 class Discovery:
     """The documents of the discovery endpoints; `prefix` precedes the path in every location."""
 
-    def __init__(
-        self, registry: Registry, *, prefix: str, page_size: int, max_body_size: int, cursor_timeout: int
-    ) -> None:
+    def __init__(self, registry: Registry, *, prefix: str, limits: Limits) -> None:
         self._prefix = prefix
-        self._page_size = page_size
-        self._max_body_size = max_body_size
-        self._cursor_timeout = cursor_timeout
+        self._limits = limits
         self.schemas = {schema.id.lower(): self._schema(schema) for schema in registry.schemas}
         self.resource_types = {r.name.lower(): self._resource_type(r) for r in registry.resource_types}
 
@@ -29,8 +36,12 @@ class Discovery:
             "schemas": [urns.SERVICE_PROVIDER_CONFIG],
             "documentationUri": "https://www.rfc-editor.org/rfc/rfc7644",
             "patch": {"supported": True},
-            "bulk": {"supported": False, "maxOperations": 0, "maxPayloadSize": self._max_body_size},
-            "filter": {"supported": True, "maxResults": self._page_size},
+            "bulk": {
+                "supported": True,
+                "maxOperations": self._limits.bulk_operations,
+                "maxPayloadSize": self._limits.bulk_payload_size,
+            },
+            "filter": {"supported": True, "maxResults": self._limits.page_size},
             "changePassword": {"supported": True},
             "sort": {"supported": True},
             "etag": {"supported": True},
@@ -38,9 +49,9 @@ class Discovery:
                 "cursor": True,
                 "index": True,
                 "defaultPaginationMethod": "index",
-                "defaultPageSize": self._page_size,
-                "maxPageSize": self._page_size,
-                "cursorTimeout": self._cursor_timeout,
+                "defaultPageSize": self._limits.page_size,
+                "maxPageSize": self._limits.page_size,
+                "cursorTimeout": self._limits.cursor_timeout,
             },
             "authenticationSchemes": [
                 {

@@ -10,12 +10,13 @@ from storage import errors as storage
 
 
 class Refusal(Exception):
-    """A request that is refused for a reason which has no scimType: only a status and a detail."""
+    """A request that is refused with a status that no scimType implies."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, scim_type: str | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.scim_type = scim_type
 
 
 class PreconditionFailed(Refusal):
@@ -74,7 +75,7 @@ def error_json(status: int, detail: str, scim_type: str | None = None) -> bytes:
 def _scim_type(error: Exception) -> str | None:
     if isinstance(error, storage.UniquenessConflict):
         return Uniqueness.scim_type
-    return error.scim_type if isinstance(error, ScimError) else None
+    return error.scim_type if isinstance(error, ScimError | Refusal) else None
 
 
 def _detail(error: Exception) -> str:

@@ -277,7 +277,8 @@ class _Patcher:
             _assign(only, sub.name, new)
             _assign(holder, name, only)
             return
-        elements: list[dict[str, Any]] = [dict(element) for element in holder.get(name) or ({},)]
+        present: list[dict[str, Any]] = holder.get(name) or [{}]
+        elements = [dict(element) for element in present]
         if sub.name == "primary" and new is True and len(elements) > 1:
             raise InvalidValue(f"{path.text}: only one value may be primary")
         for element in elements:

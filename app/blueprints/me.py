@@ -1,0 +1,27 @@
+"""The endpoint /Me (RFC 7644 section 3.11)."""
+
+from flask import Response
+from flask.views import MethodView
+from flask_smorest import Blueprint
+
+from app.messages import ErrorMessage
+from app.protocol.errors import Refusal
+from app.responses import SCIM_JSON
+
+
+def me_blueprint() -> Blueprint:
+    """Return the blueprint of /Me: an API key stands for no user, so there is nothing to be found."""
+    blueprint = Blueprint("Me", __name__)
+
+    @blueprint.route("/Me")
+    class Me(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(summary="The user who calls")
+        @blueprint.alt_response(501, schema=ErrorMessage, content_type=SCIM_JSON)
+        def get(self) -> Response:
+            raise Refusal(501, "the credentials of this request do not stand for a user")
+
+        post = put = patch = delete = get
+
+    return blueprint

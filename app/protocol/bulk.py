@@ -1,0 +1,321 @@
+"""Bulk (RFC 7644 section 3.7): many operations in one request, referring to each other by bulkId."""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from app.protocol.errors import Refusal, error_body, status_of
+from app.protocol.preconditions import entity_tag
+from app.protocol.representation import Representation
+from app.protocol.resources import Conditions, ResourceOperations
+from schema import urns
+from schema.errors import InvalidSyntax, InvalidValue, ScimError
+from schema.registry import Registry
+from schema.resource_type import ResourceType
+from storage.adapter import StorageAdapter, StoredResource
+from storage.errors import StorageError, StorageUnavailable
+
+METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
+_REFERENCE: Final = re.compile(r"bulkId:([^/\s]+)", re.IGNORECASE)
+
+# Operations share a transaction for this long, in seconds: one wait for the disk serves many of
+# them, and other writers do not wait longer than that.
+_SHARE_S: Final = 0.2
+
+
+@dataclass(frozen=True)
+class BulkRequest:
+    """A checked BulkRequest message; `fail_on_errors` is None when errors do not stop it."""
+
+    operations: tuple[Mapping[str, Any], ...]
+    fail_on_errors: int | None = None
+
+
+@dataclass
+class _Run:
+    """What is known while the operations of one request are carried out."""
+
+    request: BulkRequest
+    profile: str
+    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    failed_ids: set[str] = field(default_factory=set)
+    under_way: set[int] = field(default_factory=set)
+    incomplete: dict[int, StoredResource] = field(default_factory=dict)
+    errors: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        limit = self.request.fail_on_errors
+        return limit is not None and self.errors >= limit
+
+
+def read_bulk_request(body: Mapping[str, Any], max_operations: int) -> BulkRequest:
+    """Return a BulkRequest message.
+
+    Raises InvalidSyntax for another message, InvalidValue for `failOnErrors` that is no number
+    from 1, and Refusal 413 for more operations than `max_operations` (RFC 7644 section 3.7.4).
+    """
+    message = {key.lower(): value for key, value in body.items()}
+    schemas = message.get("schemas")
+    if not isinstance(schemas, list) or urns.BULK_REQUEST.lower() not in {str(u).lower() for u in schemas}:
+        raise InvalidSyntax(f"schemas: must contain {urns.BULK_REQUEST}")
+    operations = message.get("operations")
+    if not isinstance(operations, list):
+        raise InvalidSyntax("Operations: must be a list of operations")
+    if len(operations) > max_operations:
+        raise Refusal(413, f"Operations: more than maxOperations ({max_operations})", "tooMany")
+    fail_on_errors = message.get("failonerrors")
+    if fail_on_errors is not None and (type(fail_on_errors) is not int or fail_on_errors < 1):
+        raise InvalidValue("failOnErrors: must be an integer from 1")
+    canonical = []
+    for position, raw in enumerate(operations):
+        if not isinstance(raw, Mapping):
+            raise InvalidSyntax(f"Operations[{position}]: must be an object")
+        names = {"bulkid": "bulkId"}
+        canonical.append({names.get(key.lower(), key.lower()): value for key, value in raw.items()})
+    return BulkRequest(tuple(canonical), fail_on_errors)
+
+
+class BulkOperations:
+    """Carries out BulkRequests: each operation wholly or not at all, whatever the others do."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        adapter: StorageAdapter,
+        operations: ResourceOperations,
+        representation: Representation,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._adapter = adapter
+        self._operations = operations
+        self._representation = representation
+        self._clock_s = clock_s
+
+    def run(self, request: BulkRequest, profile: str) -> list[dict[str, Any]]:
+        """Return the operations of the BulkResponse, in the order of the request.
+
+        An operation that others refer to is carried out before them, wherever it stands; where
+        they refer to each other in a circle, the reference is made once both exist. With
+        `fail_on_errors`, operations after that many errors are left out.
+        """
+        run = _Run(request, profile)
+        pending = list(range(len(request.operations)))
+        while pending and not run.is_over:
+            with self._adapter.transaction():
+                until = self._clock_s() + _SHARE_S
+                while pending and not run.is_over and self._clock_s() < until:
+                    self._run_one(run, pending.pop(0))
+                if not pending or run.is_over:
+                    self._complete(run)
+        return [run.results[position] for position in sorted(run.results)]
+
+    # -- one operation
+
+    def _run_one(self, run: _Run, position: int) -> None:
+        if position in run.results or position in run.under_way or run.is_over:
+            return
+        run.under_way.add(position)
+        operation = run.request.operations[position]
+        for other in self._referred(run, operation):
+            self._run_one(run, other)
+        result = _result(operation)
+        run.results[position] = result
+        try:
+            with self._adapter.savepoint():
+                self._carry_out(run, position, operation, result)
+        except StorageUnavailable:
+            raise
+        except (ScimError, Refusal, StorageError) as problem:
+            run.errors += 1
+            run.failed_ids.add(_bulk_id(operation))
+            result["status"] = str(status_of(problem))
+            result["response"] = orjson.Fragment(error_body(problem))
+        run.under_way.discard(position)
+
+    def _carry_out(
+        self, run: _Run, position: int, operation: Mapping[str, Any], result: dict[str, Any]
+    ) -> None:
+        method = _method(operation)
+        resource_type, resource_id = self._target(run, method, operation)
+        if resource_id is not None:
+            result["location"] = self._representation.location(resource_type.name, resource_id)
+        conditions = Conditions(if_match=_version(operation))
+        if method == "DELETE":
+            assert resource_id is not None
+            self._operations.delete(resource_type, resource_id, conditions)
+            result["status"] = "204"
+            return
+        data = operation.get("data")
+        if not isinstance(data, Mapping):
+            raise InvalidSyntax("data: must be an object")
+        resolved, left = _resolved(data, run)
+        stored = self._write(method, resource_type, resource_id, resolved, conditions, run.profile)
+        if method == "POST":
+            run.ids[_bulk_id(operation)] = stored.id
+        if left:
+            run.incomplete[position] = stored
+        self._note(result, resource_type, stored)
+        result["status"] = "201" if method == "POST" else "200"
+
+    def _write(
+        self,
+        method: str,
+        resource_type: ResourceType,
+        resource_id: str | None,
+        data: Mapping[str, Any],
+        conditions: Conditions,
+        profile: str,
+    ) -> StoredResource:
+        if method == "POST":
+            return self._operations.create(resource_type, data, profile)
+        assert resource_id is not None
+        change = self._operations.replace if method == "PUT" else self._operations.patch
+        return change(resource_type, resource_id, data, conditions, profile)
+
+    def _note(self, result: dict[str, Any], resource_type: ResourceType, stored: StoredResource) -> None:
+        result["location"] = self._representation.location(resource_type.name, stored.id)
+        result["version"] = entity_tag(stored.version)
+
+    def _complete(self, run: _Run) -> None:
+        """Write again what could not yet refer to resources that came later in a circle."""
+        for position, stored in run.incomplete.items():
+            operation, result = run.request.operations[position], run.results[position]
+            resource_type, _ = self._target(run, "POST", {"path": _endpoint(operation)})
+            try:
+                with self._adapter.savepoint():
+                    data, left = _resolved(operation["data"], run)
+                    if left:
+                        raise InvalidValue(f"bulkId:{left[0]} was not created")
+                    method = "PATCH" if _method(operation) == "PATCH" else "PUT"
+                    stored = self._write(
+                        method, resource_type, stored.id, data, Conditions(), run.profile
+                    )
+                    self._note(result, resource_type, stored)
+            except (ScimError, Refusal, StorageError) as problem:
+                result["status"] = str(status_of(problem))
+                result["response"] = orjson.Fragment(error_body(problem))
+        run.incomplete.clear()
+
+    # -- what an operation refers to
+
+    def _target(
+        self, run: _Run, method: str, operation: Mapping[str, Any]
+    ) -> tuple[ResourceType, str | None]:
+        path = operation.get("path")
+        if not isinstance(path, str):
+            raise InvalidSyntax("path: is required")
+        endpoint, _, resource_id = path.strip("/").partition("/")
+        resource_type = self._registry.by_endpoint(f"/{endpoint}")
+        if resource_type is None or "/" in resource_id:
+            raise Refusal(404, f"there is nothing at {path[:200]}")
+        if method == "POST":
+            if resource_id:
+                raise Refusal(405, f"POST is not supported at {path[:200]}")
+            if not _bulk_id(operation) and "method" in operation:
+                raise InvalidValue("bulkId: is required with POST")
+            return resource_type, None
+        if not resource_id:
+            raise Refusal(405, f"{method} is not supported at {path[:200]}")
+        match = _REFERENCE.fullmatch(resource_id)
+        if match is None:
+            return resource_type, resource_id
+        found = run.ids.get(match.group(1))
+        if found is None:
+            raise InvalidValue(f"path: bulkId:{match.group(1)} was not created")
+        return resource_type, found
+
+    def _referred(self, run: _Run, operation: Mapping[str, Any]) -> Sequence[int]:
+        """Return the positions of the operations that create what this one refers to."""
+        text = orjson.dumps([operation.get("path"), operation.get("data")], default=str).decode()
+        wanted = {match.group(1).rstrip('"],}') for match in re.finditer(r'bulkId:([^/\s"]+)', text, re.I)}
+        if not wanted:
+            return ()
+        return [
+            position
+            for position, other in enumerate(run.request.operations)
+            if _bulk_id(other) in wanted and str(other.get("method", "")).upper() == "POST"
+        ]
+
+
+def bulk_response(operations: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return the BulkResponse message as JSON."""
+    return orjson.dumps({"schemas": [urns.BULK_RESPONSE], "Operations": operations})
+
+
+def _method(operation: Mapping[str, Any]) -> str:
+    method = operation.get("method")
+    if not isinstance(method, str) or method.upper() not in METHODS:
+        raise InvalidSyntax(f"method: must be one of {', '.join(METHODS)}")
+    return method.upper()
+
+
+def _bulk_id(operation: Mapping[str, Any]) -> str:
+    bulk_id = operation.get("bulkId")
+    return bulk_id if isinstance(bulk_id, str) else ""
+
+
+def _endpoint(operation: Mapping[str, Any]) -> str:
+    return str(operation.get("path", "")).strip("/").partition("/")[0]
+
+
+def _version(operation: Mapping[str, Any]) -> str | None:
+    version = operation.get("version")
+    if version is None:
+        return None
+    if not isinstance(version, str):
+        raise InvalidSyntax("version: must be a string")
+    return version
+
+
+def _result(operation: Mapping[str, Any]) -> dict[str, Any]:
+    result = {"method": operation.get("method")}
+    if _bulk_id(operation):
+        result["bulkId"] = operation["bulkId"]
+    return result
+
+
+def _resolved(data: Any, run: _Run) -> tuple[Any, list[str]]:
+    """Return `data` with bulkIds replaced by ids, and the bulkIds of what is still to be created.
+
+    An element of a list that refers to such a resource is left out for now. Raises InvalidValue
+    for a reference to what no operation creates, or what could not be created.
+    """
+    left: list[str] = []
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, str):
+            match = _REFERENCE.fullmatch(value)
+            return value if match is None else identify(match.group(1))
+        if isinstance(value, Mapping):
+            return {key: resolve(item) for key, item in value.items()}
+        if isinstance(value, list):
+            kept = []
+            for item in value:
+                before = len(left)
+                found = resolve(item)
+                if len(left) == before:
+                    kept.append(found)
+            return kept
+        return value
+
+    def identify(bulk_id: str) -> str | None:
+        if bulk_id in run.ids:
+            return run.ids[bulk_id]
+        creators = [
+            position
+            for position, operation in enumerate(run.request.operations)
+            if _bulk_id(operation) == bulk_id and position in run.under_way
+        ]
+        if bulk_id in run.failed_ids or not creators:
+            raise InvalidValue(f"bulkId:{bulk_id} was not created")
+        left.append(bulk_id)
+        return None
+
+    return resolve(data), left
