@@ -217,8 +217,9 @@ class StorageAdapter(ABC):
     ) -> bool:
         """Add and remove members and return whether that changed anything.
 
-        `remove` holds ids. Adding a member twice and removing one that is none is no change. The
-        version of the resource is left to the caller.
+        `remove` holds ids; they leave before the others join. Adding a member twice and removing
+        one that is none is no change. A `display` other than the member's own is kept and shown
+        in its place. The version of the resource is left to the caller.
         """
         raise UnsupportedByBackend(f"{type(self).__name__} keeps members in the resource")
 

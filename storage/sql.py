@@ -413,7 +413,7 @@ class SqlAdapter(StorageAdapter):
         while True:
             with self._guard():
                 rows = self._run(
-                    "SELECT r.rid, r.id, r.type, r.display FROM scim_member m "
+                    "SELECT r.rid, r.id, r.type, COALESCE(m.display, r.display) FROM scim_member m "
                     "JOIN scim_resource r ON r.rid = m.member_rid "
                     "WHERE m.group_rid = ? AND m.member_rid > ? ORDER BY m.member_rid LIMIT ?",
                     (rid, last, _BATCH),
@@ -442,9 +442,9 @@ class SqlAdapter(StorageAdapter):
             numbers = {name: number for number, name in self._names.items()}
             for member in add:
                 changed += self._run(
-                    "INSERT OR IGNORE INTO scim_member (group_rid, member_rid) "
-                    "SELECT ?, rid FROM scim_resource WHERE id = ? AND type = ?",
-                    (rid, member.resource_id, numbers[member.resource_type]),
+                    "INSERT OR IGNORE INTO scim_member (group_rid, member_rid, display) "
+                    "SELECT ?, rid, NULLIF(?, display) FROM scim_resource WHERE id = ? AND type = ?",
+                    (rid, member.display, member.resource_id, numbers[member.resource_type]),
                 ).rowcount
         return changed > 0
 

@@ -4,7 +4,7 @@
     scim_resource(rid, type, id, ...)        a narrow row per resource, the key of all that follows
     scim_attribute(path, value, rid, ...)    a row per filterable value
     scim_unique(path, value, rid)            its primary key is the uniqueness constraint
-    scim_member(group_rid, member_rid)       memberships, keyed both ways
+    scim_member(group_rid, member_rid, ...)  memberships, keyed both ways
     scim_path(number, type, path)            what the numbers in `path` stand for
     scim_type(number, name, total)           what the numbers in `type` stand for, and how many there are
 """
@@ -42,7 +42,7 @@ SIDE_TABLES = (
     "path SMALLINT NOT NULL, value TEXT NOT NULL, rid INTEGER NOT NULL, "
     "PRIMARY KEY (path, value)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS scim_member ("
-    "group_rid INTEGER NOT NULL, member_rid INTEGER NOT NULL, "
+    "group_rid INTEGER NOT NULL, member_rid INTEGER NOT NULL, display TEXT, "
     "PRIMARY KEY (group_rid, member_rid)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS scim_member_of ON scim_member (member_rid, group_rid)",
 )

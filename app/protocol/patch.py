@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from app.protocol.references import named_members
 from app.protocol.tolerance import Profile
 from schema import urns
 from schema.attribute import Attribute
@@ -44,13 +45,14 @@ class MemberChanges:
     def __init__(self, load: Callable[[], Iterable[dict[str, Any]]]) -> None:
         self._load = load
         self.cleared = False
-        self.added: dict[str, None] = {}
+        self.added: dict[str, str | None] = {}
         self.removed: dict[str, None] = {}
 
-    def add(self, member_ids: Iterable[str]) -> None:
-        for member_id in member_ids:
+    def add(self, members: Mapping[str, str | None]) -> None:
+        """Let members join; they are ids with what the client wants displayed, if anything."""
+        for member_id, display in members.items():
             self.removed.pop(member_id, None)
-            self.added[member_id] = None
+            self.added[member_id] = display
 
     def remove(self, member_ids: Iterable[str]) -> None:
         for member_id in member_ids:
@@ -210,6 +212,9 @@ class _Patcher:
         if not isinstance(value, Mapping):
             raise InvalidValue(f"{name}: must be an object")
         for key, item in value.items():
+            if key.lower() == "schemas":
+                # Some libraries model an extension as a resource of its own.
+                continue
             path = self._type.path(f"{name}:{key}")
             if path is None:
                 if self._profile.resources.unknown_attributes:
@@ -369,13 +374,13 @@ class _Patcher:
             self._run_on_selected_members(op, bound.filter, value, path)
         elif op == "remove":
             if value:
-                members.remove(self._member_ids(path, value))
+                members.remove(self._named_members(path, value))
             else:
                 members.clear()
         else:
             if op == "replace":
                 members.clear()
-            members.add(self._member_ids(path, value))
+            members.add(self._named_members(path, value))
 
     def _run_on_selected_members(self, op: str, condition: Node, value: Any, path: AttributePath) -> None:
         template = _template(condition)
@@ -389,22 +394,14 @@ class _Patcher:
             self._members.remove(chosen)
         elif chosen:
             self._members.remove(chosen)
-            self._members.add(self._member_ids(path, value))
+            self._members.add(self._named_members(path, value))
         elif op == "add" and self._profile.creates_elements and template and "value" in template:
-            self._members.add([template["value"]])
+            self._members.add({template["value"]: None})
         else:
             raise NoTarget(f"{path.text}: no value matches the filter")
 
-    def _member_ids(self, path: AttributePath, value: Any) -> list[str]:
-        if value is None:
-            return []
-        ids = []
-        for position, element in enumerate(self._values(path, value)):
-            member_id = element.get("value") or str(element.get("$ref") or "").rpartition("/")[2]
-            if not member_id:
-                raise InvalidValue(f"{path.text}[{position}].value: is required")
-            ids.append(member_id)
-        return ids
+    def _named_members(self, path: AttributePath, value: Any) -> dict[str, str | None]:
+        return {} if value is None else named_members(path.attribute, self._values(path, value))
 
     # -- small steps
 

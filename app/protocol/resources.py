@@ -1,7 +1,7 @@
 """The operations on resources (RFC 7644 section 3): every caller, REST or other, comes through here."""
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -12,7 +12,7 @@ from app.protocol.mapping import AttributeMapping
 from app.protocol.mutability import keep_immutables
 from app.protocol.patch import MemberChanges, apply_patch, read_operations
 from app.protocol.preconditions import require_match, require_none_match
-from app.protocol.references import existing_members, take_member_ids
+from app.protocol.references import existing_members, take_members
 from app.protocol.representation import Representation
 from app.protocol.secrets import Secrets, take_secrets
 from app.protocol.tolerance import PROFILES
@@ -94,7 +94,7 @@ class ResourceOperations:
         Raises InvalidValue, InvalidSyntax or UniquenessConflict, and has then changed nothing.
         """
         resource = self._validated(resource_type, body, profile)
-        member_ids = take_member_ids(resource_type, resource)
+        members = take_members(resource_type, resource)
         secrets = self._secrets.hashed(take_secrets(resource_type, resource), {})
         now = format_date_time(self._clock())
         resource_id = self._mappings[resource_type.name].new_id(resource) or str(uuid.uuid4())
@@ -102,10 +102,10 @@ class ResourceOperations:
             resource_id, _text(resource_id, resource), created=now, last_modified=now, secrets=secrets
         )
         with self._adapter.transaction():
-            members = self._existing(resource_type, member_ids)
+            joining = self._existing(resource_type, members)
             stored = self._adapter.create(resource_type, stored)
-            if members:
-                self._adapter.change_members(resource_type, resource_id, members, ())
+            if joining:
+                self._adapter.change_members(resource_type, resource_id, joining, ())
         return stored
 
     def replace(
@@ -122,7 +122,7 @@ class ResourceOperations:
         ResourceNotFound, PreconditionFailed and Mutability.
         """
         resource = self._validated(resource_type, body, profile)
-        member_ids = take_member_ids(resource_type, resource)
+        members = take_members(resource_type, resource)
         plain = take_secrets(resource_type, resource)
         # Hashing is slow on purpose: it must not hold up other writers.
         secrets = self._secrets.hashed(plain, self.get(resource_type, resource_id).secrets) if plain else {}
@@ -130,7 +130,7 @@ class ResourceOperations:
         def change() -> StoredResource:
             before = self._adapter.get(resource_type, resource_id)
             conditions.check(before.version)
-            return self._put(resource_type, before, dict(resource), member_ids, secrets)
+            return self._put(resource_type, before, dict(resource), members, secrets)
 
         return self._in_transaction(change)
 
@@ -201,7 +201,7 @@ class ResourceOperations:
         resource_type: ResourceType,
         before: StoredResource,
         resource: dict[str, Any],
-        member_ids: Sequence[str],
+        members: Mapping[str, str | None],
         new_secrets: Mapping[str, str],
     ) -> StoredResource:
         """Make `resource` the new state of `before`, within a transaction.
@@ -210,10 +210,10 @@ class ResourceOperations:
         know the password.
         """
         keep_immutables(resource_type, before.document, resource)
-        members = MemberChanges(lambda: ())
-        members.clear()
-        members.add(member_ids)
-        return self._keep(resource_type, before, resource, {**before.secrets, **new_secrets}, members)
+        changes = MemberChanges(lambda: ())
+        changes.clear()
+        changes.add(members)
+        return self._keep(resource_type, before, resource, {**before.secrets, **new_secrets}, changes)
 
     def _keep(
         self,
@@ -245,12 +245,12 @@ class ResourceOperations:
     ) -> bool:
         if resource_type.members is None:
             return False
-        joining = list(changes.added)
+        joining = dict(changes.added)
         leaving = set(changes.removed)
         if changes.cleared:
-            had = {member.resource_id for member in self._adapter.members(resource_type, resource_id)}
-            leaving = had.difference(joining)
-            joining = [member_id for member_id in joining if member_id not in had]
+            had = {m.resource_id: m.display for m in self._adapter.members(resource_type, resource_id)}
+            leaving = {i for i in had if i not in joining or joining[i] not in (None, had[i])}
+            joining = {i: display for i, display in joining.items() if i not in had or i in leaving}
         if not joining and not leaving:
             return False
         members = self._existing(resource_type, joining)
@@ -275,10 +275,10 @@ class ResourceOperations:
         )
         self._adapter.replace(group_type, touched, group.version)
 
-    def _existing(self, resource_type: ResourceType, member_ids: Sequence[str]) -> list[Member]:
-        if resource_type.members is None or not member_ids:
+    def _existing(self, resource_type: ResourceType, named: Mapping[str, str | None]) -> list[Member]:
+        if resource_type.members is None or not named:
             return []
-        return existing_members(self._adapter, resource_type.members, member_ids)
+        return existing_members(self._adapter, resource_type.members, named)
 
     def _in_transaction(self, change: Callable[[], _Result]) -> _Result:
         """Run `change` until no other writer came between its reading and its writing."""
