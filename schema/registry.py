@@ -21,7 +21,8 @@ from schema.resource_type import COMMON_ATTRIBUTES, ResourceType, Schema, Schema
 DEFINITIONS = Path(__file__).parent
 _NAME = re.compile(r"\$?[A-Za-z][\w\-$]*", re.ASCII)
 _ENDPOINT = re.compile(r"/[A-Za-z][\w\-]*", re.ASCII)
-_URN = re.compile(r"urn:[A-Za-z0-9][A-Za-z0-9\-]*:\S+")
+# Of ASCII, all but what has a meaning of its own in a filter.
+_URN = re.compile(r"urn:[A-Za-z0-9][A-Za-z0-9\-]*:[!#-'*-Z\\^-~]+", re.ASCII)
 _RESERVED = frozenset({"/me", "/bulk", "/schemas", "/resourcetypes", "/serviceproviderconfig", "/health"})
 
 

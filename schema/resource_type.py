@@ -113,8 +113,8 @@ class AttributePath:
         """Return the object of `resource` that has the attribute as a key; empty when absent."""
         if self.extension is None:
             return resource
-        extension: Mapping[str, Any] = resource.get(self.extension) or {}
-        return extension
+        extension = resource.get(self.extension)
+        return extension if isinstance(extension, Mapping) else {}
 
     def elements(self, resource: Mapping[str, Any]) -> list[Any]:
         """Return the values of `attribute` (not of its sub-attribute) as a list, empty when absent."""
@@ -198,7 +198,7 @@ class ResourceType:
         for urn, space, extension in self._by_urn:
             if lowered == urn and extension is not None:
                 return AttributePath(space)
-            if lowered.startswith(urn) and lowered[len(urn)] in ":.":
+            if lowered.startswith((f"{urn}:", f"{urn}.")):
                 return self._within(space, extension, text[len(urn) + 1 :])
         return self._within(self._core, None, text)
 

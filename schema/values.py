@@ -3,6 +3,7 @@
 import base64
 import re
 import struct
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -59,7 +60,9 @@ def check_integer(value: Any) -> str | None:
 
 def check_decimal(value: Any) -> str | None:
     """Return what is wrong with `value` as a decimal, or None."""
-    return None if type(value) in (int, float) else "must be a number"
+    if type(value) not in (int, float) or abs(value) > sys.float_info.max:
+        return "must be a number"
+    return None
 
 
 def check_date_time(value: Any) -> str | None:
@@ -98,6 +101,8 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
 
 
 def _text_key(value: str) -> str:
+    if type(value) is not str:
+        raise TypeError("not text")
     return value
 
 
@@ -112,10 +117,14 @@ def _boolean_key(value: bool) -> str:
 
 
 def _integer_key(value: int) -> str:
+    if type(value) is not int or not -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
+        raise TypeError("not an integer of 64 bits")
     return f"{value + _INTEGER_LIMIT:020d}"
 
 
 def _decimal_key(value: float) -> str:
+    if type(value) not in (int, float) or abs(value) > sys.float_info.max:
+        raise TypeError("not a number of this range")
     bits = int.from_bytes(struct.pack(">d", float(value) + 0.0), "big")
     return f"{bits ^ (2**64 - 1) if bits >> 63 else bits | 1 << 63:016x}"
 
@@ -138,7 +147,8 @@ def comparison_key(attribute: Attribute, value: Any) -> str:
 
     Two values of `attribute` are equal exactly when their keys are, and they are ordered as
     their keys are by code point. caseExact is honoured (RFC 7643 section 2.2); dateTime compares
-    as an instant; numbers by size. `value` must have passed the check of its type.
+    as an instant; numbers by size. Raises TypeError, ValueError or AttributeError for a value that
+    is not of the type, as other programs may have stored.
     """
     return key_function(attribute)(value)
 

@@ -74,7 +74,8 @@ class FilterLexer:
         return token
 
     def t_PATH(self, token: Any) -> Any:
-        r"[A-Za-z$][A-Za-z0-9_$.:+%@/\-]*"
+        r"[uU][rR][nN]:[!\#-'*-Z\\^-~]+|[A-Za-z$][A-Za-z0-9_$.:\-]*"
+        # A URN may hold all of ASCII that has no meaning of its own in a filter.
         word = token.value.lower()
         if word in _WORDS:
             token.type = _WORDS[word]
