@@ -95,10 +95,10 @@ def read_body(request: Request, limit: int) -> Mapping[str, Any]:
     if media_type not in _MEDIA_TYPES:
         raise Refusal(415, f"the body must be {SCIM_JSON} or {JSON}, not {media_type}")
     if (request.content_length or 0) > limit:
-        raise Refusal(413, f"the body is larger than {limit} bytes")
+        raise Refusal(413, f"the body is larger than {limit} bytes", "tooLarge")
     raw = request.stream.read(limit + 1)
     if len(raw) > limit:
-        raise Refusal(413, f"the body is larger than {limit} bytes")
+        raise Refusal(413, f"the body is larger than {limit} bytes", "tooLarge")
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as exc:

@@ -27,7 +27,7 @@ def test_both_spellings_of_a_path_are_served(scim: ScimClient) -> None:
 def test_a_body_over_the_limit_is_refused(make_scim: Callable[..., ScimClient]) -> None:
     scim = make_scim(MAX_BODY_SIZE="1000")
 
-    detail = error_of(scim("POST", "/Users", {"userName": "a", "displayName": "x" * 1000}), 413)
+    detail = error_of(scim("POST", "/Users", {"userName": "a", "displayName": "x" * 1000}), 413, "tooLarge")
 
     assert "1000 bytes" in detail
     assert scim("GET", "/Users").json["totalResults"] == 0

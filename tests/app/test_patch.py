@@ -331,7 +331,10 @@ def test_urn_qualified_paths(scim: ScimClient, babs: dict[str, Any]) -> None:
         ({"op": "replace", "path": "title"}, "invalidValue"),
         ({"op": "replace", "value": "x"}, "invalidValue"),
         ({"op": "replace", "value": {"emails": "x"}}, "invalidValue"),
-        ({"op": "add", "path": "emails", "value": [{"primary": True}, {"primary": "true"}]}, "invalidValue"),
+        (
+            {"op": "add", "path": "emails", "value": [{"primary": True}, {"value": "x", "primary": True}]},
+            "invalidValue",
+        ),
         ({"op": "replace", "path": "emails.primary", "value": True}, "invalidValue"),
         ({"op": "move", "path": "title", "value": "x"}, "invalidSyntax"),
         ("move", "invalidSyntax"),
