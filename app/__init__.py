@@ -28,6 +28,7 @@ from app.request_log import install_request_log
 from app.settings import DEFAULT_API_KEY, Settings, SettingsError
 from schema.registry import Registry, load_registry
 from storage.adapter import StorageAdapter
+from storage.complete import complete
 from storage.registry import open_storage
 
 _LOG = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def create_app(settings: Settings) -> Flask:
     """
     _configure_log(settings)
     registry = load_registry(settings.schema_path)
-    adapter = open_storage(*settings.storage)
+    adapter = complete(open_storage(*settings.storage), registry.resource_types)
     adapter.prepare(registry.resource_types)
     _check_mappings(settings, registry)
     representation = Representation(registry, adapter, settings.location_prefix)

@@ -1,0 +1,335 @@
+"""What every adapter must do, whatever it is made of: run over each by a class of a few lines."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from schema.registry import Registry, load_registry
+from schema.resource_type import ResourceType
+from scim_filter import matches, parse_filter, resolve
+from storage.adapter import Member, Position, Selection, Sort, StorageAdapter, StoredResource
+from storage.errors import ResourceNotFound, UniquenessConflict, VersionMismatch
+from storage.search import position_of, search
+from tests.storage.corpus import FILTERS, USERS
+
+REGISTRY: Registry = load_registry()
+USER, GROUP = REGISTRY.resource_types[:2]
+NOW = "2026-01-01T00:00:00.000Z"
+LATER = "2026-02-01T00:00:00.000Z"
+
+
+def stored(resource_id: str, _created: str = NOW, **document: Any) -> StoredResource:
+    """Return a resource as a caller hands it to an adapter."""
+    text = orjson.dumps({"schemas": ["x"], "id": resource_id, **document}).decode()
+    return StoredResource(resource_id, text, created=_created, last_modified=_created)
+
+
+def represent(resource: StoredResource, links: bool) -> Mapping[str, Any]:
+    meta = {"created": resource.created, "lastModified": resource.last_modified}
+    return {**resource.document, "meta": meta}
+
+
+class StorageContract:
+    """Subclasses have a fixture `adapter`, prepared for REGISTRY and complete."""
+
+    # -- one resource
+
+    def test_what_was_created_is_there(self, adapter: StorageAdapter) -> None:
+        resource = replace(stored("1", userName="a", title="\u00e9\U0001f600"), secrets={"password": "h"})
+
+        created = adapter.create(USER, resource)
+        read = adapter.get(USER, "1")
+
+        assert read.document == resource.document
+        assert (read.created, read.last_modified, dict(read.secrets)) == (NOW, NOW, {"password": "h"})
+        assert read.version == created.version
+
+    def test_what_is_not_there_is_not_found(self, adapter: StorageAdapter) -> None:
+        adapter.create(USER, stored("1", userName="a"))
+
+        missing = ((USER, "2"), (GROUP, "1"), (USER, ""), (USER, "*"), (USER, "1'--"))
+        for resource_type, resource_id in missing:
+            with pytest.raises(ResourceNotFound):
+                adapter.get(resource_type, resource_id)
+            with pytest.raises(ResourceNotFound):
+                adapter.delete(resource_type, resource_id)
+            with pytest.raises(ResourceNotFound):
+                adapter.replace(resource_type, stored(resource_id, userName="x"))
+
+    def test_replace_drops_attributes_that_were_not_sent(self, adapter: StorageAdapter) -> None:
+        adapter.create(USER, stored("1", userName="a", title="t", emails=[{"value": "x"}]))
+
+        adapter.replace(USER, stored("1", userName="a"))
+
+        assert adapter.get(USER, "1").document == {"schemas": ["x"], "id": "1", "userName": "a"}
+        assert self.found(adapter, USER, 'title eq "t" or emails.value eq "x"') == []
+
+    def test_the_version_changes_with_every_replacement(self, adapter: StorageAdapter) -> None:
+        versions = [adapter.create(USER, stored("1", userName="a")).version]
+        versions += [adapter.replace(USER, stored("1", userName=name)).version for name in "bcd"]
+
+        assert len(set(versions)) == 4
+        assert adapter.get(USER, "1").version == versions[-1]
+
+    def test_a_stale_version_changes_nothing(self, adapter: StorageAdapter) -> None:
+        first = adapter.create(USER, stored("1", userName="a")).version
+        second = adapter.replace(USER, stored("1", userName="b"), first).version
+
+        with pytest.raises(VersionMismatch):
+            adapter.replace(USER, stored("1", userName="c"), first)
+        with pytest.raises(VersionMismatch):
+            adapter.delete(USER, "1", first)
+        assert adapter.get(USER, "1").document["userName"] == "b"
+        adapter.delete(USER, "1", second)
+        with pytest.raises(ResourceNotFound):
+            adapter.get(USER, "1")
+
+    def test_an_id_is_taken_once(self, adapter: StorageAdapter) -> None:
+        adapter.create(USER, stored("1", userName="a"))
+
+        with pytest.raises(UniquenessConflict):
+            adapter.create(USER, stored("1", userName="b"))
+        assert adapter.get(USER, "1").document["userName"] == "a"
+
+    def test_preparing_again_keeps_everything(self, adapter: StorageAdapter) -> None:
+        adapter.create(USER, stored("1", userName="a"))
+
+        adapter.prepare(REGISTRY.resource_types)
+        adapter.check()
+
+        assert self.found(adapter, USER, 'userName eq "A"') == ["1"]
+
+    # -- uniqueness
+
+    @pytest.mark.parametrize("name", ["alice", "ALICE"])
+    def test_unique_values_are_kept_unique(self, adapter: StorageAdapter, name: str) -> None:
+        adapter.create(USER, stored("1", userName="Alice"))
+        adapter.create(USER, stored("2", userName="bob"))
+
+        with pytest.raises(UniquenessConflict) as caught:
+            adapter.create(USER, stored("3", userName=name))
+        assert caught.value.attribute == "userName"
+        with pytest.raises(UniquenessConflict):
+            adapter.replace(USER, stored("2", userName=name))
+        assert self.found(adapter, USER, "id pr") == ["1", "2"]
+        assert adapter.get(USER, "2").document["userName"] == "bob"
+
+    def test_a_value_given_up_is_free_again(self, adapter: StorageAdapter) -> None:
+        adapter.create(USER, stored("1", userName="a", externalId="x"))
+        adapter.replace(USER, stored("1", userName="b"))
+        adapter.create(USER, stored("2", userName="a", externalId="x"))
+        adapter.delete(USER, "2")
+
+        adapter.create(USER, stored("3", userName="A", externalId="x"))
+
+    def test_of_parallel_creates_one_wins(self, adapter: StorageAdapter) -> None:
+        outcomes: list[str] = []
+
+        def create(number: int) -> None:
+            try:
+                adapter.create(USER, stored(str(number), userName="same"))
+                outcomes.append("created")
+            except UniquenessConflict:
+                outcomes.append("conflict")
+            finally:
+                adapter.close()
+
+        in_threads(create, 8)
+
+        assert sorted(outcomes) == ["conflict"] * 7 + ["created"]
+
+    def test_long_values_are_told_apart(self, adapter: StorageAdapter) -> None:
+        adapter.create(USER, stored("1", userName="x" * 5000 + "a", title="y" * 5000 + "needle"))
+        adapter.create(USER, stored("2", userName="x" * 5000 + "b"))
+
+        assert self.found(adapter, USER, f'userName eq "{"x" * 5000}b"') == ["2"]
+        assert self.found(adapter, USER, 'title co "needle"') == ["1"]
+        assert self.found(adapter, USER, 'title ew "dle" and title sw "yyy"') == ["1"]
+        assert self.found(adapter, USER, f'userName sw "{"x" * 5000}"') == ["1", "2"]
+        assert self.found(adapter, USER, f'userName gt "{"x" * 5000}a"') == ["2"]
+
+    # -- searching
+
+    @pytest.mark.parametrize("text", FILTERS)
+    def test_filters_find_what_evaluation_says(self, adapter: StorageAdapter, text: str) -> None:
+        fill(adapter)
+        node = resolve(parse_filter(text), USER)
+
+        expected = [r.id for r in adapter.scan(USER) if matches(node, represent(r, True))]
+
+        assert self.found(adapter, USER, text) == expected
+        assert 0 <= len(expected) <= len(USERS)
+
+    @pytest.mark.parametrize("text", ["", "title pr", 'schemas eq "x"', "emails[value pr]"])
+    @pytest.mark.parametrize("sort_by", ["", "userName", "title", "emails.value", "active", "meta.created"])
+    @pytest.mark.parametrize("descending", [False, True])
+    def test_pages_of_one_make_up_the_whole(
+        self, adapter: StorageAdapter, text: str, sort_by: str, descending: bool
+    ) -> None:
+        fill(adapter)
+        path = USER.path(sort_by) if sort_by else None
+        selection = Selection(
+            resolve(parse_filter(text), USER) if text else None,
+            Sort(path, descending) if path else None,
+        )
+
+        whole = search(adapter, USER, selection, represent)
+        pages = [
+            search(adapter, USER, replace(selection, offset=n, limit=1), represent)
+            for n in range(whole.total + 1)
+        ]
+
+        ids = [r.id for r in whole.resources]
+        assert [r.id for page in pages for r in page.resources] == ids
+        assert {page.total for page in pages} == {len(ids)}
+        self.check_keysets(adapter, selection, ids)
+        if path is not None:
+            self.check_order(whole.resources, selection)
+
+    def check_keysets(self, adapter: StorageAdapter, selection: Selection, ids: list[str]) -> None:
+        """Every position leads to what follows it and to what precedes it."""
+        whole = search(adapter, USER, selection, represent).resources
+        for index, resource in enumerate(whole):
+            position = position_of(resource, selection.sort, represent(resource, True))
+            after = search(adapter, USER, replace(selection, after=position, limit=2), represent)
+            before = search(adapter, USER, replace(selection, before=position, limit=2), represent)
+            assert [r.id for r in after.resources] == ids[index + 1 : index + 3]
+            assert [r.id for r in before.resources] == ids[max(0, index - 2) : index]
+            assert after.total == before.total == len(ids)
+
+    def check_order(self, resources: Any, selection: Selection) -> None:
+        assert selection.sort is not None
+        orders = [self.order(resource, selection.sort) for resource in resources]
+        assert orders == sorted(orders, reverse=selection.sort.descending)
+
+    @staticmethod
+    def order(resource: StoredResource, sort: Sort) -> tuple[Any, ...]:
+        position: Position = position_of(resource, sort, represent(resource, True))
+        return position.order(sort)
+
+    # -- members
+
+    def test_members_join_and_leave(self, adapter: StorageAdapter) -> None:
+        for name in "abc":
+            adapter.create(USER, stored(name, userName=name))
+        adapter.create(GROUP, stored("g", displayName="G"))
+        version = adapter.get(GROUP, "g").version
+
+        assert adapter.change_members(GROUP, "g", members("abc"), ())
+        assert not adapter.change_members(GROUP, "g", members("b"), ("zz",))
+        assert adapter.change_members(GROUP, "g", (), ("a",))
+
+        assert {m.resource_id for m in adapter.members(GROUP, "g")} == {"b", "c"}
+        assert [m.display for m in adapter.members(GROUP, "g")] == ["b", "c"]
+        adapter.replace(GROUP, stored("g", displayName="H"))
+        assert {m.resource_id for m in adapter.members(GROUP, "g")} == {"b", "c"}
+        assert "members" not in adapter.get(GROUP, "g").document
+        assert version != adapter.get(GROUP, "g").version
+
+    def test_a_display_of_ones_own_is_kept(self, adapter: StorageAdapter) -> None:
+        adapter.create(USER, stored("a", userName="a"))
+        adapter.create(GROUP, stored("g", displayName="G"))
+
+        adapter.change_members(GROUP, "g", [Member("a", "User", "Babs")], ())
+
+        assert list(adapter.members(GROUP, "g")) == [Member("a", "User", "Babs")]
+
+    def test_memberships_are_direct_and_nested_and_may_be_circular(self, adapter: StorageAdapter) -> None:
+        adapter.create(USER, stored("a", userName="a"))
+        for name in "ghi":
+            adapter.create(GROUP, stored(name, displayName=name.upper()))
+        adapter.change_members(GROUP, "g", members("a"), ())
+        adapter.change_members(GROUP, "h", [Member("g", "Group")], ())
+        adapter.change_members(GROUP, "g", [Member("h", "Group")], ())
+
+        found = adapter.memberships(USER, ["a", "zz"])
+
+        shown = {(m.resource_id, m.display, m.direct) for m in found["a"]}
+        assert shown == {("g", "G", True), ("h", "H", False)}
+        assert set(found) == {"a"}
+
+    def test_existing_resources_are_found_by_id(self, adapter: StorageAdapter) -> None:
+        adapter.create(USER, stored("a", userName="ann"))
+        adapter.create(GROUP, stored("g", displayName="G"))
+
+        found = adapter.find(["a", "g", "zz"])
+
+        assert dict(found) == {"a": Member("a", "User", "ann"), "g": Member("g", "Group", "G")}
+
+    # -- several at once
+
+    def test_threads_work_side_by_side(self, adapter: StorageAdapter) -> None:
+        failures: list[Exception] = []
+
+        def work(number: int) -> None:
+            try:
+                for step in range(5):
+                    name = f"{number}-{step}"
+                    adapter.create(USER, stored(name, userName=name))
+                    adapter.replace(USER, stored(name, userName=name, title="t"))
+                    assert adapter.get(USER, name).document["title"] == "t"
+            except Exception as exc:
+                failures.append(exc)
+            finally:
+                adapter.close()
+
+        in_threads(work, 8)
+
+        assert failures == []
+        assert len(self.found(adapter, USER, 'title eq "t"')) == 40
+
+    def found(self, adapter: StorageAdapter, resource_type: ResourceType, text: str) -> list[str]:
+        node = resolve(parse_filter(text, max_length=20_000), resource_type)
+        page = search(adapter, resource_type, Selection(node), represent)
+        counted = search(adapter, resource_type, Selection(node, limit=0), represent)
+        assert page.total == counted.total == len(page.resources)
+        return [resource.id for resource in page.resources]
+
+
+class TransactionContract:
+    """For adapters with the capability `transactions`."""
+
+    def test_what_fails_leaves_nothing_behind(self, adapter: StorageAdapter) -> None:
+        adapter.create(USER, stored("1", userName="a"))
+
+        with pytest.raises(UniquenessConflict), adapter.transaction():
+            adapter.create(USER, stored("2", userName="b"))
+            adapter.replace(USER, stored("1", userName="c"))
+            adapter.create(USER, stored("3", userName="b"))
+
+        assert [r.id for r in adapter.scan(USER)] == ["1"]
+        assert adapter.get(USER, "1").document["userName"] == "a"
+
+    def test_a_part_can_fail_alone(self, adapter: StorageAdapter) -> None:
+        with adapter.transaction():
+            adapter.create(USER, stored("1", userName="a"))
+            with pytest.raises(UniquenessConflict), adapter.savepoint():
+                adapter.create(USER, stored("2", userName="b"))
+                adapter.create(USER, stored("3", userName="a"))
+            with adapter.savepoint():
+                adapter.create(USER, stored("4", userName="b"))
+
+        assert [r.id for r in adapter.scan(USER)] == ["1", "4"]
+
+
+def fill(adapter: StorageAdapter) -> None:
+    """Keep the corpus."""
+    for number, document in enumerate(USERS):
+        resource_id = f"{(number * 7) % len(USERS):02}"
+        adapter.create(USER, stored(resource_id, LATER if number % 3 else NOW, **document))
+
+
+def members(ids: str) -> list[Member]:
+    return [Member(resource_id, "User") for resource_id in ids]
+
+
+def in_threads(work: Any, count: int) -> None:
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

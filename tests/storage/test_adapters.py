@@ -1,0 +1,69 @@
+"""The storage contract over every adapter."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.adapter import Member, Selection, StorageAdapter
+from storage.complete import complete
+from storage.errors import StorageUnavailable
+from storage.registry import open_storage
+from storage.search import search
+from tests.storage.contract import (
+    GROUP,
+    REGISTRY,
+    USER,
+    StorageContract,
+    TransactionContract,
+    represent,
+    stored,
+)
+from tests.storage.memory import MemoryAdapter
+
+
+class TestSqlite(StorageContract, TransactionContract):
+    @pytest.fixture
+    def adapter(self, tmp_path: Path) -> Iterator[StorageAdapter]:
+        options = {"file": tmp_path / "scim.db", "tables": {}, "synchronous": "NORMAL"}
+        adapter = open_storage("sql", options)
+        adapter.prepare(REGISTRY.resource_types)
+        yield adapter
+        adapter.close()
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda adapter: adapter.check(),
+            lambda adapter: adapter.get(USER, "1"),
+            lambda adapter: adapter.create(USER, stored("2", userName="b")),
+            lambda adapter: adapter.replace(USER, stored("1", userName="b")),
+            lambda adapter: adapter.delete(USER, "1"),
+            lambda adapter: list(adapter.scan(USER)),
+            lambda adapter: search(adapter, USER, Selection(), represent),
+            lambda adapter: list(adapter.members(GROUP, "g")),
+            lambda adapter: adapter.change_members(GROUP, "g", [Member("1", "User")], ["2"]),
+            lambda adapter: adapter.memberships(USER, ["1"]),
+            lambda adapter: adapter.find(["1"]),
+        ],
+    )
+    def test_every_failure_of_the_database_is_one_of_the_storage(
+        self, adapter: StorageAdapter, tmp_path: Path, call: Callable[[StorageAdapter], object]
+    ) -> None:
+        adapter.create(USER, stored("1", userName="a"))
+        with sqlite3.connect(tmp_path / "scim.db") as database:
+            tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            for (table,) in tables:
+                database.execute(f'DROP TABLE "{table}"')
+
+        with pytest.raises(StorageUnavailable):
+            call(adapter)
+
+
+class TestFiveMethods(StorageContract):
+    @pytest.fixture
+    def adapter(self) -> StorageAdapter:
+        adapter = complete(MemoryAdapter(), REGISTRY.resource_types)
+        adapter.prepare(REGISTRY.resource_types)
+        return adapter
