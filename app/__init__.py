@@ -2,9 +2,12 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
-from flask import Flask
+from flask import Flask, Request, Response
+from flask.sessions import SecureCookieSession, SessionInterface, SessionMixin
 
 from app.auth import Authenticator
 from app.base_path import BasePath
@@ -32,6 +35,16 @@ from storage.complete import complete
 from storage.registry import open_storage
 
 _LOG = logging.getLogger(__name__)
+
+
+class _NoSession(SessionInterface):
+    """There are no sessions: every request carries its credentials."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
+        return SecureCookieSession()
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        return None
 
 
 def create_app(settings: Settings) -> Flask:
@@ -75,6 +88,16 @@ def create_app(settings: Settings) -> Flask:
     return _assemble(settings, operations, searcher, bulk, discovery, adapter)
 
 
+class _Service(Flask):
+    """Flask without what a service provider has no use for, which would cost every request."""
+
+    session_interface = _NoSession()
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        # No view is a coroutine; looking whether one is takes longer than finding the view.
+        return func
+
+
 def _assemble(
     settings: Settings,
     operations: ResourceOperations,
@@ -83,7 +106,7 @@ def _assemble(
     discovery: Discovery,
     adapter: StorageAdapter,
 ) -> Flask:
-    app = Flask(__name__, static_folder=None)
+    app = _Service(__name__, static_folder=None)
     app.config.update(openapi_config(settings))
     # A redirect would lose the body of a POST: both spellings are served.
     app.url_map.strict_slashes = False

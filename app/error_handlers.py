@@ -7,13 +7,11 @@ from werkzeug.exceptions import HTTPException
 
 from app.protocol.errors import (
     RETRY_AFTER_S,
-    NotModified,
     Refusal,
     error_body,
     error_json,
     status_of,
 )
-from app.protocol.preconditions import entity_tag
 from app.responses import scim_response
 from schema.errors import ScimError
 from storage.errors import StorageError, StorageUnavailable
@@ -25,7 +23,6 @@ def register_error_handlers(app: Flask) -> None:
     """Make `app` answer every error, its own included, in the form of RFC 7644 section 3.12."""
     for kind in (ScimError, Refusal, StorageError):
         app.register_error_handler(kind, _known)
-    app.register_error_handler(NotModified, _not_modified)
     app.register_error_handler(HTTPException, _of_http)
     app.register_error_handler(Exception, _unknown)
 
@@ -39,10 +36,6 @@ def _known(error: Exception) -> Response:
         # RFC 9110 section 15.5.2 demands it.
         response.headers["WWW-Authenticate"] = 'Bearer realm="SCIM"'
     return response
-
-
-def _not_modified(error: NotModified) -> Response:
-    return Response(status=304, headers={"ETag": entity_tag(error.version)})
 
 
 def _of_http(error: HTTPException) -> Response:

@@ -11,9 +11,12 @@ RETURNED = ("always", "never", "default", "request")
 UNIQUENESS = ("none", "server", "global")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attribute:
-    """One attribute or sub-attribute; the defaults are those of RFC 7643 section 2.2."""
+    """One attribute or sub-attribute; the defaults are those of RFC 7643 section 2.2.
+
+    Definitions are loaded once, so an attribute is equal to itself only: comparing it costs nothing.
+    """
 
     name: str
     type: str = "string"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from schema.attribute import Attribute
@@ -27,9 +27,14 @@ class Projection:
         """True when the projection asks for exactly what is returned by default."""
         return self.requested is None and not self.excluded
 
-    def includes(self, attribute: Attribute, extension: str | None = None) -> bool:
-        """Return whether any of `attribute` can be in the response."""
-        return self._wanted(attribute, f"{extension}:" if extension else "", extension)
+    @cached_property
+    def links(self) -> tuple[bool, bool]:
+        """Whether any of the members, and any of the memberships, can be in the response."""
+        members, memberships = self.resource_type.members, self.resource_type.memberships
+        return (
+            members is not None and self._wanted(members, "", None),
+            memberships is not None and self._wanted(memberships, "", None),
+        )
 
     def apply(self, resource: Mapping[str, Any]) -> dict[str, Any]:
         """Return a copy of the canonical `resource` with only the attributes to be returned."""
@@ -115,11 +120,18 @@ def make_projection(
     Raises InvalidValue when both lists are given, which RFC 7644 section 3.9 rules out.
     """
     requested, excluded = list(attributes), list(excluded_attributes)
+    if not requested and not excluded:
+        return _default(resource_type)
     if requested and excluded:
         raise InvalidValue("attributes and excludedAttributes cannot be used together")
     if not requested:
         return Projection(resource_type, None, frozenset(_canonical(resource_type, excluded)))
     return Projection(resource_type, frozenset(_canonical(resource_type, requested)))
+
+
+@lru_cache
+def _default(resource_type: ResourceType) -> Projection:
+    return Projection(resource_type)
 
 
 def _canonical(resource_type: ResourceType, names: Iterable[str]) -> Iterable[str]:

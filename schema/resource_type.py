@@ -56,7 +56,7 @@ COMMON_ATTRIBUTES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schema:
     """A schema as /Schemas shows it (RFC 7643 section 7)."""
 
@@ -66,7 +66,7 @@ class Schema:
     attributes: tuple[Attribute, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SchemaExtension:
     """A schema that extends a resource type (RFC 7643 section 3.3)."""
 
@@ -141,7 +141,7 @@ def sub_values(elements: list[Any], sub_attribute: Attribute) -> Iterator[Any]:
             yield value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ResourceType:
     """What a resource of this type may hold and where it is found (RFC 7643 section 6)."""
 

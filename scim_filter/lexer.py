@@ -132,8 +132,7 @@ def make_lexer() -> Any:
     return lex.lex(object=FilterLexer(), errorlog=lex.NullLogger())
 
 
-def lexer_for(lexer: Any, max_depth: int) -> Any:
-    """Return a copy of `lexer` to read one text with: PLY's lexers are not thread-safe."""
-    own = lexer.clone()
-    own.depth, own.max_depth, own.bracketed = 0, max_depth, False
-    return own
+def begin_text(lexer: Any, max_depth: int) -> None:
+    """Make `lexer` forget the text before: it is the lexer of one thread, for one text at a time."""
+    lexer.depth, lexer.max_depth, lexer.bracketed = 0, max_depth, False
+    lexer.lineno = 1

@@ -9,7 +9,7 @@ from ply import yacc
 
 from schema.errors import InvalidFilter, InvalidPath
 from scim_filter.grammar import FilterGrammar, UnexpectedToken
-from scim_filter.lexer import SyntaxProblem, lexer_for, make_lexer
+from scim_filter.lexer import SyntaxProblem, begin_text, make_lexer
 from scim_filter.nodes import Node, PatchPath
 
 MAX_LENGTH = 8192
@@ -17,6 +17,7 @@ MAX_LENGTH = 8192
 MAX_DEPTH = 50
 
 _BUILDING = threading.Lock()
+_THREAD = threading.local()
 # What an error calls the terminals of the grammar, in the order it lists them.
 _NAMES = {
     "PATH": "an attribute",
@@ -61,10 +62,8 @@ def parse_path(text: str, *, max_length: int = MAX_LENGTH, max_depth: int = MAX_
 def _parse(start: str, text: str, max_length: int, max_depth: int) -> Any:
     if len(text) > max_length:
         raise SyntaxProblem(f"found more than {max_length} characters: the limit is passed", max_length + 1)
-    # PLY keeps the state of a parse on the parser and on the lexer, so each parse has its own.
-    with _BUILDING:
-        shared_lexer, shared_parser = _tables(start)
-    lexer, parser = lexer_for(shared_lexer, max_depth), copy.copy(shared_parser)
+    lexer, parser = _own(start)
+    begin_text(lexer, max_depth)
     parser.statestack = [0]
     before: list[int] = []
 
@@ -80,6 +79,17 @@ def _parse(start: str, text: str, max_length: int, max_depth: int) -> Any:
         raise _misfit(text, unexpected.position, lexer.lexpos, _expected(parser, before)) from None
 
 
+def _own(start: str) -> tuple[Any, Any]:
+    """Return the lexer and the parser of this thread: PLY keeps the state of a parse on both."""
+    own: tuple[Any, Any] | None = getattr(_THREAD, start, None)
+    if own is None:
+        with _BUILDING:
+            lexer, parser = _tables(start)
+        own = lexer.clone(), copy.copy(parser)
+        setattr(_THREAD, start, own)
+    return own
+
+
 def _misfit(text: str, begin: int | None, end: int, expected: list[str]) -> SyntaxProblem:
     hint = f"; expected: {', '.join(expected)}"
     if begin is None:
@@ -90,7 +100,7 @@ def _misfit(text: str, begin: int | None, end: int, expected: list[str]) -> Synt
 
 @cache
 def _tables(start: str) -> tuple[Any, Any]:
-    """Return the lexer and the parser to copy for each text, built once in a process."""
+    """Return the lexer and the parser to copy for each thread, built once in a process."""
     parser = yacc.yacc(
         module=FilterGrammar(),
         start=start,

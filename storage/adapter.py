@@ -64,7 +64,8 @@ class StoredResource:
     attribute too. `secrets` maps paths of `returned: never` attributes to what is kept of them.
     `version` changes exactly when the resource changes; `created` and `last_modified` are UTC
     dateTimes with milliseconds. `place` is where the resource stands in the order of `scan`; it is
-    set by the backend and stays while the resource exists.
+    set by the backend and stays while the resource exists. `joined` is False when the backend knows
+    the resource to be a member of nothing, and None when it did not look.
     """
 
     id: str
@@ -74,6 +75,7 @@ class StoredResource:
     last_modified: str = ""
     secrets: Mapping[str, str] = field(default_factory=dict)
     place: int = 0
+    joined: bool | None = None
 
     @cached_property
     def document(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from app.messages import (
     read_query,
     read_search_request,
 )
-from app.protocol.preconditions import entity_tag, require_modified
+from app.protocol.preconditions import entity_tag, names
 from app.protocol.resources import Conditions, ResourceOperations
 from app.protocol.search import Searcher
 from app.responses import SCIM_JSON, list_response, resource_response
@@ -154,7 +154,9 @@ def resource_blueprint(
         def get(self, resource_id: str) -> Response:
             chosen = projection()
             stored = operations.get(resource_type, resource_id)
-            require_modified(request.environ.get("HTTP_IF_NONE_MATCH"), stored.version)
+            known = request.environ.get("HTTP_IF_NONE_MATCH")
+            if known is not None and names(known, stored.version):
+                return Response(status=304, headers={"ETag": entity_tag(stored.version)})
             shown = operations.representation.chunks(resource_type, stored, chosen)
             return resource_response(shown, stored.version)
 

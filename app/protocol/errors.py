@@ -26,14 +26,6 @@ class PreconditionFailed(Refusal):
         super().__init__(412, f"the resource is at version {version}, not at one named in the request")
 
 
-class NotModified(Exception):
-    """The client already has this version (RFC 7644 section 3.14): no error, and no body."""
-
-    def __init__(self, version: str) -> None:
-        super().__init__(version)
-        self.version = version
-
-
 STATUS: Final[dict[type[Exception], int]] = {
     ScimError: 400,
     Sensitive: 403,

@@ -2,7 +2,7 @@
 
 import re
 
-from app.protocol.errors import NotModified, PreconditionFailed
+from app.protocol.errors import PreconditionFailed
 
 # The opaque part of an entity-tag; some clients leave out the quotes, so they may be missing.
 _TAG = re.compile(r'(?:W/)?"([^"]*)"|([^\s,"]+)')
@@ -30,9 +30,3 @@ def require_none_match(if_none_match: str | None, version: str) -> None:
     """Raise PreconditionFailed when If-None-Match names `version`: for methods that change."""
     if if_none_match is not None and names(if_none_match, version):
         raise PreconditionFailed(entity_tag(version))
-
-
-def require_modified(if_none_match: str | None, version: str) -> None:
-    """Raise NotModified when If-None-Match names `version`: for methods that only read."""
-    if if_none_match is not None and names(if_none_match, version):
-        raise NotModified(version)

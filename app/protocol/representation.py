@@ -4,6 +4,7 @@ What is returned by default leaves as the stored text with the computed attribut
 text is parsed only when a projection or a filter asks for it.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -15,6 +16,9 @@ from schema.projection import Projection
 from schema.registry import Registry
 from schema.resource_type import ResourceType
 from storage.adapter import Member, Membership, StorageAdapter, StoredResource
+
+# Ids that stand in a URL as they are.
+_PLAIN_ID = re.compile(r"[A-Za-z0-9\-._~@:]+", re.ASCII)
 
 # A group with more members than this leaves in chunks: its text is never whole in memory.
 CHUNK = 1000
@@ -37,16 +41,19 @@ class Representation:
 
     def location(self, resource_type: str, resource_id: str) -> str:
         """Return the location of a resource, by the name of its type."""
-        return self._roots[resource_type] + quote(resource_id, safe="@:")
+        if _PLAIN_ID.fullmatch(resource_id) is None:
+            resource_id = quote(resource_id, safe="@:")
+        return self._roots[resource_type] + resource_id
 
     def texts(
         self, resource_type: ResourceType, stored: Sequence[StoredResource], projection: Projection
     ) -> list[str]:
         """Return the JSON of each resource under `projection`, in order."""
-        with_members, with_memberships = self._links(resource_type, projection)
+        with_members, with_memberships = projection.links
         memberships: Mapping[str, Sequence[Membership]] = {}
-        if with_memberships and stored:
-            memberships = self._adapter.memberships(resource_type, [one.id for one in stored])
+        if with_memberships:
+            ids = [one.id for one in stored if one.joined is not False]
+            memberships = self._adapter.memberships(resource_type, ids) if ids else {}
         texts = []
         for one in stored:
             text = self._text(resource_type, one, memberships.get(one.id, ()))
@@ -61,13 +68,12 @@ class Representation:
         self, resource_type: ResourceType, stored: StoredResource, projection: Projection
     ) -> str | Iterator[bytes]:
         """Return the JSON of one resource, in chunks when it has very many members."""
-        with_members, _ = self._links(resource_type, projection)
+        with_members, _ = projection.links
         if not with_members or not projection.is_default or self._needs_projection[resource_type.name]:
             return self.texts(resource_type, [stored], projection)[0]
         members = self._adapter.members(resource_type, stored.id)
         first = list(islice(members, CHUNK + 1))
-        memberships = self._memberships(resource_type, stored.id)
-        text = self._text(resource_type, stored, memberships)
+        text = self._text(resource_type, stored, self._memberships(resource_type, stored))
         if len(first) <= CHUNK:
             return self._appended(resource_type, text, first)
         return self._streamed(resource_type, text, first, members)
@@ -81,24 +87,17 @@ class Representation:
 
     def document(self, resource_type: ResourceType, stored: StoredResource, links: bool) -> dict[str, Any]:
         """Return the whole resource; with `links`, members and memberships included."""
-        memberships = self._memberships(resource_type, stored.id) if links else ()
+        memberships = self._memberships(resource_type, stored) if links else ()
         text = self._text(resource_type, stored, memberships)
         if links and resource_type.members is not None:
             text = self._with_members(resource_type, stored, text)
         document: dict[str, Any] = orjson.loads(text)
         return document
 
-    def _links(self, resource_type: ResourceType, projection: Projection) -> tuple[bool, bool]:
-        members, memberships = resource_type.members, resource_type.memberships
-        return (
-            members is not None and projection.includes(members),
-            memberships is not None and projection.includes(memberships),
-        )
-
-    def _memberships(self, resource_type: ResourceType, resource_id: str) -> Sequence[Membership]:
-        if resource_type.memberships is None:
+    def _memberships(self, resource_type: ResourceType, stored: StoredResource) -> Sequence[Membership]:
+        if resource_type.memberships is None or stored.joined is False:
             return ()
-        return self._adapter.memberships(resource_type, [resource_id]).get(resource_id, ())
+        return self._adapter.memberships(resource_type, [stored.id]).get(stored.id, ())
 
     def _text(
         self, resource_type: ResourceType, stored: StoredResource, memberships: Sequence[Membership]
