@@ -129,7 +129,9 @@ class SqlAdapter(StorageAdapter):
         table = self._options.tables.get(resource_type.name, resource_type.endpoint.strip("/"))
         self._run(
             f"CREATE TABLE IF NOT EXISTS {quoted(table)} "
-            "(id VARCHAR(255) NOT NULL PRIMARY KEY, details JSON NOT NULL)"
+            "(id VARCHAR(255) NOT NULL PRIMARY KEY, details JSON NOT NULL "
+            # Others may write here, and one broken document would break every list.
+            "CHECK (json_valid(details) AND json_type(details) = 'object'))"
         )
         self._run("INSERT OR IGNORE INTO scim_type (name, total) VALUES (?, 0)", (resource_type.name,))
         number = self._one("SELECT number FROM scim_type WHERE name = ?", (resource_type.name,))[0]
@@ -143,7 +145,13 @@ class SqlAdapter(StorageAdapter):
 
     def check(self) -> None:
         with self._guard():
-            self._run("SELECT number FROM scim_type").fetchall()
+            for layout in self._layouts.values():
+                self._run(
+                    f"{_COLUMNS} FROM scim_resource r JOIN {layout.table} d ON d.id = r.id "
+                    "WHERE r.type = ? LIMIT 1",
+                    (layout.number,),
+                ).fetchall()
+                self._total(layout, None)
 
     def close(self) -> None:
         if not self._database.is_closed():
