@@ -92,7 +92,9 @@ def test_d14_no_look_up_reads_every_resource(scim: ScimClient, monkeypatch: pyte
     assert len(plans) > 50
 
 
-@pytest.mark.parametrize("name", ['o"brien', 'x" or userName pr or userName eq "y', "a\\", "100%", "*", ")(uid=*"])
+@pytest.mark.parametrize(
+    "name", ['o"brien', 'x" or userName pr or userName eq "y', "a\\", "100%", "*", ")(uid=*"]
+)
 def test_d15_names_are_values_and_never_part_of_a_query(scim: ScimClient, name: str) -> None:
     scim.user("somebody")
     user = scim.user(name, externalId=name)

@@ -1,0 +1,116 @@
+"""The page at / in a real browser: it authorizes, executes a request, and asks nobody else."""
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import websocket
+
+from tests.conftest import KEY, Server
+
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update --remote-debugging-port=0 "
+    "--remote-allow-origins=*"
+).split()
+
+# Authorize with the key, open GET /Users, execute it: as a person clicks.
+STEPS = """
+(async () => {
+  const until = async (find) => {
+    for (let i = 0; i < 200; i++) {
+      const found = find();
+      if (found) return found;
+      await new Promise(resolve => setTimeout(resolve, 50));
+    }
+    throw new Error('not found: ' + find);
+  };
+  const one = (selector) => until(() => document.querySelector(selector));
+  const type = (input, text) => {
+    Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(input, text);
+    input.dispatchEvent(new Event('input', {bubbles: true}));
+  };
+  (await one('.btn.authorize')).click();
+  type(await one('.auth-container input'), '%s');
+  (await one('.auth-btn-wrapper .authorize')).click();
+  (await one('.btn-done')).click();
+  const path = (block) => block.querySelector('.opblock-summary-path').textContent.replace(/\\u200b/g, '');
+  const operation = await until(
+      () => [...document.querySelectorAll('.opblock-get')].find(block => path(block) === '/Users'));
+  operation.querySelector('.opblock-summary-control').click();
+  (await until(() => operation.querySelector('.execute'))).click();
+  const live = await until(() => operation.querySelector('.live-responses-table'));
+  return live.innerText;
+})()
+"""
+
+
+class Browser:
+    """Headless Chromium, driven through its debugging protocol."""
+
+    def __init__(self, folder: Path) -> None:
+        binary = shutil.which("chromium")
+        assert binary, "chromium is not installed: run `sh tests/packages.sh`"
+        self._process = subprocess.Popen(
+            [binary, *FLAGS, f"--user-data-dir={folder}", "about:blank"], stderr=subprocess.DEVNULL
+        )
+        port_file = folder / "DevToolsActivePort"
+        deadline = time.monotonic() + 60
+        while not (port_file.exists() and port_file.read_text().strip()):
+            assert time.monotonic() < deadline, "chromium did not start"
+            time.sleep(0.05)
+        port = port_file.read_text().split()[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
+            target = next(page for page in json.load(answer) if page["type"] == "page")
+        self._socket = websocket.create_connection(target["webSocketDebuggerUrl"], timeout=60)
+        self._number = 0
+        self.requested: list[str] = []
+
+    def call(self, method: str, **params: Any) -> Any:
+        """Send a command and return its result; requests of the page are noted on the way."""
+        self._number += 1
+        self._socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
+        while True:
+            message = json.loads(self._socket.recv())
+            if message.get("method") == "Network.requestWillBeSent":
+                self.requested.append(message["params"]["request"]["url"])
+            if message.get("id") == self._number:
+                assert "error" not in message, message
+                return message["result"]
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.terminate()
+        self._process.wait(30)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    browser = Browser(tmp_path / "chromium")
+    yield browser
+    browser.close()
+
+
+@pytest.mark.parametrize("base_path", ["", "/api/v2"])
+def test_the_page_authorizes_and_executes_without_leaving_the_machine(
+    serve: Callable[..., Server], browser: Browser, base_path: str
+) -> None:
+    server = serve(BASE_PATH=base_path, LOGLEVEL="ERROR")
+    browser.call("Network.enable")
+    browser.call("Page.enable")
+
+    browser.call("Page.navigate", url=f"{server.url}{base_path or '/'}")
+    result = browser.call("Runtime.evaluate", expression=STEPS % KEY, awaitPromise=True, returnByValue=True)
+
+    shown = result["result"].get("value") or json.dumps(result)
+    assert "ListResponse" in shown and "200" in shown, shown
+    assert any(url.split("?")[0] == f"{server.url}{base_path}/Users" for url in browser.requested)
+    hosts = {urlsplit(url).netloc for url in browser.requested if urlsplit(url).scheme.startswith("http")}
+    assert hosts == {urlsplit(server.url).netloc}
