@@ -63,7 +63,12 @@ class Service:
         self._application = application
 
     def __call__(
-        self, method: str, path: str, query: str = "", body: Any = None, headers: Mapping[str, str] = {}
+        self,
+        method: str,
+        path: str,
+        query: str = "",
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
     ) -> bytes:
         raw = b"" if body is None else orjson.dumps(body)
         environ = {
@@ -84,7 +89,7 @@ class Service:
             "wsgi.multithread": False,
             "wsgi.multiprocess": True,
             "wsgi.run_once": False,
-            **headers,
+            **(headers or {}),
         }
         answer = self._application.wsgi_app(environ, lambda status, headers, exc_info=None: None)
         return b"".join(answer)
@@ -135,6 +140,9 @@ def operations(service: Service, ids: list[str]) -> dict[str, tuple[int, Callabl
     def any_user() -> int:
         return random.randrange(count)
 
+    def replace() -> object:
+        return service("PUT", f"/Users/{created[0]}", body=user(random.randrange(10**8, 10**9)))
+
     def create() -> None:
         answer = orjson.loads(service("POST", "/Users", body=user(next(new))))
         created.append(answer["id"])
@@ -152,7 +160,7 @@ def operations(service: Service, ids: list[str]) -> dict[str, tuple[int, Callabl
         "sortBy userName, first page": (10, lambda: service("GET", "/Users", "sortBy=userName")),
         "displayName co": (2, lambda: listed('displayName co "Family77 "')),
         "create": (50, create),
-        "PUT": (50, lambda: service("PUT", f"/Users/{created[0]}", body=user(random.randrange(10**8, 10**9)))),
+        "PUT": (50, replace),
         "DELETE": (25, lambda: service("DELETE", f"/Users/{created.pop()}")),
     }
 
@@ -175,8 +183,10 @@ def table(numbers: list[int], figures: Mapping[str, list[float]], floor: float) 
     for name, row in figures.items():
         cells = " | ".join(f"{value:,.0f}" for value in row)
         lines.append(f"| {name} | {cells} | {row[-1] / row[0]:.2f} | {row[-1] / floor:.1f} |")
-    lines.append(f"\nBare Flask view: {floor:.0f} us. Python {platform.python_version()}, {os.cpu_count()} cores, ")
-    lines.append("SQLite with synchronous=FULL; medians of 5 interleaved rounds.")
+    lines.append("")
+    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores"
+    lines.append(f"Bare Flask view: {floor:.0f} us. {machine},")
+    lines.append(f"SQLite with synchronous=FULL; medians of {ROUNDS} interleaved rounds.")
     return "\n".join(lines)
 
 
