@@ -1,7 +1,6 @@
 """The command `scim`."""
 
 import logging
-import os
 import sys
 from typing import Any
 
@@ -25,7 +24,7 @@ def main() -> None:
 def serve() -> None:
     """Serve HTTP on HOST:PORT until SIGTERM or SIGINT."""
     try:
-        settings = Settings.from_env(os.environ)
+        settings = Settings.from_env()
         # Once here, so that whatever is wrong is said once, before workers start.
         create_app(settings)
     except (SettingsError, DefinitionError, StorageError) as exc:

@@ -1,6 +1,7 @@
 """The settings of a server: the environment is read here, once, and nowhere else."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -145,7 +146,7 @@ class Settings:
         return tuple(names)
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings from an environment. Raises SettingsError naming every problem.
 
         An empty variable counts as not set, but for API_KEY: an empty key must not open the door
