@@ -33,7 +33,6 @@ class Capabilities:
     native_uniqueness: bool = False
     transactions: bool = False
     members: bool = False
-    writable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
