@@ -157,6 +157,13 @@ def test_boolean_strings_are_booleans(scim: ScimClient) -> None:
     assert scim.user("a", active="False")["active"] is False
 
 
+def test_a_complex_value_may_come_as_json_in_a_string(scim: ScimClient) -> None:
+    user = scim.user("a", roles=['{"value": "25", "display": "Admin"}'], emails=[{"value": '{"a": 1}'}])
+
+    assert user["roles"] == [{"value": "25", "display": "Admin"}]
+    assert user["emails"] == [{"value": '{"a": 1}'}]
+
+
 def test_replace_clears_what_is_left_out(scim: ScimClient) -> None:
     user = scim.user("a", title="Guide", emails=[{"value": "a@example.com"}])
 
@@ -309,6 +316,8 @@ def test_conditional_requests(scim: ScimClient) -> None:
     assert scim("GET", path, headers={"If-None-Match": 'W/"0"'}).status_code == 200
     error_of(scim("PUT", path, {"userName": "b"}, headers={"If-Match": 'W/"0"'}), 412)
     error_of(scim("DELETE", path, headers={"If-Match": 'W/"0"'}), 412)
+    for known in ("*", version):
+        error_of(scim("PUT", path, {"userName": "b"}, headers={"If-None-Match": known}), 412)
     for matching in (version, "*", f'"x", {version}', version.removeprefix("W/")):
         assert scim("PUT", path, {"userName": "a"}, headers={"If-Match": matching}).status_code == 200
     assert scim("DELETE", path, headers={"If-Match": version}).status_code == 204
