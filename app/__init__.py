@@ -51,14 +51,14 @@ def create_app(settings: Settings) -> Flask:
     """Return the application for `settings`, its storage prepared.
 
     Two applications live in one process without knowing each other. Raises DefinitionError for
-    schema files that cannot be used, SettingsError for mappings that do not fit them, and
+    schema files that cannot be used, SettingsError for attributes that do not exist, and
     StorageUnavailable when the storage cannot be prepared.
     """
     _configure_log(settings)
     registry = load_registry(settings.schema_path)
-    adapter = complete(open_storage(*settings.storage), registry.resource_types)
+    _check_paths(settings, registry)
+    adapter = complete(_open_storage(settings), registry.resource_types)
     adapter.prepare(registry.resource_types)
-    _check_mappings(settings, registry)
     representation = Representation(registry, adapter, settings.location_prefix)
     operations = ResourceOperations(
         registry,
@@ -137,11 +137,22 @@ def _assemble(
 
 def _cursor_key(settings: Settings) -> bytes:
     # The same in every process and after every restart, and known to nobody who has no key at all.
-    return hashlib.sha256("\0".join(("cursor", *sorted(settings.api_key))).encode()).digest()
+    return hashlib.sha256("\0".join(("cursor 2", *sorted(settings.api_key))).encode()).digest()
 
 
-def _check_mappings(settings: Settings, registry: Registry) -> None:
+def _open_storage(settings: Settings) -> StorageAdapter:
+    try:
+        return open_storage(*settings.storage)
+    except ImportError as exc:
+        raise SettingsError([f"the driver {exc.name} is not installed, see the README"]) from exc
+
+
+def _check_paths(settings: Settings, registry: Registry) -> None:
+    """Raise SettingsError for a setting that names an attribute nobody has."""
     problems = []
+    for name in sorted(settings.indexed_attributes or ()):
+        if not any(resource_type.path(name) for resource_type in registry.resource_types):
+            problems.append(f"INDEXED_ATTRIBUTES: {name} is no attribute")
     for name, sources in settings.mappings.items():
         resource_type = registry.resource_type(name)
         if resource_type is None:

@@ -31,6 +31,7 @@ def _known(error: Exception) -> Response:
     response = scim_response(error_body(error), status_of(error))
     if isinstance(error, StorageUnavailable):
         _LOG.error("%s", error)
+    if response.status_code == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     if response.status_code == 401:
         # RFC 9110 section 15.5.2 demands it.

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+
+from storage.database_url import parse_database_url
 
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 DEFAULT_API_KEY = "secret"
@@ -82,6 +84,21 @@ def _folder(value: str) -> Path:
     return Path(value).expanduser()
 
 
+def _database_url(value: str) -> str:
+    parse_database_url(value)
+    return value
+
+
+def _table(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w$ -]{0,47}", value, re.ASCII):
+        raise ValueError("must be a name of letters, digits, _ $ - and spaces, of 48 characters at most")
+    return value
+
+
+def _paths(value: str) -> frozenset[str]:
+    return frozenset(path.strip().lower() for path in value.split(",") if path.strip())
+
+
 def _mapping(value: str) -> dict[str, str]:
     mapping = json.loads(value)
     if not isinstance(mapping, dict) or not all(isinstance(path, str) for path in mapping.values()):
@@ -120,9 +137,11 @@ class Settings:
     location_style: str = _setting("relative", _one_of("relative", "absolute"))
     schema_path: Path | None = _setting(None, _folder)
     data_path: Path = _setting(Path("data"), _folder)
-    database_url: str = _setting("")
-    user_model_name: str = _setting("Users", also=("USER_model_name",))
-    group_model_name: str = _setting("Groups", also=("GROUP_model_name",))
+    database_url: str = _setting("", _database_url)
+    database_pool_size: int = _setting(10, _positive)
+    indexed_attributes: frozenset[str] | None = _setting(None, _paths)
+    user_model_name: str = _setting("Users", _table, also=("USER_model_name",))
+    group_model_name: str = _setting("Groups", _table, also=("GROUP_model_name",))
     user_mapping: dict[str, str] | None = _setting(None, _mapping)
     group_mapping: dict[str, str] | None = _setting(None, _mapping)
     sqlite_synchronous: str = _setting("FULL", _one_of("FULL", "NORMAL"))
@@ -180,9 +199,6 @@ class Settings:
         problems = []
         if self.location_style == "absolute" and not self.base_url:
             problems.append("LOCATION_STYLE: absolute locations need BASE_URL")
-        if self.database_url and not self.database_url.startswith("sqlite:"):
-            scheme = self.database_url.split(":")[0]
-            problems.append(f"DATABASE_URL: {scheme} is not part of this version, sqlite is")
         if self.user_model_name.lower() == self.group_model_name.lower():
             problems.append("USER_MODEL_NAME, GROUP_MODEL_NAME: must differ")
         return problems
@@ -206,20 +222,12 @@ class Settings:
     def storage(self) -> tuple[str, dict[str, Any]]:
         """The backend to use and its options (`storage.registry`)."""
         return "sql", {
-            "file": self.sqlite_file,
+            "url": self.database_url or f"sqlite:///{quote(str(self.data_path / 'scim.db'))}",
             "tables": self.table_names,
             "synchronous": self.sqlite_synchronous,
+            "pool_size": self.database_pool_size,
+            "indexed": self.indexed_attributes,
         }
-
-    @property
-    def sqlite_file(self) -> Path:
-        """The database file: that of DATABASE_URL, or `scim.db` in the data folder.
-
-        `sqlite:///relative.db` and `sqlite:////absolute.db` as in SQLAlchemy.
-        """
-        if not self.database_url:
-            return self.data_path / "scim.db"
-        return Path(self.database_url.split("?")[0].removeprefix("sqlite:").removeprefix("///"))
 
     def shown(self) -> str:
         """Return the settings as JSON for the log, secrets left out."""

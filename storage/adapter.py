@@ -96,18 +96,17 @@ class Position:
     """A resource's position in an order: what comes next can be found though the resource is gone.
 
     Without sort, only `place` counts; with it, the sort key (None when the resource has no value)
-    and then the id.
+    and then the place.
     """
 
     place: int
-    key: str | None
-    resource_id: str
+    key: str | None = None
 
     def order(self, sort: Sort | None) -> tuple[Any, ...]:
         """Return what positions compare by in ascending order under `sort`."""
         if sort is None:
             return (self.place,)
-        return (self.key is None, self.key or "", self.resource_id)
+        return (self.key is None, self.key or "", self.place)
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class Selection:
     """Which resources of a type are wanted, in which order, and which page of them.
 
     `offset` counts from 0. `limit` is None for all. Without `sort` the order is that of `scan`;
-    with it, ties are broken by id. With `after`, the page begins behind that position; with
+    with it, ties are broken by that order. With `after`, the page begins behind that position; with
     `before`, it ends ahead of it.
     """
 
@@ -156,9 +155,15 @@ class StorageAdapter(ABC):
     def transaction(self) -> AbstractContextManager[None]:
         """Return a context in which all calls take effect together or, on an exception, not at all.
 
-        Only with the capability `transactions`; without it, every call stands alone.
+        Only with the capability `transactions`; without it, every call stands alone. Any call may
+        raise Contention: then the whole has been undone, and may be tried again from its beginning.
         """
         return nullcontext()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the caller is within `transaction()`; never without the capability."""
+        return False
 
     def savepoint(self) -> AbstractContextManager[None]:
         """Return a context in which all calls within a transaction take effect together or not at all.
@@ -169,7 +174,10 @@ class StorageAdapter(ABC):
 
     @abstractmethod
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
-        """Return the resource. Raises ResourceNotFound."""
+        """Return the resource; within a transaction, nobody else changes it until that ends.
+
+        Raises ResourceNotFound.
+        """
 
     @abstractmethod
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
@@ -177,6 +185,15 @@ class StorageAdapter(ABC):
 
         Raises UniquenessConflict, also for an `id` that exists.
         """
+
+    def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
+        """Keep new resources, as `create` does with each; all of them or none with `transactions`.
+
+        Raises UniquenessConflict, which need not tell the attribute.
+        """
+        with self.transaction():
+            for resource in resources:
+                self.create(resource_type, resource)
 
     @abstractmethod
     def replace(

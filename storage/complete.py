@@ -58,6 +58,10 @@ class _Completed(StorageAdapter):
         with self._writing, self._adapter.transaction():
             yield
 
+    @property
+    def in_transaction(self) -> bool:
+        return self._adapter.in_transaction
+
     def savepoint(self) -> AbstractContextManager[None]:
         return self._adapter.savepoint()
 

@@ -36,3 +36,11 @@ class StorageReadOnly(StorageError):
 
 class StorageUnavailable(StorageError):
     """The backend cannot be reached now; the same call may succeed later."""
+
+
+class Contention(StorageError):
+    """The whole transaction was undone because of another one; the same may succeed when repeated."""
+
+
+class ValueRefused(StorageError):
+    """The backend cannot hold a value that the resource has."""

@@ -61,7 +61,7 @@ def page_of(
 
 def position_of(stored: StoredResource, sort: Sort | None, resource: Mapping[str, Any]) -> Position:
     """Return the position of a resource in an order; `resource` is its representation."""
-    return Position(stored.place, sort_key(sort.path, resource) if sort else None, stored.id)
+    return Position(stored.place, sort_key(sort.path, resource) if sort else None)
 
 
 def _is_wanted(order: tuple[Any, ...], selection: Selection) -> bool:

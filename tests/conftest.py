@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.settings import Settings
+from tests.ports import free_port
+from tests.servers import MariadbServer, PostgresqlServer
 
 KEY = "test-key"
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -79,6 +80,20 @@ def error_of(answer: Any, status: int, scim_type: str | None = None) -> str:
     detail: str = body["detail"]
     assert detail
     return detail
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    server = PostgresqlServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariadbServer]:
+    server = MariadbServer()
+    yield server
+    server.remove()
 
 
 @pytest.fixture
@@ -145,14 +160,6 @@ class Server:
     def __call__(self, method: str, path: str, **options: Any) -> requests.Response:
         headers = {"Authorization": f"Bearer {KEY}"} | options.pop("headers", {})
         return requests.request(method, self.url + path, headers=headers, timeout=30, **options)
-
-
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

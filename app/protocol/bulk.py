@@ -3,11 +3,13 @@
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import orjson
 
+from app.protocol.attempts import in_transaction
 from app.protocol.errors import Refusal, error_body, status_of
 from app.protocol.preconditions import entity_tag
 from app.protocol.representation import Representation
@@ -17,7 +19,7 @@ from schema.errors import InvalidSyntax, InvalidValue, ScimError
 from schema.registry import Registry
 from schema.resource_type import ResourceType
 from storage.adapter import StorageAdapter, StoredResource
-from storage.errors import StorageError, StorageUnavailable
+from storage.errors import Contention, StorageError, StorageUnavailable
 
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
 _REFERENCE: Final = re.compile(r"bulkId:([^/\s]+)", re.IGNORECASE)
@@ -47,6 +49,19 @@ class _Run:
     under_way: set[int] = field(default_factory=set)
     incomplete: dict[int, StoredResource] = field(default_factory=dict)
     errors: int = 0
+    pending: list[int] = field(default_factory=list)
+
+    def copy(self) -> "_Run":
+        """Return a run that can go on without changing this one."""
+        return replace(
+            self,
+            results={position: dict(result) for position, result in self.results.items()},
+            ids=dict(self.ids),
+            failed_ids=set(self.failed_ids),
+            under_way=set(self.under_way),
+            incomplete=dict(self.incomplete),
+            pending=list(self.pending),
+        )
 
     @property
     def is_over(self) -> bool:
@@ -105,16 +120,20 @@ class BulkOperations:
         they refer to each other in a circle, the reference is made once both exist. With
         `fail_on_errors`, operations after that many errors are left out.
         """
-        run = _Run(request, profile)
-        pending = list(range(len(request.operations)))
-        while pending and not run.is_over:
-            with self._adapter.transaction():
-                until = self._clock_s() + _SHARE_S
-                while pending and not run.is_over and self._clock_s() < until:
-                    self._run_one(run, pending.pop(0))
-                if not pending or run.is_over:
-                    self._complete(run)
+        run = _Run(request, profile, pending=list(range(len(request.operations))))
+        while run.pending and not run.is_over:
+            run = in_transaction(self._adapter, partial(self._share, run))
         return [run.results[position] for position in sorted(run.results)]
+
+    def _share(self, before: "_Run") -> "_Run":
+        """Carry out some of the pending operations; `before` stays as it is, for another try."""
+        run = before.copy()
+        until = self._clock_s() + _SHARE_S
+        while run.pending and not run.is_over and self._clock_s() < until:
+            self._run_one(run, run.pending.pop(0))
+        if not run.pending or run.is_over:
+            self._complete(run)
+        return run
 
     # -- one operation
 
@@ -130,7 +149,7 @@ class BulkOperations:
         try:
             with self._adapter.savepoint():
                 self._carry_out(run, position, operation, result)
-        except StorageUnavailable:
+        except (StorageUnavailable, Contention):
             raise
         except (ScimError, Refusal, StorageError) as problem:
             run.errors += 1
@@ -198,6 +217,8 @@ class BulkOperations:
                         method, resource_type, stored.id, data, Conditions(), run.profile
                     )
                     self._note(result, resource_type, stored)
+            except (StorageUnavailable, Contention):
+                raise
             except (ScimError, Refusal, StorageError) as problem:
                 result["status"] = str(status_of(problem))
                 result["response"] = orjson.Fragment(error_body(problem))

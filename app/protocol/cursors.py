@@ -43,7 +43,7 @@ class Cursors:
             [
                 int(self._clock().timestamp()),
                 count,
-                [position.place, position.key, position.resource_id] if position else None,
+                [position.place, position.key] if position else None,
                 cursor.backwards,
                 cursor.offset,
             ]

@@ -5,7 +5,7 @@ from typing import Any, Final
 import orjson
 
 from schema import urns
-from schema.errors import ScimError, Sensitive, Uniqueness
+from schema.errors import InvalidValue, ScimError, Sensitive, Uniqueness
 from storage import errors as storage
 
 
@@ -35,6 +35,8 @@ STATUS: Final[dict[type[Exception], int]] = {
     storage.VersionMismatch: 412,
     storage.UnsupportedByBackend: 501,
     storage.StorageReadOnly: 403,
+    storage.ValueRefused: 400,
+    storage.Contention: 503,
     storage.StorageUnavailable: 503,
 }
 
@@ -67,6 +69,8 @@ def error_json(status: int, detail: str, scim_type: str | None = None) -> bytes:
 def _scim_type(error: Exception) -> str | None:
     if isinstance(error, storage.UniquenessConflict):
         return Uniqueness.scim_type
+    if isinstance(error, storage.ValueRefused):
+        return InvalidValue.scim_type
     return error.scim_type if isinstance(error, ScimError | Refusal) else None
 
 
@@ -76,6 +80,8 @@ def _detail(error: Exception) -> str:
             return f"{error.attribute}: another resource of this type has the same value"
         case storage.VersionMismatch():
             return "the resource was changed at the same time"
+        case storage.Contention():
+            return "others were changing the same at the same time, try again later"
         case storage.StorageUnavailable():
             return "the storage is not available, try again later"
         case ScimError() | Refusal():

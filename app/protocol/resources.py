@@ -4,10 +4,11 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import orjson
 
+from app.protocol.attempts import in_transaction
 from app.protocol.mapping import AttributeMapping
 from app.protocol.mutability import keep_immutables
 from app.protocol.patch import MemberChanges, apply_patch, read_operations
@@ -21,13 +22,6 @@ from schema.resource_type import ResourceType
 from schema.validation import compile_validator
 from schema.values import format_date_time
 from storage.adapter import Member, StorageAdapter, StoredResource
-from storage.errors import VersionMismatch
-
-# How often a change is tried anew after another writer came first, where the client set no
-# condition of its own.
-_ATTEMPTS: Final = 20
-
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -101,12 +95,15 @@ class ResourceOperations:
         stored = StoredResource(
             resource_id, _text(resource_id, resource), created=now, last_modified=now, secrets=secrets
         )
-        with self._adapter.transaction():
+
+        def change() -> StoredResource:
             joining = self._existing(resource_type, members)
-            stored = self._adapter.create(resource_type, stored)
+            created = self._adapter.create(resource_type, stored)
             if joining:
                 self._adapter.change_members(resource_type, resource_id, joining, ())
-        return stored
+            return created
+
+        return in_transaction(self._adapter, change)
 
     def replace(
         self,
@@ -132,7 +129,7 @@ class ResourceOperations:
             conditions.check(before.version)
             return self._put(resource_type, before, dict(resource), members, secrets)
 
-        return self._in_transaction(change)
+        return in_transaction(self._adapter, change)
 
     def patch(
         self,
@@ -166,10 +163,10 @@ class ResourceOperations:
         # Hashing is slow on purpose: it must not hold up other writers.
         hashed: dict[str, str] = {}
         try:
-            return self._in_transaction(change)
+            return in_transaction(self._adapter, change)
         except _NotHashed as pending:
             hashed = self._secrets.hashed(pending.plain, pending.known)
-            return self._in_transaction(change)
+            return in_transaction(self._adapter, change)
 
     def delete(
         self, resource_type: ResourceType, resource_id: str, conditions: Conditions = NO_CONDITIONS
@@ -187,7 +184,7 @@ class ResourceOperations:
                     self._leave(membership.resource_type, membership.resource_id, resource_id)
             self._adapter.delete(resource_type, resource_id, before.version)
 
-        self._in_transaction(change)
+        in_transaction(self._adapter, change)
 
     def _validated(
         self, resource_type: ResourceType, body: Mapping[str, Any], profile: str
@@ -279,17 +276,6 @@ class ResourceOperations:
         if resource_type.members is None or not named:
             return []
         return existing_members(self._adapter, resource_type.members, named)
-
-    def _in_transaction(self, change: Callable[[], _Result]) -> _Result:
-        """Run `change` until no other writer came between its reading and its writing."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                with self._adapter.transaction():
-                    return change()
-            except VersionMismatch:
-                continue
-        with self._adapter.transaction():
-            return change()
 
 
 def _text(resource_id: str, resource: Mapping[str, Any]) -> str:

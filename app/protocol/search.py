@@ -193,15 +193,15 @@ class Searcher:
             raise InvalidValue(f"startIndex: sorting all types goes up to {_DEEPEST_MERGE}")
         merged: list[tuple[tuple[Any, ...], ResourceType, StoredResource]] = []
         total, descending = 0, False
-        for resource_type, selection in selections:
+        for rank, (resource_type, selection) in enumerate(selections):
             page = self._page(resource_type, replace(selection, limit=end))
             total += page.total
             for stored in page.resources:
-                key = (True, "", stored.id)
+                key: tuple[Any, ...] = (True, "", rank, stored.place)
                 if selection.sort is not None:
                     descending = selection.sort.descending
                     position = self._position(resource_type, stored, selection.sort)
-                    key = (position.key is None, position.key or "", stored.id)
+                    key = (position.key is None, position.key or "", rank, stored.place)
                 merged.append((key, resource_type, stored))
         merged.sort(key=lambda entry: entry[0], reverse=descending)
         return [(entry[1], entry[2]) for entry in merged[start:end]], total

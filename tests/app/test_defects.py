@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from storage.sql import SqlAdapter
+from storage.sql.database import Database
 from tests.conftest import ScimClient, error_of
 
 SRAM = "urn:mace:surf.nl:sram:scim:extension:User"
@@ -66,15 +66,15 @@ def test_d14_no_look_up_reads_every_resource(scim: ScimClient, monkeypatch: pyte
     users = [scim.user(f"u{number}", emails=[{"value": f"{number}@x"}])["id"] for number in range(3)]
     group = scim.group("g", *users)
     plans: list[tuple[str, str]] = []
-    run = SqlAdapter._run
+    run = Database._execute
 
-    def explained(adapter: SqlAdapter, statement: str, params: Any = ()) -> Any:
+    def explained(database: Database, statement: str, params: Any) -> Any:
         if statement.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"):
-            steps = run(adapter, f"EXPLAIN QUERY PLAN {statement}", params).fetchall()
+            steps = run(database, f"EXPLAIN QUERY PLAN {statement}", params).fetchall()
             plans.extend((statement, step[-1]) for step in steps)
-        return run(adapter, statement, params)
+        return run(database, statement, params)
 
-    monkeypatch.setattr(SqlAdapter, "_run", explained)
+    monkeypatch.setattr(Database, "_execute", explained)
     scim.user("new", externalId="x", emails=[{"value": "n@x"}])
     scim("PUT", f"/Users/{users[0]}", {"userName": "other"})
     for op in ("remove", "add"):

@@ -77,7 +77,7 @@ def test_a_storage_that_fails_is_unavailable_and_nothing_else(scim: ScimClient, 
 def test_readiness_follows_the_storage(scim: ScimClient, tmp_path: Path) -> None:
     assert scim("GET", "/health/ready").json == {"status": "OK"}
     with sqlite3.connect(tmp_path / "data" / "scim.db") as database:
-        database.execute("DROP TABLE scim_type")
+        database.execute("DROP TABLE scim_count")
 
     error_of(scim("GET", "/health/ready"), 503)
     assert scim("GET", "/health").json == {"status": "OK"}

@@ -1,17 +1,16 @@
 """Settings: read once, checked whole."""
 
-from pathlib import Path
-
 import pytest
 
 from app.settings import Settings, SettingsError
+from storage.database_url import parse_database_url
 
 
 def test_defaults_need_no_variable() -> None:
     settings = Settings.from_env({})
 
     assert settings == Settings()
-    assert settings.sqlite_file == Path("data/scim.db")
+    assert settings.storage[1]["url"] == "sqlite:///data/scim.db"
 
 
 def test_every_problem_is_named_at_once() -> None:
@@ -48,7 +47,7 @@ def test_api_keys_are_separated_by_commas() -> None:
     ("url", "file"), [("sqlite:///a/b.db", "a/b.db"), ("sqlite:////a/b.db?timeout=1", "/a/b.db")]
 )
 def test_sqlite_urls(url: str, file: str) -> None:
-    assert Settings.from_env({"DATABASE_URL": url}).sqlite_file == Path(file)
+    assert parse_database_url(Settings.from_env({"DATABASE_URL": url}).database_url).name == file
 
 
 def test_secrets_are_not_shown() -> None:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from storage.complete import complete
 from storage.errors import StorageUnavailable
 from storage.registry import open_storage
 from storage.search import search
+from tests.servers import MariadbServer, PostgresqlServer
 from tests.storage.contract import (
     GROUP,
     REGISTRY,
@@ -26,7 +28,7 @@ from tests.storage.memory import MemoryAdapter
 class TestSqlite(StorageContract, TransactionContract):
     @pytest.fixture
     def adapter(self, tmp_path: Path) -> Iterator[StorageAdapter]:
-        options = {"file": tmp_path / "scim.db", "tables": {}, "synchronous": "NORMAL"}
+        options = {"url": f"sqlite:///{tmp_path}/scim.db", "tables": {}, "synchronous": "NORMAL"}
         adapter = open_storage("sql", options)
         adapter.prepare(REGISTRY.resource_types)
         yield adapter
@@ -59,6 +61,49 @@ class TestSqlite(StorageContract, TransactionContract):
 
         with pytest.raises(StorageUnavailable):
             call(adapter)
+
+
+class Store:
+    """An adapter on one database of a server, which can be emptied."""
+
+    def __init__(self, server: PostgresqlServer | MariadbServer) -> None:
+        url = server.new_database()
+        self.execute = partial(server.execute, url)
+        self.adapter = open_storage("sql", {"url": url, "tables": {}})
+        self.adapter.prepare(REGISTRY.resource_types)
+
+    def emptied(self, quote: str) -> StorageAdapter:
+        """Return the adapter, with nothing in its tables."""
+        side = ("scim_member", "scim_attribute", "scim_unique", "scim_resource")
+        tables = (*side, f"{quote}Users{quote}", f"{quote}Groups{quote}")
+        self.execute(*(f"DELETE FROM {table}" for table in tables), "UPDATE scim_count SET total = 0")
+        return self.adapter
+
+
+@pytest.fixture(scope="module")
+def postgresql_store(postgresql: PostgresqlServer) -> Iterator[Store]:
+    store = Store(postgresql)
+    yield store
+    store.adapter.close()
+
+
+@pytest.fixture(scope="module")
+def mariadb_store(mariadb: MariadbServer) -> Iterator[Store]:
+    store = Store(mariadb)
+    yield store
+    store.adapter.close()
+
+
+class TestPostgresql(StorageContract, TransactionContract):
+    @pytest.fixture
+    def adapter(self, postgresql_store: Store) -> StorageAdapter:
+        return postgresql_store.emptied('"')
+
+
+class TestMariadb(StorageContract, TransactionContract):
+    @pytest.fixture
+    def adapter(self, mariadb_store: Store) -> StorageAdapter:
+        return mariadb_store.emptied("`")
 
 
 class TestFiveMethods(StorageContract):

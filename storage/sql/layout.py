@@ -1,13 +1,4 @@
-"""The tables of the SQL adapter and the index rows of a resource.
-
-    "Users"(id, details)                     a table per resource type: the documents
-    scim_resource(rid, type, id, ...)        a narrow row per resource, the key of all that follows
-    scim_attribute(path, value, rid, ...)    a row per filterable value
-    scim_unique(path, value, rid)            its primary key is the uniqueness constraint
-    scim_member(group_rid, member_rid, ...)  memberships, keyed both ways
-    scim_path(number, type, path)            what the numbers in `path` stand for
-    scim_type(number, name, total)           what the numbers in `type` stand for, and how many there are
-"""
+"""The rows that a resource has in the side tables: what it can be found by."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -24,33 +15,6 @@ LAST_CHARACTER = "\U0010ffff"
 
 IndexRow = tuple[int, str, int, str | None]
 """path number, key, element, and the whole key where it had to be shortened"""
-
-SIDE_TABLES = (
-    "CREATE TABLE IF NOT EXISTS scim_type ("
-    "number INTEGER PRIMARY KEY, name VARCHAR(190) NOT NULL UNIQUE, total BIGINT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS scim_path ("
-    "number INTEGER PRIMARY KEY, type SMALLINT NOT NULL, path VARCHAR(500) NOT NULL, UNIQUE (type, path))",
-    "CREATE TABLE IF NOT EXISTS scim_resource ("
-    "rid INTEGER PRIMARY KEY, type SMALLINT NOT NULL, id VARCHAR(255) NOT NULL, version BIGINT NOT NULL, "
-    "created CHAR(24) NOT NULL, last_modified CHAR(24) NOT NULL, display TEXT, secrets TEXT, "
-    "UNIQUE (id, type))",
-    "CREATE INDEX IF NOT EXISTS scim_resource_type ON scim_resource (type, rid)",
-    "CREATE TABLE IF NOT EXISTS scim_attribute ("
-    "path SMALLINT NOT NULL, value TEXT NOT NULL, rid INTEGER NOT NULL, element INTEGER NOT NULL, "
-    "long_value TEXT, PRIMARY KEY (path, value, rid, element)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS scim_unique ("
-    "path SMALLINT NOT NULL, value TEXT NOT NULL, rid INTEGER NOT NULL, "
-    "PRIMARY KEY (path, value)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS scim_member ("
-    "group_rid INTEGER NOT NULL, member_rid INTEGER NOT NULL, display TEXT, "
-    "PRIMARY KEY (group_rid, member_rid)) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS scim_member_of ON scim_member (member_rid, group_rid)",
-)
-
-
-def quoted(name: str) -> str:
-    """Return a table name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def index_key(key: str) -> str:
@@ -73,21 +37,27 @@ class _Indexed:
 class TypeLayout:
     """Where one resource type is kept, and the rows that its resources have in the side tables.
 
-    `numbers` maps the text of a path to its number in scim_path.
+    `table` is an identifier, quoted where it must be; `numbers` maps the text of a path to its
+    number in scim_path. `indexed` is as for `indexed_paths`.
     """
 
     def __init__(
-        self, resource_type: ResourceType, type_number: int, table: str, numbers: Mapping[str, int]
+        self,
+        resource_type: ResourceType,
+        type_number: int,
+        table: str,
+        numbers: Mapping[str, int],
+        indexed: frozenset[str] | None = None,
     ) -> None:
         self.resource_type = resource_type
         self.number = type_number
-        self.table = quoted(table)
+        self.table = table
         self.numbers = numbers
         self._meta = [self._indexed(text) for text in ("meta.created", "meta.lastModified")]
         self._simple: list[_Indexed] = []
         self._complex: dict[str, list[_Indexed]] = {}
         self._complex_paths: dict[str, AttributePath] = {}
-        for path in indexed_paths(resource_type):
+        for path in indexed_paths(resource_type, indexed):
             if path.attribute.is_complex and path.sub_attribute is None:
                 self._complex[path.text] = []
                 self._complex_paths[path.text] = path
@@ -129,15 +99,13 @@ class TypeLayout:
     ) -> Iterator[IndexRow]:
         number = self.numbers[path.text]
         for element, item in enumerate(_primary_first(path.elements(document))):
-            present = False
             for entry in entries:
-                name = entry.path.leaf.name
-                value = item.get(name)
+                value = item.get(entry.path.leaf.name)
                 if value is None:
                     continue
-                present = present or value != ""
                 for single in value if isinstance(value, list) else (value,):
                     yield _row(entry, single, element)
+            present = any(value not in (None, "", []) for value in item.values())
             yield number, "1" if present else "", element, None
 
     def unique_rows(self, document: Mapping[str, Any]) -> set[tuple[int, str]]:
@@ -154,33 +122,50 @@ class TypeLayout:
         return next(entry.path.text for entry in self._unique if entry.number == number)
 
 
-def indexed_paths(resource_type: ResourceType) -> Iterator[AttributePath]:
+def indexed_paths(
+    resource_type: ResourceType, indexed: frozenset[str] | None = None
+) -> Iterator[AttributePath]:
     """Yield the paths with rows in scim_attribute, complex attributes before their sub-attributes.
 
     A complex attribute has a row per element: it says that the element is there. Links between
     resources are found in scim_member, `id` in scim_resource; `schemas` are left to evaluation.
+    `indexed` holds the paths to index, a complex attribute or the URN of an extension for all that
+    is in it; unique attributes are indexed anyway. None is for everything.
     """
     links = (resource_type.members, resource_type.memberships)
+    wanted = {path.text for path in resource_type.unique_paths}
+    wanted |= {path.text for name in indexed or () if (path := resource_type.path(name)) is not None}
     seen: set[str] = set()
     for path in resource_type.simple_paths:
         if path.attribute in links or path.text in ("id", "schemas") or path.leaf.returned == "never":
             continue
         if path.attribute.name == "meta":
             continue
-        if path.sub_attribute is not None:
-            holder = AttributePath(path.attribute, None, path.extension)
-            if holder.text not in seen:
-                seen.add(holder.text)
-                yield holder
+        holder = AttributePath(path.attribute, None, path.extension)
+        if indexed is not None and not wanted & {path.text, holder.text, path.extension}:
+            continue
+        if path.sub_attribute is not None and holder.text not in seen:
+            seen.add(holder.text)
+            yield holder
         yield path
 
 
-def numbered_paths(resource_type: ResourceType) -> list[str]:
+def numbered_paths(resource_type: ResourceType, indexed: frozenset[str] | None = None) -> list[str]:
     """Return the text of every path of the type that needs a number."""
     texts = ["meta.created", "meta.lastModified"]
-    texts += [path.text for path in indexed_paths(resource_type)]
+    texts += [path.text for path in indexed_paths(resource_type, indexed)]
     texts += [path.text for path in resource_type.unique_paths]
     return list(dict.fromkeys(texts))
+
+
+def signature(resource_type: ResourceType, text: str) -> str:
+    """Return what the rows of a path are made by: when it changes, they must be made again."""
+    path = resource_type.path(text)
+    assert path is not None
+    leaf = path.leaf
+    names = sorted(sub.name for sub in leaf.sub_attributes)
+    parts = (leaf.type, leaf.case_exact, leaf.uniqueness, path.attribute.multi_valued, *names)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
 def _primary_first(elements: list[Any]) -> list[Any]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.evaluate import matches
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
-from storage.sql_layout import KEY_LENGTH, TypeLayout, index_key
+from storage.sql.dialect import Dialect
+from storage.sql.layout import KEY_LENGTH, TypeLayout, index_key
 
 _ORDERINGS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
@@ -24,21 +25,29 @@ class Native:
     """A condition on `r` with its parameters.
 
     `probe` is the same condition in a form that is cheap to test on one resource, where there is
-    one; its parameters are the same.
+    one; `rids` is a SELECT of the row keys it holds for, where it is one. Their parameters are the
+    same.
     """
 
     where: str
     params: tuple[object, ...] = ()
     rank: int = _UNKNOWN
     probe: str | None = None
+    rids: str | None = None
+
+
+def _among(rids: str, params: tuple[object, ...], rank: int, probe: str | None = None) -> Native:
+    """Return the condition that the row key is one of those that `rids` selects."""
+    return Native(f"r.rid IN ({rids})", params, rank, probe, rids)
 
 
 class SqlFilterCompiler(FilterCompiler[Native]):
     """Compiles the filters of one resource type."""
 
-    def __init__(self, layout: TypeLayout) -> None:
+    def __init__(self, layout: TypeLayout, dialect: Dialect) -> None:
         self._layout = layout
         self._type = layout.resource_type
+        self._dialect = dialect
 
     def comparison(self, node: BoundComparison) -> Native:
         path = node.path
@@ -51,7 +60,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         if path.attribute in (self._type.members, self._type.memberships):
             return self._on_link(node)
         number = self._number(node)
-        condition, params = _on_value(node)
+        condition, params = self._on_value(node)
         ranks = {"eq": _EQUAL, "sw": _RANGE, **dict.fromkeys(_ORDERINGS, _RANGE)}
         rank = ranks.get(node.operator, _SCAN)
         if node.operator == "eq":
@@ -60,12 +69,8 @@ class SqlFilterCompiler(FilterCompiler[Native]):
             elif path.leaf.type == "boolean" or path.leaf.canonical_values:
                 rank = _COMMON
         rows = f"FROM scim_attribute a WHERE a.path = ? AND {condition}"
-        return Native(
-            f"r.rid IN (SELECT a.rid {rows})",
-            (number, *params),
-            rank,
-            f"EXISTS (SELECT 1 {rows} AND a.rid = r.rid)" if node.operator == "eq" else None,
-        )
+        probe = f"EXISTS (SELECT 1 {rows} AND a.rid = r.rid)" if node.operator == "eq" else None
+        return _among(f"SELECT a.rid {rows}", (number, *params), rank, probe)
 
     def presence(self, node: BoundPresence) -> Native:
         path = node.path
@@ -75,7 +80,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
             return self._link_presence(node)
         number = self._number(node)
         rows = "FROM scim_attribute a WHERE a.path = ? AND a.value <> ''"
-        return Native(f"r.rid IN (SELECT a.rid {rows})", (number,), _COMMON)
+        return _among(f"SELECT a.rid {rows}", (number,), _COMMON)
 
     def value_path(self, node: BoundValuePath) -> Native:
         if node.path.attribute in (self._type.members, self._type.memberships):
@@ -86,7 +91,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         if marker is None:
             raise NotPushable(node)
         elements, params, rank = self._elements(node.filter, marker)
-        return Native(f"r.rid IN (SELECT e.rid FROM ({elements}) e)", params, rank)
+        return _among(f"SELECT e.rid FROM ({elements}) e", params, rank)
 
     def conjunction(self, natives: Sequence[Native]) -> Native:
         ordered = sorted(natives, key=lambda native: native.rank)
@@ -96,8 +101,11 @@ class SqlFilterCompiler(FilterCompiler[Native]):
 
     def disjunction(self, natives: Sequence[Native]) -> Native:
         params = tuple(param for native in natives for param in native.params)
-        where = " OR ".join(native.where for native in natives)
-        return Native(f"({where})", params, max(native.rank for native in natives))
+        rank = max(native.rank for native in natives)
+        if rank < _UNKNOWN:
+            # Look each up, rather than test every resource for all of them.
+            return _among(" UNION ".join(_rids(native) for native in natives), params, rank)
+        return Native(f"({' OR '.join(native.where for native in natives)})", params, rank)
 
     def negation(self, native: Native) -> Native:
         return Native(f"NOT ({native.probe or native.where})", native.params, _UNKNOWN)
@@ -111,26 +119,27 @@ class SqlFilterCompiler(FilterCompiler[Native]):
     def _on_id(self, node: BoundComparison) -> Native:
         if node.operator != "eq":
             raise NotPushable(node)
-        return Native("r.id = ?", (node.key,), _UNIQUE)
+        return Native("r.id = ?", (self._held(node, node.key),), _UNIQUE)
 
     def _on_link(self, node: BoundComparison) -> Native:
         """The resources that have a member, or are one: looked up in scim_member."""
         if node.operator != "eq" or node.path.leaf.name != "value":
             raise NotPushable(node)
+        params = (self._held(node, node.key),)
         if node.path.attribute == self._type.members:
-            return Native(
-                "r.rid IN (SELECT m.group_rid FROM scim_resource x "
-                "JOIN scim_member m ON m.member_rid = x.rid WHERE x.id = ?)",
-                (node.key,),
+            return _among(
+                "SELECT m.group_rid FROM scim_resource x "
+                "JOIN scim_member m ON m.member_rid = x.rid WHERE x.id = ?",
+                params,
                 _EQUAL,
             )
-        return Native(
-            "r.rid IN (WITH RECURSIVE down(rid) AS ("
+        return _among(
+            "SELECT rid FROM (WITH RECURSIVE down(rid) AS ("
             "SELECT m.member_rid FROM scim_resource x JOIN scim_member m ON m.group_rid = x.rid "
             "WHERE x.id = ? "
             "UNION SELECT m.member_rid FROM down JOIN scim_member m ON m.group_rid = down.rid) "
-            "SELECT rid FROM down)",
-            (node.key,),
+            "SELECT rid FROM down) n",
+            params,
             _RANGE,
         )
 
@@ -140,6 +149,30 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         column = "group_rid" if node.path.attribute == self._type.members else "member_rid"
         return Native(f"EXISTS (SELECT 1 FROM scim_member m WHERE m.{column} = r.rid)", (), _COMMON)
 
+    def _held(self, node: BoundComparison, key: str) -> str:
+        if not self._dialect.holds(key):
+            raise NotPushable(node)
+        return key
+
+    def _on_value(self, node: BoundComparison) -> tuple[str, tuple[object, ...]]:
+        """Return the condition on a row `a` of scim_attribute that a comparison makes."""
+        key, operator = self._held(node, node.key), node.operator
+        if operator == "eq":
+            return "a.value = ?", (index_key(key),)
+        if len(key) > KEY_LENGTH or (operator in ("co", "ew") and node.path.leaf.type == "binary"):
+            raise NotPushable(node)
+        if operator == "sw":
+            end = _successor(key)
+            return ("a.value >= ? AND a.value < ?", (key, end)) if end else ("a.value >= ?", (key,))
+        if operator in _ORDERINGS:
+            return f"a.value {_ORDERINGS[operator]} ?", (key,)
+        whole = "COALESCE(a.long_value, a.value)"
+        if operator == "co":
+            return self._dialect.contains(whole), (key,)
+        if operator == "ew" and key:
+            return self._dialect.ends_with(whole), (len(key), key)
+        raise NotPushable(node)
+
     # -- inside a value path, conditions hold on one element: (rid, element) pairs
 
     def _elements(self, node: Node, marker: int) -> tuple[str, tuple[object, ...], int]:
@@ -147,7 +180,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         match node:
             case BoundComparison():
                 native = self.comparison(node)
-                condition, params = _on_value(node)
+                condition, params = self._on_value(node)
                 rows = f"SELECT a.rid, a.element FROM scim_attribute a WHERE a.path = ? AND {condition}"
                 return rows, (self._number(node), *params), native.rank
             case BoundPresence():
@@ -157,13 +190,13 @@ class SqlFilterCompiler(FilterCompiler[Native]):
                 return self._all_of(node, marker)
             case Or():
                 parts = [self._elements(operand, marker) for operand in node.operands]
-                union = " UNION ".join(f"SELECT rid, element FROM ({part[0]})" for part in parts)
+                union = " UNION ".join(f"SELECT rid, element FROM ({part[0]}) o" for part in parts)
                 return union, tuple(p for part in parts for p in part[1]), max(p[2] for p in parts)
             case Not():
                 inner, params, _ = self._elements(node.operand, marker)
                 rows = (
                     "SELECT a.rid, a.element FROM scim_attribute a WHERE a.path = ? "
-                    f"EXCEPT SELECT rid, element FROM ({inner})"
+                    f"EXCEPT SELECT rid, element FROM ({inner}) i"
                 )
                 return rows, (marker, *params), _UNKNOWN
         raise NotPushable(node)
@@ -188,24 +221,8 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         return f"SELECT d.rid, d.element FROM ({driver}) d WHERE {' AND '.join(tests)}", params, rank
 
 
-def _on_value(node: BoundComparison) -> tuple[str, tuple[object, ...]]:
-    """Return the condition on a row `a` of scim_attribute that a comparison makes."""
-    key, operator = node.key, node.operator
-    if operator == "eq":
-        return "a.value = ?", (index_key(key),)
-    if len(key) > KEY_LENGTH or (operator in ("co", "ew") and node.path.leaf.type == "binary"):
-        raise NotPushable(node)
-    if operator == "sw":
-        end = _successor(key)
-        return ("a.value >= ? AND a.value < ?", (key, end)) if end else ("a.value >= ?", (key,))
-    if operator in _ORDERINGS:
-        return f"a.value {_ORDERINGS[operator]} ?", (key,)
-    whole = "COALESCE(a.long_value, a.value)"
-    if operator == "co":
-        return f"INSTR({whole}, ?) > 0", (key,)
-    if operator == "ew":
-        return f"SUBSTR({whole}, -LENGTH(?)) = ?", (key, key)
-    raise NotPushable(node)
+def _rids(native: Native) -> str:
+    return native.rids or f"SELECT r.rid FROM scim_resource r WHERE {native.where}"
 
 
 def _successor(text: str) -> str | None:

@@ -1,0 +1,110 @@
+"""Documents that other programs wrote: read as far as they go, and said what does not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Any
+
+from schema.errors import ScimError
+from schema.resource_type import ResourceType
+from schema.validation import Leniency, compile_attribute_validator
+from schema.values import format_date_time, parse_date_time
+
+_COMPUTED = ("id", "schemas", "meta")
+
+
+@dataclass
+class ForeignDocument:
+    """What was found in a document: its canonical resource, its members by id, and its dates.
+
+    `members` maps ids to what is shown of each, or None. `problems` has a line for each value that
+    could not be kept.
+    """
+
+    resource: dict[str, Any]
+    members: dict[str, str | None] = field(default_factory=dict)
+    created: str = ""
+    last_modified: str = ""
+    problems: list[str] = field(default_factory=list)
+
+
+class ForeignReader:
+    """Reads documents of one resource type.
+
+    Names may be in any case, null is nothing, attributes that the schemas do not have stay as they
+    are, values that do not fit their attribute are left out, and so is what must never be returned:
+    it would be readable.
+    """
+
+    def __init__(self, resource_type: ResourceType) -> None:
+        self._type = resource_type
+        leniency = Leniency(unknown_attributes=True)
+        attributes = [*resource_type.attributes, *(e.attribute for e in resource_type.extensions)]
+        self._readers = {
+            attribute.name.lower(): (attribute, compile_attribute_validator(attribute, leniency))
+            for attribute in attributes
+        }
+        self._secret = {
+            path.text for path in resource_type.simple_paths if path.leaf.returned == "never"
+        }
+
+    def read(self, document: Mapping[str, Any]) -> ForeignDocument:
+        """Return what `document` holds; it is not changed."""
+        found = ForeignDocument({})
+        for key, value in document.items():
+            self._read_attribute(key, value, found)
+        core = self._type.schema.id
+        present = [e.schema.id for e in self._type.extensions if e.schema.id in found.resource]
+        found.resource = {"schemas": [core, *present], **found.resource}
+        meta = document.get("meta")
+        if isinstance(meta, Mapping):
+            found.last_modified = _instant(meta.get("lastModified"))
+            found.created = _instant(meta.get("created")) or found.last_modified
+        return found
+
+    def _read_attribute(self, key: str, value: Any, found: ForeignDocument) -> None:
+        entry = self._readers.get(key.lower())
+        if value is None or key.lower() in _COMPUTED or value in ([], {}):
+            return
+        if entry is None:
+            found.resource[key] = value
+            return
+        attribute, read = entry
+        if attribute == self._type.memberships:
+            return
+        if attribute == self._type.members:
+            found.members = _members(value)
+            return
+        if attribute.name in self._secret:
+            found.problems.append(f"{attribute.name}: is not kept in readable form")
+            return
+        try:
+            kept = read(value, attribute.name)
+        except ScimError as problem:
+            found.problems.append(problem.detail)
+            return
+        if kept is not None:
+            found.resource[attribute.name] = kept
+
+
+def _members(value: Any) -> dict[str, str | None]:
+    elements = value if isinstance(value, list) else [value]
+    members: dict[str, str | None] = {}
+    for element in elements:
+        member_id = element.get("value") if isinstance(element, Mapping) else element
+        if isinstance(member_id, str) and member_id:
+            display = element.get("display") if isinstance(element, Mapping) else None
+            members[member_id] = display if isinstance(display, str) and display else None
+    return members
+
+
+def _instant(value: Any) -> str:
+    """Return a dateTime as it is stored; without a zone it is taken for UTC. Empty if it is none."""
+    if not isinstance(value, str):
+        return ""
+    for text in (value, f"{value}Z"):
+        try:
+            return format_date_time(parse_date_time(text.replace(" ", "T", 1)).astimezone(UTC))
+        except ValueError:
+            continue
+    return ""

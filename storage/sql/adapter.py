@@ -1,0 +1,187 @@
+"""The SQL adapter: documents in a table per resource type, everything findable in side tables.
+
+The tables are described in `storage.sql.tables`, their rows in `storage.sql.layout`, the translation
+of filters in `storage.sql.filter`, and what differs between databases in a dialect each. Statements
+are constant text run through the driver: building one costs more than running it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+
+from schema.resource_type import ResourceType
+from storage.adapter import (
+    Capabilities,
+    Member,
+    Membership,
+    Page,
+    Represent,
+    Selection,
+    StorageAdapter,
+    StoredResource,
+)
+from storage.database_url import DatabaseUrl
+from storage.errors import ResourceNotFound, VersionMismatch
+from storage.sql.adoption import finish_tables
+from storage.sql.database import Database
+from storage.sql.dialect import Dialect
+from storage.sql.layout import TypeLayout
+from storage.sql.members import MemberRows
+from storage.sql.pages import Pages, resource_columns, stored
+from storage.sql.rows import ResourceRows
+from storage.sql.tables import prepare_tables
+
+
+@dataclass(frozen=True)
+class SqlOptions:
+    """How the adapter uses its database.
+
+    `tables` maps names of resource types to names of tables; others are called as the endpoint.
+    `indexed` holds the paths to index, None is for all of them. `pool_size` is the
+    number of connections of a process, of which one more caller waits up to `timeout_s` seconds
+    for one. `synchronous` is SQLite's setting: FULL keeps an acknowledged write through a power
+    failure.
+    """
+
+    tables: Mapping[str, str] = field(default_factory=dict)
+    indexed: frozenset[str] | None = None
+    pool_size: int = 10
+    timeout_s: float = 30.0
+    synchronous: str = "FULL"
+
+
+class SqlAdapter(StorageAdapter):
+    """Keeps resources in an SQL database."""
+
+    capabilities = Capabilities(
+        native_search=True, native_uniqueness=True, transactions=True, members=True
+    )
+
+    def __init__(self, dialect: Dialect, url: DatabaseUrl, options: SqlOptions) -> None:
+        self._database = Database(dialect, url, options.pool_size, options.timeout_s)
+        self._options = options
+        self._columns = resource_columns(dialect.text)
+        self._rows = ResourceRows(self._database)
+        self._names: dict[int, str] = {}
+        self._members = MemberRows(self._database, self._names)
+        self._layouts: dict[str, TypeLayout] = {}
+        self._pages: dict[str, Pages] = {}
+
+    # -- the backend as a whole
+
+    def prepare(self, resource_types: Sequence[ResourceType]) -> None:
+        options = self._options
+        layouts = prepare_tables(self._database, resource_types, options.tables, options.indexed)
+        finish_tables(self._database, layouts)
+        for layout in layouts:
+            name = layout.resource_type.name
+            self._layouts[name] = layout
+            self._names[layout.number] = name
+            self._pages[name] = Pages(self._database, layout)
+        # Connections do not survive a fork, and preparing may happen before one.
+        self.close()
+
+    def check(self) -> None:
+        for layout in self._layouts.values():
+            self._database.rows(
+                f"{self._columns} FROM scim_resource r JOIN {layout.table} d ON d.id = r.id "
+                "WHERE r.type = ? LIMIT 1",
+                (layout.number,),
+            )
+            self._pages[layout.resource_type.name].total(None)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return self._database.transaction()
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._database.in_transaction
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        return self._database.savepoint()
+
+    # -- one resource
+
+    def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
+        return self._get(self._layouts[resource_type.name], resource_id)
+
+    def _get(self, layout: TypeLayout, resource_id: str) -> StoredResource:
+        """Return a resource; within a transaction, nobody else changes it until that ends."""
+        if not self._database.dialect.holds(resource_id):
+            raise ResourceNotFound(layout.resource_type.name, resource_id)
+        lock = self._database.dialect.for_update if self._database.in_transaction else ""
+        row = self._database.row(
+            f"{self._columns} FROM scim_resource r JOIN {layout.table} d ON d.id = r.id "
+            f"WHERE r.id = ? AND r.type = ?{lock}",
+            (resource_id, layout.number),
+        )
+        if row is None:
+            raise ResourceNotFound(layout.resource_type.name, resource_id)
+        return stored(row)
+
+    def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
+        with self._database.transaction():
+            self._rows.insert(self._layouts[resource_type.name], resource)
+        return replace(resource, version="1")
+
+    def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
+        with self._database.transaction():
+            self._rows.insert_many(self._layouts[resource_type.name], resources)
+
+    def replace(
+        self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
+    ) -> StoredResource:
+        layout = self._layouts[resource_type.name]
+        with self._database.transaction():
+            before = self._at(layout, resource.id, if_version)
+            version = int(before.version) + 1
+            self._rows.replace(layout, before.place, before, resource, version)
+        return replace(resource, version=str(version))
+
+    def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
+        layout = self._layouts[resource_type.name]
+        with self._database.transaction():
+            before = self._at(layout, resource_id, if_version)
+            self._rows.delete(layout, before.place, before)
+
+    def _at(self, layout: TypeLayout, resource_id: str, if_version: str | None) -> StoredResource:
+        before = self._get(layout, resource_id)
+        if if_version is not None and before.version != if_version:
+            raise VersionMismatch(f"{layout.resource_type.name} {resource_id} is at {before.version}")
+        return before
+
+    # -- many resources
+
+    def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
+        return self._pages[resource_type.name].candidates()
+
+    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
+        return self._pages[resource_type.name].search(selection, represent)
+
+    # -- members
+
+    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
+        return self._members.of(self._get(self._layouts[resource_type.name], resource_id).place)
+
+    def change_members(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        add: Iterable[Member],
+        remove: Iterable[str],
+    ) -> bool:
+        with self._database.transaction():
+            group = self._get(self._layouts[resource_type.name], resource_id)
+            return self._members.change(group.place, add, remove)
+
+    def memberships(
+        self, resource_type: ResourceType, resource_ids: Sequence[str]
+    ) -> Mapping[str, Sequence[Membership]]:
+        return self._members.above(self._layouts[resource_type.name], resource_ids)
+
+    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+        known = [resource_id for resource_id in resource_ids if self._database.dialect.holds(resource_id)]
+        return self._members.find(known)

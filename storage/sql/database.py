@@ -1,0 +1,312 @@
+"""The connections of one process to its database, the transactions on them, and what can fail."""
+
+import logging
+import os
+import random
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import peewee
+from playhouse.pool import MaxConnectionsExceeded
+
+from storage.database_url import DatabaseUrl
+from storage.errors import Contention, StorageUnavailable, ValueRefused
+from storage.sql.dialect import Dialect, Row
+
+_LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+
+class DuplicateKey(Exception):
+    """A row was not written because its key is taken; `cause` is what the driver said."""
+
+    def __init__(self, cause: peewee.PeeweeException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class Database:
+    """Runs statements. Whatever fails leaves as a StorageError, or as DuplicateKey.
+
+    A connection is taken from the pool for one statement or one transaction. A child of a fork
+    leaves the connections of its parent alone and opens its own. With `pool_size` connections in
+    use, the next caller waits up to `timeout_s` seconds.
+    """
+
+    def __init__(self, dialect: Dialect, url: DatabaseUrl, pool_size: int, timeout_s: float) -> None:
+        self.dialect = dialect
+        self.name = url.name
+        self._make = lambda: dialect.connect(url, pool_size, timeout_s)
+        self._shown = f"the database {url}"
+        self._abandoned: list[peewee.Database] = []
+        self._start()
+        self_reference = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _after_fork(self_reference))
+
+    def _start(self) -> None:
+        # With a pool, one of playhouse.pool; neither has types.
+        self._peewee: Any = self._make()  # type: ignore[no-untyped-call]
+        self._local = threading.local()
+
+    def after_fork(self) -> None:
+        """Forget the connections of the parent process without touching them."""
+        # Closing or collecting them would say good-bye to the server in the parent's name.
+        self._abandoned.append(self._peewee)
+        self._start()
+
+    # -- statements
+
+    def has_table(self, name: str) -> bool:
+        """Return whether there is a table or a view called `name`."""
+        catalogue = {
+            "sqlite": "SELECT name FROM sqlite_master WHERE name = ?",
+            "postgresql": "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = current_schema() AND table_name = ?",
+            "mysql": "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = DATABASE() AND table_name = ?",
+        }
+        return self.row(catalogue[self.dialect.name], (name,)) is not None
+
+    def rows(self, statement: str, params: Row = ()) -> list[Any]:
+        """Return every row of a SELECT.
+
+        Outside a transaction, a connection that was lost since it was last used is replaced: a
+        restart of the database is not seen.
+        """
+        if self.in_transaction:
+            return self._execute(statement, params).fetchall()  # type: ignore[no-any-return]
+        return self._leased(lambda: self._execute(statement, params).fetchall())
+
+    def row(self, statement: str, params: Row = ()) -> Any:
+        """Return the first row of a SELECT, or None."""
+        found = self.rows(statement, params)
+        return found[0] if found else None
+
+    def run(self, statement: str, params: Row = ()) -> Any:
+        """Run a statement within a transaction and return its cursor."""
+        assert self.in_transaction
+        return self._execute(statement, params)
+
+    def run_ddl(self, statement: str) -> None:
+        """Run a statement that defines something, within a transaction or not."""
+        if self.in_transaction:
+            self._execute(statement, None)
+        else:
+            self._leased(lambda: self._execute(statement, None))
+
+    def cursor(self) -> Any:
+        """Return a cursor of the driver within a transaction; its errors are `translated`."""
+        assert self.in_transaction
+        return self._peewee.cursor()
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Give the driver's errors in this context the names that they have everywhere."""
+        try:
+            with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+                yield
+        except peewee.PeeweeException as exc:
+            raise self._failure(exc) from exc
+
+    def _execute(self, statement: str, params: Row | None) -> Any:
+        if self.dialect.mark != "?":
+            statement = statement.replace("?", self.dialect.mark)
+        try:
+            return self._peewee.execute_sql(statement, params)
+        except peewee.PeeweeException as exc:
+            raise self._failure(exc) from exc
+        except UnicodeEncodeError as exc:
+            raise ValueRefused("a lone surrogate is no text") from exc
+
+    def _failure(self, exc: peewee.PeeweeException) -> Exception:
+        if self.dialect.is_duplicate(exc):
+            return DuplicateKey(exc)
+        if self.dialect.is_contention(exc):
+            # MariaDB has undone the whole transaction, PostgreSQL refuses to go on with it.
+            self._local.broken = True
+            return Contention("others were changing the same at the same time")
+        if isinstance(exc, peewee.DataError):
+            return ValueRefused(str(exc).splitlines()[0])
+        return StorageUnavailable(f"{self._shown} cannot be used: {exc}")
+
+    # -- connections
+
+    def close(self) -> None:
+        """Close what is not in use; connections are opened again when needed."""
+        if not self.dialect.pooled:
+            if not self._peewee.is_closed():
+                self._peewee.close()
+            return
+        self._give_back()
+        self._peewee.close_idle()
+
+    def _leased(self, work: Callable[[], _Result]) -> _Result:
+        """Do `work` on a connection, and once more on a fresh one if that turns out to be dead."""
+        try:
+            return self._attempt(work)
+        except _Stale:
+            # What else is idle is as old as this one was.
+            self._peewee.close_idle()
+        try:
+            return self._attempt(work)
+        except _Stale as exc:
+            raise exc.failure from exc.failure.__cause__
+
+    def _attempt(self, work: Callable[[], _Result]) -> _Result:
+        self._take()
+        try:
+            return work()
+        except StorageUnavailable as failure:
+            if self._peewee.is_closed() or self.dialect.is_usable(self._peewee.connection()):
+                raise
+            raise _Stale(failure) from failure
+        finally:
+            self._give_back()
+
+    def _take(self) -> None:
+        if not self._peewee.is_closed():
+            return
+        try:
+            self._peewee.connect()
+        except MaxConnectionsExceeded as exc:
+            raise StorageUnavailable(f"every connection to {self._shown} is in use") from exc
+        except peewee.PeeweeException as exc:
+            raise StorageUnavailable(f"{self._shown} cannot be reached: {_sentence(exc)}") from exc
+
+    def _give_back(self) -> None:
+        held = getattr(self._local, "held", False)
+        if self.dialect.pooled and not held and not self._peewee.is_closed():
+            self._peewee.close()
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """Keep one connection for all that this thread does in this context."""
+        self._take()
+        self._local.held = True
+        try:
+            yield
+        finally:
+            self._local.held = False
+            self._give_back()
+
+    # -- transactions
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread is within a transaction."""
+        return getattr(self._local, "counts", None) is not None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One transaction; inside another one, a part of it."""
+        if self.in_transaction:
+            yield
+            return
+        self._leased_for_good(lambda: self._execute(self.dialect.begin, None))
+        self._local.counts, self._local.parts, self._local.broken = {}, 0, False
+        try:
+            yield
+            self._write_counts()
+            self._execute("COMMIT", None)
+        except BaseException:
+            self._roll_back()
+            raise
+        finally:
+            self._local.counts = None
+            self._give_back()
+
+    def _leased_for_good(self, begin: Callable[[], object]) -> None:
+        """Begin a transaction on a connection that stays with this thread."""
+        for attempt in (1, 2):
+            self._take()
+            try:
+                begin()
+                return
+            except StorageUnavailable:
+                usable = self.dialect.is_usable(self._peewee.connection())
+                self._give_back()
+                if usable or attempt == 2:
+                    raise
+                self._peewee.close_idle()
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of the transaction under way that can be undone alone."""
+        if not self.in_transaction:
+            with self.transaction():
+                yield
+            return
+        counts = dict(self._local.counts)
+        # MySQL forgets a savepoint when another one takes its name.
+        self._local.parts += 1
+        name = f"part{self._local.parts}"
+        self._execute(f"SAVEPOINT {name}", None)
+        try:
+            yield
+        except BaseException:
+            self._local.counts = counts
+            if not self._local.broken:
+                self._execute(f"ROLLBACK TO SAVEPOINT {name}", None)
+                self._execute(f"RELEASE SAVEPOINT {name}", None)
+            raise
+        self._execute(f"RELEASE SAVEPOINT {name}", None)
+
+    def _roll_back(self) -> None:
+        try:
+            self._peewee.execute_sql("ROLLBACK")
+        except peewee.PeeweeException:
+            # The first error is the one to report; a fresh connection is sure to hold no lock.
+            _LOG.warning("rollback failed, the connection is closed")
+            if self.dialect.pooled:
+                self._peewee.manual_close()
+            else:
+                self._peewee.close()
+
+    # -- totals: rows that every writer of a type changes, so they are changed last and together
+
+    def count(self, type_number: int, change: int) -> None:
+        """Change the total of a type when the transaction commits."""
+        counts = self._local.counts
+        counts[type_number] = counts.get(type_number, 0) + change
+
+    def counted(self, type_number: int) -> int:
+        """Return the total of a type, this transaction included."""
+        (total,) = self.row("SELECT SUM(total) FROM scim_count WHERE type = ?", (type_number,))
+        pending = getattr(self._local, "counts", None) or {}
+        changed: int = pending.get(type_number, 0)
+        return int(total or 0) + changed
+
+    def _write_counts(self) -> None:
+        # In one order everywhere: writers wait for each other, but never in a circle.
+        for type_number, change in sorted(self._local.counts.items()):
+            if change:
+                self._execute(
+                    "UPDATE scim_count SET total = total + ? WHERE type = ? AND shard = ?",
+                    (change, type_number, random.randrange(self.dialect.shards)),
+                )
+
+
+class _Stale(Exception):
+    """A connection turned out to be dead."""
+
+    def __init__(self, failure: StorageUnavailable) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+def _after_fork(reference: "weakref.ref[Database]") -> None:
+    database = reference()
+    if database is not None:
+        database.after_fork()
+
+
+def _sentence(exc: Exception) -> str:
+    return " ".join(str(exc).split())
+
+
+def marks(values: Sequence[Any]) -> str:
+    """Return a parameter mark for each of `values`, separated by commas."""
+    return ", ".join("?" * len(values))

@@ -1,0 +1,114 @@
+"""What differs between SQLite, PostgreSQL and MariaDB/MySQL; everything else is the same SQL.
+
+Statements are written with `?` for parameters, `ON CONFLICT` never, and `LIMIT ? OFFSET ?`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import peewee
+
+from storage.database_url import DatabaseUrl
+
+if TYPE_CHECKING:
+    from storage.sql.database import Database
+
+# What stands for "all" in a LIMIT: it is a number in every dialect.
+UNLIMITED = 2**63 - 1
+
+Row = Sequence[Any]
+
+
+class Dialect(ABC):
+    """One kind of database."""
+
+    name: ClassVar[str]
+    # Whether connections belong to a pool; an SQLite connection stays with its thread.
+    pooled: ClassVar[bool] = True
+    mark: ClassVar[str] = "%s"
+    quote: ClassVar[str] = '"'
+    begin: ClassVar[str] = "BEGIN"
+    # Behind a SELECT of resources: nobody else may change them, or remove them, until the
+    # transaction ends.
+    for_update: ClassVar[str] = " FOR UPDATE"
+    for_share: ClassVar[str] = ""
+    # How many counters a total is spread over: each is a row that writers wait for.
+    shards: ClassVar[int] = 16
+    # The expression for the JSON text of a document.
+    text: ClassVar[str] = "d.details"
+
+    # Words of the table definitions.
+    row_key: ClassVar[str]
+    row: ClassVar[str] = "BIGINT"
+    key: str
+    id: str = "VARCHAR(255)"
+    long: ClassVar[str] = "TEXT"
+    json: ClassVar[str]
+    keyed: ClassVar[str] = ""
+    options: str = ""
+
+    @abstractmethod
+    def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
+        """Return the database of peewee for `url`, without connecting to it."""
+
+    def quoted(self, name: str) -> str:
+        """Return a name of a table as an identifier."""
+        return f"{self.quote}{name.replace(self.quote, self.quote * 2)}{self.quote}"
+
+    def holds(self, text: str) -> bool:
+        """Return whether the database can hold `text` in a column: no lone surrogates."""
+        return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+    @abstractmethod
+    def preparing(self, database: "Database") -> AbstractContextManager[None]:
+        """Return a context in which no other process changes tables."""
+
+    def is_duplicate(self, error: peewee.PeeweeException) -> bool:
+        """Return whether an error says that a key is taken."""
+        return isinstance(error, peewee.IntegrityError)
+
+    def is_contention(self, error: peewee.PeeweeException) -> bool:
+        """Return whether an error ended a transaction because of another one: it may be tried again."""
+        return False
+
+    def is_usable(self, connection: Any) -> bool:
+        """Return whether a connection can still be used, without asking the server."""
+        return True
+
+    @abstractmethod
+    def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
+        """Return an INSERT that leaves rows out whose key is taken; `rows` is VALUES or a SELECT."""
+
+    @abstractmethod
+    def insert_resource(self, database: "Database", statement: str, params: Row) -> int | None:
+        """Run an INSERT into scim_resource and return the new row key, None if the id is taken."""
+
+    @abstractmethod
+    def insert_rows(self, database: "Database", table: str, columns: str, rows: Iterable[Row]) -> None:
+        """Insert many rows as fast as the driver can. Raises DuplicateKey."""
+
+    @abstractmethod
+    def contains(self, text: str) -> str:
+        """Return the condition that `text` contains the parameter."""
+
+    @abstractmethod
+    def ends_with(self, text: str) -> str:
+        """Return the condition on `text` whose parameters are a length in characters and an end."""
+
+    @abstractmethod
+    def adopt(self, database: "Database", table: str) -> None:
+        """Make the columns of a table that others have made comparable with ours."""
+
+    @abstractmethod
+    def whole_document(self, name: str, members: str) -> str:
+        """Return the expression for `d.details` with the members of `d` under `name`.
+
+        `members` is the rest of a SELECT, from FROM on, with a member in `r`, its type in `t` and
+        the membership in `m`.
+        """
+
+
+# A member as people see it who read the database.
+MEMBER = "'value', r.id, 'type', t.name, 'display', COALESCE(m.display, r.display)"

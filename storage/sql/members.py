@@ -1,0 +1,95 @@
+"""Memberships: rows of their own, so that a change costs the same in a group of any size."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from storage.adapter import Member, Membership
+from storage.sql.database import Database, marks
+from storage.sql.layout import TypeLayout
+from storage.sql.rows import BATCH, batches
+
+# Groups of a resource, and the groups those are in; UNION ends cycles.
+_MEMBERSHIPS = (
+    "WITH RECURSIVE up(origin, rid, direct) AS ("
+    "SELECT o.id, m.group_rid, 1 FROM scim_resource o JOIN scim_member m ON m.member_rid = o.rid "
+    "WHERE o.type = ? AND o.id IN ({marks}) "
+    "UNION SELECT up.origin, m.group_rid, 0 FROM up JOIN scim_member m ON m.member_rid = up.rid) "
+    "SELECT up.origin, r.id, r.type, r.display, MAX(up.direct) "
+    "FROM up JOIN scim_resource r ON r.rid = up.rid "
+    "GROUP BY up.origin, r.rid, r.id, r.type, r.display ORDER BY up.origin, r.rid"
+)
+
+
+class MemberRows:
+    """The rows of scim_member; `names` maps numbers of types to their names."""
+
+    def __init__(self, database: Database, names: Mapping[int, str]) -> None:
+        self._database = database
+        self._names = names
+
+    def of(self, rid: int) -> Iterator[Member]:
+        """Yield the members of a group, a batch at a time."""
+        last = 0
+        while True:
+            rows = self._database.rows(
+                "SELECT r.rid, r.id, r.type, COALESCE(m.display, r.display) FROM scim_member m "
+                "JOIN scim_resource r ON r.rid = m.member_rid "
+                "WHERE m.group_rid = ? AND m.member_rid > ? ORDER BY m.member_rid LIMIT ?",
+                (rid, last, BATCH),
+            )
+            yield from (Member(row[1], self._names[row[2]], row[3]) for row in rows)
+            if len(rows) < BATCH:
+                return
+            last = rows[-1][0]
+
+    def change(self, rid: int, add: Iterable[Member], remove: Iterable[str]) -> bool:
+        """Remove members, then add others, and return whether that changed anything."""
+        changed = 0
+        for batch in batches(sorted(remove)):
+            changed += self._database.run(
+                "DELETE FROM scim_member WHERE group_rid = ? AND member_rid IN "
+                f"(SELECT rid FROM scim_resource WHERE id IN ({marks(batch)}))",
+                (rid, *batch),
+            ).rowcount
+        for batch in batches(add):
+            changed += self._join(rid, {member.resource_id: member for member in batch})
+        return changed > 0
+
+    def _join(self, rid: int, members: Mapping[str, Member]) -> int:
+        # Shared locks: a resource that is being removed joins nothing.
+        found = self._database.rows(
+            f"SELECT rid, id, type, display FROM scim_resource WHERE id IN ({marks(list(members))}) "
+            f"ORDER BY rid{self._database.dialect.for_share}",
+            list(members),
+        )
+        rows: list[object] = []
+        for member_rid, member_id, number, display in found:
+            member = members[member_id]
+            if self._names[number] == member.resource_type:
+                rows += (rid, member_rid, member.display if member.display != display else None)
+        if not rows:
+            return 0
+        values = ", ".join(["(?, ?, ?)"] * (len(rows) // 3))
+        statement = self._database.dialect.insert_ignoring(
+            "scim_member", "group_rid, member_rid, display", f"VALUES {values}"
+        )
+        return int(self._database.run(statement, rows).rowcount)
+
+    def above(self, layout: TypeLayout, resource_ids: Sequence[str]) -> dict[str, list[Membership]]:
+        """Return the groups that each resource is in, directly or through groups in between."""
+        found: dict[str, list[Membership]] = {}
+        for batch in batches(resource_ids):
+            rows = self._database.rows(_MEMBERSHIPS.format(marks=marks(batch)), (layout.number, *batch))
+            for origin, group_id, number, display, direct in rows:
+                membership = Membership(group_id, self._names[number], display, bool(direct))
+                found.setdefault(origin, []).append(membership)
+        return found
+
+    def find(self, resource_ids: Sequence[str]) -> dict[str, Member]:
+        """Return which of the ids exist in any type."""
+        found: dict[str, Member] = {}
+        for batch in batches(resource_ids):
+            rows = self._database.rows(
+                f"SELECT id, type, display FROM scim_resource WHERE id IN ({marks(batch)})", batch
+            )
+            found |= {row[0]: Member(row[0], self._names[row[1]], row[2]) for row in rows}
+        return found

@@ -1,0 +1,121 @@
+"""MariaDB 10.6 or later and MySQL 8.0.31 or later, through PyMySQL."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import peewee
+from playhouse.pool import PooledMySQLDatabase
+
+from storage.database_url import DatabaseUrl
+from storage.errors import StorageUnavailable
+from storage.sql.database import Database, DuplicateKey
+from storage.sql.dialect import MEMBER, Dialect, Row
+
+_IN_TRANSACTION = 1
+_DUPLICATE, _DEADLOCK, _CHANGED = 1062, 1213, 1020
+# Seconds to wait for another process that prepares the tables.
+_PREPARING_S = 600
+
+
+class _Pool(PooledMySQLDatabase):  # type: ignore[misc]
+    """Connections that are looked at, not asked, before they are used again."""
+
+    def _is_closed(self, conn: Any) -> bool:
+        return not conn.open
+
+    def _can_reuse(self, conn: Any) -> bool:
+        return bool(conn.open) and not conn.server_status & _IN_TRANSACTION
+
+    def _initialize_connection(self, conn: Any) -> None:
+        with conn.cursor() as cursor:
+            # As in PostgreSQL: a statement sees what was committed before it, and locks what it finds.
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            # Values that do not fit are refused, not cut.
+            cursor.execute("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'")
+            cursor.execute("SET SESSION innodb_lock_wait_timeout = 30")
+
+
+class Mysql(Dialect):
+    """MariaDB and MySQL: text is compared by code points, trailing spaces included."""
+
+    name = "mysql"
+    quote = "`"
+    for_share = " LOCK IN SHARE MODE"
+    row_key = "BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY"
+    json = "JSON NOT NULL CHECK (JSON_TYPE(details) = 'OBJECT')"
+    long = "LONGTEXT"
+
+    def __init__(self) -> None:
+        self._collated("utf8mb4_nopad_bin")
+
+    def _collated(self, collation: str) -> None:
+        self._collation = collation
+        self.key = f"VARCHAR(330) CHARACTER SET utf8mb4 COLLATE {collation}"
+        self.id = f"VARCHAR(255) CHARACTER SET utf8mb4 COLLATE {collation}"
+        self.options = f" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {collation}"
+
+    def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
+        options = {"connect_timeout": 10, **url.options}
+        return _Pool(url.name, max_connections=pool_size, timeout=timeout_s, **options)
+
+    @contextmanager
+    def preparing(self, database: Database) -> Iterator[None]:
+        """A named lock: definitions take effect at once and are part of no transaction."""
+        (version,) = database.row("SELECT VERSION()")
+        if "mariadb" not in version.lower():
+            self._collated("utf8mb4_0900_bin")
+        name = f"scim.{database.name}"[:64]
+        with database.lease():
+            if database.row("SELECT GET_LOCK(?, ?)", (name, _PREPARING_S))[0] != 1:
+                raise StorageUnavailable("another process has been preparing the tables for too long")
+            try:
+                yield
+            finally:
+                database.row("SELECT RELEASE_LOCK(?)", (name,))
+
+    def is_duplicate(self, error: peewee.PeeweeException) -> bool:
+        return bool(error.args) and error.args[0] == _DUPLICATE
+
+    def is_contention(self, error: peewee.PeeweeException) -> bool:
+        return bool(error.args) and error.args[0] in (_DEADLOCK, _CHANGED)
+
+    def is_usable(self, connection: Any) -> bool:
+        return bool(connection.open)
+
+    def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
+        return f"INSERT IGNORE INTO {table} ({columns}) {rows}"
+
+    def insert_resource(self, database: Database, statement: str, params: Row) -> int | None:
+        try:
+            return int(database.run(statement, params).lastrowid)
+        except DuplicateKey:
+            return None
+
+    def insert_rows(self, database: Database, table: str, columns: str, rows: Iterable[Row]) -> None:
+        marks = ", ".join(["%s"] * (columns.count(",") + 1))
+        with database.translated():
+            # The driver makes few statements of many rows from this.
+            database.cursor().executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+
+    def contains(self, text: str) -> str:
+        return f"INSTR({text}, ?) > 0"
+
+    def ends_with(self, text: str) -> str:
+        return f"RIGHT({text}, ?) = ?"
+
+    def adopt(self, database: Database, table: str) -> None:
+        (collation,) = database.row(
+            "SELECT collation_name FROM information_schema.columns "
+            "WHERE table_schema = DATABASE() AND table_name = ? AND column_name = 'id'",
+            (table,),
+        )
+        if collation != self._collation:
+            database.run_ddl(f"ALTER TABLE {self.quoted(table)} MODIFY id {self.id} NOT NULL")
+
+    def whole_document(self, name: str, members: str) -> str:
+        # A merge patch leaves out what is null.
+        return (
+            f"JSON_SET(d.details, '$.{name}', JSON_EXTRACT(COALESCE((SELECT JSON_ARRAYAGG("
+            f"JSON_MERGE_PATCH('{{}}', JSON_OBJECT({MEMBER}))) {members}), '[]'), '$'))"
+        )

@@ -1,0 +1,198 @@
+"""Reading many resources: the pages of a search, found by index wherever that is possible."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from storage.adapter import Page, Represent, Selection, StoredResource
+from storage.search import page_of
+from storage.sql.database import Database, marks
+from storage.sql.dialect import UNLIMITED
+from storage.sql.filter import Native, SqlFilterCompiler
+from storage.sql.layout import TypeLayout, index_key
+from storage.sql.rows import BATCH, batches
+
+# Up to this offset, skipping whole resources is faster than a statement more.
+_SKIPPED_WHOLE = 200
+# How many row keys are looked up at a time where every candidate must be read.
+_BLOCK = 50_000
+_NARROW = "FROM scim_resource r"
+
+
+class Pages:
+    """Searches one type."""
+
+    def __init__(self, database: Database, layout: TypeLayout) -> None:
+        self._database = database
+        self._layout = layout
+        self._compiler = SqlFilterCompiler(layout, database.dialect)
+        self._columns = resource_columns(database.dialect.text)
+        self._whole = f"{_NARROW} JOIN {layout.table} d ON d.id = r.id"
+
+    def candidates(self, native: Native | None = None) -> Iterator[StoredResource]:
+        """Yield what matches `native`, or everything, in order of creation, a batch at a time."""
+        where, params = (f" AND {native.where}", native.params) if native else ("", ())
+        last = 0
+        while True:
+            rows = self._database.rows(
+                f"SELECT r.rid FROM scim_resource r WHERE r.type = ? AND r.rid > ?{where} "
+                "ORDER BY r.rid LIMIT ?",
+                (self._layout.number, last, *params, _BLOCK),
+            )
+            for batch in batches(row[0] for row in rows):
+                yield from self._load(batch)
+            if len(rows) < _BLOCK:
+                return
+            last = rows[-1][0]
+
+    def search(self, selection: Selection, represent: Represent) -> Page:
+        """Return the selected page (`StorageAdapter.search`)."""
+        native, residual = None, None
+        if selection.filter is not None:
+            native, residual = self._compiler.split(selection.filter)
+        sortable = selection.sort is None or selection.sort.path.text in self._layout.numbers
+        if residual is not None or not sortable:
+            rest = replace(selection, filter=residual)
+            return page_of(self.candidates(native), rest, represent, self._layout.resource_type)
+        return self._native_page(selection, native)
+
+    def _native_page(self, selection: Selection, native: Native | None) -> Page:
+        limit = UNLIMITED if selection.limit is None else selection.limit
+        found: list[StoredResource] = []
+        if limit and selection.sort is None and selection.offset <= _SKIPPED_WHOLE:
+            found = self._first_resources(selection, native, limit)
+        elif limit:
+            found = self._load(self._ordered_rids(selection, native, limit))
+        from_start = selection.after is None and selection.before is None
+        if from_start and 0 < len(found) < limit:
+            return Page(found, selection.offset + len(found))
+        return Page(found, self.total(native))
+
+    def _first_resources(
+        self, selection: Selection, native: Native | None, limit: int
+    ) -> list[StoredResource]:
+        """Return an unsorted page in one statement: with little to skip, that is the fastest."""
+        backwards = selection.before is not None
+        (part,) = self._parts(selection, native, backwards)
+        rows = self._database.rows(
+            f"{self._columns} {part.source.replace(_NARROW, self._whole, 1)}"
+            f"{part.beyond} ORDER BY {part.order} LIMIT ? OFFSET ?",
+            (*part.params, *part.beyond_params, limit, selection.offset),
+        )
+        found = [stored(row) for row in rows]
+        return found[::-1] if backwards else found
+
+    def _ordered_rids(self, selection: Selection, native: Native | None, limit: int) -> list[int]:
+        """Return the row keys of a page; a page that ends at a position is read backwards."""
+        backwards = selection.before is not None
+        descending = backwards != (selection.sort is not None and selection.sort.descending)
+        found: list[int] = []
+        offset = selection.offset
+        for part in self._parts(selection, native, descending):
+            rows = self._database.rows(
+                f"SELECT r.rid {part.source}{part.beyond} ORDER BY {part.order} LIMIT ? OFFSET ?",
+                (*part.params, *part.beyond_params, limit - len(found), offset),
+            )
+            found += [row[0] for row in rows]
+            if len(found) == limit:
+                break
+            if not rows and offset:
+                offset -= self._database.row(f"SELECT COUNT(*) {part.source}", part.params)[0]
+            else:
+                offset = 0
+        return found[::-1] if backwards else found
+
+    def total(self, native: Native | None) -> int:
+        """Return how many resources match `native`, or how many there are."""
+        if native is None:
+            return self._database.counted(self._layout.number)
+        (total,) = self._database.row(
+            f"SELECT COUNT(*) FROM scim_resource r WHERE r.type = ? AND {native.where}",
+            (self._layout.number, *native.params),
+        )
+        return int(total)
+
+    def _load(self, rids: Sequence[int]) -> list[StoredResource]:
+        found: dict[int, StoredResource] = {}
+        for batch in batches(rids, BATCH):
+            rows = self._database.rows(
+                f"{self._columns} {self._whole} WHERE r.rid IN ({marks(batch)})", batch
+            )
+            found |= {row[0]: stored(row) for row in rows}
+        return [found[rid] for rid in rids if rid in found]
+
+    def _parts(self, selection: Selection, native: Native | None, descending: bool) -> "list[_Part]":
+        """Return the parts of the selected order; resources without a value are one of their own.
+
+        Ascending they come last, descending first, so that one order is the other reversed.
+        """
+        where, params = (f" AND {native.where}", native.params) if native else ("", ())
+        direction, beyond = ("DESC", "<") if descending else ("ASC", ">")
+        position = selection.after or selection.before
+        if selection.sort is None:
+            source = f"{_NARROW} WHERE r.type = ?{where}"
+            keyset = (f" AND r.rid {beyond} ?", (position.place,)) if position else ("", ())
+            return [_Part(source, (self._layout.number, *params), f"r.rid {direction}", *keyset)]
+        path = self._layout.numbers[selection.sort.path.text]
+        valued = _Part(
+            "FROM scim_attribute s JOIN scim_resource r ON r.rid = s.rid "
+            f"WHERE s.path = ? AND s.element = 0{where}",
+            (path, *params),
+            f"s.value {direction}, s.rid {direction}",
+        )
+        missing = _Part(
+            "FROM scim_resource r WHERE r.type = ? AND r.rid NOT IN "
+            f"(SELECT rid FROM scim_attribute WHERE path = ? AND element = 0){where}",
+            (self._layout.number, path, *params),
+            f"r.rid {direction}",
+        )
+        parts = [missing, valued] if descending else [valued, missing]
+        if position is None:
+            return parts
+        if position.key is None:
+            missing = replace(missing, beyond=f" AND r.rid {beyond} ?", beyond_params=(position.place,))
+            return [missing, valued] if descending else [missing]
+        key = index_key(position.key)
+        valued = replace(
+            valued,
+            # The first condition lets the index find the place; the second goes on from there.
+            beyond=f" AND s.value {beyond}= ? AND (s.value {beyond} ? OR s.rid {beyond} ?)",
+            beyond_params=(key, key, position.place),
+        )
+        return [valued] if descending else [valued, missing]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of an order: its rows, those of them beyond the position to go on from, and how they lie."""
+
+    source: str
+    params: tuple[Any, ...]
+    order: str
+    beyond: str = ""
+    beyond_params: tuple[Any, ...] = ()
+
+
+def resource_columns(text: str) -> str:
+    """Return what makes a StoredResource, and whether it is a member of anything, as a SELECT."""
+    return (
+        f"SELECT r.rid, r.id, {text}, r.version, r.created, r.last_modified, r.secrets, "
+        "EXISTS (SELECT 1 FROM scim_member m WHERE m.member_rid = r.rid)"
+    )
+
+
+def stored(row: Sequence[Any]) -> StoredResource:
+    """Return the resource that a row of `resource_columns` stands for."""
+    rid, resource_id, details, version, created, last_modified, secrets, joined = row
+    return StoredResource(
+        resource_id,
+        details,
+        str(version),
+        created,
+        last_modified,
+        orjson.loads(secrets) if secrets else {},
+        rid,
+        bool(joined),
+    )

@@ -1,0 +1,168 @@
+"""Writing a resource: its document and what it is found by, in the transaction of the caller."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from storage.adapter import StoredResource
+from storage.errors import UniquenessConflict
+from storage.sql.database import Database, DuplicateKey, marks
+from storage.sql.layout import IndexRow, TypeLayout
+
+# How many rows go into one statement, and how many ids.
+BATCH = 500
+
+_RESOURCE = "type, id, version, created, last_modified, display, secrets"
+_ATTRIBUTE = "path, value, rid, element, long_value"
+
+
+class ResourceRows:
+    """The rows of single resources, and of many at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert(self, layout: TypeLayout, resource: StoredResource) -> None:
+        """Write a new resource. Raises UniquenessConflict."""
+        row = (layout.number, resource.id, 1, resource.created, resource.last_modified)
+        rid = self._database.dialect.insert_resource(
+            self._database,
+            f"INSERT INTO scim_resource ({_RESOURCE}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*row, *narrow(layout, resource)),
+        )
+        if rid is None:
+            raise UniquenessConflict("id")
+        self._insert_unique(layout, rid, layout.unique_rows(resource.document))
+        try:
+            self._database.run(
+                f"INSERT INTO {layout.table} (id, details) VALUES (?, ?)", (resource.id, resource.text)
+            )
+        except DuplicateKey as exc:
+            # A row that another program wrote here.
+            raise UniquenessConflict("id") from exc
+        self._insert_index(rid, layout.index_rows(*indexed(resource)))
+        self._database.count(layout.number, 1)
+
+    def insert_many(self, layout: TypeLayout, resources: Sequence[StoredResource]) -> None:
+        """Write new resources, all of them or none. Raises UniquenessConflict."""
+        database, insert_rows = self._database, self._database.dialect.insert_rows
+        try:
+            insert_rows(
+                database,
+                "scim_resource",
+                _RESOURCE,
+                [
+                    (layout.number, r.id, 1, r.created, r.last_modified, *narrow(layout, r))
+                    for r in resources
+                ],
+            )
+            insert_rows(database, layout.table, "id, details", [(r.id, r.text) for r in resources])
+        except DuplicateKey as exc:
+            raise UniquenessConflict("id") from exc
+        rids = self.rids(layout, [resource.id for resource in resources])
+        unique = sorted(
+            (path, value, rids[r.id]) for r in resources for path, value in layout.unique_rows(r.document)
+        )
+        try:
+            insert_rows(database, "scim_unique", "path, value, rid", unique)
+        except DuplicateKey as exc:
+            raise UniquenessConflict("an attribute") from exc
+        self.insert_index_rows((rids[r.id], row) for r in resources for row in layout.index_rows(*indexed(r)))
+        database.count(layout.number, len(resources))
+
+    def rids(self, layout: TypeLayout, ids: Sequence[str]) -> dict[str, int]:
+        """Return the row key of each id that exists in the type."""
+        found: dict[str, int] = {}
+        for batch in batches(ids):
+            found |= self._database.rows(
+                f"SELECT id, rid FROM scim_resource WHERE type = ? AND id IN ({marks(batch)})",
+                (layout.number, *batch),
+            )
+        return found
+
+    def insert_index_rows(self, rows: Iterable[tuple[int, IndexRow]]) -> None:
+        """Write rows of scim_attribute, each given with its row key, in the order of the table."""
+        ordered = sorted((path, value, rid, element, long) for rid, (path, value, element, long) in rows)
+        self._database.dialect.insert_rows(self._database, "scim_attribute", _ATTRIBUTE, ordered)
+
+    def replace(
+        self, layout: TypeLayout, rid: int, before: StoredResource, after: StoredResource, version: int
+    ) -> None:
+        """Write what is different in `after`. Raises UniquenessConflict."""
+        run = self._database.run
+        run(
+            "UPDATE scim_resource SET version = ?, created = ?, last_modified = ?, display = ?, "
+            "secrets = ? WHERE rid = ?",
+            (version, after.created, after.last_modified, *narrow(layout, after), rid),
+        )
+        if before.text != after.text:
+            old, new = layout.unique_rows(before.document), layout.unique_rows(after.document)
+            self._delete_unique(rid, old - new)
+            self._insert_unique(layout, rid, new - old)
+            run(f"UPDATE {layout.table} SET details = ? WHERE id = ?", (after.text, after.id))
+        old_rows, new_rows = layout.index_rows(*indexed(before)), layout.index_rows(*indexed(after))
+        self._delete_index(rid, old_rows - new_rows)
+        self._insert_index(rid, new_rows - old_rows)
+
+    def delete(self, layout: TypeLayout, rid: int, resource: StoredResource) -> None:
+        """Remove every row of a resource."""
+        run = self._database.run
+        self._delete_unique(rid, layout.unique_rows(resource.document))
+        self._delete_index(rid, layout.index_rows(*indexed(resource)))
+        run("DELETE FROM scim_member WHERE group_rid = ?", (rid,))
+        run("DELETE FROM scim_member WHERE member_rid = ?", (rid,))
+        run("DELETE FROM scim_resource WHERE rid = ?", (rid,))
+        run(f"DELETE FROM {layout.table} WHERE id = ?", (resource.id,))
+        self._database.count(layout.number, -1)
+
+    def _insert_unique(self, layout: TypeLayout, rid: int, rows: Iterable[tuple[int, str]]) -> None:
+        # In the order of the key: two transactions that want the same values wait, not in a circle.
+        for path, value in sorted(rows):
+            statement = self._database.dialect.insert_ignoring(
+                "scim_unique", "path, value, rid", "VALUES (?, ?, ?)"
+            )
+            if not self._database.run(statement, (path, value, rid)).rowcount:
+                raise UniquenessConflict(layout.unique_path(path))
+
+    def _delete_unique(self, rid: int, rows: Iterable[tuple[int, str]]) -> None:
+        for path, value in sorted(rows):
+            # What was taken over with a conflict does not own its value.
+            self._database.run(
+                "DELETE FROM scim_unique WHERE path = ? AND value = ? AND rid = ?", (path, value, rid)
+            )
+
+    def _insert_index(self, rid: int, rows: Iterable[IndexRow]) -> None:
+        ordered = sorted((path, value, rid, element, long) for path, value, element, long in rows)
+        for batch in batches(ordered):
+            values = ", ".join(["(?, ?, ?, ?, ?)"] * len(batch))
+            self._database.run(
+                f"INSERT INTO scim_attribute ({_ATTRIBUTE}) VALUES {values}",
+                [cell for row in batch for cell in row],
+            )
+
+    def _delete_index(self, rid: int, rows: Iterable[IndexRow]) -> None:
+        for path, value, element, _ in sorted(rows, key=lambda row: row[:3]):
+            self._database.run(
+                "DELETE FROM scim_attribute WHERE path = ? AND value = ? AND rid = ? AND element = ?",
+                (path, value, rid, element),
+            )
+
+
+def narrow(layout: TypeLayout, resource: StoredResource) -> tuple[str | None, str | None]:
+    """Return the columns `display` and `secrets` of scim_resource."""
+    secrets = orjson.dumps(dict(resource.secrets)).decode() if resource.secrets else None
+    return layout.resource_type.display(resource.document), secrets
+
+
+def indexed(resource: StoredResource) -> tuple[Mapping[str, Any], str, str]:
+    """Return what index rows are made of."""
+    return resource.document, resource.created, resource.last_modified
+
+
+def batches(values: Iterable[Any], size: int = BATCH) -> Iterator[list[Any]]:
+    """Yield `values` in lists of at most `size`."""
+    iterator = iter(values)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,249 @@
+"""The tables of the SQL adapter, their versions, and the resource types and paths they number.
+
+    "Users"(id, details)                     a table per resource type: the documents
+    scim_resource(rid, type, id, ...)        a narrow row per resource, the key of all that follows
+    scim_attribute(path, value, rid, ...)    a row per filterable value
+    scim_unique(path, value, rid)            its primary key is the uniqueness constraint
+    scim_member(group_rid, member_rid, ...)  memberships, keyed both ways
+    scim_path(number, type, path, ...)       what the numbers in `path` stand for
+    scim_type(number, name, ...)             what the numbers in `type` stand for
+    scim_count(type, shard, total)           how many resources there are
+    scim_layout(version)                     which version of these tables this is
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from schema.resource_type import ResourceType
+from storage.errors import StorageUnavailable
+from storage.sql.database import Database
+from storage.sql.dialect import Dialect
+from storage.sql.layout import TypeLayout, numbered_paths, signature
+
+_LOG = logging.getLogger(__name__)
+
+# Raise it with every change of `_definitions`, and say in `_MIGRATIONS` how to get there.
+VERSION: Final = 2
+
+
+def prepare_tables(
+    database: Database,
+    resource_types: Sequence[ResourceType],
+    tables: Mapping[str, str],
+    indexed: frozenset[str] | None,
+) -> list[TypeLayout]:
+    """Make what is missing, bring what is old up to date, and return the layout of each type.
+
+    `tables` maps names of resource types to names of tables, `indexed` is the setting of
+    `storage.sql.layout.indexed_paths`. Paths whose rows are missing or were made by other rules
+    are marked as not ready (`storage.sql.adoption`). Raises StorageUnavailable for tables of a
+    later version.
+    """
+    with database.dialect.preparing(database):
+        _bring_up_to_date(database)
+        with database.transaction():
+            layouts = []
+            for resource_type in resource_types:
+                table = tables.get(resource_type.name, resource_type.endpoint.strip("/"))
+                layouts.append(_prepare_type(database, resource_type, table, indexed))
+    return layouts
+
+
+def _bring_up_to_date(database: Database) -> None:
+    version = _version(database)
+    if version == VERSION:
+        return
+    if version > VERSION:
+        raise StorageUnavailable(
+            f"the tables are of version {version}, made by a later release; this one knows {VERSION}"
+        )
+    with database.transaction():
+        for step in range(version, VERSION):
+            if version:
+                _LOG.warning("tables: from version %d to version %d", step, step + 1)
+                _MIGRATIONS[step](database)
+        for statement in _definitions(database.dialect):
+            database.run_ddl(statement)
+        database.run("DELETE FROM scim_layout")
+        database.run("INSERT INTO scim_layout (version) VALUES (?)", (VERSION,))
+
+
+def _version(database: Database) -> int:
+    """Return the version of the tables that are there, 0 for none."""
+    if database.has_table("scim_layout"):
+        row = database.row("SELECT version FROM scim_layout")
+        # MySQL has no transaction around definitions: they may have been interrupted.
+        return row[0] if row else 0
+    return 1 if database.has_table("scim_type") else 0
+
+
+def _definitions(dialect: Dialect) -> list[str]:
+    row, key, resource_id, long = dialect.row, dialect.key, dialect.id, dialect.long
+    # Within the definition where MySQL wants it, behind it elsewhere.
+    inline = dialect.name == "mysql"
+    indexes = {
+        "scim_resource_type": ("scim_resource", "type, rid"),
+        "scim_member_of": ("scim_member", "member_rid, group_rid"),
+    }
+
+    def inlined(table: str) -> str:
+        names = [(name, columns) for name, (owner, columns) in indexes.items() if owner == table]
+        return "".join(f", KEY {name} ({columns})" for name, columns in names) if inline else ""
+
+    statements = [
+        "CREATE TABLE IF NOT EXISTS scim_type (number SMALLINT NOT NULL PRIMARY KEY, "
+        "name VARCHAR(190) NOT NULL UNIQUE, adopting VARCHAR(20), adopted_to "
+        f"{resource_id}, indexed_to {row}){dialect.options}",
+        "CREATE TABLE IF NOT EXISTS scim_path (number SMALLINT NOT NULL PRIMARY KEY, "
+        "type SMALLINT NOT NULL, path VARCHAR(500) NOT NULL, signature VARCHAR(100), "
+        f"ready SMALLINT NOT NULL DEFAULT 0, UNIQUE (type, path)){dialect.options}",
+        "CREATE TABLE IF NOT EXISTS scim_count (type SMALLINT NOT NULL, shard SMALLINT NOT NULL, "
+        f"total BIGINT NOT NULL, PRIMARY KEY (type, shard)){dialect.options}",
+        f"CREATE TABLE IF NOT EXISTS scim_resource (rid {dialect.row_key}, type SMALLINT NOT NULL, "
+        f"id {resource_id} NOT NULL, version BIGINT NOT NULL, created VARCHAR(32) NOT NULL, "
+        f"last_modified VARCHAR(32) NOT NULL, display {long}, secrets {long}, "
+        f"UNIQUE (id, type){inlined('scim_resource')}){dialect.options}",
+        f"CREATE TABLE IF NOT EXISTS scim_attribute (path SMALLINT NOT NULL, value {key} NOT NULL, "
+        f"rid {row} NOT NULL, element INTEGER NOT NULL, long_value {long}, "
+        f"PRIMARY KEY (path, value, rid, element)){dialect.keyed}{dialect.options}",
+        f"CREATE TABLE IF NOT EXISTS scim_unique (path SMALLINT NOT NULL, value {key} NOT NULL, "
+        f"rid {row} NOT NULL, PRIMARY KEY (path, value)){dialect.keyed}{dialect.options}",
+        f"CREATE TABLE IF NOT EXISTS scim_member (group_rid {row} NOT NULL, "
+        f"member_rid {row} NOT NULL, display {long}, PRIMARY KEY (group_rid, member_rid)"
+        f"{inlined('scim_member')}){dialect.keyed}{dialect.options}",
+        f"CREATE TABLE IF NOT EXISTS scim_layout (version INTEGER NOT NULL){dialect.options}",
+    ]
+    if not inline:
+        statements += [
+            f"CREATE INDEX IF NOT EXISTS {name} ON {table} ({columns})"
+            for name, (table, columns) in indexes.items()
+        ]
+    if dialect.name == "postgresql":
+        # Which values are common depends on the path; the planner does not guess that.
+        statements.append(
+            "CREATE STATISTICS IF NOT EXISTS scim_attribute_values (mcv, ndistinct) "
+            "ON path, value FROM scim_attribute"
+        )
+    return statements
+
+
+def _from_1(database: Database) -> None:
+    # Version 1 was SQLite's alone; it did not say by which rules its rows were made.
+    for statement in (
+        "CREATE TABLE scim_count (type SMALLINT NOT NULL, shard SMALLINT NOT NULL, "
+        "total BIGINT NOT NULL, PRIMARY KEY (type, shard))",
+        "INSERT INTO scim_count (type, shard, total) SELECT number, 0, total FROM scim_type",
+        "ALTER TABLE scim_type DROP COLUMN total",
+        "ALTER TABLE scim_type ADD COLUMN adopting VARCHAR(20)",
+        "ALTER TABLE scim_type ADD COLUMN adopted_to VARCHAR(255)",
+        "ALTER TABLE scim_type ADD COLUMN indexed_to INTEGER",
+        "ALTER TABLE scim_path ADD COLUMN signature VARCHAR(100)",
+        "ALTER TABLE scim_path ADD COLUMN ready SMALLINT NOT NULL DEFAULT 0",
+    ):
+        database.run_ddl(statement)
+
+
+_MIGRATIONS: Final[Mapping[int, Callable[[Database], None]]] = {1: _from_1}
+
+
+# -- resource types
+
+
+def _prepare_type(
+    database: Database, resource_type: ResourceType, table: str, indexed: frozenset[str] | None
+) -> TypeLayout:
+    dialect = database.dialect
+    quoted = dialect.quoted(table)
+    found = database.has_table(table)
+    if found:
+        dialect.adopt(database, table)
+    else:
+        database.run_ddl(
+            f"CREATE TABLE {quoted} (id {dialect.id} NOT NULL PRIMARY KEY, "
+            f"details {dialect.json}){dialect.options}"
+        )
+    row = database.row("SELECT number FROM scim_type WHERE name = ?", (resource_type.name,))
+    if row is None:
+        number = _next(database, "scim_type")
+        database.run(
+            "INSERT INTO scim_type (number, name, adopting, adopted_to) VALUES (?, ?, ?, '')",
+            (number, resource_type.name, "resources" if found else None),
+        )
+    else:
+        number = row[0]
+    for shard in range(dialect.shards):
+        database.run(
+            dialect.insert_ignoring("scim_count", "type, shard, total", "VALUES (?, ?, 0)"), (number, shard)
+        )
+    numbers = _number_paths(database, resource_type, number, indexed)
+    layout = TypeLayout(resource_type, number, quoted, numbers, indexed)
+    _prepare_view(database, layout, table)
+    return layout
+
+
+def _next(database: Database, table: str) -> int:
+    return int(database.row(f"SELECT COALESCE(MAX(number), 0) + 1 FROM {table}")[0])
+
+
+def _number_paths(
+    database: Database, resource_type: ResourceType, number: int, indexed: frozenset[str] | None
+) -> dict[str, int]:
+    """Return the number of each path; where the rows of one are not what they should be, they go."""
+    known = {
+        path: (path_number, rule)
+        for path, path_number, rule in database.rows(
+            "SELECT path, number, signature FROM scim_path WHERE type = ?", (number,)
+        )
+    }
+    wanted = {text: signature(resource_type, text) for text in numbered_paths(resource_type, indexed)}
+    populated = database.row("SELECT 1 FROM scim_resource WHERE type = ? LIMIT 1", (number,)) is not None
+    numbers = {}
+    for text, rule in wanted.items():
+        path_number, old_rule = known.get(text, (None, None))
+        if path_number is None:
+            path_number = _next(database, "scim_path")
+            database.run(
+                "INSERT INTO scim_path (number, type, path, signature, ready) VALUES (?, ?, ?, ?, ?)",
+                (path_number, number, text, rule, int(not populated)),
+            )
+        elif old_rule != rule:
+            _forget_rows(database, path_number)
+            database.run(
+                "UPDATE scim_path SET signature = ?, ready = ? WHERE number = ?",
+                (rule, int(not populated), path_number),
+            )
+        else:
+            numbers[text] = path_number
+            continue
+        numbers[text] = path_number
+        # The other paths of the type may be in the middle of being rebuilt: all begin again.
+        database.run("UPDATE scim_type SET indexed_to = NULL WHERE number = ?", (number,))
+    for text, (path_number, _) in known.items():
+        if text not in wanted:
+            _forget_rows(database, path_number)
+            database.run("DELETE FROM scim_path WHERE number = ?", (path_number,))
+    return numbers
+
+
+def _forget_rows(database: Database, path_number: int) -> None:
+    for table in ("scim_attribute", "scim_unique"):
+        database.run(f"DELETE FROM {table} WHERE path = ?", (path_number,))
+
+
+def _prepare_view(database: Database, layout: TypeLayout, table: str) -> None:
+    """Make the view of whole documents, for those who read the database directly."""
+    members = layout.resource_type.members
+    view = f"{table}_with_members"
+    if members is None or database.has_table(view):
+        return
+    dialect = database.dialect
+    source = (
+        "FROM scim_resource g JOIN scim_member m ON m.group_rid = g.rid "
+        "JOIN scim_resource r ON r.rid = m.member_rid JOIN scim_type t ON t.number = r.type "
+        f"WHERE g.id = d.id AND g.type = {layout.number}"
+    )
+    database.run_ddl(
+        f"CREATE VIEW {dialect.quoted(view)} AS SELECT d.id, "
+        f"{dialect.whole_document(members.name, source)} AS details FROM {layout.table} d"
+    )

@@ -1,0 +1,217 @@
+"""Real servers for the tests: each on a free port, in a folder of its own, gone when it is over.
+
+A missing program skips the tests that need it, and fails them where SCIM_TEST_REQUIRE is `all`.
+"""
+
+import glob
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pymysql
+import pytest
+
+from tests.ports import free_port
+
+_START_S = 30
+
+
+def program(*patterns: str) -> str:
+    """Return the path of a program, found on PATH or by the first pattern that fits."""
+    for pattern in patterns:
+        found = shutil.which(pattern) or next(iter(sorted(glob.glob(pattern), reverse=True)), None)
+        if found:
+            return found
+    message = f"{patterns[0]} is not installed"
+    if os.environ.get("SCIM_TEST_REQUIRE") == "all":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+class ServerProcess:
+    """A server started from `command` in `folder`, which it owns, as the user it wants to be."""
+
+    def __init__(self, user: str) -> None:
+        # A socket in it must have a path below 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="scim"))
+        self.port = free_port()
+        self._as_user: dict[str, Any] = {}
+        if os.getuid() == 0:
+            entry = pwd.getpwnam(user)
+            os.chown(self.folder, entry.pw_uid, entry.pw_gid)
+            self._as_user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def run(self, *command: str) -> None:
+        """Run a command to its end."""
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, **self._as_user)
+
+    def start(self, command: Sequence[str], is_ready: Callable[[], object]) -> None:
+        """Start the server and wait until `is_ready` raises nothing."""
+        self._command, self._is_ready = command, is_ready
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+                **self._as_user,
+            )
+        deadline = time.monotonic() + _START_S
+        while True:
+            try:
+                is_ready()
+                return
+            except Exception:
+                over = self.process.poll() is not None or time.monotonic() > deadline
+                if over:
+                    raise RuntimeError((self.folder / "log").read_text()[-2000:]) from None
+                time.sleep(0.02)
+
+    def restart(self) -> None:
+        """Start the server again on what it left behind."""
+        self.start(self._command, self._is_ready)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End the server and wait for it."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        os.killpg(self.process.pid, how)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def remove(self) -> None:
+        """End the server and delete what it left."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class PostgresqlServer(ServerProcess):
+    """PostgreSQL without passwords and without fsync."""
+
+    def __init__(self, **settings: str) -> None:
+        super().__init__("postgres")
+        initdb = program("initdb", "/usr/lib/postgresql/*/bin/initdb")
+        postgres = program("postgres", "/usr/lib/postgresql/*/bin/postgres")
+        data = str(self.folder / "data")
+        self.run(initdb, "-D", data, "-U", "scim", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+        chosen: Mapping[str, str] = {
+            "listen_addresses": "127.0.0.1",
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "32MB",
+            **settings,
+        }
+        options = [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]
+        folder = str(self.folder)
+        self.start([postgres, "-D", data, "-p", str(self.port), "-k", folder, *options], self._ask)
+        self._databases = 0
+
+    def _connect(self, database: str = "postgres") -> Any:
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user="scim", dbname=database, autocommit=True
+        )
+
+    def _ask(self) -> None:
+        self._connect().close()
+
+    def new_database(self) -> str:
+        """Make an empty database and return its URL."""
+        self._databases += 1
+        name = f"t{self._databases}"
+        self.execute("postgres", f"CREATE DATABASE {name} TEMPLATE template0")
+        return f"postgresql://scim@127.0.0.1:{self.port}/{name}"
+
+    def execute(self, database: str, *statements: str) -> list[Any]:
+        """Run statements in a database and return the rows of the last one that has any."""
+        rows: list[Any] = []
+        with self._connect(database.rpartition("/")[2]) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)
+                rows = cursor.fetchall() if cursor.description else rows
+        return rows
+
+
+class MariadbServer(ServerProcess):
+    """MariaDB without a password for root, and without fsync."""
+
+    def __init__(self, **settings: str) -> None:
+        super().__init__("mysql")
+        install = program("mariadb-install-db")
+        mariadbd = program("mariadbd", "/usr/sbin/mariadbd")
+        data = str(self.folder / "data")
+        self.run(
+            install,
+            "--no-defaults",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--skip-name-resolve",
+        )
+        chosen: Mapping[str, str] = {
+            "bind-address": "127.0.0.1",
+            "innodb-flush-log-at-trx-commit": "0",
+            "innodb-doublewrite": "0",
+            "innodb-buffer-pool-size": "64M",
+            "innodb-log-file-size": "16M",
+            # What an operator finds it set to, which must not matter.
+            "character-set-server": "latin1",
+            "collation-server": "latin1_swedish_ci",
+            **settings,
+        }
+        self.start(
+            [
+                mariadbd,
+                "--no-defaults",
+                f"--datadir={data}",
+                f"--socket={self.folder / 's'}",
+                f"--pid-file={self.folder / 'pid'}",
+                f"--port={self.port}",
+                "--skip-name-resolve",
+                "--skip-log-bin",
+                *(f"--{name}={value}" for name, value in chosen.items()),
+            ],
+            self._ask,
+        )
+        self._databases = 0
+
+    def _connect(self, database: str | None = None) -> Any:
+        return pymysql.connect(
+            host="127.0.0.1", port=self.port, user="root", database=database, autocommit=True
+        )
+
+    def _ask(self) -> None:
+        self._connect().close()
+
+    def new_database(self) -> str:
+        """Make an empty database and return its URL."""
+        self._databases += 1
+        name = f"t{self._databases}"
+        self.execute("mysql", f"CREATE DATABASE {name}")
+        return f"mysql://root@127.0.0.1:{self.port}/{name}"
+
+    def execute(self, database: str, *statements: str) -> list[Any]:
+        """Run statements in a database and return the rows of the last one that has any."""
+        rows: list[Any] = []
+        with self._connect(database.rpartition("/")[2]) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+                rows = list(cursor.fetchall()) if cursor.description else rows
+        return rows
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        super().stop(how)
