@@ -54,18 +54,9 @@ def create_app(settings: Settings) -> Flask:
     schema files that cannot be used, SettingsError for attributes that do not exist, and
     StorageUnavailable when the storage cannot be prepared.
     """
-    _configure_log(settings)
-    registry = load_registry(settings.schema_path)
-    _check_paths(settings, registry)
-    adapter = complete(_open_storage(settings), registry.resource_types)
-    adapter.prepare(registry.resource_types)
-    representation = Representation(registry, adapter, settings.location_prefix)
-    operations = ResourceOperations(
-        registry,
-        adapter,
-        representation,
-        mappings=settings.mappings,
-    )
+    configure_log(settings)
+    operations, adapter = make_operations(settings)
+    registry, representation = operations.registry, operations.representation
     searcher = Searcher(
         registry,
         adapter,
@@ -86,6 +77,16 @@ def create_app(settings: Settings) -> Flask:
     )
     bulk = BulkOperations(registry, adapter, operations, representation)
     return _assemble(settings, operations, searcher, bulk, discovery, adapter)
+
+
+def make_operations(settings: Settings) -> tuple[ResourceOperations, StorageAdapter]:
+    """Return the operations on resources and the prepared storage under them. Raises as `create_app`."""
+    registry = load_registry(settings.schema_path)
+    _check_paths(settings, registry)
+    adapter = complete(_open_storage(settings), registry.resource_types)
+    adapter.prepare(registry.resource_types)
+    representation = Representation(registry, adapter, settings.location_prefix)
+    return ResourceOperations(registry, adapter, representation, mappings=settings.mappings), adapter
 
 
 class _Service(Flask):
@@ -129,6 +130,8 @@ def _assemble(
     api.register_blueprint(discovery_blueprint(discovery))
     api.register_blueprint(health_blueprint(adapter))
     register_error_handlers(app)
+    # For whoever has to give back its connections.
+    app.extensions["scim.storage"] = adapter
     if settings.base_path:
         app.wsgi_app = BasePath(app.wsgi_app, settings.base_path)  # type: ignore[method-assign]
     install_request_log(app)
@@ -165,7 +168,8 @@ def _check_paths(settings: Settings, registry: Registry) -> None:
         raise SettingsError(problems)
 
 
-def _configure_log(settings: Settings) -> None:
+def configure_log(settings: Settings) -> None:
+    """Log to standard error, and say what everybody should know about the settings."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger().setLevel(settings.loglevel)
     _LOG.info("settings %s", settings.shown())

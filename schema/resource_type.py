@@ -228,6 +228,11 @@ class ResourceType:
         return tuple(found)
 
     @cached_property
+    def secret_paths(self) -> tuple[AttributePath, ...]:
+        """The attributes that are never returned."""
+        return tuple(path for path in self.simple_paths if path.leaf.returned == "never")
+
+    @cached_property
     def unique_paths(self) -> tuple[AttributePath, ...]:
         """The attributes, `id` apart, of which no two resources of the type may share a value."""
         return tuple(p for p in self.simple_paths if p.leaf.uniqueness != "none" and p.text != "id")

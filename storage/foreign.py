@@ -44,9 +44,7 @@ class ForeignReader:
             attribute.name.lower(): (attribute, compile_attribute_validator(attribute, leniency))
             for attribute in attributes
         }
-        self._secret = {
-            path.text for path in resource_type.simple_paths if path.leaf.returned == "never"
-        }
+        self._secret = {path.text for path in resource_type.secret_paths}
 
     def read(self, document: Mapping[str, Any]) -> ForeignDocument:
         """Return what `document` holds; it is not changed."""

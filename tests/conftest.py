@@ -101,15 +101,62 @@ def settings(tmp_path: Path) -> Settings:
     return Settings.from_env({"API_KEY": KEY, "DATA_PATH": str(tmp_path / "data")})
 
 
+BACKENDS = ("sqlite", "postgresql", "mariadb")
+# What changes the tables: with these, a test gets a database of its own.
+OWN_DATABASE = {"SCHEMA_PATH", "USER_MODEL_NAME", "GROUP_MODEL_NAME", "INDEXED_ATTRIBUTES"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test of the service provider on every backend, but for those marked `sqlite`."""
+    if "backend" in metafunc.fixturenames:
+        only = metafunc.definition.get_closest_marker("sqlite")
+        metafunc.parametrize("backend", BACKENDS[:1] if only else BACKENDS, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def shared_databases() -> dict[str, str]:
+    """The URL of a database that tests take in turns, by backend."""
+    return {}
+
+
 @pytest.fixture
-def make_scim(tmp_path: Path) -> Callable[..., ScimClient]:
-    """Make a client of a fresh application with the environment variables given."""
+def backend(
+    request: pytest.FixtureRequest, shared_databases: dict[str, str], tmp_path: Path
+) -> Callable[[set[str]], dict[str, str]]:
+    """Return a function from the names of variables to those that choose an empty store."""
+    name = request.param
+    if name == "sqlite":
+        return lambda environ: {"DATA_PATH": str(tmp_path / "data")}
+    server = request.getfixturevalue(name)
+    if name not in shared_databases:
+        shared_databases[name] = server.new_database()
+    else:
+        server.empty(shared_databases[name])
+    own: list[str] = []
+
+    def chosen(environ: set[str]) -> dict[str, str]:
+        if not environ & OWN_DATABASE:
+            return {"DATABASE_URL": shared_databases[name]}
+        if not own:
+            own.append(server.new_database())
+        return {"DATABASE_URL": own[0]}
+
+    return chosen
+
+
+@pytest.fixture
+def make_scim(backend: Callable[[set[str]], dict[str, str]]) -> Iterator[Callable[..., ScimClient]]:
+    """Make a client of an application on an empty store with the environment variables given."""
+    apps = []
 
     def make(**environ: str) -> ScimClient:
-        variables = {"API_KEY": KEY, "DATA_PATH": str(tmp_path / "data"), "LOGLEVEL": "ERROR", **environ}
-        return ScimClient(create_app(Settings.from_env(variables)).test_client())
+        variables = {"API_KEY": KEY, "LOGLEVEL": "ERROR", **backend(set(environ)), **environ}
+        apps.append(create_app(Settings.from_env(variables)))
+        return ScimClient(apps[-1].test_client())
 
-    return make
+    yield make
+    for app in apps:
+        app.extensions["scim.storage"].close()
 
 
 @pytest.fixture

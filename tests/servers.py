@@ -39,6 +39,8 @@ def program(*patterns: str) -> str:
 class ServerProcess:
     """A server started from `command` in `folder`, which it owns, as the user it wants to be."""
 
+    quote = '"'
+
     def __init__(self, user: str) -> None:
         # A socket in it must have a path below 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="scim"))
@@ -93,6 +95,17 @@ class ServerProcess:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
+    def execute(self, database: str, *statements: str) -> list[Any]:
+        """Run statements in a database, given by name or URL; return the rows of the last that has any."""
+        raise NotImplementedError
+
+    def empty(self, database: str) -> None:
+        """Delete every resource in a database that the SQL adapter has prepared."""
+        side = ("scim_member", "scim_attribute", "scim_unique", "scim_resource")
+        documents = (f"{self.quote}{name}{self.quote}" for name in ("Users", "Groups"))
+        statements = [f"DELETE FROM {table}" for table in (*side, *documents)]
+        self.execute(database, *statements, "UPDATE scim_count SET total = 0")
+
     def remove(self) -> None:
         """End the server and delete what it left."""
         self.stop()
@@ -137,7 +150,6 @@ class PostgresqlServer(ServerProcess):
         return f"postgresql://scim@127.0.0.1:{self.port}/{name}"
 
     def execute(self, database: str, *statements: str) -> list[Any]:
-        """Run statements in a database and return the rows of the last one that has any."""
         rows: list[Any] = []
         with self._connect(database.rpartition("/")[2]) as connection:
             for statement in statements:
@@ -148,6 +160,8 @@ class PostgresqlServer(ServerProcess):
 
 class MariadbServer(ServerProcess):
     """MariaDB without a password for root, and without fsync."""
+
+    quote = "`"
 
     def __init__(self, **settings: str) -> None:
         super().__init__("mysql")
@@ -205,7 +219,6 @@ class MariadbServer(ServerProcess):
         return f"mysql://root@127.0.0.1:{self.port}/{name}"
 
     def execute(self, database: str, *statements: str) -> list[Any]:
-        """Run statements in a database and return the rows of the last one that has any."""
         rows: list[Any] = []
         with self._connect(database.rpartition("/")[2]) as connection, connection.cursor() as cursor:
             for statement in statements:

@@ -53,7 +53,7 @@ def status_of(error: Exception) -> int:
 
 def error_body(error: Exception) -> bytes:
     """Return the SCIM error for an error of the protocol or the storage, as JSON."""
-    return error_json(status_of(error), _detail(error), _scim_type(error))
+    return error_json(status_of(error), detail_of(error), _scim_type(error))
 
 
 def error_json(status: int, detail: str, scim_type: str | None = None) -> bytes:
@@ -74,7 +74,7 @@ def _scim_type(error: Exception) -> str | None:
     return error.scim_type if isinstance(error, ScimError | Refusal) else None
 
 
-def _detail(error: Exception) -> str:
+def detail_of(error: Exception) -> str:
     match error:
         case storage.UniquenessConflict():
             return f"{error.attribute}: another resource of this type has the same value"

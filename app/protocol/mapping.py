@@ -10,7 +10,7 @@ from schema.resource_type import AttributePath, ResourceType
 # `sram_user_extension.eduPersonUniqueId`, as the product we replace names an extension.
 _EXTENSION_FORM: Final = re.compile(r"([\w\-]+)_(?:user|group)_extension\.(.+)", re.ASCII | re.IGNORECASE)
 # An id is one segment of a path, and none that a client or proxy would rewrite.
-_ADDRESSABLE: Final = re.compile(r"(?!\.{1,2}$)[^/\\?#%\x00-\x20\x7f]{1,200}")
+ADDRESSABLE: Final = re.compile(r"(?!\.{1,2}$)[^/\\?#%\x00-\x20\x7f]{1,200}")
 
 
 class AttributeMapping:
@@ -57,7 +57,7 @@ class AttributeMapping:
         values = self._id_source.values(resource) if self._id_source else []
         if not values:
             return None
-        if not isinstance(values[0], str) or _ADDRESSABLE.fullmatch(values[0]) is None:
+        if not isinstance(values[0], str) or ADDRESSABLE.fullmatch(values[0]) is None:
             assert self._id_source is not None
             raise InvalidValue(f"{self._id_source.text}: cannot be used as an id")
         return values[0]

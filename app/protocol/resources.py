@@ -40,6 +40,14 @@ class Conditions:
 NO_CONDITIONS: Final = Conditions()
 
 
+@dataclass(frozen=True)
+class NewResource:
+    """A resource that is not kept yet, and its members by id, with what is shown of each."""
+
+    resource: StoredResource
+    members: Mapping[str, str | None]
+
+
 class _NotHashed(Exception):
     """A change met secrets that have to be hashed first."""
 
@@ -87,23 +95,38 @@ class ResourceOperations:
 
         Raises InvalidValue, InvalidSyntax or UniquenessConflict, and has then changed nothing.
         """
+        new = self.new(resource_type, body, profile)
+
+        def change() -> StoredResource:
+            joining = self._existing(resource_type, new.members)
+            created = self._adapter.create(resource_type, new.resource)
+            if joining:
+                self._adapter.change_members(resource_type, created.id, joining, ())
+            return created
+
+        return in_transaction(self._adapter, change)
+
+    def new(
+        self,
+        resource_type: ResourceType,
+        body: Mapping[str, Any],
+        profile: str = "default",
+        resource_id: str | None = None,
+    ) -> NewResource:
+        """Return what `create` would keep, without keeping it; `resource_id` is for one that has an id.
+
+        Raises InvalidValue and InvalidSyntax.
+        """
         resource = self._validated(resource_type, body, profile)
         members = take_members(resource_type, resource)
         secrets = self._secrets.hashed(take_secrets(resource_type, resource), {})
         now = format_date_time(self._clock())
-        resource_id = self._mappings[resource_type.name].new_id(resource) or str(uuid.uuid4())
+        mapped = self._mappings[resource_type.name].new_id(resource)
+        new_id = resource_id or mapped or str(uuid.uuid4())
         stored = StoredResource(
-            resource_id, _text(resource_id, resource), created=now, last_modified=now, secrets=secrets
+            new_id, _text(new_id, resource), created=now, last_modified=now, secrets=secrets
         )
-
-        def change() -> StoredResource:
-            joining = self._existing(resource_type, members)
-            created = self._adapter.create(resource_type, stored)
-            if joining:
-                self._adapter.change_members(resource_type, resource_id, joining, ())
-            return created
-
-        return in_transaction(self._adapter, change)
+        return NewResource(stored, members)
 
     def replace(
         self,

@@ -38,9 +38,7 @@ class Secrets:
 def take_secrets(resource_type: ResourceType, resource: dict[str, Any]) -> dict[str, str]:
     """Remove every `returned: never` value from a canonical resource and return them by path."""
     plain = {}
-    for path in resource_type.simple_paths:
-        if path.leaf.returned != "never":
-            continue
+    for path in resource_type.secret_paths:
         values = path.values(resource)
         if values:
             single = len(values) == 1 and isinstance(values[0], str)

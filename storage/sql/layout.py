@@ -26,12 +26,20 @@ def index_key(key: str) -> str:
 
 @dataclass(frozen=True)
 class _Indexed:
-    """One path with index rows: its number, and that of the row which marks its element present."""
+    """One path with index rows; `keeps_whole` says whether a long key is kept beside its beginning."""
 
     number: int
     path: AttributePath
     key: Callable[[Any], str]
     keeps_whole: bool
+
+
+@dataclass(frozen=True)
+class _IndexedComplex:
+    """A complex attribute: the number of its marker, and its sub-attributes by name."""
+
+    number: int
+    entries: dict[str, _Indexed]
 
 
 class TypeLayout:
@@ -54,20 +62,19 @@ class TypeLayout:
         self.table = table
         self.numbers = numbers
         self._meta = [self._indexed(text) for text in ("meta.created", "meta.lastModified")]
-        self._simple: list[_Indexed] = []
-        self._complex: dict[str, list[_Indexed]] = {}
-        self._complex_paths: dict[str, AttributePath] = {}
+        # By extension, then by name of attribute: a resource has few of all that it could have.
+        self._spaces: dict[str | None, dict[str, _Indexed | _IndexedComplex]] = {None: {}}
         for path in indexed_paths(resource_type, indexed):
+            space = self._spaces.setdefault(path.extension, {})
             if path.attribute.is_complex and path.sub_attribute is None:
-                self._complex[path.text] = []
-                self._complex_paths[path.text] = path
+                space[path.attribute.name] = _IndexedComplex(numbers[path.text], {})
                 continue
             entry = self._indexed(path.text)
-            if path.sub_attribute is None:
-                self._simple.append(entry)
+            holder = space.get(path.attribute.name)
+            if isinstance(holder, _IndexedComplex):
+                holder.entries[path.leaf.name] = entry
             else:
-                holder = AttributePath(path.attribute, None, path.extension).text
-                self._complex[holder].append(entry)
+                space[path.attribute.name] = entry
         self._unique = [self._indexed(path.text) for path in resource_type.unique_paths]
 
     def _indexed(self, text: str) -> _Indexed:
@@ -81,32 +88,11 @@ class TypeLayout:
         rows: set[IndexRow] = set()
         for entry, instant in zip(self._meta, (created, last_modified), strict=True):
             rows.add(_row(entry, instant, 0))
-        for entry in self._simple:
-            value = entry.path.holder(document).get(entry.path.attribute.name)
-            if value is None:
-                continue
-            if isinstance(value, list):
-                for element, item in enumerate(value):
-                    rows.add(_row(entry, item, element))
-            else:
-                rows.add(_row(entry, value, 0))
-        for text, entries in self._complex.items():
-            rows.update(self._complex_rows(document, self._complex_paths[text], entries))
+        for extension, space in self._spaces.items():
+            holder = document if extension is None else document.get(extension)
+            if holder:
+                _add_rows(rows, space, holder)
         return rows
-
-    def _complex_rows(
-        self, document: Mapping[str, Any], path: AttributePath, entries: list[_Indexed]
-    ) -> Iterator[IndexRow]:
-        number = self.numbers[path.text]
-        for element, item in enumerate(_primary_first(path.elements(document))):
-            for entry in entries:
-                value = item.get(entry.path.leaf.name)
-                if value is None:
-                    continue
-                for single in value if isinstance(value, list) else (value,):
-                    yield _row(entry, single, element)
-            present = any(value not in (None, "", []) for value in item.values())
-            yield number, "1" if present else "", element, None
 
     def unique_rows(self, document: Mapping[str, Any]) -> set[tuple[int, str]]:
         """Return the rows of scim_unique, without rid, for a canonical resource."""
@@ -166,6 +152,29 @@ def signature(resource_type: ResourceType, text: str) -> str:
     names = sorted(sub.name for sub in leaf.sub_attributes)
     parts = (leaf.type, leaf.case_exact, leaf.uniqueness, path.attribute.multi_valued, *names)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+def _add_rows(
+    rows: set[IndexRow], space: Mapping[str, _Indexed | _IndexedComplex], holder: Mapping[str, Any]
+) -> None:
+    for name, value in holder.items():
+        entry = space.get(name)
+        if entry is None or value is None:
+            continue
+        elements = value if isinstance(value, list) else [value]
+        if isinstance(entry, _Indexed):
+            rows.update([_row(entry, item, element) for element, item in enumerate(elements)])
+            continue
+        for element, item in enumerate(_primary_first(elements)):
+            present = False
+            for sub_name, sub_value in item.items():
+                present = present or sub_value not in (None, "", [])
+                sub_entry = entry.entries.get(sub_name)
+                if sub_entry is None or sub_value is None:
+                    continue
+                for single in sub_value if isinstance(sub_value, list) else (sub_value,):
+                    rows.add(_row(sub_entry, single, element))
+            rows.add((entry.number, "1" if present else "", element, None))
 
 
 def _primary_first(elements: list[Any]) -> list[Any]:

@@ -76,10 +76,11 @@ class ResourceRows:
         """Return the row key of each id that exists in the type."""
         found: dict[str, int] = {}
         for batch in batches(ids):
-            found |= self._database.rows(
-                f"SELECT id, rid FROM scim_resource WHERE type = ? AND id IN ({marks(batch)})",
-                (layout.number, *batch),
+            # By id alone: a planner without statistics would rather read the whole type.
+            rows = self._database.rows(
+                f"SELECT id, rid, type FROM scim_resource WHERE id IN ({marks(batch)})", batch
             )
+            found |= {resource_id: rid for resource_id, rid, number in rows if number == layout.number}
         return found
 
     def insert_index_rows(self, rows: Iterable[tuple[int, IndexRow]]) -> None:

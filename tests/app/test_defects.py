@@ -27,6 +27,7 @@ def test_d1_member_ids_lead_nowhere_but_to_resources(scim: ScimClient) -> None:
     assert len(details) == 1
 
 
+@pytest.mark.sqlite
 def test_d2_mapped_ids_cannot_leave_their_place(make_scim: Callable[..., ScimClient], tmp_path: Path) -> None:
     scim = make_scim(USER_MAPPING='{"id": "userName"}')
 
@@ -37,6 +38,7 @@ def test_d2_mapped_ids_cannot_leave_their_place(make_scim: Callable[..., ScimCli
     assert scim("GET", "/Groups").json["totalResults"] == 0
 
 
+@pytest.mark.sqlite
 def test_d3_no_bad_entry_gets_in(scim: ScimClient, tmp_path: Path) -> None:
     user = scim.user("a")
     database = sqlite3.connect(tmp_path / "data" / "scim.db")
@@ -52,6 +54,7 @@ def test_d3_no_bad_entry_gets_in(scim: ScimClient, tmp_path: Path) -> None:
     scim.user("b")
 
 
+@pytest.mark.sqlite
 def test_d8_a_failing_storage_is_not_an_absent_resource(scim: ScimClient, tmp_path: Path) -> None:
     path = scim.user("a")["meta"]["location"]
     with sqlite3.connect(tmp_path / "data" / "scim.db") as database:
@@ -62,6 +65,7 @@ def test_d8_a_failing_storage_is_not_an_absent_resource(scim: ScimClient, tmp_pa
     error_of(scim("GET", "/health/ready"), 503)
 
 
+@pytest.mark.sqlite
 def test_d14_no_look_up_reads_every_resource(scim: ScimClient, monkeypatch: pytest.MonkeyPatch) -> None:
     users = [scim.user(f"u{number}", emails=[{"value": f"{number}@x"}])["id"] for number in range(3)]
     group = scim.group("g", *users)

@@ -60,6 +60,7 @@ def test_an_unexpected_error_is_logged_and_not_shown(
     assert "inner workings" in caplog.text
 
 
+@pytest.mark.sqlite
 def test_a_storage_that_fails_is_unavailable_and_nothing_else(scim: ScimClient, tmp_path: Path) -> None:
     path = scim.user("a")["meta"]["location"]
     with sqlite3.connect(tmp_path / "data" / "scim.db") as database:
@@ -74,6 +75,7 @@ def test_a_storage_that_fails_is_unavailable_and_nothing_else(scim: ScimClient, 
     assert scim("GET", path).status_code == 200
 
 
+@pytest.mark.sqlite
 def test_readiness_follows_the_storage(scim: ScimClient, tmp_path: Path) -> None:
     assert scim("GET", "/health/ready").json == {"status": "OK"}
     with sqlite3.connect(tmp_path / "data" / "scim.db") as database:

@@ -238,6 +238,7 @@ def test_empty_external_ids_do_not_collide(scim: ScimClient) -> None:
     scim.user("b", externalId="")
 
 
+@pytest.mark.sqlite
 def test_password_is_kept_as_a_salted_hash_and_never_returned(scim: ScimClient, tmp_path: Any) -> None:
     user = scim.user("a", password="t1meMa$heen")
 

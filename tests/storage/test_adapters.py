@@ -68,15 +68,13 @@ class Store:
 
     def __init__(self, server: PostgresqlServer | MariadbServer) -> None:
         url = server.new_database()
-        self.execute = partial(server.execute, url)
         self.adapter = open_storage("sql", {"url": url, "tables": {}})
         self.adapter.prepare(REGISTRY.resource_types)
+        self._empty = partial(server.empty, url)
 
-    def emptied(self, quote: str) -> StorageAdapter:
+    def emptied(self) -> StorageAdapter:
         """Return the adapter, with nothing in its tables."""
-        side = ("scim_member", "scim_attribute", "scim_unique", "scim_resource")
-        tables = (*side, f"{quote}Users{quote}", f"{quote}Groups{quote}")
-        self.execute(*(f"DELETE FROM {table}" for table in tables), "UPDATE scim_count SET total = 0")
+        self._empty()
         return self.adapter
 
 
@@ -97,13 +95,13 @@ def mariadb_store(mariadb: MariadbServer) -> Iterator[Store]:
 class TestPostgresql(StorageContract, TransactionContract):
     @pytest.fixture
     def adapter(self, postgresql_store: Store) -> StorageAdapter:
-        return postgresql_store.emptied('"')
+        return postgresql_store.emptied()
 
 
 class TestMariadb(StorageContract, TransactionContract):
     @pytest.fixture
     def adapter(self, mariadb_store: Store) -> StorageAdapter:
-        return mariadb_store.emptied("`")
+        return mariadb_store.emptied()
 
 
 class TestFiveMethods(StorageContract):

@@ -1,0 +1,181 @@
+"""Importing: many resources at once, one JSON object a line, as `scim import` reads them.
+
+A line is a resource as a client would send it, or as this server returns it: with an `id` it keeps
+that id and the dates in `meta`, so that data can move here from elsewhere and be referred to.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from app.protocol.attempts import in_transaction
+from app.protocol.errors import Refusal, detail_of
+from app.protocol.mapping import ADDRESSABLE
+from app.protocol.resources import NewResource, ResourceOperations
+from schema.errors import InvalidSyntax, InvalidValue, ScimError
+from schema.registry import Registry
+from schema.resource_type import ResourceType
+from schema.values import format_date_time, parse_date_time
+from storage.adapter import StorageAdapter, StoredResource
+from storage.errors import StorageError, StorageUnavailable, UniquenessConflict
+
+# How many resources are written together: one wait for the disk serves them all.
+_BATCH: Final = 5000
+
+
+@dataclass
+class ImportResult:
+    """How many resources were created, and how many were left alone because their id exists."""
+
+    created: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+
+class ResourceImport:
+    """Imports into `adapter`; `report` is told the number of a line, from 1, and what is wrong with it."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        adapter: StorageAdapter,
+        operations: ResourceOperations,
+        report: Callable[[int, str], None],
+    ) -> None:
+        self._registry = registry
+        self._adapter = adapter
+        self._operations = operations
+        self._report = report
+        self._types = {r.schema.id.lower(): r for r in registry.resource_types}
+        self._result = ImportResult()
+        # What waits to be written, by type and number of the line.
+        self._pending: dict[str, dict[int, NewResource]] = {r.name: {} for r in registry.resource_types}
+        # Members that did not exist yet when their group was written.
+        self._waiting: list[tuple[int, ResourceType, str, Mapping[str, str | None]]] = []
+
+    def run(self, lines: Iterable[bytes]) -> ImportResult:
+        """Import every line that can be imported and return how many.
+
+        What was written stays when the import is interrupted; done again, it goes on from there.
+        Members may be named before they come; members that never come are reported.
+        """
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                resource_type, new = self._read(line)
+            except (ScimError, Refusal) as problem:
+                self._fail(number, problem)
+                continue
+            pending = self._pending[resource_type.name]
+            pending[number] = new
+            if len(pending) >= _BATCH:
+                self._write(resource_type)
+        for resource_type in self._registry.resource_types:
+            self._write(resource_type)
+        for number, resource_type, group_id, members in self._waiting:
+            missing = self._join(resource_type, group_id, members)
+            for member_id in missing:
+                self._report(number, f"members: there is nothing with the id {member_id}")
+        return self._result
+
+    def _read(self, line: bytes) -> tuple[ResourceType, NewResource]:
+        try:
+            body = orjson.loads(line)
+        except orjson.JSONDecodeError as exc:
+            raise InvalidSyntax(f"is not JSON: {exc}") from exc
+        if not isinstance(body, dict):
+            raise InvalidSyntax("is no JSON object")
+        schemas = body.get("schemas")
+        found = body.get("meta")
+        meta: dict[str, Any] = found if isinstance(found, dict) else {}
+        names = [str(urn).lower() for urn in schemas] if isinstance(schemas, list) else []
+        resource_type = next((self._types[name] for name in names if name in self._types), None)
+        resource_type = resource_type or self._registry.resource_type(str(meta.get("resourceType")))
+        if resource_type is None:
+            raise InvalidValue("schemas: names no resource type of this server")
+        resource_id = body.get("id")
+        if resource_id is not None and (
+            not isinstance(resource_id, str) or ADDRESSABLE.fullmatch(resource_id) is None
+        ):
+            raise InvalidValue("id: cannot be used as an id")
+        new = self._operations.new(resource_type, body, resource_id=resource_id)
+        created, modified = _date(meta.get("created")), _date(meta.get("lastModified"))
+        if created or modified:
+            dated = replace(
+                new.resource,
+                created=created or modified or new.resource.created,
+                last_modified=modified or created or new.resource.last_modified,
+            )
+            new = NewResource(dated, new.members)
+        return resource_type, new
+
+    def _write(self, resource_type: ResourceType) -> None:
+        lines = self._pending[resource_type.name]
+        self._pending[resource_type.name] = {}
+        known = self._adapter.find([new.resource.id for new in lines.values()])
+        fresh = {number: new for number, new in lines.items() if new.resource.id not in known}
+        self._result.skipped += len(lines) - len(fresh)
+        create_many = partial(self._adapter.create_many, resource_type)
+        try:
+            self._create(resource_type, fresh, create_many)
+        except UniquenessConflict:
+            # One by one, the one that is in the way is the only one to fail.
+            for number, new in fresh.items():
+                try:
+                    self._create(resource_type, {number: new}, partial(self._create_one, resource_type))
+                except StorageUnavailable:
+                    raise
+                except StorageError as problem:
+                    self._fail(number, problem)
+
+    def _create_one(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
+        (resource,) = resources
+        self._adapter.create(resource_type, resource)
+
+    def _create(
+        self,
+        resource_type: ResourceType,
+        lines: Mapping[int, NewResource],
+        create: Callable[[Sequence[StoredResource]], None],
+    ) -> None:
+        resources = [new.resource for new in lines.values()]
+        in_transaction(self._adapter, lambda: create(resources))
+        self._result.created += len(resources)
+        for number, new in lines.items():
+            if not new.members:
+                continue
+            missing = self._join(resource_type, new.resource.id, new.members)
+            if missing:
+                left = {member_id: new.members[member_id] for member_id in missing}
+                self._waiting.append((number, resource_type, new.resource.id, left))
+
+    def _join(
+        self, resource_type: ResourceType, group_id: str, members: Mapping[str, str | None]
+    ) -> list[str]:
+        """Make `members` members of a group and return those that do not exist."""
+        found = self._adapter.find(list(members))
+        joining = [
+            replace(member, display=members[member_id] or member.display)
+            for member_id, member in found.items()
+        ]
+        in_transaction(
+            self._adapter, lambda: self._adapter.change_members(resource_type, group_id, joining, ())
+        )
+        return [member_id for member_id in members if member_id not in found]
+
+    def _fail(self, number: int, problem: Exception) -> None:
+        self._result.failed += 1
+        self._report(number, detail_of(problem))
+
+
+def _date(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        return format_date_time(parse_date_time(value))
+    except ValueError as exc:
+        raise InvalidValue(f"meta: {value[:40]} is no dateTime") from exc
