@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -70,6 +70,17 @@ class Service:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
+        return b"".join(self.parts(method, path, query, body, headers))
+
+    def parts(
+        self,
+        method: str,
+        path: str,
+        query: str = "",
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterable[bytes]:
+        """Return the body of the answer as it comes."""
         raw = b"" if body is None else orjson.dumps(body)
         environ = {
             "REQUEST_METHOD": method,
@@ -91,8 +102,8 @@ class Service:
             "wsgi.run_once": False,
             **(headers or {}),
         }
-        answer = self._application.wsgi_app(environ, lambda status, headers, exc_info=None: None)
-        return b"".join(answer)
+        answer: Iterable[bytes] = self._application.wsgi_app(environ, lambda *status: None)
+        return answer
 
 
 def bare_service() -> Service:

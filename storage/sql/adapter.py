@@ -8,6 +8,7 @@ are constant text run through the driver: building one costs more than running i
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from schema.resource_type import ResourceType
 from storage.adapter import (
@@ -112,7 +113,12 @@ class SqlAdapter(StorageAdapter):
         """Return a resource; within a transaction, nobody else changes it until that ends."""
         if not self._database.dialect.holds(resource_id):
             raise ResourceNotFound(layout.resource_type.name, resource_id)
-        lock = self._database.dialect.for_update if self._database.in_transaction else ""
+        known, lock = None, ""
+        if self._database.in_transaction:
+            known = self._database.remembered.get((layout.number, resource_id))
+            lock = self._database.dialect.for_update
+        if known is not None:
+            return cast(StoredResource, known)
         row = self._database.row(
             f"{self._columns} FROM scim_resource r JOIN {layout.table} d ON d.id = r.id "
             f"WHERE r.id = ? AND r.type = ?{lock}",
@@ -120,12 +126,19 @@ class SqlAdapter(StorageAdapter):
         )
         if row is None:
             raise ResourceNotFound(layout.resource_type.name, resource_id)
-        return stored(row)
+        found = stored(row)
+        self._remember(layout, found)
+        return found
+
+    def _remember(self, layout: TypeLayout, resource: StoredResource) -> None:
+        """Keep what nobody else can change before the transaction ends."""
+        if self._database.in_transaction:
+            self._database.remembered[layout.number, resource.id] = resource
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         with self._database.transaction():
-            self._rows.insert(self._layouts[resource_type.name], resource)
-        return replace(resource, version="1")
+            rid = self._rows.insert(self._layouts[resource_type.name], resource)
+        return replace(resource, version="1", place=rid, joined=False)
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
         with self._database.transaction():
@@ -139,13 +152,16 @@ class SqlAdapter(StorageAdapter):
             before = self._at(layout, resource.id, if_version)
             version = int(before.version) + 1
             self._rows.replace(layout, before.place, before, resource, version)
-        return replace(resource, version=str(version))
+            after = replace(resource, version=str(version), place=before.place, joined=before.joined)
+            self._remember(layout, after)
+        return after
 
     def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
             before = self._at(layout, resource_id, if_version)
             self._rows.delete(layout, before.place, before)
+            self._database.remembered.pop((layout.number, resource_id), None)
 
     def _at(self, layout: TypeLayout, resource_id: str, if_version: str | None) -> StoredResource:
         before = self._get(layout, resource_id)

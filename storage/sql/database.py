@@ -199,6 +199,12 @@ class Database:
         """Whether this thread is within a transaction."""
         return getattr(self._local, "counts", None) is not None
 
+    @property
+    def remembered(self) -> dict[Any, Any]:
+        """What callers keep for the rest of the transaction, or until a part of it is undone."""
+        kept: dict[Any, Any] = self._local.remembered
+        return kept
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """One transaction; inside another one, a part of it."""
@@ -207,6 +213,7 @@ class Database:
             return
         self._leased_for_good(lambda: self._execute(self.dialect.begin, None))
         self._local.counts, self._local.parts, self._local.broken = {}, 0, False
+        self._local.remembered = {}
         try:
             yield
             self._write_counts()
@@ -248,6 +255,7 @@ class Database:
             yield
         except BaseException:
             self._local.counts = counts
+            self._local.remembered.clear()
             if not self._local.broken:
                 self._execute(f"ROLLBACK TO SAVEPOINT {name}", None)
                 self._execute(f"RELEASE SAVEPOINT {name}", None)

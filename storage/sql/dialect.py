@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import peewee
 
 from storage.database_url import DatabaseUrl
+from storage.sql.inserts import RESOURCE, claim_unique, insert_index
+from storage.sql.layout import IndexRow
 
 if TYPE_CHECKING:
     from storage.sql.database import Database
@@ -81,9 +83,27 @@ class Dialect(ABC):
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         """Return an INSERT that leaves rows out whose key is taken; `rows` is VALUES or a SELECT."""
 
-    @abstractmethod
-    def insert_resource(self, database: "Database", statement: str, params: Row) -> int | None:
-        """Run an INSERT into scim_resource and return the new row key, None if the id is taken."""
+    def insert_whole(
+        self,
+        database: "Database",
+        table: str,
+        resource: Row,
+        details: str,
+        unique: Sequence[tuple[int, str]],
+        index: Sequence[IndexRow],
+    ) -> tuple[int, set[int]]:
+        """Write a new resource: its row, its document, its unique values and its index rows.
+
+        Return the row key and the paths whose unique value was free; the rest may be missing when
+        that is not all of them. Raises DuplicateKey when the id is taken.
+        """
+        statement = f"INSERT INTO scim_resource ({RESOURCE}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        rid = int(database.run(statement, resource).lastrowid)
+        claimed = claim_unique(database, rid, unique)
+        if len(claimed) == len(unique):
+            database.run(f"INSERT INTO {table} (id, details) VALUES (?, ?)", (resource[1], details))
+            insert_index(database, rid, index)
+        return rid, claimed
 
     @abstractmethod
     def insert_rows(self, database: "Database", table: str, columns: str, rows: Iterable[Row]) -> None:

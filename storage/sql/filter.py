@@ -7,6 +7,7 @@ answer exactly is not pushed down.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from schema.resource_type import AttributePath
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.evaluate import matches
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
@@ -25,8 +26,9 @@ class Native:
     """A condition on `r` with its parameters.
 
     `probe` is the same condition in a form that is cheap to test on one resource, where there is
-    one; `rids` is a SELECT of the row keys it holds for, where it is one. Their parameters are the
-    same.
+    one; `rids` is a SELECT of the row keys it holds for, where it is one, and `distinct` says that
+    each comes once. Their parameters are the same. `keys_only`: nothing but the row key is looked
+    at, and `rids` has none of another type. `negated` is what this is the opposite of.
     """
 
     where: str
@@ -34,11 +36,26 @@ class Native:
     rank: int = _UNKNOWN
     probe: str | None = None
     rids: str | None = None
+    distinct: bool = False
+    keys_only: bool = True
+    negated: "Native | None" = None
 
 
-def _among(rids: str, params: tuple[object, ...], rank: int, probe: str | None = None) -> Native:
+def _among(
+    rids: str,
+    params: tuple[object, ...],
+    rank: int,
+    probe: str | None = None,
+    distinct: bool = False,
+    keys_only: bool = True,
+) -> Native:
     """Return the condition that the row key is one of those that `rids` selects."""
-    return Native(f"r.rid IN ({rids})", params, rank, probe, rids)
+    return Native(f"r.rid IN ({rids})", params, rank, probe, rids, distinct, keys_only)
+
+
+def _is_single(path: AttributePath) -> bool:
+    """Return whether a resource has one value at most."""
+    return not path.attribute.multi_valued and not path.leaf.multi_valued
 
 
 class SqlFilterCompiler(FilterCompiler[Native]):
@@ -70,7 +87,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
                 rank = _COMMON
         rows = f"FROM scim_attribute a WHERE a.path = ? AND {condition}"
         probe = f"EXISTS (SELECT 1 {rows} AND a.rid = r.rid)" if node.operator == "eq" else None
-        return _among(f"SELECT a.rid {rows}", (number, *params), rank, probe)
+        return _among(f"SELECT a.rid {rows}", (number, *params), rank, probe, _is_single(path))
 
     def presence(self, node: BoundPresence) -> Native:
         path = node.path
@@ -80,7 +97,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
             return self._link_presence(node)
         number = self._number(node)
         rows = "FROM scim_attribute a WHERE a.path = ? AND a.value <> ''"
-        return _among(f"SELECT a.rid {rows}", (number,), _COMMON)
+        return _among(f"SELECT a.rid {rows}", (number,), _COMMON, None, _is_single(path))
 
     def value_path(self, node: BoundValuePath) -> Native:
         if node.path.attribute in (self._type.members, self._type.memberships):
@@ -97,18 +114,28 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         ordered = sorted(natives, key=lambda native: native.rank)
         parts = [ordered[0].where, *(native.probe or native.where for native in ordered[1:])]
         params = tuple(param for native in ordered for param in native.params)
-        return Native(f"({' AND '.join(parts)})", params, ordered[0].rank)
+        driver, keys_only = ordered[0], all(native.keys_only for native in natives)
+        rids = None
+        if driver.rids is not None and keys_only:
+            rids = f"SELECT r.rid FROM ({driver.rids}) r WHERE {' AND '.join(parts[1:])}"
+        where = f"({' AND '.join(parts)})"
+        return Native(where, params, driver.rank, None, rids, driver.distinct, keys_only)
 
     def disjunction(self, natives: Sequence[Native]) -> Native:
         params = tuple(param for native in natives for param in native.params)
         rank = max(native.rank for native in natives)
+        keys_only = all(native.keys_only for native in natives)
         if rank < _UNKNOWN:
-            # Look each up, rather than test every resource for all of them.
-            return _among(" UNION ".join(_rids(native) for native in natives), params, rank)
-        return Native(f"({' OR '.join(native.where for native in natives)})", params, rank)
+            # Look each up, rather than test every resource for all of them. The table around the
+            # union is what MariaDB needs to do so.
+            union = " UNION ".join(_rids(native) for native in natives)
+            return _among(f"SELECT u.rid FROM ({union}) u", params, rank, None, True, keys_only)
+        where = f"({' OR '.join(native.where for native in natives)})"
+        return Native(where, params, rank, keys_only=keys_only)
 
     def negation(self, native: Native) -> Native:
-        return Native(f"NOT ({native.probe or native.where})", native.params, _UNKNOWN)
+        where = f"NOT ({native.probe or native.where})"
+        return Native(where, native.params, _UNKNOWN, keys_only=native.keys_only, negated=native)
 
     def _number(self, node: BoundComparison | BoundPresence) -> int:
         number = self._layout.numbers.get(node.path.text)
@@ -119,7 +146,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
     def _on_id(self, node: BoundComparison) -> Native:
         if node.operator != "eq":
             raise NotPushable(node)
-        return Native("r.id = ?", (self._held(node, node.key),), _UNIQUE)
+        return Native("r.id = ?", (self._held(node, node.key),), _UNIQUE, keys_only=False)
 
     def _on_link(self, node: BoundComparison) -> Native:
         """The resources that have a member, or are one: looked up in scim_member."""
@@ -132,6 +159,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
                 "JOIN scim_member m ON m.member_rid = x.rid WHERE x.id = ?",
                 params,
                 _EQUAL,
+                keys_only=False,
             )
         return _among(
             "SELECT rid FROM (WITH RECURSIVE down(rid) AS ("
@@ -141,6 +169,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
             "SELECT rid FROM down) n",
             params,
             _RANGE,
+            keys_only=False,
         )
 
     def _link_presence(self, node: BoundPresence) -> Native:

@@ -7,8 +7,16 @@ from storage.sql.database import Database, marks
 from storage.sql.layout import TypeLayout
 from storage.sql.rows import BATCH, batches
 
+# Groups of a resource, and whether those are in groups themselves.
+_GROUPS = (
+    "SELECT o.id, g.id, g.type, g.display, "
+    "EXISTS (SELECT 1 FROM scim_member n WHERE n.member_rid = g.rid) "
+    "FROM scim_resource o JOIN scim_member m ON m.member_rid = o.rid "
+    "JOIN scim_resource g ON g.rid = m.group_rid "
+    "WHERE o.type = ? AND o.id IN ({marks}) ORDER BY o.id, g.rid"
+)
 # Groups of a resource, and the groups those are in; UNION ends cycles.
-_MEMBERSHIPS = (
+_ALL_GROUPS = (
     "WITH RECURSIVE up(origin, rid, direct) AS ("
     "SELECT o.id, m.group_rid, 1 FROM scim_resource o JOIN scim_member m ON m.member_rid = o.rid "
     "WHERE o.type = ? AND o.id IN ({marks}) "
@@ -50,8 +58,8 @@ class MemberRows:
                 f"(SELECT rid FROM scim_resource WHERE id IN ({marks(batch)}))",
                 (rid, *batch),
             ).rowcount
-        for batch in batches(add):
-            changed += self._join(rid, {member.resource_id: member for member in batch})
+        for members in batches(add):
+            changed += self._join(rid, {member.resource_id: member for member in members})
         return changed > 0
 
     def _join(self, rid: int, members: Mapping[str, Member]) -> int:
@@ -78,7 +86,12 @@ class MemberRows:
         """Return the groups that each resource is in, directly or through groups in between."""
         found: dict[str, list[Membership]] = {}
         for batch in batches(resource_ids):
-            rows = self._database.rows(_MEMBERSHIPS.format(marks=marks(batch)), (layout.number, *batch))
+            params = (layout.number, *batch)
+            rows = self._database.rows(_GROUPS.format(marks=marks(batch)), params)
+            if any(nested for *_, nested in rows):
+                rows = self._database.rows(_ALL_GROUPS.format(marks=marks(batch)), params)
+            else:
+                rows = [(*row, True) for *row, _ in rows]
             for origin, group_id, number, display, direct in rows:
                 membership = Membership(group_id, self._names[number], display, bool(direct))
                 found.setdefault(origin, []).append(membership)

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import peewee
-from playhouse.pool import PooledMySQLDatabase
+from playhouse.pool import PooledDatabase
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
-from storage.sql.database import Database, DuplicateKey
+from storage.sql.database import Database
 from storage.sql.dialect import MEMBER, Dialect, Row
 
 _IN_TRANSACTION = 1
@@ -18,7 +18,24 @@ _DUPLICATE, _DEADLOCK, _CHANGED = 1062, 1213, 1020
 _PREPARING_S = 600
 
 
-class _Pool(PooledMySQLDatabase):  # type: ignore[misc]
+class _Sessions(peewee.MySQLDatabase):
+    """Connections with the settings that the statements of this adapter count on."""
+
+    def _connect(self) -> Any:
+        conn = super()._connect()  # type: ignore[misc]
+        with conn.cursor() as cursor:
+            # As in PostgreSQL: a statement sees what was committed before it, and locks what it finds.
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            # Values that do not fit are refused, not cut.
+            cursor.execute("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'")
+            cursor.execute("SET SESSION innodb_lock_wait_timeout = 30")
+            if "mariadb" in conn.get_server_info().lower():
+                # What is tested on few resources is tested, not looked up for all of them.
+                cursor.execute("SET SESSION optimizer_switch = 'exists_to_in=off'")
+        return conn
+
+
+class _Pool(PooledDatabase, _Sessions):  # type: ignore[misc]
     """Connections that are looked at, not asked, before they are used again."""
 
     def _is_closed(self, conn: Any) -> bool:
@@ -26,14 +43,6 @@ class _Pool(PooledMySQLDatabase):  # type: ignore[misc]
 
     def _can_reuse(self, conn: Any) -> bool:
         return bool(conn.open) and not conn.server_status & _IN_TRANSACTION
-
-    def _initialize_connection(self, conn: Any) -> None:
-        with conn.cursor() as cursor:
-            # As in PostgreSQL: a statement sees what was committed before it, and locks what it finds.
-            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            # Values that do not fit are refused, not cut.
-            cursor.execute("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'")
-            cursor.execute("SET SESSION innodb_lock_wait_timeout = 30")
 
 
 class Mysql(Dialect):
@@ -85,12 +94,6 @@ class Mysql(Dialect):
 
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         return f"INSERT IGNORE INTO {table} ({columns}) {rows}"
-
-    def insert_resource(self, database: Database, statement: str, params: Row) -> int | None:
-        try:
-            return int(database.run(statement, params).lastrowid)
-        except DuplicateKey:
-            return None
 
     def insert_rows(self, database: Database, table: str, columns: str, rows: Iterable[Row]) -> None:
         marks = ", ".join(["%s"] * (columns.count(",") + 1))

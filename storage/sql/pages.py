@@ -14,11 +14,8 @@ from storage.sql.filter import Native, SqlFilterCompiler
 from storage.sql.layout import TypeLayout, index_key
 from storage.sql.rows import BATCH, batches
 
-# Up to this offset, skipping whole resources is faster than a statement more.
-_SKIPPED_WHOLE = 200
 # How many row keys are looked up at a time where every candidate must be read.
 _BLOCK = 50_000
-_NARROW = "FROM scim_resource r"
 
 
 class Pages:
@@ -29,17 +26,16 @@ class Pages:
         self._layout = layout
         self._compiler = SqlFilterCompiler(layout, database.dialect)
         self._columns = resource_columns(database.dialect.text)
-        self._whole = f"{_NARROW} JOIN {layout.table} d ON d.id = r.id"
+        self._whole = f"FROM scim_resource r JOIN {layout.table} d ON d.id = r.id"
 
     def candidates(self, native: Native | None = None) -> Iterator[StoredResource]:
         """Yield what matches `native`, or everything, in order of creation, a batch at a time."""
-        where, params = (f" AND {native.where}", native.params) if native else ("", ())
+        keys = self._keys(native)
         last = 0
         while True:
             rows = self._database.rows(
-                f"SELECT r.rid FROM scim_resource r WHERE r.type = ? AND r.rid > ?{where} "
-                "ORDER BY r.rid LIMIT ?",
-                (self._layout.number, last, *params, _BLOCK),
+                f"{keys.select} {keys.source} AND r.rid > ? ORDER BY r.rid LIMIT ?",
+                (*keys.params, last, _BLOCK),
             )
             for batch in batches(row[0] for row in rows):
                 yield from self._load(batch)
@@ -61,8 +57,8 @@ class Pages:
     def _native_page(self, selection: Selection, native: Native | None) -> Page:
         limit = UNLIMITED if selection.limit is None else selection.limit
         found: list[StoredResource] = []
-        if limit and selection.sort is None and selection.offset <= _SKIPPED_WHOLE:
-            found = self._first_resources(selection, native, limit)
+        if limit and selection.sort is None:
+            found = self._unsorted(selection, native, limit)
         elif limit:
             found = self._load(self._ordered_rids(selection, native, limit))
         from_start = selection.after is None and selection.before is None
@@ -70,19 +66,32 @@ class Pages:
             return Page(found, selection.offset + len(found))
         return Page(found, self.total(native))
 
-    def _first_resources(
-        self, selection: Selection, native: Native | None, limit: int
-    ) -> list[StoredResource]:
-        """Return an unsorted page in one statement: with little to skip, that is the fastest."""
+    def _unsorted(self, selection: Selection, native: Native | None, limit: int) -> list[StoredResource]:
+        """Return a page in order of creation, in one statement; documents are read for it alone."""
+        keys = self._keys(native)
         backwards = selection.before is not None
-        (part,) = self._parts(selection, native, backwards)
+        position = selection.before or selection.after
+        direction, beyond = ("DESC", "<") if backwards else ("ASC", ">")
+        onward = f" AND r.rid {beyond} ?" if position else ""
         rows = self._database.rows(
-            f"{self._columns} {part.source.replace(_NARROW, self._whole, 1)}"
-            f"{part.beyond} ORDER BY {part.order} LIMIT ? OFFSET ?",
-            (*part.params, *part.beyond_params, limit, selection.offset),
+            f"{self._columns} FROM ({keys.select} {keys.source}{onward} "
+            f"ORDER BY r.rid {direction} LIMIT ? OFFSET ?) p "
+            f"JOIN scim_resource r ON r.rid = p.rid JOIN {self._layout.table} d ON d.id = r.id "
+            "ORDER BY r.rid",
+            (*keys.params, *([position.place] if position else []), limit, selection.offset),
         )
-        found = [stored(row) for row in rows]
-        return found[::-1] if backwards else found
+        return [stored(row) for row in rows]
+
+    def _keys(self, native: Native | None) -> "_Part":
+        """Return the row keys of what matches `native`, from whatever tells them fastest."""
+        number = self._layout.number
+        if native is None:
+            return _Part("FROM scim_resource r WHERE r.type = ?", (number,))
+        if native.rids is None or not native.keys_only:
+            source = f"FROM scim_resource r WHERE r.type = ? AND {native.where}"
+            return _Part(source, (number, *native.params))
+        select = "SELECT r.rid" if native.distinct else "SELECT DISTINCT r.rid"
+        return _Part(f"FROM ({native.rids}) r WHERE 1 = 1", native.params, select=select)
 
     def _ordered_rids(self, selection: Selection, native: Native | None, limit: int) -> list[int]:
         """Return the row keys of a page; a page that ends at a position is read backwards."""
@@ -92,7 +101,7 @@ class Pages:
         offset = selection.offset
         for part in self._parts(selection, native, descending):
             rows = self._database.rows(
-                f"SELECT r.rid {part.source}{part.beyond} ORDER BY {part.order} LIMIT ? OFFSET ?",
+                f"{part.select} {part.source}{part.beyond} ORDER BY {part.order} LIMIT ? OFFSET ?",
                 (*part.params, *part.beyond_params, limit - len(found), offset),
             )
             found += [row[0] for row in rows]
@@ -108,10 +117,11 @@ class Pages:
         """Return how many resources match `native`, or how many there are."""
         if native is None:
             return self._database.counted(self._layout.number)
-        (total,) = self._database.row(
-            f"SELECT COUNT(*) FROM scim_resource r WHERE r.type = ? AND {native.where}",
-            (self._layout.number, *native.params),
-        )
+        if native.negated is not None:
+            return self.total(None) - self.total(native.negated)
+        keys = self._keys(native)
+        counted = "r.rid" if native.distinct or keys.select == "SELECT r.rid" else "DISTINCT r.rid"
+        (total,) = self._database.row(f"SELECT COUNT({counted}) {keys.source}", keys.params)
         return int(total)
 
     def _load(self, rids: Sequence[int]) -> list[StoredResource]:
@@ -124,23 +134,22 @@ class Pages:
         return [found[rid] for rid in rids if rid in found]
 
     def _parts(self, selection: Selection, native: Native | None, descending: bool) -> "list[_Part]":
-        """Return the parts of the selected order; resources without a value are one of their own.
+        """Return the parts of a sorted order; resources without a value are one of their own.
 
         Ascending they come last, descending first, so that one order is the other reversed.
         """
         where, params = (f" AND {native.where}", native.params) if native else ("", ())
         direction, beyond = ("DESC", "<") if descending else ("ASC", ">")
         position = selection.after or selection.before
-        if selection.sort is None:
-            source = f"{_NARROW} WHERE r.type = ?{where}"
-            keyset = (f" AND r.rid {beyond} ?", (position.place,)) if position else ("", ())
-            return [_Part(source, (self._layout.number, *params), f"r.rid {direction}", *keyset)]
+        assert selection.sort is not None
         path = self._layout.numbers[selection.sort.path.text]
+        # The index has all that an order takes; a filter is on the resource.
+        joined = "JOIN scim_resource r ON r.rid = s.rid " if native else ""
         valued = _Part(
-            "FROM scim_attribute s JOIN scim_resource r ON r.rid = s.rid "
-            f"WHERE s.path = ? AND s.element = 0{where}",
+            f"FROM scim_attribute s {joined}WHERE s.path = ? AND s.element = 0{where}",
             (path, *params),
             f"s.value {direction}, s.rid {direction}",
+            select="SELECT s.rid",
         )
         missing = _Part(
             "FROM scim_resource r WHERE r.type = ? AND r.rid NOT IN "
@@ -166,13 +175,14 @@ class Pages:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of an order: its rows, those of them beyond the position to go on from, and how they lie."""
+    """Row keys: where they come from, in which order, and which are beyond the position to go on from."""
 
     source: str
     params: tuple[Any, ...]
-    order: str
+    order: str = ""
     beyond: str = ""
     beyond_params: tuple[Any, ...] = ()
+    select: str = "SELECT r.rid"
 
 
 def resource_columns(text: str) -> str:

@@ -1,30 +1,48 @@
 """PostgreSQL 12 or later, through psycopg 3."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import peewee
-from playhouse.pool import PooledPostgresqlDatabase
+import psycopg
+from playhouse.pool import PooledDatabase
 
 from storage.database_url import DatabaseUrl
 from storage.sql.database import Database
 from storage.sql.dialect import MEMBER, Dialect, Row
+from storage.sql.inserts import RESOURCE
+from storage.sql.layout import IndexRow
 
 # Any number will do for the lock that processes take while they prepare the tables.
 _PREPARING = 7_644_001
+# A set of row keys has to fit, or the planner compares a million by a million; which values are
+# asked for decides the plan, as most are rare and some are everybody's; compiling takes longer than
+# any of these statements.
+_SESSION = (
+    "SET work_mem = '64MB'; SET plan_cache_mode = force_custom_plan; SET jit = off; "
+    "SET lock_timeout = '30s'"
+)
+_IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
-class _Pool(PooledPostgresqlDatabase):  # type: ignore[misc]
+class _Sessions(peewee.PostgresqlDatabase):
+    """Connections with the settings that the statements of this adapter count on."""
+
+    def _connect(self) -> Any:
+        conn = super()._connect()  # type: ignore[misc]
+        conn.execute(_SESSION)
+        return conn
+
+
+class _Pool(PooledDatabase, _Sessions):  # type: ignore[misc]
     """Connections that are looked at, not asked, before they are used again."""
 
     def _is_closed(self, conn: Any) -> bool:
         return bool(conn.closed)
 
-    def _initialize_connection(self, conn: Any) -> None:
-        # A set of row keys has to fit, or the planner compares a million by a million.
-        conn.execute("SET work_mem = '64MB'")
-        conn.execute("SET lock_timeout = '30s'")
+    def _can_reuse(self, conn: Any) -> bool:
+        return bool(conn.info.transaction_status == _IDLE)
 
 
 class Postgresql(Dialect):
@@ -65,10 +83,37 @@ class Postgresql(Dialect):
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         return f"INSERT INTO {table} ({columns}) {rows} ON CONFLICT DO NOTHING"
 
-    def insert_resource(self, database: Database, statement: str, params: Row) -> int | None:
-        # A failed statement would end the transaction.
-        row = database.run(f"{statement} ON CONFLICT DO NOTHING RETURNING rid", params).fetchone()
-        return None if row is None else int(row[0])
+    def insert_whole(
+        self,
+        database: Database,
+        table: str,
+        resource: Row,
+        details: str,
+        unique: Sequence[tuple[int, str]],
+        index: Sequence[IndexRow],
+    ) -> tuple[int, set[int]]:
+        """One statement: each one more is another way to the server and back."""
+        columns = [list(column) for column in zip(*index, strict=True)]
+        row = database.run(
+            f"WITH n AS (INSERT INTO scim_resource ({RESOURCE}) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING rid), "
+            f"d AS (INSERT INTO {table} (id, details) SELECT ?, ?::json FROM n), "
+            "a AS (INSERT INTO scim_attribute (path, value, rid, element, long_value) "
+            "SELECT t.path, t.value, n.rid, t.element, t.long_value FROM n, "
+            "unnest(?::smallint[], ?::text[], ?::integer[], ?::text[]) "
+            "AS t (path, value, element, long_value)), "
+            "u AS (INSERT INTO scim_unique (path, value, rid) SELECT t.path, t.value, n.rid FROM n, "
+            "unnest(?::smallint[], ?::text[]) AS t (path, value) ON CONFLICT DO NOTHING RETURNING path) "
+            "SELECT rid, ARRAY(SELECT path FROM u) FROM n",
+            (
+                *resource,
+                resource[1],
+                details,
+                *columns,
+                [path for path, _ in unique],
+                [value for _, value in unique],
+            ),
+        ).fetchone()
+        return int(row[0]), set(row[1])
 
     def insert_rows(self, database: Database, table: str, columns: str, rows: Iterable[Row]) -> None:
         with database.translated(), database.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as copy:

@@ -8,7 +8,7 @@ import peewee
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
-from storage.sql.database import Database, DuplicateKey
+from storage.sql.database import Database
 from storage.sql.dialect import MEMBER, Dialect, Row
 
 
@@ -60,12 +60,6 @@ class Sqlite(Dialect):
 
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         return f"INSERT OR IGNORE INTO {table} ({columns}) {rows}"
-
-    def insert_resource(self, database: Database, statement: str, params: Row) -> int | None:
-        try:
-            return int(database.run(statement, params).lastrowid)
-        except DuplicateKey:
-            return None
 
     def insert_rows(self, database: Database, table: str, columns: str, rows: Iterable[Row]) -> None:
         marks = ", ".join("?" * (columns.count(",") + 1))
