@@ -130,8 +130,9 @@ def backend(
     server = request.getfixturevalue(name)
     if name not in shared_databases:
         shared_databases[name] = server.new_database()
-    else:
-        server.empty(shared_databases[name])
+        app = create_app(Settings.from_env({"API_KEY": KEY, "DATABASE_URL": shared_databases[name]}))
+        app.extensions["scim.storage"].close()
+    server.empty(shared_databases[name])
     own: list[str] = []
 
     def chosen(environ: set[str]) -> dict[str, str]:
@@ -167,13 +168,12 @@ def scim(make_scim: Callable[..., ScimClient]) -> ScimClient:
 class Server:
     """`scim serve` as a process of its own, on a free port."""
 
-    def __init__(self, folder: Path, **environ: str) -> None:
+    def __init__(self, **environ: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._environ = {
             "PATH": os.environ["PATH"],
             "API_KEY": KEY,
-            "DATA_PATH": str(folder),
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             **environ,
@@ -210,12 +210,12 @@ class Server:
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start servers with the environment variables given; all are stopped at the end."""
+def serve(backend: Callable[[set[str]], dict[str, str]]) -> Iterator[Callable[..., Server]]:
+    """Start servers on one store with the environment variables given; all are stopped at the end."""
     servers: list[Server] = []
 
     def start(**environ: str) -> Server:
-        servers.append(Server(tmp_path / "data", **environ))
+        servers.append(Server(**{**backend(set(environ)), **environ}))
         return servers[-1]
 
     yield start

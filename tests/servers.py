@@ -8,10 +8,12 @@ import os
 import pwd
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,31 @@ class ServerProcess:
         """End the server and delete what it left."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class SqliteFolder:
+    """SQLite files, used like the servers."""
+
+    quote = '"'
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._databases = 0
+
+    def new_database(self) -> str:
+        """Return the URL of a file that does not exist yet."""
+        self._databases += 1
+        return f"sqlite:///{self._folder}/{self._databases}.db"
+
+    def execute(self, database: str, *statements: str) -> list[Any]:
+        """Run statements in a database and return the rows of the last one that has any."""
+        rows: list[Any] = []
+        connection = sqlite3.connect(database.removeprefix("sqlite:///"), isolation_level=None)
+        with closing(connection):
+            for statement in statements:
+                cursor = connection.execute(statement)
+                rows = cursor.fetchall() if cursor.description else rows
+        return rows
 
 
 class PostgresqlServer(ServerProcess):

@@ -23,7 +23,7 @@ from storage.adapter import StorageAdapter, StoredResource
 from storage.errors import StorageError, StorageUnavailable, UniquenessConflict
 
 # How many resources are written together: one wait for the disk serves them all.
-_BATCH: Final = 5000
+_BATCH: Final = 20000
 
 
 @dataclass
@@ -157,15 +157,19 @@ class ResourceImport:
         self, resource_type: ResourceType, group_id: str, members: Mapping[str, str | None]
     ) -> list[str]:
         """Make `members` members of a group and return those that do not exist."""
-        found = self._adapter.find(list(members))
-        joining = [
-            replace(member, display=members[member_id] or member.display)
-            for member_id, member in found.items()
-        ]
-        in_transaction(
-            self._adapter, lambda: self._adapter.change_members(resource_type, group_id, joining, ())
-        )
-        return [member_id for member_id in members if member_id not in found]
+        missing: list[str] = []
+        ids = list(members)
+        for start in range(0, len(ids), _BATCH):
+            batch = ids[start : start + _BATCH]
+            found = self._adapter.find(batch)
+            missing += [member_id for member_id in batch if member_id not in found]
+            joining = [
+                replace(member, display=members[member_id] or member.display)
+                for member_id, member in found.items()
+            ]
+            change = partial(self._adapter.change_members, resource_type, group_id, joining, ())
+            in_transaction(self._adapter, change)
+        return missing
 
     def _fail(self, number: int, problem: Exception) -> None:
         self._result.failed += 1

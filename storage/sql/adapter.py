@@ -72,15 +72,17 @@ class SqlAdapter(StorageAdapter):
 
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
         options = self._options
-        layouts = prepare_tables(self._database, resource_types, options.tables, options.indexed)
-        finish_tables(self._database, layouts)
+        try:
+            layouts = prepare_tables(self._database, resource_types, options.tables, options.indexed)
+            finish_tables(self._database, layouts)
+        finally:
+            # Connections do not survive a fork, and preparing may happen before one.
+            self.close()
         for layout in layouts:
             name = layout.resource_type.name
             self._layouts[name] = layout
             self._names[layout.number] = name
             self._pages[name] = Pages(self._database, layout)
-        # Connections do not survive a fork, and preparing may happen before one.
-        self.close()
 
     def check(self) -> None:
         for layout in self._layouts.values():
@@ -111,7 +113,8 @@ class SqlAdapter(StorageAdapter):
 
     def _get(self, layout: TypeLayout, resource_id: str) -> StoredResource:
         """Return a resource; within a transaction, nobody else changes it until that ends."""
-        if not self._database.dialect.holds(resource_id):
+        if "\0" in resource_id:
+            # No resource has one, and PostgreSQL does not even ask.
             raise ResourceNotFound(layout.resource_type.name, resource_id)
         known, lock = None, ""
         if self._database.in_transaction:
@@ -136,8 +139,9 @@ class SqlAdapter(StorageAdapter):
             self._database.remembered[layout.number, resource.id] = resource
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
+        layout = self._layouts[resource_type.name]
         with self._database.transaction():
-            rid = self._rows.insert(self._layouts[resource_type.name], resource)
+            rid = self._rows.insert(layout, resource)
         return replace(resource, version="1", place=rid, joined=False)
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
@@ -199,5 +203,4 @@ class SqlAdapter(StorageAdapter):
         return self._members.above(self._layouts[resource_type.name], resource_ids)
 
     def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
-        known = [resource_id for resource_id in resource_ids if self._database.dialect.holds(resource_id)]
-        return self._members.find(known)
+        return self._members.find(resource_ids)

@@ -130,7 +130,7 @@ class Database:
             return Contention("others were changing the same at the same time")
         if isinstance(exc, peewee.DataError):
             return ValueRefused(str(exc).splitlines()[0])
-        return StorageUnavailable(f"{self._shown} cannot be used: {exc}")
+        return StorageUnavailable(f"{self._shown} cannot be used: {_sentence(exc)}")
 
     # -- connections
 

@@ -59,10 +59,6 @@ class Dialect(ABC):
         """Return a name of a table as an identifier."""
         return f"{self.quote}{name.replace(self.quote, self.quote * 2)}{self.quote}"
 
-    def holds(self, text: str) -> bool:
-        """Return whether the database can hold `text` in a column: no lone surrogates."""
-        return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
-
     @abstractmethod
     def preparing(self, database: "Database") -> AbstractContextManager[None]:
         """Return a context in which no other process changes tables."""

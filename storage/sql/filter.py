@@ -146,13 +146,13 @@ class SqlFilterCompiler(FilterCompiler[Native]):
     def _on_id(self, node: BoundComparison) -> Native:
         if node.operator != "eq":
             raise NotPushable(node)
-        return Native("r.id = ?", (self._held(node, node.key),), _UNIQUE, keys_only=False)
+        return Native("r.id = ?", (node.key,), _UNIQUE, keys_only=False)
 
     def _on_link(self, node: BoundComparison) -> Native:
         """The resources that have a member, or are one: looked up in scim_member."""
         if node.operator != "eq" or node.path.leaf.name != "value":
             raise NotPushable(node)
-        params = (self._held(node, node.key),)
+        params = (node.key,)
         if node.path.attribute == self._type.members:
             return _among(
                 "SELECT m.group_rid FROM scim_resource x "
@@ -178,14 +178,9 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         column = "group_rid" if node.path.attribute == self._type.members else "member_rid"
         return Native(f"EXISTS (SELECT 1 FROM scim_member m WHERE m.{column} = r.rid)", (), _COMMON)
 
-    def _held(self, node: BoundComparison, key: str) -> str:
-        if not self._dialect.holds(key):
-            raise NotPushable(node)
-        return key
-
     def _on_value(self, node: BoundComparison) -> tuple[str, tuple[object, ...]]:
         """Return the condition on a row `a` of scim_attribute that a comparison makes."""
-        key, operator = self._held(node, node.key), node.operator
+        key, operator = node.key, node.operator
         if operator == "eq":
             return "a.value = ?", (index_key(key),)
         if len(key) > KEY_LENGTH or (operator in ("co", "ew") and node.path.leaf.type == "binary"):

@@ -53,11 +53,14 @@ class MemberRows:
         """Remove members, then add others, and return whether that changed anything."""
         changed = 0
         for batch in batches(sorted(remove)):
-            changed += self._database.run(
-                "DELETE FROM scim_member WHERE group_rid = ? AND member_rid IN "
-                f"(SELECT rid FROM scim_resource WHERE id IN ({marks(batch)}))",
-                (rid, *batch),
-            ).rowcount
+            # In two steps: MariaDB would walk through the whole group to delete by a subquery.
+            statement = f"SELECT rid FROM scim_resource WHERE id IN ({marks(batch)})"
+            leaving = [found for (found,) in self._database.rows(statement, batch)]
+            if leaving:
+                changed += self._database.run(
+                    f"DELETE FROM scim_member WHERE group_rid = ? AND member_rid IN ({marks(leaving)})",
+                    (rid, *leaving),
+                ).rowcount
         for members in batches(add):
             changed += self._join(rid, {member.resource_id: member for member in members})
         return changed > 0

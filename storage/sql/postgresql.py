@@ -63,9 +63,6 @@ class Postgresql(Dialect):
             url.name, max_connections=pool_size, timeout=timeout_s, prefer_psycopg3=True, **options
         )
 
-    def holds(self, text: str) -> bool:
-        return "\0" not in text and super().holds(text)
-
     @contextmanager
     def preparing(self, database: Database) -> Iterator[None]:
         """A transaction, of which definitions are a part, and an advisory lock."""
@@ -75,7 +72,8 @@ class Postgresql(Dialect):
 
     def is_contention(self, error: peewee.PeeweeException) -> bool:
         # Deadlock, and what stricter isolation levels than ours would say.
-        return getattr(error.__cause__, "sqlstate", None) in ("40P01", "40001")
+        cause = getattr(error, "orig", None)
+        return str(getattr(cause, "sqlstate", "")) in ("40P01", "40001")
 
     def is_usable(self, connection: Any) -> bool:
         return not connection.closed

@@ -51,6 +51,9 @@ STEPS = """
 })()
 """
 
+# The page is the same whatever is behind it.
+pytestmark = pytest.mark.sqlite
+
 
 class Browser:
     """Headless Chromium, driven through its debugging protocol."""

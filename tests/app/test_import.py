@@ -1,0 +1,113 @@
+"""`scim import`: many resources at once, and again where it was interrupted."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli import main
+from app.protocol import importing
+from tests.conftest import GROUP, KEY, USER, ScimClient
+
+Import = Callable[..., Result]
+
+
+@pytest.fixture
+def run(
+    backend: Callable[[set[str]], dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Import:
+    """Import documents, or lines of text, from a file."""
+    for name, value in {"API_KEY": KEY, "LOGLEVEL": "ERROR", **backend(set())}.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*lines: Any) -> Result:
+        file = tmp_path / "resources.ndjson"
+        file.write_text("\n".join(one if isinstance(one, str) else json.dumps(one) for one in lines))
+        return CliRunner().invoke(main, ["import", str(file)])
+
+    return run
+
+
+def user(name: str, **attributes: Any) -> dict[str, Any]:
+    return {"schemas": [USER], "userName": name, **attributes}
+
+
+def group(name: str, *members: str, **attributes: Any) -> dict[str, Any]:
+    values = [{"value": member} for member in members]
+    return {"schemas": [GROUP], "displayName": name, "members": values, **attributes}
+
+
+def test_resources_come_in_as_if_a_client_had_sent_them(run: Import, scim: ScimClient) -> None:
+    meta = {"resourceType": "User", "created": "2020-01-01T01:00:00+01:00"}
+    result = run(
+        user("ann", id="a1", emails=[{"value": "ann@x"}], active="True", meta=meta, password="hush"),
+        user("bob"),
+        group("guides", "a1", id="g1"),
+    )
+
+    assert (result.exit_code, result.stdout) == (0, "created 3, already there 0, failed 0\n")
+    ann = scim("GET", "/Users/a1").json
+    assert ann["active"] is True and "password" not in ann
+    assert ann["meta"]["created"] == ann["meta"]["lastModified"] == "2020-01-01T00:00:00.000Z"
+    assert [one["display"] for one in ann["groups"]] == ["guides"]
+    assert scim.names('emails.value eq "ann@x"') == ["ann"]
+    assert scim("GET", "/Users").json["totalResults"] == 2
+    assert scim("POST", "/Users", user("BOB")).status_code == 409
+
+
+def test_members_may_come_before_or_after_and_missing_ones_are_named(run: Import, scim: ScimClient) -> None:
+    result = run(group("outer", "g2", "nobody", id="g1"), group("inner", "u1", id="g2"), user("ann", id="u1"))
+
+    assert result.exit_code == 0
+    assert "line 1: members: there is nothing with the id nobody" in result.stderr
+    assert {one["value"]: one["type"] for one in scim("GET", "/Users/u1").json["groups"]} == {
+        "g1": "indirect",
+        "g2": "direct",
+    }
+
+
+def test_what_cannot_come_in_is_named_and_the_rest_comes_in(run: Import, scim: ScimClient) -> None:
+    result = run(
+        user("ann"),
+        "{broken",
+        "",
+        "[1]",
+        user("ANN"),
+        user("bob", id="a/b"),
+        {"schemas": ["urn:x"], "userName": "x"},
+        {"schemas": [USER]},
+        user("carl", meta={"created": "yesterday"}),
+        user("dora"),
+    )
+
+    assert result.exit_code == 1
+    assert result.stdout == "created 2, already there 0, failed 7\n"
+    problems = [line for line in result.stderr.splitlines() if line.startswith("line ")]
+    assert sorted(line.split(":")[0] for line in problems) == [f"line {n}" for n in (2, 4, 5, 6, 7, 8, 9)]
+    assert any(line.startswith("line 5: userName: another") for line in problems)
+    assert any(line.startswith("line 8: userName: is required") for line in problems)
+    assert scim.names("userName pr") == ["ann", "dora"]
+
+
+def test_done_again_it_goes_on(run: Import, scim: ScimClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "_BATCH", 10)
+    users = [user(f"u{number}", id=f"id{number}") for number in range(25)]
+
+    run(*users[:13])
+    result = run(*users)
+
+    assert result.stdout == "created 12, already there 13, failed 0\n"
+    assert scim("GET", "/Users").json["totalResults"] == 25
+    assert scim.names('userName eq "u24"') == ["u24"]
+
+
+def test_settings_that_are_wrong_are_said(run: Import, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "oracle://x")
+
+    result = run(user("a"))
+
+    assert result.exit_code != 0
+    assert "DATABASE_URL" in str(result.exception) + result.output
