@@ -9,7 +9,7 @@ COPY app app
 COPY schema schema
 COPY scim_filter scim_filter
 COPY storage storage
-RUN python -m venv /opt/scim && /opt/scim/bin/pip install --no-cache-dir '.[uwsgi]'
+RUN python -m venv /opt/scim && /opt/scim/bin/pip install --no-cache-dir '.[uwsgi,postgresql,mysql]'
 
 FROM python:3.11-slim-bookworm
 RUN apt-get update \

@@ -2,7 +2,7 @@
 
 Five methods make an adapter: `get`, `create`, `replace`, `delete` and `scan`. What else it can do
 it declares in `Capabilities`; what it does not declare is done for it, once, in `storage.search`
-and `storage.membership`. An undeclared ability costs speed, never correctness.
+and `storage.complete`. An undeclared ability costs speed, never correctness.
 """
 
 from abc import ABC, abstractmethod

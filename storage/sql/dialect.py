@@ -38,6 +38,8 @@ class Dialect(ABC):
     for_share: ClassVar[str] = ""
     # How many counters a total is spread over: each is a row that writers wait for.
     shards: ClassVar[int] = 16
+    # Behind scim_resource where all of a type are walked through in order.
+    by_type: ClassVar[str] = ""
     # The expression for the JSON text of a document.
     text: ClassVar[str] = "d.details"
 

@@ -51,6 +51,8 @@ class Mysql(Dialect):
     name = "mysql"
     quote = "`"
     for_share = " LOCK IN SHARE MODE"
+    # MariaDB would begin at the first of the type, however far the page is.
+    by_type = " FORCE INDEX (scim_resource_type)"
     row_key = "BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY"
     json = "JSON NOT NULL CHECK (JSON_TYPE(details) = 'OBJECT')"
     long = "LONGTEXT"

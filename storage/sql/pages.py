@@ -86,7 +86,8 @@ class Pages:
         """Return the row keys of what matches `native`, from whatever tells them fastest."""
         number = self._layout.number
         if native is None:
-            return _Part("FROM scim_resource r WHERE r.type = ?", (number,))
+            hint = self._database.dialect.by_type
+            return _Part(f"FROM scim_resource r{hint} WHERE r.type = ?", (number,))
         if native.rids is None or not native.keys_only:
             source = f"FROM scim_resource r WHERE r.type = ? AND {native.where}"
             return _Part(source, (number, *native.params))
