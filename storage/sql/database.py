@@ -18,6 +18,7 @@ from storage.sql.dialect import Dialect, Row
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
+_UNDONE = "others were changing the same at the same time"
 
 
 class DuplicateKey(Exception):
@@ -77,8 +78,8 @@ class Database:
         restart of the database is not seen.
         """
         if self.in_transaction:
-            return self._execute(statement, params).fetchall()  # type: ignore[no-any-return]
-        return self._leased(lambda: self._execute(statement, params).fetchall())
+            return self._fetch(statement, params)
+        return self._leased(lambda: self._fetch(statement, params))
 
     def row(self, statement: str, params: Row = ()) -> Any:
         """Return the first row of a SELECT, or None."""
@@ -111,7 +112,20 @@ class Database:
         except peewee.PeeweeException as exc:
             raise self._failure(exc) from exc
 
+    def _fetch(self, statement: str, params: Row) -> list[Any]:
+        cursor = self._execute(statement, params)
+        try:
+            # SQLite reads on while rows are fetched.
+            with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+                rows: list[Any] = cursor.fetchall()
+        except peewee.PeeweeException as exc:
+            raise self._failure(exc) from exc
+        return rows
+
     def _execute(self, statement: str, params: Row | None) -> Any:
+        if self.in_transaction and self._local.broken:
+            # What is undone must not go on as if it were not.
+            raise Contention(_UNDONE)
         if self.dialect.mark != "?":
             statement = statement.replace("?", self.dialect.mark)
         try:
@@ -127,7 +141,7 @@ class Database:
         if self.dialect.is_contention(exc):
             # MariaDB has undone the whole transaction, PostgreSQL refuses to go on with it.
             self._local.broken = True
-            return Contention("others were changing the same at the same time")
+            return Contention(_UNDONE)
         if isinstance(exc, peewee.DataError):
             return ValueRefused(str(exc).splitlines()[0])
         return StorageUnavailable(f"{self._shown} cannot be used: {_sentence(exc)}")

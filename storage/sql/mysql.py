@@ -67,7 +67,7 @@ class Mysql(Dialect):
         self.options = f" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {collation}"
 
     def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
-        options = {"connect_timeout": 10, **url.options}
+        options = {"connect_timeout": 5, **url.options}
         return _Pool(url.name, max_connections=pool_size, timeout=timeout_s, **options)
 
     @contextmanager

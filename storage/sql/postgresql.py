@@ -58,7 +58,7 @@ class Postgresql(Dialect):
     json = "JSON NOT NULL CHECK (json_typeof(details) = 'object')"
 
     def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
-        options = {"connect_timeout": 10, "tcp_user_timeout": 30_000, **url.options}
+        options = {"connect_timeout": 5, "tcp_user_timeout": 30_000, **url.options}
         return _Pool(
             url.name, max_connections=pool_size, timeout=timeout_s, prefer_psycopg3=True, **options
         )
@@ -67,6 +67,8 @@ class Postgresql(Dialect):
     def preparing(self, database: Database) -> Iterator[None]:
         """A transaction, of which definitions are a part, and an advisory lock."""
         with database.transaction():
+            # Another process may have much to do.
+            database.run("SET LOCAL lock_timeout = '600s'")
             database.run("SELECT pg_advisory_xact_lock(?)", (_PREPARING,))
             yield
 

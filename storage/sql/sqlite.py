@@ -41,7 +41,8 @@ class Sqlite(Dialect):
                 # A rare, larger checkpoint costs writers far less than many small ones.
                 "wal_autocheckpoint": 16000,
                 "cache_size": -32_000,
-                "mmap_size": 1 << 30,
+                # What is mapped counts as memory of the process.
+                "mmap_size": 1 << 27,
                 "temp_store": "memory",
             },
             timeout=timeout_s,

@@ -75,7 +75,8 @@ def _version(database: Database) -> int:
         row = database.row("SELECT version FROM scim_layout")
         # MySQL has no transaction around definitions: they may have been interrupted.
         return row[0] if row else 0
-    return 1 if database.has_table("scim_type") else 0
+    # Version 1 was SQLite's alone, and had no table for its number.
+    return 1 if database.dialect.name == "sqlite" and database.has_table("scim_type") else 0
 
 
 def _definitions(dialect: Dialect) -> list[str]:
@@ -93,7 +94,7 @@ def _definitions(dialect: Dialect) -> list[str]:
 
     statements = [
         "CREATE TABLE IF NOT EXISTS scim_type (number SMALLINT NOT NULL PRIMARY KEY, "
-        "name VARCHAR(190) NOT NULL UNIQUE, adopting VARCHAR(20), adopted_to "
+        "name VARCHAR(190) NOT NULL UNIQUE, documents VARCHAR(190), adopting VARCHAR(20), adopted_to "
         f"{resource_id}, indexed_to {row}){dialect.options}",
         "CREATE TABLE IF NOT EXISTS scim_path (number SMALLINT NOT NULL PRIMARY KEY, "
         "type SMALLINT NOT NULL, path VARCHAR(500) NOT NULL, signature VARCHAR(100), "
@@ -129,12 +130,13 @@ def _definitions(dialect: Dialect) -> list[str]:
 
 
 def _from_1(database: Database) -> None:
-    # Version 1 was SQLite's alone; it did not say by which rules its rows were made.
+    # It did not say by which rules its rows were made.
     for statement in (
         "CREATE TABLE scim_count (type SMALLINT NOT NULL, shard SMALLINT NOT NULL, "
         "total BIGINT NOT NULL, PRIMARY KEY (type, shard))",
         "INSERT INTO scim_count (type, shard, total) SELECT number, 0, total FROM scim_type",
         "ALTER TABLE scim_type DROP COLUMN total",
+        "ALTER TABLE scim_type ADD COLUMN documents VARCHAR(190)",
         "ALTER TABLE scim_type ADD COLUMN adopting VARCHAR(20)",
         "ALTER TABLE scim_type ADD COLUMN adopted_to VARCHAR(255)",
         "ALTER TABLE scim_type ADD COLUMN indexed_to INTEGER",
@@ -155,6 +157,12 @@ def _prepare_type(
 ) -> TypeLayout:
     dialect = database.dialect
     quoted = dialect.quoted(table)
+    row = database.row("SELECT number, documents FROM scim_type WHERE name = ?", (resource_type.name,))
+    if row is not None and row[1] not in (None, table):
+        raise StorageUnavailable(
+            f"the {resource_type.name} documents are in the table {row[1]}, not in {table}, "
+            "which the settings name"
+        )
     found = database.has_table(table)
     if found:
         dialect.adopt(database, table)
@@ -163,7 +171,6 @@ def _prepare_type(
             f"CREATE TABLE {quoted} (id {dialect.id} NOT NULL PRIMARY KEY, "
             f"details {dialect.json}){dialect.options}"
         )
-    row = database.row("SELECT number FROM scim_type WHERE name = ?", (resource_type.name,))
     if row is None:
         number = _next(database, "scim_type")
         database.run(
@@ -172,6 +179,7 @@ def _prepare_type(
         )
     else:
         number = row[0]
+    database.run("UPDATE scim_type SET documents = ? WHERE number = ?", (table, number))
     for shard in range(dialect.shards):
         database.run(
             dialect.insert_ignoring("scim_count", "type, shard, total", "VALUES (?, ?, 0)"), (number, shard)

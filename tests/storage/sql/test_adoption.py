@@ -12,6 +12,7 @@ import pytest
 
 from app import create_app
 from app.settings import Settings
+from storage.errors import StorageUnavailable
 from storage.registry import open_storage
 from storage.sql import adoption
 from tests.conftest import KEY, ScimClient, error_of
@@ -192,6 +193,7 @@ def test_it_goes_on_where_it_was_stopped(
 PREPARE = """
 import sys
 from schema.registry import load_registry
+from storage.errors import StorageUnavailable
 from storage.registry import open_storage
 adapter = open_storage("sql", {"url": sys.argv[1], "tables": {}})
 adapter.prepare(load_registry().resource_types)
@@ -279,5 +281,16 @@ def test_tables_of_a_later_version_are_left_alone(
     open_app(url)
     server.execute(url, "UPDATE scim_layout SET version = 99")
 
-    with pytest.raises(Exception, match="version 99"):
+    with pytest.raises(StorageUnavailable, match="version 99"):
         open_app(url)
+
+
+def test_another_name_for_the_table_does_not_hide_what_is_there(
+    server: Server, open_app: Callable[..., ScimClient]
+) -> None:
+    url = server.new_database()
+    open_app(url).user("ann")
+
+    with pytest.raises(StorageUnavailable, match="documents are in the table Users, not in People"):
+        open_app(url, USER_MODEL_NAME="People")
+    assert open_app(url).names("userName pr") == ["ann"]
