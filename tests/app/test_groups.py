@@ -1,9 +1,11 @@
 """Groups, their members, and the memberships of users (RFC 7643 sections 4.1.2 and 4.2)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from storage.sql.members import MemberRows
 from tests.conftest import ScimClient, error_of
 
 
@@ -162,3 +164,24 @@ def test_a_large_group_leaves_whole(make_scim: Callable[..., ScimClient]) -> Non
 
     assert [member["value"] for member in read["members"]] == members
     assert read["meta"] == group["meta"]
+
+
+def test_members_that_are_not_wanted_are_not_read(
+    scim: ScimClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [scim.user(name)["id"] for name in ("a", "b")]
+    path = scim.group("g", ids[0])["meta"]["location"]
+
+    def read(*_: Any) -> Any:
+        raise AssertionError("the members are read")
+
+    monkeypatch.setattr(MemberRows, "of", read)
+    operation = {"op": "add", "path": "members", "value": [{"value": ids[1]}]}
+    patch = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation]}
+
+    for query in ("excludedAttributes=members", "attributes=displayName"):
+        assert scim("GET", f"{path}?{query}").json["displayName"] == "g"
+        assert scim("GET", f"/Groups?{query}").json["totalResults"] == 1
+        assert scim("PATCH", f"{path}?{query}", patch).status_code == 200
+    query = {"filter": f'members.value eq "{ids[1]}"', "attributes": "displayName"}
+    assert scim("GET", "/Groups", query_string=query).json["totalResults"] == 1
