@@ -1,12 +1,13 @@
 """From what an operation returns to an HTTP response."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 from flask import Response, request
 
 from app.protocol.preconditions import entity_tag
+from app.protocol.representation import Text
 from app.protocol.search import Answer
 from schema import urns
 
@@ -55,5 +56,20 @@ def list_response(answer: Answer) -> Response:
         parts.append(f'"nextCursor":"{answer.next_cursor}"')
     if answer.previous_cursor is not None:
         parts.append(f'"previousCursor":"{answer.previous_cursor}"')
-    parts.append(f'"Resources":[{",".join(answer.resources)}]}}')
-    return scim_response(",".join(parts))
+    beginning = ",".join([*parts, '"Resources":['])
+    texts = [text for text in answer.resources if isinstance(text, str)]
+    if len(texts) == len(answer.resources):
+        return scim_response(f"{beginning}{','.join(texts)}]}}")
+    return scim_response(_streamed(beginning, answer.resources))
+
+
+def _streamed(beginning: str, resources: Sequence[Text]) -> Iterator[bytes]:
+    yield beginning.encode()
+    for position, text in enumerate(resources):
+        if position:
+            yield b","
+        if isinstance(text, str):
+            yield text.encode()
+        else:
+            yield from text
+    yield b"]}"

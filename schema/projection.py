@@ -48,6 +48,11 @@ class Projection:
                     result[urn] = kept
         return result
 
+    def element(self, attribute: Attribute, element: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is to be returned of one value of a complex attribute of the core schema."""
+        kept: dict[str, Any] = self._complex(element, attribute, attribute.name, None)
+        return kept
+
     def _object(
         self, value: Mapping[str, Any], attributes: Iterable[Attribute], prefix: str, parent: str | None
     ) -> dict[str, Any]:

@@ -5,7 +5,7 @@ text is parsed only when a projection or a filter asks for it.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +22,9 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9\-._~@:]+", re.ASCII)
 
 # A group with more members than this leaves in chunks: its text is never whole in memory.
 CHUNK = 1000
+
+# The JSON of a resource: whole, or in chunks.
+Text = str | Iterator[bytes]
 
 # From this number of members on, the answer to a PATCH of a group does not repeat the group.
 LARGE = 100
@@ -47,36 +50,33 @@ class Representation:
 
     def texts(
         self, resource_type: ResourceType, stored: Sequence[StoredResource], projection: Projection
-    ) -> list[str]:
-        """Return the JSON of each resource under `projection`, in order."""
+    ) -> list[Text]:
+        """Return the JSON of each resource under `projection`, in order.
+
+        A resource with very many members comes in chunks: its text is never whole in memory.
+        """
         with_members, with_memberships = projection.links
         memberships: Mapping[str, Sequence[Membership]] = {}
         if with_memberships:
             ids = [one.id for one in stored if one.joined is not False]
             memberships = self._adapter.memberships(resource_type, ids) if ids else {}
-        texts = []
+        whole = projection.is_default and not self._needs_projection[resource_type.name]
+        texts: list[Text] = []
         for one in stored:
             text = self._text(resource_type, one, memberships.get(one.id, ()))
+            if not whole:
+                text = orjson.dumps(projection.apply(orjson.loads(text))).decode()
             if with_members:
-                text = self._with_members(resource_type, one, text)
-            texts.append(text)
-        if projection.is_default and not self._needs_projection[resource_type.name]:
-            return texts
-        return [orjson.dumps(projection.apply(orjson.loads(text))).decode() for text in texts]
+                texts.append(self._joined(resource_type, one, text, None if whole else projection))
+            else:
+                texts.append(text)
+        return texts
 
     def chunks(
         self, resource_type: ResourceType, stored: StoredResource, projection: Projection
-    ) -> str | Iterator[bytes]:
-        """Return the JSON of one resource, in chunks when it has very many members."""
-        with_members, _ = projection.links
-        if not with_members or not projection.is_default or self._needs_projection[resource_type.name]:
-            return self.texts(resource_type, [stored], projection)[0]
-        members = self._adapter.members(resource_type, stored.id)
-        first = list(islice(members, CHUNK + 1))
-        text = self._text(resource_type, stored, self._memberships(resource_type, stored))
-        if len(first) <= CHUNK:
-            return self._appended(resource_type, text, first)
-        return self._streamed(resource_type, text, first, members)
+    ) -> Text:
+        """Return the JSON of one resource, as `texts` does."""
+        return self.texts(resource_type, [stored], projection)[0]
 
     def is_large(self, resource_type: ResourceType, resource_id: str) -> bool:
         """Return whether a resource has more members than an answer should carry unasked."""
@@ -90,7 +90,8 @@ class Representation:
         memberships = self._memberships(resource_type, stored) if links else ()
         text = self._text(resource_type, stored, memberships)
         if links and resource_type.members is not None:
-            text = self._with_members(resource_type, stored, text)
+            joined = self._joined(resource_type, stored, text)
+            text = joined if isinstance(joined, str) else b"".join(joined).decode()
         document: dict[str, Any] = orjson.loads(text)
         return document
 
@@ -115,34 +116,47 @@ class Representation:
         )
         return ",".join(parts)
 
-    def _with_members(self, resource_type: ResourceType, stored: StoredResource, text: str) -> str:
+    def _joined(
+        self,
+        resource_type: ResourceType,
+        stored: StoredResource,
+        text: str,
+        projection: Projection | None = None,
+    ) -> Text:
+        """Return `text` with the members, or with what `projection` leaves of each."""
+        attribute = resource_type.members
+        assert attribute is not None
         members = self._adapter.members(resource_type, stored.id)
-        return self._appended(resource_type, text, members)
 
-    def _appended(self, resource_type: ResourceType, text: str, members: Iterable[Member]) -> str:
-        assert resource_type.members is not None
-        shown = ",".join(map(self._member, members))
-        return f'{text[:-1]},"{resource_type.members.name}":[{shown}]}}' if shown else text
+        def shown(batch: Iterable[Member]) -> str:
+            elements: Iterable[Mapping[str, Any]] = map(self._member, batch)
+            if projection is not None:
+                elements = (projection.element(attribute, element) for element in elements)
+            return ",".join(orjson.dumps(element).decode() for element in elements if element)
 
+        first = list(islice(members, CHUNK + 1))
+        if len(first) <= CHUNK:
+            joined = shown(first)
+            return f'{text[:-1]},"{attribute.name}":[{joined}]}}' if joined else text
+        return self._streamed(f'{text[:-1]},"{attribute.name}":[', first, members, shown)
+
+    @staticmethod
     def _streamed(
-        self, resource_type: ResourceType, text: str, first: list[Member], rest: Iterator[Member]
+        beginning: str, first: list[Member], rest: Iterator[Member], shown: Callable[[Iterable[Member]], str]
     ) -> Iterator[bytes]:
-        assert resource_type.members is not None
-        yield f'{text[:-1]},"{resource_type.members.name}":['.encode()
-        yield ",".join(map(self._member, first)).encode()
+        yield beginning.encode()
+        yield shown(first).encode()
         while batch := list(islice(rest, CHUNK)):
-            yield ("," + ",".join(map(self._member, batch))).encode()
+            yield ("," + shown(batch)).encode()
         yield b"]}"
 
-    def _member(self, member: Member) -> str:
-        return orjson.dumps(
-            {
-                "value": member.resource_id,
-                "$ref": self.location(member.resource_type, member.resource_id),
-                "type": member.resource_type,
-                **({"display": member.display} if member.display else {}),
-            }
-        ).decode()
+    def _member(self, member: Member) -> dict[str, str]:
+        return {
+            "value": member.resource_id,
+            "$ref": self.location(member.resource_type, member.resource_id),
+            "type": member.resource_type,
+            **({"display": member.display} if member.display else {}),
+        }
 
     def _membership(self, membership: Membership) -> str:
         return orjson.dumps(

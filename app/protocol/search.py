@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from app.protocol.cursors import Cursor, Cursors
-from app.protocol.representation import Representation
+from app.protocol.representation import Representation, Text
 from schema.errors import InvalidCount, InvalidFilter, InvalidValue
 from schema.projection import make_projection
 from schema.registry import Registry
@@ -38,7 +38,7 @@ class Query:
 class Answer:
     """A page of resources as JSON, and what a ListResponse says of it."""
 
-    resources: Sequence[str]
+    resources: Sequence[Text]
     total: int
     start_index: int | None = None
     next_cursor: str | None = None
@@ -206,8 +206,8 @@ class Searcher:
         merged.sort(key=lambda entry: entry[0], reverse=descending)
         return [(entry[1], entry[2]) for entry in merged[start:end]], total
 
-    def _texts(self, found: list[tuple[ResourceType, StoredResource]], query: Query) -> list[str]:
-        shown: dict[int, str] = {}
+    def _texts(self, found: list[tuple[ResourceType, StoredResource]], query: Query) -> list[Text]:
+        shown: dict[int, Text] = {}
         for resource_type in self._registry.resource_types:
             positions = [i for i, (its_type, _) in enumerate(found) if its_type is resource_type]
             projection = make_projection(resource_type, query.attributes, query.excluded_attributes)

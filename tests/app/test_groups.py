@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.protocol import representation
 from storage.sql.members import MemberRows
 from tests.conftest import ScimClient, error_of
 
@@ -185,3 +186,23 @@ def test_members_that_are_not_wanted_are_not_read(
         assert scim("PATCH", f"{path}?{query}", patch).status_code == 200
     query = {"filter": f'members.value eq "{ids[1]}"', "attributes": "displayName"}
     assert scim("GET", "/Groups", query_string=query).json["totalResults"] == 1
+
+
+@pytest.mark.parametrize(
+    "query", ["", "attributes=members", "attributes=displayName,members.value", "excludedAttributes=meta"]
+)
+def test_large_groups_leave_in_chunks_with_the_same_content(
+    scim: ScimClient, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    ids = [scim.user(name)["id"] for name in "abcde"]
+    paths = [scim.group(name, *ids[:count])["meta"]["location"] for name, count in (("g", 5), ("h", 1))]
+    asked = [*(f"{path}?{query}" for path in paths), f"/Groups?{query}", f"/?{query}&filter=id%20pr"]
+    whole = [scim("GET", path).json for path in asked]
+
+    monkeypatch.setattr(representation, "CHUNK", 2)
+    answers = [scim("GET", path) for path in asked]
+
+    # A streamed answer is not gathered to learn its length.
+    assert ["Content-Length" in answer.headers for answer in answers] == [False, True, False, False]
+    assert [answer.json for answer in answers] == whole
+    assert [len(whole[0]["members"]), len(whole[1]["members"])] == [5, 1]
