@@ -27,12 +27,20 @@ class Capabilities:
     `native_uniqueness`: unique attributes are enforced by the backend, races included.
     `transactions`: `transaction()` makes several calls one. `members`: memberships are kept apart
     from the resource that has them, and the methods from `members` on work.
+
+    Of a backend that is a system of its own: `assigns_ids`: `create` returns the resource under an
+    id of the backend's choice. `versions_members`: a change of members makes a new version of the
+    resource by itself. `takes_secrets`: `StoredResource.secrets` of what is written holds the values
+    as the client sent them, for the backend to keep as it does; none means no change.
     """
 
     native_search: bool = False
     native_uniqueness: bool = False
     transactions: bool = False
     members: bool = False
+    assigns_ids: bool = False
+    versions_members: bool = False
+    takes_secrets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,8 @@ class StoredResource:
     `version` changes exactly when the resource changes; `created` and `last_modified` are UTC
     dateTimes with milliseconds. `place` is where the resource stands in the order of `scan`; it is
     set by the backend and stays while the resource exists. `joined` is False when the backend knows
-    the resource to be a member of nothing, and None when it did not look.
+    the resource to be a member of nothing, and None when it did not look. `memberships` are there
+    when the backend has read them along: nobody need ask for them again.
     """
 
     id: str
@@ -75,6 +84,7 @@ class StoredResource:
     secrets: Mapping[str, str] = field(default_factory=dict)
     place: int = 0
     joined: bool | None = None
+    memberships: "Sequence[Membership] | None" = None
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -160,6 +170,10 @@ class StorageAdapter(ABC):
         """
         return nullcontext()
 
+    def when_committed(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once the caller's transaction is committed; at once where there is none."""
+        callback()
+
     @property
     def in_transaction(self) -> bool:
         """Whether the caller is within `transaction()`; never without the capability."""
@@ -225,6 +239,15 @@ class StorageAdapter(ABC):
     def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
         """Yield the members of a resource in a stable order, without holding them all."""
         raise UnsupportedByBackend(f"{type(self).__name__} keeps members in the resource")
+
+    def among_members(
+        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
+    ) -> frozenset[str]:
+        """Return which of the ids are members of a resource; better without reading all of them."""
+        wanted = frozenset(member_ids)
+        if not wanted:
+            return wanted
+        return wanted & {member.resource_id for member in self.members(resource_type, resource_id)}
 
     def change_members(
         self,

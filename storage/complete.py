@@ -5,7 +5,7 @@ that can do better declares so and is left alone.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
@@ -57,6 +57,9 @@ class _Completed(StorageAdapter):
         """Keep other writers of this process out; the adapter's own transaction, if it has one."""
         with self._writing, self._adapter.transaction():
             yield
+
+    def when_committed(self, callback: Callable[[], object]) -> None:
+        self._adapter.when_committed(callback)
 
     @property
     def in_transaction(self) -> bool:

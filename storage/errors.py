@@ -38,9 +38,21 @@ class StorageUnavailable(StorageError):
     """The backend cannot be reached now; the same call may succeed later."""
 
 
+class BackendTimeout(StorageUnavailable):
+    """The backend did not answer in time; what was asked of it may have been done or not."""
+
+
+class BadBackendAnswer(StorageUnavailable):
+    """The backend answered what its protocol does not allow, or that it failed."""
+
+
 class Contention(StorageError):
     """The whole transaction was undone because of another one; the same may succeed when repeated."""
 
 
 class ValueRefused(StorageError):
-    """The backend cannot hold a value that the resource has."""
+    """The backend cannot hold a value that the resource has; `scim_type` is the word for the reason."""
+
+    def __init__(self, detail: str, scim_type: str = "invalidValue") -> None:
+        super().__init__(detail)
+        self.scim_type = scim_type

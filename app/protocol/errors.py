@@ -5,7 +5,7 @@ from typing import Any, Final
 import orjson
 
 from schema import urns
-from schema.errors import InvalidValue, ScimError, Sensitive, Uniqueness
+from schema.errors import ScimError, Sensitive, Uniqueness
 from storage import errors as storage
 
 
@@ -38,6 +38,8 @@ STATUS: Final[dict[type[Exception], int]] = {
     storage.ValueRefused: 400,
     storage.Contention: 503,
     storage.StorageUnavailable: 503,
+    storage.BadBackendAnswer: 502,
+    storage.BackendTimeout: 504,
 }
 
 # Seconds after which a client may try again when the backend was not reachable.
@@ -69,9 +71,7 @@ def error_json(status: int, detail: str, scim_type: str | None = None) -> bytes:
 def _scim_type(error: Exception) -> str | None:
     if isinstance(error, storage.UniquenessConflict):
         return Uniqueness.scim_type
-    if isinstance(error, storage.ValueRefused):
-        return InvalidValue.scim_type
-    return error.scim_type if isinstance(error, ScimError | Refusal) else None
+    return error.scim_type if isinstance(error, ScimError | Refusal | storage.ValueRefused) else None
 
 
 def detail_of(error: Exception) -> str:
@@ -82,6 +82,10 @@ def detail_of(error: Exception) -> str:
             return "the resource was changed at the same time"
         case storage.Contention():
             return "others were changing the same at the same time, try again later"
+        case storage.BackendTimeout():
+            return "the storage did not answer in time: what was asked for may have been done or not"
+        case storage.BadBackendAnswer():
+            return "the storage gave no usable answer, try again later"
         case storage.StorageUnavailable():
             return "the storage is not available, try again later"
         case ScimError() | Refusal():

@@ -30,6 +30,11 @@ Text = str | Iterator[bytes]
 LARGE = 100
 
 
+def quoted(resource_id: str) -> str:
+    """Return an id as it stands in a URL."""
+    return resource_id if _PLAIN_ID.fullmatch(resource_id) else quote(resource_id, safe="@:")
+
+
 class Representation:
     """Makes representations; `prefix` precedes the endpoint in every location."""
 
@@ -44,9 +49,7 @@ class Representation:
 
     def location(self, resource_type: str, resource_id: str) -> str:
         """Return the location of a resource, by the name of its type."""
-        if _PLAIN_ID.fullmatch(resource_id) is None:
-            resource_id = quote(resource_id, safe="@:")
-        return self._roots[resource_type] + resource_id
+        return self._roots[resource_type] + quoted(resource_id)
 
     def texts(
         self, resource_type: ResourceType, stored: Sequence[StoredResource], projection: Projection
@@ -58,8 +61,10 @@ class Representation:
         with_members, with_memberships = projection.links
         memberships: Mapping[str, Sequence[Membership]] = {}
         if with_memberships:
-            ids = [one.id for one in stored if one.joined is not False]
-            memberships = self._adapter.memberships(resource_type, ids) if ids else {}
+            memberships = {one.id: one.memberships for one in stored if one.memberships is not None}
+            ids = [one.id for one in stored if one.joined is not False and one.id not in memberships]
+            if ids:
+                memberships = {**memberships, **self._adapter.memberships(resource_type, ids)}
         whole = projection.is_default and not self._needs_projection[resource_type.name]
         texts: list[Text] = []
         for one in stored:
@@ -98,6 +103,8 @@ class Representation:
     def _memberships(self, resource_type: ResourceType, stored: StoredResource) -> Sequence[Membership]:
         if resource_type.memberships is None or stored.joined is False:
             return ()
+        if stored.memberships is not None:
+            return stored.memberships
         return self._adapter.memberships(resource_type, [stored.id]).get(stored.id, ())
 
     def _text(
@@ -129,7 +136,7 @@ class Representation:
         members = self._adapter.members(resource_type, stored.id)
 
         def shown(batch: Iterable[Member]) -> str:
-            elements: Iterable[Mapping[str, Any]] = map(self._member, batch)
+            elements: Iterable[Mapping[str, Any]] = map(self.member, batch)
             if projection is not None:
                 elements = (projection.element(attribute, element) for element in elements)
             return ",".join(orjson.dumps(element).decode() for element in elements if element)
@@ -150,7 +157,8 @@ class Representation:
             yield ("," + shown(batch)).encode()
         yield b"]}"
 
-    def _member(self, member: Member) -> dict[str, str]:
+    def member(self, member: Member) -> dict[str, str]:
+        """Return a member as an element of the attribute."""
         return {
             "value": member.resource_id,
             "$ref": self.location(member.resource_type, member.resource_id),

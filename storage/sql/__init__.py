@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from storage.database_url import parse_database_url
+from storage.database_url import DatabaseUrl, parse_database_url
 from storage.sql.adapter import SqlAdapter, SqlOptions
+from storage.sql.database import Database
 from storage.sql.dialect import Dialect
 from storage.sql.sqlite import Sqlite
 
@@ -21,21 +22,31 @@ def open_adapter(
     for a driver that is not installed.
     """
     target = parse_database_url(url)
-    dialect: Dialect
+    options = SqlOptions(tables=tables, indexed=indexed, pool_size=pool_size, synchronous=synchronous)
+    return SqlAdapter(_dialect(target, synchronous), target, options)
+
+
+def _dialect(target: DatabaseUrl, synchronous: str) -> Dialect:
     if target.dialect == "postgresql":
         # peewee looks for the driver by itself, and says nothing when there is none.
         import psycopg  # noqa: F401
 
         from storage.sql.postgresql import Postgresql
 
-        dialect = Postgresql()
-    elif target.dialect == "mysql":
+        return Postgresql()
+    if target.dialect == "mysql":
         import pymysql  # noqa: F401
 
         from storage.sql.mysql import Mysql
 
-        dialect = Mysql()
-    else:
-        dialect = Sqlite(synchronous)
-    options = SqlOptions(tables=tables, indexed=indexed, pool_size=pool_size, synchronous=synchronous)
-    return SqlAdapter(dialect, target, options)
+        return Mysql()
+    return Sqlite(synchronous)
+
+
+def open_database(url: str, pool_size: int = 10, timeout_s: float = 30.0) -> Database:
+    """Return the database at `url` for what is no resource, without connecting to it.
+
+    Raises as `open_adapter` does.
+    """
+    target = parse_database_url(url)
+    return Database(_dialect(target, "FULL"), target, pool_size, timeout_s)

@@ -5,7 +5,7 @@ of filters in `storage.sql.filter`, and what differs between databases in a dial
 are constant text run through the driver: building one costs more than running it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -68,6 +68,11 @@ class SqlAdapter(StorageAdapter):
         self._layouts: dict[str, TypeLayout] = {}
         self._pages: dict[str, Pages] = {}
 
+    @property
+    def database(self) -> Database:
+        """The database, for what must be committed together with resources."""
+        return self._database
+
     # -- the backend as a whole
 
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
@@ -98,6 +103,9 @@ class SqlAdapter(StorageAdapter):
 
     def transaction(self) -> AbstractContextManager[None]:
         return self._database.transaction()
+
+    def when_committed(self, callback: Callable[[], object]) -> None:
+        self._database.when_committed(callback)
 
     @property
     def in_transaction(self) -> bool:
@@ -182,6 +190,12 @@ class SqlAdapter(StorageAdapter):
         return self._pages[resource_type.name].search(selection, represent)
 
     # -- members
+
+    def among_members(
+        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
+    ) -> frozenset[str]:
+        group = self._get(self._layouts[resource_type.name], resource_id)
+        return self._members.among(group.place, member_ids)
 
     def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
         return self._members.of(self._get(self._layouts[resource_type.name], resource_id).place)

@@ -228,6 +228,9 @@ class Database:
         self._leased_for_good(lambda: self._execute(self.dialect.begin, None))
         self._local.counts, self._local.parts, self._local.broken = {}, 0, False
         self._local.remembered = {}
+        # Each once, in order.
+        committed: dict[Callable[[], object], None] = {}
+        self._local.committed = committed
         try:
             yield
             self._write_counts()
@@ -238,6 +241,18 @@ class Database:
         finally:
             self._local.counts = None
             self._give_back()
+        for callback in committed:
+            callback()
+
+    def when_committed(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once the transaction under way is committed, or now if there is none.
+
+        A transaction that is undone calls nobody; a part that is undone alone may.
+        """
+        if self.in_transaction:
+            self._local.committed[callback] = None
+        else:
+            callback()
 
     def _leased_for_good(self, begin: Callable[[], object]) -> None:
         """Begin a transaction on a connection that stays with this thread."""

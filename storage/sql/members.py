@@ -49,6 +49,18 @@ class MemberRows:
                 return
             last = rows[-1][0]
 
+    def among(self, rid: int, member_ids: Sequence[str]) -> frozenset[str]:
+        """Return which of the ids are members of a group."""
+        found: set[str] = set()
+        for batch in batches(member_ids):
+            rows = self._database.rows(
+                "SELECT r.id FROM scim_resource r JOIN scim_member m ON m.member_rid = r.rid "
+                f"AND m.group_rid = ? WHERE r.id IN ({marks(batch)})",
+                (rid, *batch),
+            )
+            found.update(member_id for (member_id,) in rows)
+        return frozenset(found)
+
     def change(self, rid: int, add: Iterable[Member], remove: Iterable[str]) -> bool:
         """Remove members, then add others, and return whether that changed anything."""
         changed = 0

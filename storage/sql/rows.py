@@ -24,10 +24,13 @@ class ResourceRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def insert(self, layout: TypeLayout, resource: StoredResource) -> int:
-        """Write a new resource and return its row key. Raises UniquenessConflict."""
+    def insert(self, layout: TypeLayout, resource: StoredResource, claim: bool = True) -> int:
+        """Write a new resource and return its row key.
+
+        Without `claim`, others may have the same values. Raises UniquenessConflict.
+        """
         row = (layout.number, resource.id, 1, resource.created, resource.last_modified)
-        unique = sorted(layout.unique_rows(resource.document))
+        unique = sorted(layout.unique_rows(resource.document)) if claim else []
         index = sorted(layout.index_rows(*indexed(resource)), key=_by_key)
         try:
             rid, claimed = self._database.dialect.insert_whole(
@@ -85,9 +88,15 @@ class ResourceRows:
         self._database.dialect.insert_rows(self._database, "scim_attribute", ATTRIBUTE, ordered)
 
     def replace(
-        self, layout: TypeLayout, rid: int, before: StoredResource, after: StoredResource, version: int
+        self,
+        layout: TypeLayout,
+        rid: int,
+        before: StoredResource,
+        after: StoredResource,
+        version: int,
+        claim: bool = True,
     ) -> None:
-        """Write what is different in `after`. Raises UniquenessConflict."""
+        """Write what is different in `after`; `claim` as in `insert`. Raises UniquenessConflict."""
         run = self._database.run
         run(
             "UPDATE scim_resource SET version = ?, created = ?, last_modified = ?, display = ?, "
@@ -97,7 +106,8 @@ class ResourceRows:
         if before.text != after.text:
             old, new = layout.unique_rows(before.document), layout.unique_rows(after.document)
             self._delete_unique(rid, old - new)
-            self._insert_unique(layout, rid, new - old)
+            if claim:
+                self._insert_unique(layout, rid, new - old)
             run(f"UPDATE {layout.table} SET details = ? WHERE id = ?", (after.text, after.id))
         old_rows, new_rows = layout.index_rows(*indexed(before)), layout.index_rows(*indexed(after))
         self._delete_index(rid, old_rows - new_rows)

@@ -23,8 +23,10 @@ LATER = "2026-02-01T00:00:00.000Z"
 
 
 def stored(resource_id: str, _created: str = NOW, **document: Any) -> StoredResource:
-    """Return a resource as a caller hands it to an adapter."""
-    text = orjson.dumps({"schemas": ["x"], "id": resource_id, **document}).decode()
+    """Return a resource as a caller hands it to an adapter; one with a userName is a user."""
+    core = USER if "userName" in document else GROUP
+    schemas = [core.schema.id, *(name for name in document if name.startswith("urn:"))]
+    text = orjson.dumps({"schemas": schemas, "id": resource_id, **document}).decode()
     return StoredResource(resource_id, text, created=_created, last_modified=_created)
 
 
@@ -45,8 +47,11 @@ class StorageContract:
         read = adapter.get(USER, "1")
 
         assert read.document == resource.document
-        assert (read.created, read.last_modified, dict(read.secrets)) == (NOW, NOW, {"password": "h"})
         assert read.version == created.version
+        if not adapter.capabilities.assigns_ids:
+            assert (read.created, read.last_modified) == (NOW, NOW)
+        secrets = {} if adapter.capabilities.takes_secrets else {"password": "h"}
+        assert dict(read.secrets) == secrets
 
     def test_what_is_not_there_is_not_found(self, adapter: StorageAdapter) -> None:
         adapter.create(USER, stored("1", userName="a"))
@@ -65,7 +70,7 @@ class StorageContract:
 
         adapter.replace(USER, stored("1", userName="a"))
 
-        assert adapter.get(USER, "1").document == {"schemas": ["x"], "id": "1", "userName": "a"}
+        assert adapter.get(USER, "1").document == stored("1", userName="a").document
         assert self.found(adapter, USER, 'title eq "t" or emails.value eq "x"') == []
 
     def test_the_version_changes_with_every_replacement(self, adapter: StorageAdapter) -> None:
@@ -115,7 +120,7 @@ class StorageContract:
         assert caught.value.attribute == "userName"
         with pytest.raises(UniquenessConflict):
             adapter.replace(USER, stored("2", userName=name))
-        assert self.found(adapter, USER, "id pr") == ["1", "2"]
+        assert sorted(self.found(adapter, USER, "id pr")) == ["1", "2"]
         assert adapter.get(USER, "2").document["userName"] == "bob"
 
     def test_a_value_given_up_is_free_again(self, adapter: StorageAdapter) -> None:
@@ -149,7 +154,7 @@ class StorageContract:
         assert self.found(adapter, USER, f'userName eq "{"x" * 5000}b"') == ["2"]
         assert self.found(adapter, USER, 'title co "needle"') == ["1"]
         assert self.found(adapter, USER, 'title ew "dle" and title sw "yyy"') == ["1"]
-        assert self.found(adapter, USER, f'userName sw "{"x" * 5000}"') == ["1", "2"]
+        assert sorted(self.found(adapter, USER, f'userName sw "{"x" * 5000}"')) == ["1", "2"]
         assert self.found(adapter, USER, f'userName gt "{"x" * 5000}a"') == ["2"]
 
     # -- searching
@@ -164,7 +169,7 @@ class StorageContract:
         assert self.found(adapter, USER, text) == expected
         assert 0 <= len(expected) <= len(USERS)
 
-    @pytest.mark.parametrize("text", ["", "title pr", 'schemas eq "x"', "emails[value pr]"])
+    @pytest.mark.parametrize("text", ["", "title pr", f'schemas eq "{USER.schema.id}"', "emails[value pr]"])
     @pytest.mark.parametrize("sort_by", ["", "userName", "title", "emails.value", "active", "meta.created"])
     @pytest.mark.parametrize("descending", [False, True])
     def test_pages_of_one_make_up_the_whole(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 SRAM = "urn:mace:surf.nl:sram:scim:extension:User"
 
@@ -111,8 +112,8 @@ FILTERS = [
     'meta.created gt "2026-01-15T00:00:00Z"',
     'meta.created le "2026-01-01T01:00:00+01:00"',
     'meta.lastModified eq "2026-02-01T00:00:00.000Z" and active pr',
-    'schemas eq "X"',
-    'schemas eq "x" and (title pr or emails pr) and not (active eq true)',
+    f'schemas eq "{CORE.upper()}"',
+    f'schemas eq "{CORE}" and (title pr or emails pr) and not (active eq true)',
     'id eq "03"',
     'id eq "03" or id sw "0" and title pr',
     'userName eq "x" or userName pr and not (emails pr)',
