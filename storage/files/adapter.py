@@ -1,0 +1,335 @@
+"""The adapter of flat files: the files are the truth, an index of them answers.
+
+What a file holds is said in `storage.files.documents`, how files are changed in
+`storage.files.writing`, how the index follows them in `storage.files.mirror` and
+`storage.files.loading`. The tables of the index are those of `storage.sql`.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TypeVar, cast
+
+from schema.resource_type import ResourceType
+from storage.adapter import (
+    Capabilities,
+    Member,
+    Membership,
+    Page,
+    Represent,
+    Selection,
+    StorageAdapter,
+    StoredResource,
+)
+from storage.errors import (
+    Contention,
+    ResourceNotFound,
+    StorageError,
+    StorageUnavailable,
+    UniquenessConflict,
+    VersionMismatch,
+)
+from storage.files.folders import Folders, file_name
+from storage.files.index import Index, is_broken
+from storage.files.loading import Loader
+from storage.files.lock import FolderLock
+from storage.files.mirror import Mirror
+from storage.files.transaction import Transaction
+from storage.files.writing import Writer
+
+_LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+# How long a writer waits for the others, in seconds.
+_TIMEOUT_S: Final = 30.0
+
+
+class FilesAdapter(StorageAdapter):
+    """Keeps each resource in a file of its own."""
+
+    capabilities = Capabilities(native_search=True, native_uniqueness=True, transactions=True, members=True)
+
+    def __init__(
+        self, root: Path, names: Mapping[str, str], indexed: frozenset[str] | None, *, durable: bool
+    ) -> None:
+        self._names = names
+        self._folders = Folders(root, ())
+        self._indexed = indexed
+        self._durable = durable
+        self._lock = FolderLock(root, _TIMEOUT_S)
+        self._local = threading.local()
+        self._follow((), ())
+
+    def _follow(self, resource_types: Sequence[ResourceType], names: Sequence[str]) -> None:
+        self._folders = Folders(self._folders.root, names)
+        self._writer = Writer(self._folders, self._durable)
+        self._mirror = Mirror(self._folders, self._lock, self._writer, self._indexed)
+
+    # -- the backend as a whole
+
+    def prepare(self, resource_types: Sequence[ResourceType]) -> None:
+        folders = {r: self._names.get(r.name, r.endpoint.strip("/")) for r in resource_types}
+        self.close()
+        self._follow(resource_types, list(folders.values()))
+        try:
+            self._mirror.prepare(folders)
+        finally:
+            # Connections do not survive a fork, and preparing may happen before one.
+            self.close()
+
+    def check(self) -> None:
+        def look(index: Index) -> None:
+            for name in self._folders.names:
+                if not (self._folders.root / name).is_dir():
+                    raise StorageUnavailable(f"there is no folder {self._folders.root / name}")
+            for pages in index.pages.values():
+                pages.total(None)
+
+        self._read(look)
+
+    def close(self) -> None:
+        self._mirror.close()
+
+    # -- transactions
+
+    @property
+    def _open(self) -> Transaction | None:
+        return getattr(self._local, "transaction", None)
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._open is not None
+
+    def when_committed(self, callback: Callable[[], object]) -> None:
+        if self._open is None:
+            callback()
+        else:
+            self._open.committed[callback] = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        if self.in_transaction:
+            yield
+            return
+        try:
+            with self._mirror.locked() as index:
+                transaction = Transaction(index, self._folders, self._writer)
+                yield from self._within(transaction)
+        except StorageUnavailable as exc:
+            if not is_broken(exc):
+                raise
+            self._mirror.discard()
+            raise Contention("the index has to be made anew") from exc
+        for callback in transaction.committed:
+            callback()
+
+    def _within(self, transaction: Transaction) -> Iterator[None]:
+        self._local.transaction = transaction
+        try:
+            with transaction.index.database.transaction():
+                yield
+                transaction.write()
+        except StorageError:
+            if not transaction.is_done:
+                transaction.put_back()
+                raise
+            # The files say what was acknowledged; with the journal there, they are looked at next.
+            _LOG.warning("the index is behind the files, and will follow them")
+        else:
+            transaction.finish()
+        finally:
+            self._local.transaction = None
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        return self.transaction() if self._open is None else self._open.part()
+
+    @contextmanager
+    def _writing(self, resource_type: ResourceType) -> Iterator[tuple[Transaction, Loader]]:
+        with self.transaction():
+            work = self._open
+            assert work is not None
+            yield work, work.index.loaders[resource_type.name]
+
+    def _read(self, read: Callable[[Index], _Result]) -> _Result:
+        """Read from the index, and once more from a new one if it turns out to be damaged."""
+        if self._open is not None:
+            return read(self._open.index)
+        try:
+            return read(self._mirror.noticed())
+        except StorageUnavailable as exc:
+            if not is_broken(exc):
+                raise
+        self._mirror.discard()
+        return read(self._mirror.noticed())
+
+    # -- one resource
+
+    def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
+        if self._open is not None:
+            return self._get(self._open, self._open.index.loaders[resource_type.name], resource_id)
+
+        def find(index: Index) -> StoredResource:
+            loader = index.loaders[resource_type.name]
+            found, changed = self._compare(index, loader, resource_id)
+            if changed is not None:
+                self._mirror.look_at(loader.folder, changed)
+                found = loader.get(resource_id)
+            if found is None:
+                raise ResourceNotFound(resource_type.name, resource_id)
+            return found
+
+        return self._read(find)
+
+    def _get(self, work: Transaction, loader: Loader, resource_id: str) -> StoredResource:
+        """Return a resource within a transaction: nobody else changes it until that ends."""
+        key = (loader.layout.number, resource_id)
+        known = work.index.database.remembered.get(key)
+        if known is not None:
+            return cast(StoredResource, known)
+        name = loader.layout.resource_type.name
+        if work.has_touched(name, resource_id):
+            found: StoredResource | None = loader.get(resource_id)
+        else:
+            found, changed = self._compare(work.index, loader, resource_id)
+            if changed is not None:
+                work.index.load([(loader.folder, changed)])
+                found = loader.get(resource_id)
+        if found is None:
+            raise ResourceNotFound(name, resource_id)
+        work.index.database.remembered[key] = found
+        return found
+
+    def _compare(
+        self, index: Index, loader: Loader, resource_id: str
+    ) -> tuple[StoredResource | None, str | None]:
+        """Return what the index has, and the name of the file if that is not as it was read."""
+        if "\0" in resource_id or not _is_text(resource_id):
+            return None, None
+        found = loader.find(resource_id)
+        resource, name, signature = found or (None, None, None)
+        if name is None:
+            name = file_name(resource_id)
+        is_now = self._folders.signature(loader.folder, name)
+        if is_now == signature:
+            return resource, None
+        if found is None:
+            known = index.files.known(loader.layout.number, [name])
+            if name in known and known[name].signature == is_now:
+                return None, None
+        return resource, name
+
+    def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
+        with self._writing(resource_type) as (work, loader):
+            self._refuse_taken(work, loader, resource.id)
+            version = _next_version("0")
+            rid = work.index.rows.insert(loader.layout, resource)
+            work.index.files.set_versions([(version, rid)])
+            joined = work.index.join_waiting([resource.id])
+            work.touch(resource_type.name, resource.id)
+        return replace(resource, version=version, place=rid, joined=joined)
+
+    def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
+        with self._writing(resource_type) as (work, loader):
+            ids = [resource.id for resource in resources]
+            for resource_id in ids:
+                self._refuse_taken(work, loader, resource_id)
+            version = _next_version("0")
+            work.index.rows.insert_many(loader.layout, resources)
+            rids = work.index.rows.rids(loader.layout, ids)
+            work.index.files.set_versions((version, rid) for rid in rids.values())
+            work.index.join_waiting(ids)
+            for resource_id in ids:
+                work.touch(resource_type.name, resource_id)
+
+    def _refuse_taken(self, work: Transaction, loader: Loader, resource_id: str) -> None:
+        """Raise UniquenessConflict for an id whose file is there, be it no resource."""
+        removed_now = work.has_touched(loader.layout.resource_type.name, resource_id)
+        if not removed_now and self._folders.is_taken(loader.folder, file_name(resource_id)):
+            raise UniquenessConflict("id")
+
+    def replace(
+        self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
+    ) -> StoredResource:
+        with self._writing(resource_type) as (work, loader):
+            before = self._at(work, loader, resource.id, if_version)
+            version = _next_version(before.version)
+            work.index.rows.replace(loader.layout, before.place, before, resource, int(version))
+            after = replace(resource, version=version, place=before.place, joined=before.joined)
+            work.index.database.remembered[loader.layout.number, resource.id] = after
+            work.touch(resource_type.name, resource.id)
+        return after
+
+    def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
+        with self._writing(resource_type) as (work, loader):
+            before = self._at(work, loader, resource_id, if_version)
+            index, number = work.index, loader.layout.number
+            for group_number, group_id, _ in index.files.groups_of(before.place):
+                work.touch(index.names[group_number], group_id)
+            index.files.keep_absent(number, resource_id, {})
+            index.rows.delete(loader.layout, before.place, before)
+            index.database.remembered.pop((number, resource_id), None)
+            work.touch(resource_type.name, resource_id)
+
+    def _at(
+        self, work: Transaction, loader: Loader, resource_id: str, if_version: str | None
+    ) -> StoredResource:
+        before = self._get(work, loader, resource_id)
+        if if_version is not None and before.version != if_version:
+            raise VersionMismatch(f"{loader.layout.resource_type.name} {resource_id} is at {before.version}")
+        return before
+
+    # -- many resources
+
+    def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
+        return self._read(lambda index: index.pages[resource_type.name].candidates())
+
+    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
+        return self._read(lambda index: index.pages[resource_type.name].search(selection, represent))
+
+    # -- members
+
+    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
+        place = self.get(resource_type, resource_id).place
+        return self._read(lambda index: index.members.of(place))
+
+    def change_members(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        add: Iterable[Member],
+        remove: Iterable[str],
+    ) -> bool:
+        with self._writing(resource_type) as (work, loader):
+            group, leaving = self._get(work, loader, resource_id), list(remove)
+            changed = work.index.members.change(group.place, add, leaving)
+            dropped = work.index.files.drop_absent(loader.layout.number, resource_id, leaving)
+            if changed or dropped:
+                work.touch(resource_type.name, resource_id)
+        return changed
+
+    def memberships(
+        self, resource_type: ResourceType, resource_ids: Sequence[str]
+    ) -> Mapping[str, Sequence[Membership]]:
+        return self._read(
+            lambda index: index.members.above(index.loaders[resource_type.name].layout, resource_ids)
+        )
+
+    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+        return self._read(lambda index: index.members.find(resource_ids))
+
+
+def _next_version(before: str) -> str:
+    """Return a version that no resource of this id had before, not even one that was removed."""
+    return str(max(int(before) + 1, time.time_ns() // 1000))
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

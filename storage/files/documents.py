@@ -1,0 +1,159 @@
+"""What is in a file: the whole resource as JSON that people can read, and back."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any, Final
+
+import orjson
+
+from schema.resource_type import ResourceType
+from schema.values import format_date_time, parse_date_time
+from storage.adapter import StoredResource
+from storage.errors import StorageError
+from storage.files.folders import file_name
+from storage.foreign import ForeignReader
+
+_LOG = logging.getLogger(__name__)
+# Hashes of what is never returned; no attribute can have this name.
+_SECRETS: Final = "$secrets"
+_LONGEST_ID: Final = 1000
+
+
+class UnreadableFile(StorageError):
+    """The file does not hold a resource; the text says why."""
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """A resource as a file has it; `members` maps ids to their display, or None."""
+
+    resource: StoredResource
+    members: Mapping[str, str | None]
+
+
+def encode(
+    resource_type: ResourceType, resource: StoredResource, members: Sequence[Mapping[str, str]]
+) -> bytes:
+    """Return the content of the file of a resource."""
+    document = {"schemas": [], "id": resource.id, **resource.document}
+    if resource_type.members is not None and members:
+        document[resource_type.members.name] = members
+    document["meta"] = {
+        "resourceType": resource_type.name,
+        "created": resource.created,
+        "lastModified": resource.last_modified,
+        "version": resource.version,
+    }
+    if resource.secrets:
+        document[_SECRETS] = dict(resource.secrets)
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def instant_ns(date_time: str) -> int:
+    """Return a dateTime in nanoseconds since 1970, 0 for what is none."""
+    try:
+        instant = parse_date_time(date_time)
+    except ValueError:
+        return 0
+    return (int(instant.timestamp()) * 1_000_000 + instant.microsecond) * 1000
+
+
+def created_in(content: bytes) -> str:
+    """Return `meta.created` as it stands in a file, empty where it does not."""
+    try:
+        document = orjson.loads(content)
+        created = document["meta"]["created"]
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        return ""
+    return created if isinstance(created, str) else ""
+
+
+class FileReader:
+    """Reads the files of one resource type, whoever wrote them."""
+
+    def __init__(self, resource_type: ResourceType) -> None:
+        self._type = resource_type
+        self._reader = ForeignReader(resource_type)
+
+    def decode(self, name: str, content: bytes, modified_ns: int) -> FileContent:
+        """Return what the file called `name` holds, which was last changed at `modified_ns`.
+
+        The answer follows from the arguments alone, so that an index can always be made again. A
+        file as `encode` made it has its version in it and the time of its change is
+        `meta.lastModified`; of others, the version follows from the content. Raises UnreadableFile.
+        """
+        document = _parsed(content)
+        secrets = document.pop(_SECRETS, None)
+        resource_id = _resource_id(document, name)
+        found = self._reader.read(document)
+        for problem in found.problems:
+            _LOG.warning("%s %s: %s", self._type.name, resource_id, problem)
+        whole = {"schemas": found.resource["schemas"], "id": resource_id, **found.resource}
+        modified = format_date_time(datetime.fromtimestamp(modified_ns // 1_000_000 / 1000, UTC))
+        resource = StoredResource(
+            resource_id,
+            _dumped(whole),
+            _version(document.get("meta")),
+            found.created or found.last_modified or modified,
+            found.last_modified or modified,
+            _texts(secrets),
+        )
+        if not resource.version or modified_ns != instant_ns(resource.last_modified):
+            # Who edits a file does not think of the dates in it; others may have meant theirs.
+            dated = max(resource.last_modified, modified) if resource.version else resource.last_modified
+            resource = replace(
+                resource, version=foreign_version(content, modified_ns), last_modified=dated
+            )
+        return FileContent(resource, found.members)
+
+
+def foreign_version(content: bytes, modified_ns: int) -> str:
+    """Return the version of what others wrote: different for each content and time of change."""
+    digest = blake2b(content, digest_size=6, key=str(modified_ns).encode()).digest()
+    # Below the microseconds that versions of our own begin with.
+    return str(int.from_bytes(digest) + 2)
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError as exc:
+        raise UnreadableFile(f"is no JSON: {exc}") from exc
+    if not isinstance(document, dict):
+        raise UnreadableFile("is no JSON object")
+    return document
+
+
+def _resource_id(document: Mapping[str, Any], name: str) -> str:
+    resource_id = document.get("id")
+    if resource_id is None:
+        if name.endswith("~"):
+            raise UnreadableFile("looks like a copy that an editor left behind")
+        return name
+    if not isinstance(resource_id, str) or name not in (resource_id, file_name(resource_id)):
+        raise UnreadableFile("holds a resource of another id")
+    if "\0" in resource_id or len(resource_id) > _LONGEST_ID:
+        raise UnreadableFile("holds a resource whose id cannot be one")
+    return resource_id
+
+
+def _dumped(document: Mapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(document).decode()
+    except orjson.JSONEncodeError as exc:
+        raise UnreadableFile(f"cannot be kept: {exc}") from exc
+
+
+def _version(meta: Any) -> str:
+    version = meta.get("version") if isinstance(meta, Mapping) else None
+    is_number = isinstance(version, str) and version.isascii() and version.isdigit() and len(version) < 18
+    return str(version) if is_number else ""
+
+
+def _texts(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        return {}
+    return {key: text for key, text in value.items() if isinstance(text, str)}

@@ -1,0 +1,189 @@
+"""The side-car index: an SQLite database of what the files hold, made anew whenever it is no good."""
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import peewee
+
+from schema.resource_type import ResourceType
+from storage.adapter import Member
+from storage.database_url import DatabaseUrl
+from storage.errors import ResourceNotFound, StorageError
+from storage.files.folders import Folders
+from storage.files.loading import Loader
+from storage.files.side_tables import FileRows
+from storage.sql.adoption import finish_tables
+from storage.sql.database import Database
+from storage.sql.layout import TypeLayout
+from storage.sql.members import MemberRows
+from storage.sql.pages import Pages
+from storage.sql.rows import ResourceRows
+from storage.sql.sqlite import Sqlite
+from storage.sql.tables import prepare_tables
+
+_LOG = logging.getLogger(__name__)
+# Every index has a name of its own: SQLite removes the log of a database by its name, and would
+# take that of a new index for the log of one that was deleted while it was open.
+_PREFIX: Final = ".index-"
+_SUFFIX: Final = ".db"
+_TIMEOUT_S: Final = 30.0
+# What SQLite says of a file that is damaged, or is no database.
+_BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class _IndexDialect(Sqlite):
+    """Consistent at any time, but not durable: what is lost is read from the files again."""
+
+    def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
+        return peewee.SqliteDatabase(
+            url.name,
+            # Not mapped into memory: a file that somebody cuts off would end the process.
+            pragmas={
+                "journal_mode": "wal",
+                "synchronous": "NORMAL",
+                "wal_autocheckpoint": 4000,
+                "cache_size": -32_000,
+                "temp_store": "memory",
+            },
+            timeout=timeout_s,
+        )
+
+
+class Index:
+    """One file of an index, open, and what reads and writes its tables."""
+
+    def __init__(
+        self,
+        path: Path,
+        folders: Folders,
+        resource_types: Mapping[ResourceType, str],
+        indexed: frozenset[str] | None,
+    ) -> None:
+        self.path = path
+        self.database = Database(_IndexDialect(), DatabaseUrl("sqlite", str(path)), 1, _TIMEOUT_S)
+        self.names: dict[int, str] = {}
+        self.files = FileRows(self.database)
+        self.rows = ResourceRows(self.database)
+        self.members = MemberRows(self.database, self.names)
+        self.pages: dict[str, Pages] = {}
+        self.loaders: dict[str, Loader] = {}
+        for layout in self._prepared(list(resource_types), indexed):
+            resource_type = layout.resource_type
+            self.names[layout.number] = resource_type.name
+            self.pages[resource_type.name] = Pages(self.database, layout)
+            self.loaders[resource_type.name] = Loader(
+                self.database, folders, resource_types[resource_type], layout, self.names
+            )
+        self.by_folder = {loader.folder: loader for loader in self.loaders.values()}
+        self._identity = _identity(path)
+
+    def _prepared(
+        self, resource_types: Sequence[ResourceType], indexed: frozenset[str] | None
+    ) -> list[TypeLayout]:
+        layouts = prepare_tables(self.database, resource_types, {}, indexed)
+        finish_tables(self.database, layouts)
+        with self.database.transaction():
+            self.files.prepare()
+        return layouts
+
+    def is_there(self) -> bool:
+        """Return whether the file that is open is still the one that others open."""
+        return self._identity is not None and _identity(self.path) == self._identity
+
+    def load(self, names: Iterable[tuple[str, str]]) -> None:
+        """Bring the resources in these files, given by folder and name, up to them."""
+        by_folder: dict[str, list[str]] = {}
+        for folder, name in names:
+            by_folder.setdefault(folder, []).append(name)
+        with self.database.transaction():
+            fresh: list[str] = []
+            for folder, loader in self.by_folder.items():
+                if folder in by_folder:
+                    fresh += loader.load(by_folder[folder])
+            self.join_waiting(fresh)
+
+    def join_waiting(self, resource_ids: Sequence[str]) -> bool:
+        """Let new resources join the groups whose files name them already; return whether any did."""
+        waiting = self.files.awaited(resource_ids)
+        found = self.members.find([member for _, _, member, _ in waiting])
+        for number, group_id, member_id, display in waiting:
+            try:
+                group = self.loaders[self.names[number]].get(group_id)
+            except ResourceNotFound:
+                continue
+            member = found[member_id]
+            joining = Member(member_id, member.resource_type, display or member.display)
+            self.members.change(group.place, [joining], ())
+        return bool(waiting)
+
+    def close(self) -> None:
+        """Close the connection of this thread."""
+        self.database.close()
+
+
+def open_index(
+    folder: Path,
+    folders: Folders,
+    resource_types: Mapping[ResourceType, str],
+    indexed: frozenset[str] | None,
+) -> Index:
+    """Return the index in `folder`, a new one if there is none that can be used.
+
+    The caller sees to it that nobody else opens one meanwhile.
+    """
+    with folders.writing():
+        there = sorted(path for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"))
+        for path in there[:-1]:
+            remove_index(path)
+    for path in there[-1:]:
+        try:
+            return Index(path, folders, resource_types, indexed)
+        except StorageError as exc:
+            # One without a code is of the tables: they are of another release.
+            if any(_reasons(exc)) and not is_broken(exc):
+                raise
+            _LOG.warning("the index %s is made anew: %s", path, exc)
+            with folders.writing():
+                remove_index(path)
+    fresh = folder / f"{_PREFIX}{time.time_ns()}{_SUFFIX}"
+    with folders.writing():
+        # Hashes of passwords are in there; what SQLite keeps beside it gets the same rights.
+        os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    return Index(fresh, folders, resource_types, indexed)
+
+
+def remove_index(path: Path) -> None:
+    """Remove the file of an index and what SQLite keeps beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def is_broken(exc: BaseException) -> bool:
+    """Return whether an error says that the index itself is no good."""
+    for reason in _reasons(exc):
+        if reason in _BROKEN or (reason == sqlite3.SQLITE_ERROR and "no such table" in str(exc)):
+            return True
+    return False
+
+
+def _reasons(exc: BaseException) -> Iterator[int]:
+    """Yield the codes of SQLite that led to an error."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        code = getattr(cause, "sqlite_errorcode", None)
+        if isinstance(code, int):
+            yield code & 0xFF
+        cause = cause.__cause__ or cause.__context__
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,238 @@
+"""Bringing the index up to the files that other programs have written, changed or removed."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from storage.adapter import Member, StoredResource
+from storage.errors import ResourceNotFound, UniquenessConflict
+from storage.files.documents import FileContent, FileReader, UnreadableFile, created_in, encode
+from storage.files.folders import Folders
+from storage.files.side_tables import FileRows, KnownFile
+from storage.sql.database import Database
+from storage.sql.inserts import claim_unique
+from storage.sql.layout import TypeLayout
+from storage.sql.members import MemberRows
+from storage.sql.pages import resource_columns, stored
+from storage.sql.rows import ResourceRows
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A file that was read: what it holds, and its signature then."""
+
+    name: str
+    content: bytes
+    found: FileContent
+    signature: str
+
+    @property
+    def resource(self) -> StoredResource:
+        return self.found.resource
+
+
+class Loader:
+    """Reads the files of one resource type into the index; `names` are those of types by number."""
+
+    def __init__(
+        self, database: Database, folders: Folders, folder: str, layout: TypeLayout, names: Mapping[int, str]
+    ) -> None:
+        self.layout = layout
+        self.folder = folder
+        self._database = database
+        self._folders = folders
+        self._type_names = names
+        self._reader = FileReader(layout.resource_type)
+        self._rows = ResourceRows(database)
+        self._members = MemberRows(database, names)
+        self._files = FileRows(database)
+        self._select = (
+            f"{resource_columns(database.dialect.text)}, f.name, f.signature "
+            f"FROM scim_resource r JOIN {layout.table} d ON d.id = r.id "
+            "LEFT JOIN scim_file f ON f.type = r.type AND f.id = r.id WHERE r.id = ? AND r.type = ?"
+        )
+
+    # -- what the index has
+
+    def find(self, resource_id: str) -> tuple[StoredResource, str | None, str | None] | None:
+        """Return a resource of the index and the name and signature of its file, as it was read."""
+        row = self._database.row(self._select, (resource_id, self.layout.number))
+        return None if row is None else (stored(row[:8]), row[8], row[9])
+
+    def get(self, resource_id: str) -> StoredResource:
+        """Return a resource of the index. Raises ResourceNotFound."""
+        found = self.find(resource_id)
+        if found is None:
+            raise ResourceNotFound(self.layout.resource_type.name, resource_id)
+        return found[0]
+
+    def content(self, resource: StoredResource) -> bytes:
+        """Return what the file of a resource of the index is to hold."""
+        members: list[dict[str, str]] = []
+        if self.layout.resource_type.members is not None:
+            names = self._type_names
+            for member_id, number, display in self._files.own_members(resource.place):
+                element = {"value": member_id, "type": names[number]}
+                members.append({**element, "display": display} if display else element)
+            for member_id, display in self._files.absent(self.layout.number, resource.id):
+                element = {"value": member_id}
+                members.append({**element, "display": display} if display else element)
+        return encode(self.layout.resource_type, resource, members)
+
+    # -- what the files have
+
+    def in_order(self, names: Sequence[str]) -> list[str]:
+        """Return these names in the order in which the resources were made."""
+        made: list[tuple[str, str]] = []
+        for name in names:
+            try:
+                found = self._folders.read(self.folder, name)
+            except OSError:
+                found = None
+            made.append((created_in(found[0]) if found else "", name))
+        return [name for _, name in sorted(made)]
+
+    def load(self, names: Sequence[str]) -> list[str]:
+        """Read these files where they are not as known; return the ids of resources that are new.
+
+        Within a transaction.
+        """
+        known = self._files.known(self.layout.number, names)
+        fresh: dict[str, _Read] = {}
+        for name in names:
+            one = self._read(name, known.get(name))
+            if one is None:
+                continue
+            twin = fresh.get(one.resource.id)
+            if twin is not None:
+                self._skip(one, f"holds the same resource as {twin.name}")
+            elif self._is_fresh(one, known.get(name)):
+                fresh[one.resource.id] = one
+        if fresh:
+            self._insert(list(fresh.values()))
+        return list(fresh)
+
+    def _read(self, name: str, known: KnownFile | None) -> _Read | None:
+        """Return what is new in a file; None when nothing is, or nothing can be read."""
+        signature = self._folders.signature(self.folder, name)
+        if signature is None:
+            if known is not None:
+                self._forget(name, known)
+            return None
+        if known is not None and known.signature == signature:
+            return None
+        try:
+            found = self._folders.read(self.folder, name)
+            if found is None:
+                # It went away just now; the next look will see that.
+                return None
+            content, signature, modified_ns = found
+            return _Read(name, content, self._reader.decode(name, content, modified_ns), signature)
+        except UnreadableFile as exc:
+            problem = str(exc)
+        except OSError as exc:
+            problem = f"cannot be read: {exc.strerror}"
+        # A resource that was there before stays as it was last read.
+        self._report(name, problem)
+        self._files.note(self.layout.number, name, known.id if known else None, signature)
+        return None
+
+    def _is_fresh(self, one: _Read, known: KnownFile | None) -> bool:
+        """Bring a resource of the index up to its file; return True when the index has none."""
+        number, resource = self.layout.number, one.resource
+        name = self._files.name_of(number, resource.id)
+        if name not in (None, one.name):
+            if self._folders.signature(self.folder, str(name)) is not None:
+                self._skip(one, f"holds the same resource as {name}")
+                return False
+            # It was given another name.
+            self._files.forget(number, str(name))
+        if known is not None and known.id not in (None, resource.id):
+            self._forget(one.name, known)
+        found = self.find(resource.id)
+        if found is None:
+            return True
+        before = found[0]
+        if self.content(before) != one.content or before.version != resource.version:
+            self._replace(one, before)
+        self._files.note(number, one.name, resource.id, one.signature)
+        return False
+
+    def _replace(self, one: _Read, before: StoredResource) -> None:
+        after, version = one.resource, int(one.resource.version)
+        if version == int(before.version):
+            # Somebody took care that the file looks as if it had not changed.
+            version += 1
+        try:
+            with self._database.savepoint():
+                self._rows.replace(self.layout, before.place, before, after, version)
+        except UniquenessConflict as exc:
+            self._report(one.name, f"{exc}; both are kept, the first owns the value")
+            self._rows.replace(self.layout, before.place, before, after, version, claim=False)
+            self._claim_free(before.place, after)
+        self._set_members(one, before.place)
+
+    def _insert(self, fresh: Sequence[_Read]) -> None:
+        """Write new resources: all at once, or one by one when some contradict each other."""
+        resources = [one.resource for one in fresh]
+        try:
+            with self._database.savepoint():
+                self._rows.insert_many(self.layout, resources)
+        except UniquenessConflict:
+            for one in fresh:
+                self._insert_one(one)
+        rids = self._rows.rids(self.layout, [resource.id for resource in resources])
+        self._files.set_versions((resource.version, rids[resource.id]) for resource in resources)
+        for one in fresh:
+            self._files.note(self.layout.number, one.name, one.resource.id, one.signature)
+            self._set_members(one, rids[one.resource.id])
+
+    def _insert_one(self, one: _Read) -> None:
+        try:
+            with self._database.savepoint():
+                self._rows.insert(self.layout, one.resource)
+        except UniquenessConflict as exc:
+            self._report(one.name, f"{exc}; both are kept, the first owns the value")
+            place = self._rows.insert(self.layout, one.resource, claim=False)
+            self._claim_free(place, one.resource)
+
+    def _claim_free(self, place: int, resource: StoredResource) -> None:
+        claim_unique(self._database, place, sorted(self.layout.unique_rows(resource.document)))
+
+    def _set_members(self, one: _Read, place: int) -> None:
+        """Make the members of a group those of its file."""
+        if self.layout.resource_type.members is None:
+            return
+        wanted = one.found.members
+        before = {member_id: display for member_id, _, display in self._files.own_members(place)}
+        existing = self._members.find(list(wanted))
+        add = [
+            Member(member_id, member.resource_type, wanted[member_id] or member.display)
+            for member_id, member in existing.items()
+            if member_id not in before or before[member_id] != wanted[member_id]
+        ]
+        leaving = [member_id for member_id in before if member_id not in wanted]
+        self._members.change(place, add, [*leaving, *(m.resource_id for m in add)])
+        absent = {key: value for key, value in wanted.items() if key not in existing}
+        self._files.keep_absent(self.layout.number, one.resource.id, absent)
+
+    def _forget(self, name: str, known: KnownFile) -> None:
+        """Remove what a file held; the files of its groups still name it, and may see it again."""
+        self._files.forget(self.layout.number, name)
+        before = self.find(known.id) if known.id is not None else None
+        if before is None:
+            return
+        resource = before[0]
+        for number, group_id, display in self._files.groups_of(resource.place):
+            self._files.add_absent(number, group_id, resource.id, display)
+        self._files.keep_absent(self.layout.number, resource.id, {})
+        self._rows.delete(self.layout, resource.place, resource)
+
+    def _skip(self, one: _Read, problem: str) -> None:
+        self._report(one.name, problem)
+        self._files.note(self.layout.number, one.name, None, one.signature)
+
+    def _report(self, name: str, problem: str) -> None:
+        _LOG.warning("the file %s: %s", self._folders.path(self.folder, name), problem)

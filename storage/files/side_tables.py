@@ -1,0 +1,140 @@
+"""What the index knows of the files it was made from."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from storage.sql.database import Database, marks
+from storage.sql.rows import batches
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS scim_file (type INTEGER NOT NULL, name TEXT NOT NULL, id TEXT, "
+    "signature TEXT NOT NULL, PRIMARY KEY (type, name)) WITHOUT ROWID",
+    "CREATE UNIQUE INDEX IF NOT EXISTS scim_file_id ON scim_file (type, id) WHERE id IS NOT NULL",
+    # Members that stand in a file and that no file describes.
+    "CREATE TABLE IF NOT EXISTS scim_absent (member TEXT NOT NULL, type INTEGER NOT NULL, "
+    "id TEXT NOT NULL, display TEXT, PRIMARY KEY (member, type, id)) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS scim_absent_of ON scim_absent (type, id)",
+)
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file as it was when it was last read; `id` is None when it held no resource."""
+
+    id: str | None
+    signature: str
+
+
+class FileRows:
+    """The rows of scim_file and scim_absent; `number` is always that of a resource type."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def prepare(self) -> None:
+        """Make the tables, within a transaction."""
+        for statement in _TABLES:
+            self._database.run_ddl(statement)
+
+    def signatures(self, number: int) -> dict[str, str]:
+        """Return the signature of every file of a type, by name."""
+        rows = self._database.rows("SELECT name, signature FROM scim_file WHERE type = ?", (number,))
+        return dict(rows)
+
+    def known(self, number: int, names: Sequence[str]) -> dict[str, KnownFile]:
+        """Return what is known of the files with these names."""
+        found: dict[str, KnownFile] = {}
+        for batch in batches(names):
+            rows = self._database.rows(
+                f"SELECT name, id, signature FROM scim_file WHERE type = ? AND name IN ({marks(batch)})",
+                (number, *batch),
+            )
+            found |= {name: KnownFile(resource_id, signature) for name, resource_id, signature in rows}
+        return found
+
+    def name_of(self, number: int, resource_id: str) -> str | None:
+        """Return the name of the file that holds a resource."""
+        row = self._database.row(
+            "SELECT name FROM scim_file WHERE type = ? AND id = ?", (number, resource_id)
+        )
+        return row[0] if row else None
+
+    def note(self, number: int, name: str, resource_id: str | None, signature: str) -> None:
+        """Keep what is known of a file."""
+        self._database.run(
+            "INSERT OR REPLACE INTO scim_file (type, name, id, signature) VALUES (?, ?, ?, ?)",
+            (number, name, resource_id, signature),
+        )
+
+    def forget(self, number: int, name: str) -> None:
+        """Drop what is known of a file."""
+        self._database.run("DELETE FROM scim_file WHERE type = ? AND name = ?", (number, name))
+
+    # -- members nobody knows
+
+    def absent(self, number: int, resource_id: str) -> list[tuple[str, str | None]]:
+        """Return the members of a group that are in its file but do not exist: id and display."""
+        return self._database.rows(
+            "SELECT member, display FROM scim_absent WHERE type = ? AND id = ? ORDER BY member",
+            (number, resource_id),
+        )
+
+    def keep_absent(self, number: int, resource_id: str, members: Mapping[str, str | None]) -> None:
+        """Make these the members of a group that do not exist, with what is shown of each."""
+        self._database.run("DELETE FROM scim_absent WHERE type = ? AND id = ?", (number, resource_id))
+        for member, display in members.items():
+            self.add_absent(number, resource_id, member, display)
+
+    def add_absent(self, number: int, resource_id: str, member: str, display: str | None) -> None:
+        """Note one more."""
+        self._database.run(
+            "INSERT OR REPLACE INTO scim_absent (member, type, id, display) VALUES (?, ?, ?, ?)",
+            (member, number, resource_id, display),
+        )
+
+    def drop_absent(self, number: int, resource_id: str, members: Iterable[str]) -> int:
+        """Drop some of a group and return how many there were."""
+        dropped = 0
+        for batch in batches(members):
+            dropped += self._database.run(
+                f"DELETE FROM scim_absent WHERE type = ? AND id = ? AND member IN ({marks(batch)})",
+                (number, resource_id, *batch),
+            ).rowcount
+        return dropped
+
+    def awaited(self, members: Sequence[str]) -> list[tuple[int, str, str, str | None]]:
+        """Return and drop who waits for one of `members`: type and id of the group, member, display."""
+        found: list[tuple[int, str, str, str | None]] = []
+        for batch in batches(members):
+            where = f"WHERE member IN ({marks(batch)})"
+            rows = self._database.rows(f"SELECT type, id, member, display FROM scim_absent {where}", batch)
+            if rows:
+                self._database.run(f"DELETE FROM scim_absent {where}", batch)
+            found += [tuple(row) for row in rows]
+        return found
+
+    # -- rows of the index
+
+    def own_members(self, rid: int) -> list[tuple[str, int, str | None]]:
+        """Return the members of a group: id, number of the type, and display if not their own."""
+        return self._database.rows(
+            "SELECT r.id, r.type, m.display FROM scim_member m JOIN scim_resource r "
+            "ON r.rid = m.member_rid WHERE m.group_rid = ? ORDER BY m.member_rid",
+            (rid,),
+        )
+
+    def groups_of(self, rid: int) -> list[tuple[int, str, str | None]]:
+        """Return the groups a resource is a direct member of: type, id, and its display there."""
+        rows = self._database.rows(
+            "SELECT r.type, r.id, m.display FROM scim_member m JOIN scim_resource r "
+            "ON r.rid = m.group_rid WHERE m.member_rid = ?",
+            (rid,),
+        )
+        return [tuple(row) for row in rows]
+
+    def set_versions(self, versions: Iterable[tuple[str, int]]) -> None:
+        """Give resources their version; pairs of version and row key."""
+        with self._database.translated():
+            self._database.cursor().executemany(
+                "UPDATE scim_resource SET version = ? WHERE rid = ?", versions
+            )

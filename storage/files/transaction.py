@@ -1,0 +1,99 @@
+"""One transaction: changes of the index that become changes of files when it ends."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from storage.errors import StorageError
+from storage.files.documents import instant_ns
+from storage.files.folders import Folders, file_name
+from storage.files.index import Index
+from storage.files.loading import Loader
+from storage.files.writing import Change, Writer
+
+
+class Transaction:
+    """Collects the resources whose files have to be written; `committed` is to be called afterwards.
+
+    `is_done` says whether the files are as they should be, whatever becomes of the index.
+    """
+
+    def __init__(self, index: Index, folders: Folders, writer: Writer) -> None:
+        self.index = index
+        # Each once, in order.
+        self.committed: dict[Callable[[], object], None] = {}
+        self.is_done = False
+        self._folders = folders
+        self._writer = writer
+        self._touched: dict[tuple[str, str], None] = {}
+        self._begun = False
+
+    def touch(self, type_name: str, resource_id: str) -> None:
+        """Note that the file of a resource has to be written, or removed."""
+        self._touched[type_name, resource_id] = None
+
+    def has_touched(self, type_name: str, resource_id: str) -> bool:
+        """Return whether the index knows better than the file of a resource."""
+        return (type_name, resource_id) in self._touched
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """A part that can be undone alone."""
+        touched = dict(self._touched)
+        try:
+            with self.index.database.savepoint():
+                yield
+        except BaseException:
+            self._touched = touched
+            raise
+
+    def write(self) -> None:
+        """Make the files what the index says, and note that in the index."""
+        changes = [change for key in self._touched for change in self._changes(*key)]
+        if not changes:
+            return
+        steps = self._writer.begin(changes)
+        self._begun = True
+        self._writer.finish(steps)
+        self.is_done = True
+        for type_name, resource_id in self._touched:
+            loader, name = self._file(type_name, resource_id)
+            name = name or file_name(resource_id)
+            signature = self._folders.signature(loader.folder, name)
+            if signature is None:
+                self.index.files.forget(loader.layout.number, name)
+            else:
+                self.index.files.note(loader.layout.number, name, resource_id, signature)
+
+    def finish(self) -> None:
+        """Forget how the files came to be what they are: the index has followed."""
+        if self._begun:
+            # Left behind, it costs the next writer a look at the files.
+            with suppress(StorageError):
+                self._writer.forget()
+
+    def put_back(self) -> None:
+        """After a failure among several files, make them what the index says again."""
+        if not self._begun or len(self._touched) < 2:
+            return
+        for key in self._touched:
+            for change in self._changes(*key):
+                # What cannot be written now could not be written before.
+                with suppress(StorageError):
+                    self._writer.apply([change])
+                    self._writer.forget()
+
+    def _changes(self, type_name: str, resource_id: str) -> Iterator[Change]:
+        """Yield what is to become of the file of a resource; nothing if there never was one."""
+        loader, name = self._file(type_name, resource_id)
+        found = loader.find(resource_id)
+        if found is not None:
+            resource = found[0]
+            content = loader.content(resource)
+            modified_ns = instant_ns(resource.last_modified)
+            yield Change(loader.folder, name or file_name(resource_id), content, modified_ns)
+        elif name is not None or self._begun:
+            yield Change(loader.folder, name or file_name(resource_id), None)
+
+    def _file(self, type_name: str, resource_id: str) -> tuple[Loader, str | None]:
+        loader = self.index.loaders[type_name]
+        return loader, self.index.files.name_of(loader.layout.number, resource_id)
