@@ -1,0 +1,87 @@
+"""What the upstream can do: what its ServiceProviderConfig says, and what its answers showed."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from storage.forward.messages import Answer
+
+# Seconds for which the configuration and what was learnt hold.
+LIFETIME_S: Final = 300.0
+# Resources asked for in one page where the upstream does not say how many it gives.
+PAGE: Final = 100
+
+
+@dataclass
+class Abilities:
+    """What is known now. What the configuration leaves out is assumed until an answer disproves it.
+
+    `refused` names what the upstream turned out not to do, or not as it is meant: `PUT`, `PATCH`,
+    `filter`, `search`, `sort:<path>`, `clause:<path> <operator>`. `proved` names filters that were
+    seen to be applied, by what nothing can match. `lists_memberships` is whether users come with
+    their groups, None when no answer has told yet.
+    """
+
+    patch: bool = True
+    filter: bool = True
+    sort: bool = True
+    page: int = PAGE
+    refused: set[str] = field(default_factory=set)
+    proved: set[str] = field(default_factory=set)
+    lists_memberships: bool | None = None
+
+    def can(self, what: str) -> bool:
+        """Return whether the upstream is thought to do `what`."""
+        return what not in self.refused
+
+    def refuse(self, what: str) -> None:
+        """Note what the upstream does not do."""
+        self.refused.add(what)
+
+
+class Known:
+    """The abilities of one upstream, read when they are first needed and again after a while."""
+
+    def __init__(self, ask: Callable[[], Answer], clock: Callable[[], float] = time.monotonic) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._abilities: Abilities | None = None
+        self._until = 0.0
+
+    def __call__(self) -> Abilities:
+        """Return what is known. Raises StorageUnavailable when the upstream does not answer."""
+        abilities = self._abilities
+        if abilities is not None and self._clock() < self._until:
+            return abilities
+        abilities = _read(self._ask())
+        with self._lock:
+            self._abilities, self._until = abilities, self._clock() + LIFETIME_S
+        return abilities
+
+
+def _read(answer: Answer) -> Abilities:
+    config = answer.document if answer.is_success and isinstance(answer.document, Mapping) else {}
+    limit = _part(config, "filter").get("maxResults")
+    return Abilities(
+        patch=_is_supported(config, "patch"),
+        filter=_is_supported(config, "filter"),
+        sort=_is_supported(config, "sort"),
+        page=limit if isinstance(limit, int) and 0 < limit < PAGE else _page_size(config, limit),
+    )
+
+
+def _page_size(config: Mapping[str, Any], limit: Any) -> int:
+    greatest = _part(config, "pagination").get("maxPageSize", limit)
+    return greatest if isinstance(greatest, int) and 0 < greatest <= 1000 else PAGE
+
+
+def _is_supported(config: Mapping[str, Any], name: str) -> bool:
+    return _part(config, name).get("supported", True) is not False
+
+
+def _part(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = config.get(name)
+    return part if isinstance(part, Mapping) else {}

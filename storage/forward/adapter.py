@@ -1,0 +1,134 @@
+"""The adapter for another SCIM service provider: this server stands in front of it (RFC 7644)."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+from schema.resource_type import ResourceType
+from storage.adapter import (
+    Capabilities,
+    Member,
+    Membership,
+    Page,
+    Represent,
+    Selection,
+    StorageAdapter,
+    StoredResource,
+)
+from storage.errors import BadBackendAnswer, StorageUnavailable
+from storage.forward.abilities import Known
+from storage.forward.directory import Directory
+from storage.forward.exchange import Exchange, Remembered
+from storage.forward.listing import Listing
+from storage.forward.members import Links
+from storage.forward.messages import Request
+from storage.forward.resources import ResourceReader
+from storage.forward.searching import Search
+from storage.forward.transport import Transport
+
+
+class ForwardAdapter(StorageAdapter):
+    """Keeps resources at an upstream service provider, under the ids that it gives them."""
+
+    capabilities = Capabilities(
+        native_search=True,
+        native_uniqueness=True,
+        members=True,
+        assigns_ids=True,
+        versions_members=True,
+        takes_secrets=True,
+    )
+
+    def __init__(self, url: str, key: str, timeout_s: float, pool_size: int) -> None:
+        self._transport = Transport(url, key, timeout_s, pool_size)
+        self._known = Known(lambda: self._transport.send(Request("GET", "/ServiceProviderConfig", {})))
+        self._remembered = Remembered()
+        self._types: dict[str, ResourceType] = {}
+        self._exchanges: dict[str, Exchange] = {}
+        self._searches: dict[str, Search] = {}
+        self._links: dict[str, Links] = {}
+        self._directory = Directory(
+            self._types, self._exchanges, self._searches, self._links, self._known, self._remembered
+        )
+
+    # -- the upstream as a whole
+
+    def prepare(self, resource_types: Sequence[ResourceType]) -> None:
+        """Get ready for these types. The upstream is not asked: it may be down when this server starts."""
+        for one in resource_types:
+            transport, known, remembered = self._transport, self._known, self._remembered
+            reader = ResourceReader(one, resource_types)
+            exchange = Exchange(transport, one, reader, known, remembered)
+            search = Search(one, Listing(transport, one, reader, known), known)
+            self._types[one.name], self._exchanges[one.name] = one, exchange
+            self._searches[one.name] = search
+            if one.members is not None:
+                self._links[one.name] = Links(
+                    transport, one, reader, exchange, search, known, remembered
+                )
+
+    def check(self) -> None:
+        for resource_type in self._types.values():
+            request = Request("GET", resource_type.endpoint, {"startIndex": "1", "count": "1"})
+            answer = self._transport.send(request)
+            if answer.status in (401, 403):
+                raise StorageUnavailable(f"{self._transport.name} refuses the key (FORWARD_SCIM_KEY)")
+            if answer.document is None or "totalResults" not in answer.document:
+                raise BadBackendAnswer(f"{self._transport.name} does not list {resource_type.endpoint}")
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Return a context in which nothing is read twice; calls take effect one by one all the same."""
+        return self._remembered.operation()
+
+    # -- one resource
+
+    def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
+        return self._exchanges[resource_type.name].current(resource_id).stored
+
+    def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
+        return self._exchanges[resource_type.name].create(resource).stored
+
+    def replace(
+        self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
+    ) -> StoredResource:
+        return self._exchanges[resource_type.name].replace(resource, if_version).stored
+
+    def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
+        self._exchanges[resource_type.name].delete(resource_id, if_version)
+
+    # -- many resources
+
+    def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
+        return self._searches[resource_type.name].scan()
+
+    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
+        return self._searches[resource_type.name].page(selection, represent)
+
+    # -- members
+
+    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
+        return self._links[resource_type.name].members(resource_id)
+
+    def among_members(
+        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
+    ) -> frozenset[str]:
+        return self._links[resource_type.name].among(resource_id, member_ids)
+
+    def change_members(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        add: Iterable[Member],
+        remove: Iterable[str],
+    ) -> bool:
+        return self._links[resource_type.name].change(resource_id, add, remove)
+
+    def memberships(
+        self, resource_type: ResourceType, resource_ids: Sequence[str]
+    ) -> Mapping[str, Sequence[Membership]]:
+        return self._directory.memberships(resource_type.name, resource_ids)
+
+    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+        return self._directory.find(resource_ids)

@@ -1,0 +1,75 @@
+"""From the status of an answer to the error it stands for (RFC 7644 section 3.12)."""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from schema.resource_type import ResourceType
+from storage.errors import (
+    BadBackendAnswer,
+    ResourceNotFound,
+    StorageError,
+    StorageReadOnly,
+    StorageUnavailable,
+    UniquenessConflict,
+    UnsupportedByBackend,
+    ValueRefused,
+    VersionMismatch,
+)
+from storage.forward.messages import Answer
+
+# Longer texts of the upstream are cut before they are shown to a client.
+_LONGEST_DETAIL = 500
+
+
+def raise_refusal(
+    answer: Answer, name: str, resource_type: ResourceType, resource_id: str, document: Mapping[str, Any]
+) -> NoReturn:
+    """Raise what a status of 400 to 599 means for a write of `document` or the reading of a resource.
+
+    `name` is that of the upstream. What concerns the client carries the upstream's own words.
+    """
+    raise _refusal(answer, name, resource_type, resource_id, document)
+
+
+def _refusal(
+    answer: Answer, name: str, resource_type: ResourceType, resource_id: str, document: Mapping[str, Any]
+) -> StorageError:
+    detail = detail_of(answer)
+    match answer.status:
+        case 401:
+            return StorageUnavailable(f"{name} refuses the key (FORWARD_SCIM_KEY)")
+        case 403:
+            return StorageReadOnly(detail or "the upstream does not allow this")
+        case 404 | 410:
+            return ResourceNotFound(resource_type.name, resource_id)
+        case 409:
+            return UniquenessConflict(_conflicting(resource_type, detail, document))
+        case 412:
+            return VersionMismatch(f"{resource_type.name} {resource_id} was changed at the upstream")
+        case 405 | 501:
+            return UnsupportedByBackend(detail or "the upstream does not support this")
+        case status if 400 <= status < 500:
+            return ValueRefused(detail or f"the upstream refuses this with {status}", scim_type_of(answer))
+    return BadBackendAnswer(f"{name} answers {answer.status}")
+
+
+def detail_of(answer: Answer) -> str:
+    """Return what an error of the upstream says to people; empty when it says nothing."""
+    detail = answer.document.get("detail") if isinstance(answer.document, Mapping) else None
+    return detail[:_LONGEST_DETAIL] if isinstance(detail, str) else ""
+
+
+def scim_type_of(answer: Answer) -> str:
+    """Return the scimType of an error, `invalidValue` when it has none."""
+    word = answer.document.get("scimType") if isinstance(answer.document, Mapping) else None
+    return word if isinstance(word, str) and word.isalpha() and len(word) < 40 else "invalidValue"
+
+
+def _conflicting(resource_type: ResourceType, detail: str, document: Mapping[str, Any]) -> str:
+    """Return the unique attribute that a conflict is about: named by the upstream, or else likely."""
+    paths = sorted(resource_type.unique_paths, key=lambda path: -len(path.text))
+    for path in paths:
+        if path.text.lower() in detail.lower():
+            return path.text
+    present = [path.text for path in paths if path.values(document)]
+    return next((text for text in present if text != "externalId"), (present or ["id"])[0])

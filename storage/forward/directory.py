@@ -1,0 +1,154 @@
+"""Resources of any type by id, and what they are members of (RFC 7643 sections 4.1.2 and 4.2)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from schema.resource_type import ResourceType
+from scim_filter.nodes import BoundComparison, Node, any_of
+from storage.adapter import Member, Membership, StoredResource
+from storage.errors import ResourceNotFound
+from storage.forward.abilities import Known
+from storage.forward.exchange import Exchange, Remembered
+from storage.forward.listing import NotHonoured
+from storage.forward.members import Links
+from storage.forward.searching import Search
+
+# Resources asked for by id in one request.
+_BATCH: Final = 25
+
+
+class Directory:
+    """Finds resources by id, many in one request where the upstream filters."""
+
+    def __init__(
+        self,
+        types: Mapping[str, ResourceType],
+        exchanges: Mapping[str, Exchange],
+        searches: Mapping[str, Search],
+        links: Mapping[str, Links],
+        known: Known,
+        remembered: Remembered,
+    ) -> None:
+        self._known = known
+        self._types = types
+        self._exchanges = exchanges
+        self._searches = searches
+        self._links = links
+        self._remembered = remembered
+
+    def find(self, resource_ids: Sequence[str]) -> dict[str, Member]:
+        """Return which of the ids exist, with type and display."""
+        found: dict[str, Member] = {}
+        for name, resource_type in self._types.items():
+            pending = [i for i in dict.fromkeys(resource_ids) if i not in found and self._is_usual(name, i)]
+            for start in range(0, len(pending), _BATCH):
+                for one in self._existing(name, pending[start : start + _BATCH]):
+                    display = resource_type.display(one.document)
+                    found[one.id] = Member(one.id, name, display)
+                    self._remembered.kept["display", one.id] = display
+        return found
+
+    def _is_usual(self, name: str, resource_id: str) -> bool:
+        try:
+            self._exchanges[name].path(resource_id)
+        except ResourceNotFound:
+            return False
+        return True
+
+    def _existing(self, name: str, resource_ids: list[str]) -> list[StoredResource]:
+        path = self._types[name].path("id")
+        assert path is not None
+        if len(resource_ids) > 1:
+            each: list[Node] = [BoundComparison(path, "eq", i, i) for i in resource_ids]
+            try:
+                found = self._searches[name].matching(any_of(each))
+                if found is not None:
+                    return [one for one in found if one.id in resource_ids]
+            except NotHonoured:
+                pass
+        one_by_one = []
+        for resource_id in resource_ids:
+            try:
+                one_by_one.append(self._exchanges[name].current(resource_id).stored)
+            except ResourceNotFound:
+                continue
+        return one_by_one
+
+    # -- memberships
+
+    def memberships(self, name: str, resource_ids: Sequence[str]) -> dict[str, Sequence[Membership]]:
+        """Return what resources of a type are members of: as the upstream says, or found by their ids."""
+        found: dict[str, Sequence[Membership]] = {}
+        pending = []
+        for resource_id in dict.fromkeys(resource_ids):
+            known = self._remembered.kept.get((name, resource_id))
+            if known is not None and known.stored.memberships is not None:
+                found[resource_id] = known.stored.memberships
+            else:
+                pending.append(resource_id)
+        if pending:
+            found |= self._looked_up(name, pending)
+        return {resource_id: memberships for resource_id, memberships in found.items() if memberships}
+
+    def _looked_up(self, name: str, resource_ids: list[str]) -> Mapping[str, Sequence[Membership]]:
+        lists = False if self._types[name].memberships is None else self._lists_memberships(name)
+        if lists is None:
+            return {}
+        if lists:
+            usual = [resource_id for resource_id in resource_ids if self._is_usual(name, resource_id)]
+            batches = [usual[n : n + _BATCH] for n in range(0, len(usual), _BATCH)]
+            resources = [one for batch in batches for one in self._existing(name, batch)]
+            return {one.id: one.memberships or () for one in resources}
+        if len(resource_ids) > _BATCH:
+            return self._sought(resource_ids)
+        return {resource_id: list(self._climbed([resource_id])) for resource_id in resource_ids}
+
+    def _lists_memberships(self, name: str) -> bool | None:
+        """Return whether resources come with their memberships, None when nobody is a member."""
+        abilities = self._known()
+        if abilities.lists_memberships is None:
+            member = next((m for links in self._links.values() for m in links.some(name)), None)
+            if member is None:
+                return None
+            try:
+                shown = self._exchanges[name].read(member.resource_id).stored.memberships
+            except ResourceNotFound:
+                return False
+            abilities.lists_memberships = bool(shown)
+        return abilities.lists_memberships
+
+    def _sought(self, resource_ids: list[str]) -> Mapping[str, Sequence[Membership]]:
+        """Return the memberships of many, found by reading the members of everything that has any."""
+        wanted = set(resource_ids)
+        found: dict[str, list[Membership]] = {resource_id: [] for resource_id in resource_ids}
+        for name, links in self._links.items():
+            for holder in links.all_holders():
+                joined = [m.resource_id for m in links.members(holder.id) if m.resource_id in wanted]
+                if not joined:
+                    continue
+                display = self._types[name].display(holder.document)
+                above = list(self._climbed([holder.id]))
+                for member_id in joined:
+                    shown = {membership.resource_id for membership in found[member_id]}
+                    direct = Membership(holder.id, name, display, True)
+                    indirect = [one for one in above if one.resource_id not in shown]
+                    kept = [one for one in found[member_id] if one.resource_id != holder.id]
+                    new = [replace(one, direct=False) for one in indirect if one.resource_id != holder.id]
+                    found[member_id] = [*kept, direct, *new]
+        return found
+
+    def _climbed(self, resource_ids: list[str]) -> Iterator[Membership]:
+        seen: set[str] = set()
+        inner, direct = resource_ids, True
+        while inner:
+            outer: list[str] = []
+            for name, links in self._links.items():
+                for member_id in inner:
+                    for holder in links.holders(member_id):
+                        if holder.id not in seen:
+                            seen.add(holder.id)
+                            outer.append(holder.id)
+                            display = self._types[name].display(holder.document)
+                            yield Membership(holder.id, name, display, direct)
+            inner, direct = outer, False

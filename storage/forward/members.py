@@ -1,0 +1,203 @@
+"""Members and memberships at the upstream, never more of them than is needed."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from schema.resource_type import AttributePath, ResourceType
+from schema.values import comparison_key
+from scim_filter import render
+from scim_filter.nodes import And, BoundComparison, BoundPresence, Comparison, Node, Path
+from storage.adapter import Member, StoredResource
+from storage.errors import (
+    BadBackendAnswer,
+    UnsupportedByBackend,
+    ValueRefused,
+)
+from storage.forward.abilities import Known
+from storage.forward.answers import raise_refusal
+from storage.forward.exchange import Exchange, Remembered
+from storage.forward.listing import NotHonoured
+from storage.forward.messages import Request
+from storage.forward.resources import ResourceReader, Upstream
+from storage.forward.searching import Search
+from storage.forward.streaming import ListReader
+from storage.forward.transport import Transport
+
+# From this number of ids on, all members are read rather than each looked up.
+_MANY: Final = 25
+# Operations or members sent in one request.
+_CHANGES: Final = 1000
+
+
+class Links:
+    """The members of the resources of one type, which has some."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        resource_type: ResourceType,
+        reader: ResourceReader,
+        exchange: Exchange,
+        search: Search,
+        known: Known,
+        remembered: Remembered,
+    ) -> None:
+        self._transport = transport
+        self._type = resource_type
+        self._reader = reader
+        self._exchange = exchange
+        self._search = search
+        self._known = known
+        self._remembered = remembered
+        members = resource_type.members
+        assert members is not None
+        self.name = members.name
+        self._value = AttributePath(members, members.sub_attribute("value"))
+
+    def members(self, resource_id: str) -> Iterator[Member]:
+        """Yield the members as they come from the upstream. Raises ResourceNotFound at the first."""
+        request = Request("GET", self._exchange.path(resource_id), {"attributes": self.name})
+        with self._transport.stream(request) as (answer, pieces):
+            if not answer.is_success:
+                raise_refusal(answer, self._transport.name, self._type, resource_id, {})
+            try:
+                for element in ListReader(pieces).elements(self.name):
+                    member = self._reader.member(element)
+                    if member is not None:
+                        yield member
+            except ValueError as exc:
+                raise BadBackendAnswer(f"{self._transport.name} answers something that is no SCIM") from exc
+
+    def among(self, resource_id: str, member_ids: Sequence[str]) -> frozenset[str]:
+        """Return which of the ids are members, by a look-up of each when they are few."""
+        if len(member_ids) < _MANY:
+            path = self._type.path("id")
+            assert path is not None
+            this = BoundComparison(path, "eq", resource_id, resource_id)
+            try:
+                return frozenset(m for m in member_ids if self._holds(And((this, self._member_is(m)))))
+            except NotHonoured:
+                pass
+        return frozenset(member_ids) & {member.resource_id for member in self.members(resource_id)}
+
+    def _holds(self, node: Node) -> bool:
+        found = self._search.matching(node)
+        if found is None:
+            raise NotHonoured(frozenset())
+        return any(True for _ in found)
+
+    def _member_is(self, member_id: str) -> Node:
+        return BoundComparison(
+            self._value, "eq", member_id, comparison_key(self._value.leaf, member_id)
+        )
+
+    def holders(self, member_id: str) -> list[StoredResource]:
+        """Return the resources that have this member; without filters, all members are read."""
+        try:
+            found = self._search.matching(self._member_is(member_id))
+            if found is not None:
+                return list(found)
+        except NotHonoured as refusal:
+            for what in refusal.what:
+                self._known().refuse(what)
+        return [
+            one
+            for one in self.all_holders()
+            if any(m.resource_id == member_id for m in self.members(one.id))
+        ]
+
+    def all_holders(self) -> Iterator[StoredResource]:
+        """Yield every resource that may have members."""
+        try:
+            found = self._search.matching(BoundPresence(AttributePath(self._value.attribute)))
+            if found is not None:
+                yield from found
+                return
+        except NotHonoured as refusal:
+            for what in refusal.what:
+                self._known().refuse(what)
+        yield from self._search.scan()
+
+    def some(self, type_name: str) -> Iterator[Member]:
+        """Yield members of one type: those of one resource that has any."""
+        for holder in self.all_holders():
+            its = (member for member in self.members(holder.id) if member.resource_type == type_name)
+            first = next(its, None)
+            if first is not None:
+                yield first
+                return
+
+    # -- changing
+
+    def change(self, resource_id: str, add: Iterable[Member], remove: Iterable[str]) -> bool:
+        """Add and remove members and return whether the upstream made a new version of it."""
+        joining, leaving = list(add), list(dict.fromkeys(remove))
+        before = self._exchange.current(resource_id)
+        if not joining and not leaving:
+            return False
+        abilities = self._known()
+        after = None
+        if abilities.patch and abilities.can("PATCH"):
+            try:
+                after = self._patched(before, joining, leaving)
+            except UnsupportedByBackend:
+                if not abilities.can("PUT"):
+                    raise
+        if after is None:
+            after = self._rewritten(before, joining, leaving)
+        return after.stored.version != before.stored.version
+
+    def _patched(self, before: Upstream, joining: list[Member], leaving: list[str]) -> Upstream:
+        resource_id = before.stored.id
+        try:
+            return self._sent(before, joining, leaving)
+        except ValueRefused as refusal:
+            if refusal.scim_type not in ("noTarget", "invalidPath") or not leaving:
+                raise
+        # Some refuse to remove what is not there.
+        there = self.among(resource_id, leaving)
+        return self._sent(before, joining, [one for one in leaving if one in there])
+
+    def _sent(self, before: Upstream, joining: list[Member], leaving: list[str]) -> Upstream:
+        operations: list[dict[str, Any]] = [
+            {"op": "remove", "path": f"{self.name}[{_selected(member_id)}]"} for member_id in leaving
+        ]
+        batches = [operations[n : n + _CHANGES] for n in range(0, len(operations), _CHANGES)] or [[]]
+        first = joining[:_CHANGES]
+        if first:
+            batches[-1] = [*batches[-1], self._addition(first)]
+        rest = range(_CHANGES, len(joining), _CHANGES)
+        batches += [[self._addition(joining[n : n + _CHANGES])] for n in rest]
+        after = before
+        for batch in batches:
+            if batch:
+                after = self._exchange.patch(before.stored.id, batch, None, {})
+        return after
+
+    def _addition(self, members: list[Member]) -> dict[str, Any]:
+        return {"op": "add", "path": self.name, "value": [self._element(member) for member in members]}
+
+    def _element(self, member: Member) -> dict[str, str]:
+        """Return a member to send, its display only where that is not the member's own."""
+        element = {"value": member.resource_id, "type": member.resource_type}
+        own = self._remembered.kept.get(("display", member.resource_id))
+        return {**element, "display": member.display} if member.display and member.display != own else element
+
+    def _rewritten(self, before: Upstream, joining: list[Member], leaving: list[str]) -> Upstream:
+        """Change members where only the whole can be sent."""
+        stored = before.stored
+        gone = set(leaving)
+        kept = [
+            element
+            for element in self._exchange.links(stored.id).get(self.name, [])
+            if (member := self._reader.member(element)) is not None and member.resource_id not in gone
+        ]
+        had = {member.resource_id for element in kept if (member := self._reader.member(element))}
+        added = [self._element(member) for member in joining if member.resource_id not in had]
+        document = {**self._reader.written(stored, before), self.name: [*kept, *added]}
+        return self._exchange.put(stored.id, document, before.tag)
+
+
+def _selected(member_id: str) -> str:
+    """Return the filter in brackets that selects the member with this id."""
+    return render(Comparison(Path("value"), "eq", member_id))

@@ -1,0 +1,168 @@
+"""Searches at the upstream: what it does right is forwarded, the rest is done here."""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from schema.resource_type import AttributePath, ResourceType
+from scim_filter.evaluate import compile_predicate
+from scim_filter.nodes import BoundComparison, Node, filter_paths
+from storage.adapter import Page, Represent, Selection, StoredResource
+from storage.forward.abilities import Abilities, Known
+from storage.forward.filter import ForwardFilterCompiler
+from storage.forward.listing import Listing, NotHonoured, Question, is_about_links
+from storage.forward.places import PageCutter, placed
+from storage.search import mentions_links, position_of, sort_key
+
+
+class Search:
+    """Searches one resource type. Answers of the upstream are checked as far as they can be."""
+
+    def __init__(self, resource_type: ResourceType, listing: Listing, known: Known) -> None:
+        self._type = resource_type
+        self._listing = listing
+        self._known = known
+
+    def scan(self) -> Iterator[StoredResource]:
+        """Yield every resource in the order of the upstream."""
+        for index, one in enumerate(self._listing.walk(Question())):
+            yield placed(one.stored, index, None)
+
+    def page(self, selection: Selection, represent: Represent) -> Page:
+        """Return the selected page, with the right total."""
+        while True:
+            abilities = self._known()
+            native, residual = self._split(selection.filter, abilities)
+            question = Question(native, selection.sort)
+            try:
+                if residual is None and self._sorts(question, abilities):
+                    return self._forwarded(question, selection, represent)
+                return self._finished(Question(native), residual, selection, represent)
+            except NotHonoured as refusal:
+                if not refusal.is_lasting:
+                    return self._finished(Question(), selection.filter, selection, represent)
+                for what in refusal.what:
+                    abilities.refuse(what)
+
+    def matching(self, node: Node) -> Iterator[StoredResource] | None:
+        """Yield what matches a filter, None when the upstream does not answer it."""
+        native, residual = self._split(node, self._known())
+        if native is None or residual is not None:
+            return None
+        return (one.stored for one in self._listing.walk(Question(native)))
+
+    def _split(self, node: Node | None, abilities: Abilities) -> tuple[Node | None, Node | None]:
+        id_path = self._type.path("id")
+        if node is None or id_path is None or not self._applies(id_path, "filter", abilities):
+            return None, node
+        for path in filter_paths(node):
+            if path.attribute in (self._type.members, self._type.memberships):
+                by_id = AttributePath(path.attribute, path.attribute.sub_attribute("value"))
+                self._applies(by_id, f"clause:{by_id.text} eq", abilities)
+        return ForwardFilterCompiler(self._type, abilities).split(node)
+
+    def _applies(self, path: AttributePath, what: str, abilities: Abilities) -> bool:
+        """Return whether the upstream applies a filter by `path`: one that ignores it finds everything.
+
+        Other answers are checked; those to a count and those about members cannot be.
+        """
+        if not abilities.filter or not abilities.can(what):
+            return False
+        mark = f"{self._type.name} {what}"
+        if mark not in abilities.proved:
+            nothing = str(uuid.uuid4())
+            question = Question(BoundComparison(path, "eq", nothing, nothing))
+            try:
+                if self._listing.part(question, 0, 1)[1]:
+                    abilities.refuse(what)
+            except NotHonoured as refusal:
+                for name in refusal.what:
+                    abilities.refuse(name)
+            abilities.proved.add(mark)
+        return abilities.can(what)
+
+    @staticmethod
+    def _sorts(question: Question, abilities: Abilities) -> bool:
+        if question.sort is None:
+            return True
+        path = question.sort.path
+        if path.attribute.name == "meta" and path.leaf.name not in ("created", "lastModified"):
+            return False
+        return abilities.sort and abilities.can(f"sort:{path.text}")
+
+    # -- done by the upstream
+
+    def _forwarded(self, question: Question, selection: Selection, represent: Represent) -> Page:
+        def source(start: int, count: int | None) -> tuple[list[StoredResource], int]:
+            found, total = self._listing.part(question, start, count)
+            resources = [
+                placed(one.stored, start + n, question.sort) for n, one in enumerate(found)
+            ]
+            self._check(question, resources, start, total, represent)
+            return resources, total
+
+        return PageCutter(source, self._key(selection, represent), selection).page()
+
+    def _check(
+        self,
+        question: Question,
+        found: list[StoredResource],
+        start: int,
+        total: int,
+        represent: Represent,
+    ) -> None:
+        """Raise NotHonoured when what was found does not match, or is not in order."""
+        node, sort = question.filter, question.sort
+        if node is not None and not is_about_links(self._type, node):
+            matches = compile_predicate(node)
+            if not all(matches(represent(one, False)) for one in found):
+                names = Question(node).names
+                raise NotHonoured(names, len(names) == 1)
+        if sort is None or sort.path.attribute in (self._type.members, self._type.memberships):
+            return
+        keys = [sort_key(sort.path, represent(one, False)) for one in found]
+        ranks = [(key is None, key or "") for key in keys]
+        none_first = found and start == 0 and not sort.descending and len(found) < total
+        if ranks != sorted(ranks, reverse=sort.descending) or (none_first and ranks[0][0]):
+            raise NotHonoured(Question(None, sort).names)
+
+    # -- done here
+
+    def _finished(
+        self, question: Question, residual: Node | None, selection: Selection, represent: Represent
+    ) -> Page:
+        found = list(self._matching(question, residual, selection, represent))
+        key = self._key(selection, represent)
+        sort = selection.sort
+        if sort is not None:
+            keyed = [((k is None, k or "", n), one) for n, one in enumerate(found) for k in (key(one),)]
+            keyed.sort(key=lambda entry: entry[0], reverse=sort.descending)
+            found = [one for _, one in keyed]
+        everything = [placed(one, n, sort) for n, one in enumerate(found)]
+
+        def source(start: int, count: int | None) -> tuple[list[StoredResource], int]:
+            end = None if count is None else start + count
+            return everything[start:end], len(everything)
+
+        return PageCutter(source, key, selection).page()
+
+    def _matching(
+        self, question: Question, residual: Node | None, selection: Selection, represent: Represent
+    ) -> Iterator[StoredResource]:
+        links = mentions_links(self._type, selection)
+        judged = residual if links else selection.filter
+        matches = compile_predicate(judged) if judged is not None else None
+        needs_links = judged is not None and is_about_links(self._type, judged)
+        for one in self._listing.walk(question):
+            if matches is None or matches(represent(one.stored, needs_links)):
+                yield one.stored
+
+    def _key(self, selection: Selection, represent: Represent) -> Any:
+        sort = selection.sort
+        links = sort is not None and sort.path.attribute in (self._type.members, self._type.memberships)
+
+        def key(stored: StoredResource) -> str | None:
+            resource: Mapping[str, Any] = represent(stored, links)
+            return position_of(stored, sort, resource).key
+
+        return key

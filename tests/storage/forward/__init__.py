@@ -1,0 +1,1 @@
+"""The upstream SCIM backend under bad and odd upstreams."""
