@@ -1,0 +1,149 @@
+"""The JumpCloud adapter: users and user groups of an organisation as Users and Groups of SCIM.
+
+The calls are in `storage.jumpcloud.directory`, what a resource is made of in `forms`, the rest of it
+in `kept`, filters in `filter`, members in `memberships`. JumpCloud has no transactions and no
+conditional writes: a version is read, compared, and the new state is written.
+"""
+
+import os
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from schema import urns
+from schema.resource_type import ResourceType
+from storage.adapter import (
+    Capabilities,
+    Member,
+    Membership,
+    Page,
+    Represent,
+    Selection,
+    StorageAdapter,
+    StoredResource,
+)
+from storage.errors import UnsupportedByBackend, VersionMismatch
+from storage.jumpcloud.client import Client
+from storage.jumpcloud.directory import Directory
+from storage.jumpcloud.forms import GroupForm, UserForm
+from storage.jumpcloud.groups import Groups
+from storage.jumpcloud.memberships import Memberships
+from storage.jumpcloud.turns import Turns
+from storage.jumpcloud.users import Users
+
+
+class JumpcloudAdapter(StorageAdapter):
+    """Keeps users and groups in JumpCloud."""
+
+    capabilities = Capabilities(
+        native_search=True, native_uniqueness=True, members=True, assigns_ids=True, takes_secrets=True
+    )
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._directory = Directory(client)
+        self._turns = Turns()
+        self._parts: dict[str, Users | Groups] = {}
+        reference = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _after_fork(reference))
+
+    # -- the backend as a whole
+
+    def prepare(self, resource_types: Sequence[ResourceType]) -> None:
+        """Find out which type is which. Raises UnsupportedByBackend for one that JumpCloud has not."""
+        by_schema = {resource_type.schema.id: resource_type for resource_type in resource_types}
+        others = [r.name for urn, r in by_schema.items() if urn not in (urns.USER, urns.GROUP)]
+        if others or len(by_schema) != 2:
+            raise UnsupportedByBackend(
+                "JumpCloud holds the resource types User and Group, both, and no other: "
+                f"not {', '.join(others) or 'one alone'}"
+            )
+        users, groups = UserForm(by_schema[urns.USER]), GroupForm(by_schema[urns.GROUP])
+        self._members = Memberships(self._directory, users, groups)
+        self._users = Users(self._directory, users, self._members)
+        self._groups = Groups(self._directory, groups, self._members)
+        self._parts = {by_schema[urns.USER].name: self._users, by_schema[urns.GROUP].name: self._groups}
+
+    def check(self) -> None:
+        self._directory.users(0, 1)
+        self._directory.groups(0, 1)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def after_fork(self) -> None:
+        """Leave behind the locks that threads of the parent process may hold for ever."""
+        self._turns = Turns()
+        if self._parts:
+            self._members.recent.after_fork()
+
+    # -- one resource
+
+    def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
+        part = self._parts[resource_type.name]
+        return part.form.read(part.live(resource_id))
+
+    def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
+        part = self._parts[resource_type.name]
+        with self._turns.of(part.names(resource)):
+            return part.create(resource)
+
+    def replace(
+        self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
+    ) -> StoredResource:
+        part = self._parts[resource_type.name]
+        with self._turns.of([resource.id, *part.names(resource)]):
+            live = self._at(part, resource.id, if_version)
+            return part.replace(resource, live)
+
+    def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
+        part = self._parts[resource_type.name]
+        with self._turns.of([resource_id]):
+            if if_version is not None:
+                self._at(part, resource_id, if_version)
+            part.delete(resource_id)
+            self._members.recent.forget(resource_id)
+
+    def _at(self, part: Users | Groups, resource_id: str, if_version: str | None) -> dict[str, object]:
+        live = part.live(resource_id)
+        version = part.form.read(live).version
+        if if_version is not None and version != if_version:
+            raise VersionMismatch(f"{part.form.resource_type.name} {resource_id} is at {version}")
+        return live
+
+    # -- many resources
+
+    def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
+        return self._parts[resource_type.name].scan()
+
+    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
+        return self._parts[resource_type.name].search(selection, represent)
+
+    # -- members
+
+    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
+        return self._members.members(self._groups.live(resource_id))
+
+    def change_members(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        add: Iterable[Member],
+        remove: Iterable[str],
+    ) -> bool:
+        with self._turns.of([resource_id]):
+            return self._members.change(self._groups.live(resource_id), add, remove)
+
+    def memberships(
+        self, resource_type: ResourceType, resource_ids: Sequence[str]
+    ) -> Mapping[str, Sequence[Membership]]:
+        # A group is never in a group.
+        return self._members.of(resource_ids) if resource_type.memberships is not None else {}
+
+    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+        return self._members.find(resource_ids)
+
+
+def _after_fork(reference: "weakref.ref[JumpcloudAdapter]") -> None:
+    adapter = reference()
+    if adapter is not None:
+        adapter.after_fork()

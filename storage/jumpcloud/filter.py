@@ -1,0 +1,138 @@
+"""From a filter (RFC 7644 section 3.4.2.2) to a search of JumpCloud users that finds no less.
+
+Every user that is found is judged by the whole filter again. JumpCloud joins terms by one `and` or
+one `or`; what needs more is searched for by a part.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schema.resource_type import ResourceType
+from scim_filter.compiler import FilterCompiler, NotPushable
+from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath
+from storage.jumpcloud.folding import LONGEST, exact_pattern, folded_pattern
+from storage.jumpcloud.identity import is_id
+from storage.jumpcloud.kept import LONGEST as LONGEST_VALUE
+from storage.jumpcloud.lenses import MORE_ADDRESSES, ActiveLens, EmailsLens, Lens, PartsLens, TextLens
+
+Term = Mapping[str, Any]
+
+_TEXT = ("eq", "sw", "ew", "co")
+_MORE = exact_pattern(MORE_ADDRESSES, "ew")
+# A field that is full may have been cut.
+_FULL = f"^[\\s\\S]{{{LONGEST_VALUE}}}"
+
+
+@dataclass(frozen=True)
+class Native:
+    """Terms that users satisfy, `any` of them or all; or the group whose members they are, exactly."""
+
+    terms: tuple[Term, ...] = ()
+    any: bool = True
+    group: str | None = None
+
+    @property
+    def condition(self) -> dict[str, Any]:
+        """The `filter` of a search."""
+        return {"or" if self.any else "and": list(self.terms)}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody can be found."""
+        return self.any and not self.terms and self.group is None
+
+
+class UserFilterCompiler(FilterCompiler[Native]):
+    """Compiles the filters of users, whose attributes are seen through `lenses`."""
+
+    def __init__(self, resource_type: ResourceType, lenses: Sequence[Lens]) -> None:
+        self._type = resource_type
+        self._lenses = {(lens.extension, lens.attribute): lens for lens in lenses}
+
+    def comparison(self, node: BoundComparison) -> Native:
+        path = node.path
+        if path.text == "id" and node.operator == "eq":
+            return Native(({"_id": node.key},) if is_id(node.key) else ())
+        if path.attribute == self._type.memberships and path.leaf.name == "value" and node.operator == "eq":
+            return Native(group=node.key) if is_id(node.key) else Native()
+        lens = self._lenses.get((path.extension, path.attribute.name))
+        match lens:
+            case ActiveLens() if node.key == "false" and node.operator == "eq":
+                return Native(({"suspended": True}, {"state": "SUSPENDED"}, {"state": "STAGED"}))
+            case EmailsLens() if path.leaf.name == "value" and node.key:
+                pattern = self._pattern(node)
+                more = [{name: {"$regex": _MORE}} for name in lens.fields]
+                return Native((*({name: {"$regex": pattern}} for name in lens.fields), *more))
+            case TextLens() if node.key:
+                return self._on_text(node, lens)
+            case PartsLens() if node.key:
+                return self._on_part(node, lens)
+        raise NotPushable(node)
+
+    def _on_text(self, node: BoundComparison, lens: TextLens) -> Native:
+        name = lens.fields[0]
+        if node.path.leaf.case_exact and node.operator == "eq" and len(node.key) <= LONGEST_VALUE:
+            return Native(({name: node.value},))
+        if not lens.cut and (node.operator != "eq" or len(str(node.value)) > lens.longest):
+            raise NotPushable(node)
+        return self._on_field(node, name)
+
+    def _on_part(self, node: BoundComparison, lens: PartsLens) -> Native:
+        name = dict(lens.parts).get(node.path.leaf.name)
+        if name is None:
+            raise NotPushable(node)
+        if not lens.ids:
+            return self._on_field(node, name)
+        if node.operator != "eq" or not is_id(str(node.value)):
+            raise NotPushable(node)
+        return Native(({name: node.value},))
+
+    def _on_field(self, node: BoundComparison, name: str) -> Native:
+        terms: list[Term] = [{name: {"$regex": self._pattern(node)}}]
+        if node.operator in ("co", "ew"):
+            terms.append({name: {"$regex": _FULL}})
+        return Native(tuple(terms))
+
+    @staticmethod
+    def _pattern(node: BoundComparison) -> str:
+        key, operator = node.key, node.operator
+        if operator not in _TEXT:
+            raise NotPushable(node)
+        if len(key) > LONGEST:
+            if operator not in ("eq", "sw"):
+                raise NotPushable(node)
+            key, operator = key[:LONGEST], "sw"
+        return exact_pattern(key, operator) if node.path.leaf.case_exact else folded_pattern(key, operator)
+
+    def presence(self, node: BoundPresence) -> Native:
+        raise NotPushable(node)
+
+    def value_path(self, node: BoundValuePath) -> Native:
+        operands = node.filter.operands if isinstance(node.filter, And) else (node.filter,)
+        # What one element satisfies wholly, some element satisfies in each part.
+        for operand in operands:
+            if isinstance(operand, BoundComparison):
+                try:
+                    native = self.comparison(operand)
+                except NotPushable:
+                    continue
+                if native.group is None or len(operands) == 1:
+                    return native
+        raise NotPushable(node)
+
+    def conjunction(self, natives: Sequence[Native]) -> Native:
+        terms: list[Term] = []
+        for native in natives:
+            if native.group is not None or (native.any and len(native.terms) != 1):
+                raise NotPushable
+            terms += native.terms
+        return Native(tuple(terms), any=False)
+
+    def disjunction(self, natives: Sequence[Native]) -> Native:
+        terms: list[Term] = []
+        for native in natives:
+            if native.group is not None or (not native.any and len(native.terms) != 1):
+                raise NotPushable
+            terms += native.terms
+        return Native(tuple(terms))

@@ -1,0 +1,231 @@
+"""Who is in which group: read by the page, changed by the member, as JumpCloud offers it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from storage.adapter import Member, Membership, StoredResource
+from storage.errors import ResourceNotFound, ValueRefused
+from storage.jumpcloud.directory import PAGE, Directory, Json, Missing, every
+from storage.jumpcloud.forms import GroupForm, UserForm, is_dynamic
+from storage.jumpcloud.identity import id_of, is_id
+from storage.jumpcloud.recent import RecentMemberships
+
+# From this number of changes on, several are made side by side.
+_MANY: Final = 20
+_SIDE_BY_SIDE: Final = 4
+# So many groups are read one by one rather than all of them by the page.
+_FEW: Final = 2
+
+
+class _TooMany(Exception):
+    """It would take more calls than there are users."""
+
+
+class Memberships:
+    """Members of groups and memberships of users; JumpCloud knows users as members only."""
+
+    def __init__(self, directory: Directory, users: UserForm, groups: GroupForm) -> None:
+        self._directory = directory
+        self._users = users
+        self._groups = groups
+        self.recent = RecentMemberships()
+
+    # -- reading
+
+    def members(self, group: Json) -> Iterator[Member]:
+        """Yield the members of a group, a page at a time."""
+        group_id = id_of(group)
+        displays = self._groups.kept(group).displays
+        for ids in self.member_ids(group_id):
+            found = self.users(ids)
+            for user_id in ids:
+                user = found.get(user_id)
+                own = self._display(user) if user is not None else None
+                yield Member(user_id, self._users.resource_type.name, displays.get(user_id) or own)
+
+    def member_ids(self, group_id: str) -> Iterator[list[str]]:
+        """Yield the ids of the members of a group, a page at a time, with what has just been changed."""
+        changes = self.recent.of_group(group_id)
+        gone = {user_id for user_id, joined in changes.items() if not joined}
+        seen: set[str] = set()
+        for page in self._directory.members(group_id):
+            fresh = [user_id for user_id in page if user_id not in seen and is_id(user_id)]
+            seen.update(fresh)
+            self.recent.saw(((group_id, user_id) for user_id in fresh), True)
+            yield [user_id for user_id in fresh if user_id not in gone]
+        self.recent.saw(((group_id, user_id) for user_id in gone - seen), False)
+        late = [user_id for user_id, joined in changes.items() if joined and user_id not in seen]
+        if late:
+            yield list(self.users(late))
+
+    def of(self, user_ids: Sequence[str]) -> dict[str, list[Membership]]:
+        """Return the groups of each user that is in any, without a call per user if that is cheaper."""
+        ids = [user_id for user_id in user_ids if is_id(user_id)]
+        if len(ids) <= 1:
+            links = {user_id: self.group_ids(user_id) for user_id in ids}
+            names = self._named({group_id for found in links.values() for group_id in found})
+        else:
+            groups = {id_of(group): group for group in every(self._directory.groups)}
+            links, names = self._links(ids, groups), groups
+        found = {
+            user_id: [self._membership(names[group_id]) for group_id in group_ids if group_id in names]
+            for user_id, group_ids in links.items()
+        }
+        return {user_id: memberships for user_id, memberships in found.items() if memberships}
+
+    def _links(self, ids: Sequence[str], groups: Mapping[str, Json]) -> dict[str, list[str]]:
+        """Return the ids of the groups of each user: from the groups, or else user by user."""
+        wanted, calls = set(ids), 0
+        links: dict[str, list[str]] = {user_id: [] for user_id in ids}
+        try:
+            for group_id in groups:
+                for page in self.member_ids(group_id):
+                    calls += 1
+                    if calls > len(ids):
+                        raise _TooMany
+                    for user_id in wanted.intersection(page):
+                        links[user_id].append(group_id)
+        except _TooMany:
+            return {user_id: self.group_ids(user_id) for user_id in ids}
+        return links
+
+    def group_ids(self, user_id: str) -> list[str]:
+        """Return the ids of the groups that a user is in, in the order of creation."""
+        found = {group_id for page in self._directory.groups_of(user_id) for group_id in page}
+        for group_id, joined in self.recent.of_user(user_id).items():
+            if (group_id in found) is joined:
+                self.recent.saw([(group_id, user_id)], joined)
+            elif joined:
+                found.add(group_id)
+            else:
+                found.discard(group_id)
+        return sorted(group_id for group_id in found if is_id(group_id))
+
+    def groups(self, group_ids: Iterable[str]) -> Iterator[Json]:
+        """Yield the groups with those ids, in the order of creation."""
+        named = self._named(set(group_ids))
+        yield from (named[group_id] for group_id in sorted(named))
+
+    def _named(self, group_ids: set[str]) -> dict[str, Json]:
+        found: dict[str, Json] = {}
+        if len(group_ids) > _FEW:
+            for group in every(self._directory.groups):
+                if id_of(group) in group_ids:
+                    found[id_of(group)] = group
+                if len(found) == len(group_ids):
+                    break
+            return found
+        for group_id in group_ids:
+            try:
+                found[group_id] = self._directory.group(group_id)
+            except Missing:
+                continue
+        return found
+
+    def _membership(self, group: Json) -> Membership:
+        name = self._groups.resource_type.name
+        # Who is in by a rule cannot be taken out, as who is in by way of another group.
+        return Membership(id_of(group), name, group.get("name") or None, direct=not is_dynamic(group))
+
+    def users(self, ids: Sequence[str]) -> dict[str, StoredResource]:
+        """Return those of the users that exist, a page of them per call."""
+        usable = list(dict.fromkeys(user_id for user_id in ids if is_id(user_id)))
+        found: dict[str, StoredResource] = {}
+        if len(usable) == 1:
+            try:
+                return {usable[0]: self._users.read(self._directory.user(usable[0]))}
+            except Missing:
+                return {}
+        for start in range(0, len(usable), PAGE):
+            wanted = [{"_id": user_id} for user_id in usable[start : start + PAGE]]
+            users, _ = self._directory.search({"or": wanted})
+            found |= {id_of(user): self._users.read(user) for user in users}
+        return {user_id: found[user_id] for user_id in usable if user_id in found}
+
+    def find(self, ids: Sequence[str]) -> dict[str, Member]:
+        """Return which of the ids exist, as users or as groups."""
+        type_name = self._users.resource_type.name
+        found = {
+            user_id: Member(user_id, type_name, self._display(user))
+            for user_id, user in self.users(ids).items()
+        }
+        left = {other for other in ids if other not in found and is_id(other)}
+        for group_id, group in self._named(left).items():
+            found[group_id] = Member(group_id, self._groups.resource_type.name, group.get("name") or None)
+        return found
+
+    def _display(self, user: StoredResource) -> str | None:
+        return self._users.resource_type.display(user.document)
+
+    # -- changing
+
+    def change(self, group: Json, add: Iterable[Member], remove: Iterable[str]) -> bool:
+        """Remove members, then add others, and return whether that changed anything.
+
+        Raises ValueRefused for what cannot be a member, and for a group that fills itself.
+        """
+        group_id = id_of(group)
+        leaving = [user_id for user_id in dict.fromkeys(remove) if is_id(user_id)]
+        joining = {member.resource_id: member for member in add}
+        self._check(group, joining.values(), bool(leaving))
+        if not leaving and not joining:
+            return False
+        had = self._members_among(group_id, {*leaving, *joining})
+        leaving = [user_id for user_id in leaving if user_id in had]
+        new = [user_id for user_id in joining if user_id not in had or user_id in leaving]
+        known = self.users(new)
+        displays = dict(self._groups.kept(group).displays)
+        shown = {name: text for name, text in displays.items() if name not in leaving}
+        for user_id, user in known.items():
+            display = joining[user_id].display
+            if display is not None and display != self._display(user):
+                shown[user_id] = display
+        self._each(lambda user_id: self._leave(group_id, user_id), leaving)
+        self._each(lambda user_id: self._join(group_id, user_id), list(known))
+        if shown != displays:
+            self._directory.update_group(group_id, self._groups.with_displays(shown, group))
+        return bool(leaving or known)
+
+    def _check(self, group: Json, joining: Iterable[Member], leaving: bool) -> None:
+        user_type = self._users.resource_type.name
+        for member in joining:
+            if member.resource_type != user_type:
+                raise ValueRefused(f"members: {member.resource_id} is no {user_type}, as JumpCloud demands")
+            leaving = True
+        if leaving and is_dynamic(group):
+            raise ValueRefused(f"members: JumpCloud fills the group {group.get('name')} by a rule of its own")
+
+    def _members_among(self, group_id: str, user_ids: set[str]) -> set[str]:
+        """Return who of some users is in a group, in few calls whatever its size."""
+        if len(user_ids) > 1:
+            pages = self.member_ids(group_id)
+            first = next(pages, [])
+            if len(first) < PAGE or len(user_ids) > PAGE:
+                return user_ids & {user_id for page in (first, *pages) for user_id in page}
+        return {user_id for user_id in user_ids if group_id in self.group_ids(user_id)}
+
+    def _join(self, group_id: str, user_id: str) -> None:
+        try:
+            self._directory.add_member(group_id, user_id)
+        except Missing as exc:
+            raise ResourceNotFound(self._groups.resource_type.name, group_id) from exc
+        self.recent.note(group_id, user_id, True)
+
+    def _leave(self, group_id: str, user_id: str) -> None:
+        self._directory.remove_member(group_id, user_id)
+        self.recent.note(group_id, user_id, False)
+
+    @staticmethod
+    def _each(change: Callable[[str], None], user_ids: Sequence[str]) -> None:
+        """Make a change for each user: one at a time, or several where there are many."""
+        if len(user_ids) < _MANY:
+            for user_id in user_ids:
+                change(user_id)
+            return
+        threads = ThreadPoolExecutor(_SIDE_BY_SIDE)
+        try:
+            for done in [threads.submit(change, user_id) for user_id in user_ids]:
+                done.result()
+        finally:
+            threads.shutdown(cancel_futures=True)

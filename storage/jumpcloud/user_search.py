@@ -1,0 +1,105 @@
+"""Searching users: by a search of JumpCloud where there is one, by the page where all are wanted."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from storage.adapter import Page, Represent, Selection, StoredResource
+from storage.jumpcloud.client import Rejection
+from storage.jumpcloud.directory import PAGE, Directory, Found, every
+from storage.jumpcloud.fields import USER_LENSES
+from storage.jumpcloud.filter import Native, UserFilterCompiler
+from storage.jumpcloud.forms import UserForm
+from storage.jumpcloud.identity import in_order
+from storage.jumpcloud.memberships import Memberships
+from storage.search import mentions_links, page_of
+
+
+class UserSearch:
+    """Finds users."""
+
+    def __init__(self, directory: Directory, form: UserForm, members: Memberships) -> None:
+        self._directory = directory
+        self._form = form
+        self._members = members
+        self._type = form.resource_type
+        self.compiler = UserFilterCompiler(self._type, USER_LENSES)
+
+    def scan(self) -> Iterator[StoredResource]:
+        """Yield every user, in the order of creation."""
+        return in_order(map(self._form.read, every(self._directory.users)))
+
+    def search(self, selection: Selection, represent: Represent) -> Page:
+        """Return the selected page (`StorageAdapter.search`)."""
+        if selection.filter is None and selection.sort is None and selection.before is None:
+            page = self._page(selection) if selection.after is None else self._page_after(selection)
+            if page is not None:
+                return page
+        native, residual = None, None
+        if selection.filter is not None:
+            native, residual = self.compiler.split(selection.filter)
+        if native is not None and native.group is not None:
+            # Of this alone, all that is found is right.
+            selection = replace(selection, filter=residual)
+        candidates = self.candidates(native)
+        if mentions_links(self._type, selection):
+            candidates = self._with_memberships(candidates)
+        return page_of(candidates, selection, represent, self._type)
+
+    def _page(self, selection: Selection) -> Page:
+        """Return a page of all users, of which no others are read."""
+        found: list[StoredResource] = []
+        total, limit = None, selection.limit
+        while total is None or (len(found) < limit if limit is not None else True):
+            wanted = PAGE if limit is None else max(1, min(PAGE, limit - len(found)))
+            users, total = self._directory.users(selection.offset + len(found), wanted)
+            found += map(self._form.read, users)
+            if not users or selection.offset + len(found) >= (total or 0):
+                break
+        return Page(found if limit is None else found[:limit], total or 0)
+
+    def _page_after(self, selection: Selection) -> Page | None:
+        """Return the users behind a position, without those ahead of it; None where that is not sure."""
+        assert selection.after is not None
+        first = f"{selection.after.place >> 31:08x}" + 16 * "0"
+
+        def page(skip: int, limit: int) -> Found:
+            return self._directory.users(skip, limit, [f"_id:$gte:{first}"])
+
+        _, total = self._directory.users(0, 1)
+        try:
+            _, ahead = self._directory.users(0, 1, [f"_id:$lt:{first}"])
+            _, behind = page(0, 1)
+        except Rejection:
+            return None
+        if (ahead or 0) + (behind or 0) != total:
+            # Ids do not compare as they should, or somebody has just come or gone.
+            return None
+        wanted = None if selection.limit is None else selection.offset + selection.limit
+        found: list[StoredResource] = []
+        for stored in in_order(map(self._form.read, every(page))):
+            if wanted is not None and len(found) >= wanted:
+                break
+            if stored.place > selection.after.place:
+                found.append(stored)
+        return Page(found[selection.offset : wanted], total)
+
+    def candidates(self, native: Native | None) -> Iterator[StoredResource]:
+        """Yield what a search finds, or everybody, in the order of creation."""
+        if native is None:
+            return self.scan()
+        if native.group is not None:
+            return self._members_of(native.group)
+        if native.is_empty:
+            return iter(())
+        condition = native.condition
+        found = every(lambda skip, limit: self._directory.search(condition, skip, limit))
+        return in_order(map(self._form.read, found))
+
+    def _members_of(self, group_id: str) -> Iterator[StoredResource]:
+        ids = [user_id for page in self._members.member_ids(group_id) for user_id in page]
+        return iter(sorted(self._members.users(ids).values(), key=lambda stored: stored.place))
+
+    def _with_memberships(self, users: Iterable[StoredResource]) -> Iterator[StoredResource]:
+        batch = list(users)
+        memberships = self._members.of([stored.id for stored in batch]) if batch else {}
+        return (replace(stored, memberships=memberships.get(stored.id, [])) for stored in batch)

@@ -1,0 +1,114 @@
+"""How many calls of JumpCloud an operation takes: the table in docs/jumpcloud.md."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import create_app
+from app.settings import Settings
+from tests.conftest import ScimClient
+from tests.fake_jumpcloud import FakeJumpcloudServer
+from tests.storage.jumpcloud.test_ssh_keys import FIRST, encoded
+
+PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+ROW = re.compile(r"^\| ([^|]+?) +\| (\d+) +\|$", re.MULTILINE)
+DOCUMENT = Path(__file__).parents[3].joinpath("docs", "jumpcloud.md").read_text()
+TABLE = DOCUMENT.partition("## Calls per operation")[2]
+DOCUMENTED = {name: int(calls) for name, calls in ROW.findall(TABLE)}
+
+
+class Service:
+    """A service on an organisation of 1,000 users, each in one of 10 groups, and a group of 10,000."""
+
+    def __init__(self, fake: FakeJumpcloudServer) -> None:
+        self.fake = fake
+        key = fake.new_database()
+        organisation = fake.organisations[key]
+        environ = {**fake.environ(key), "API_KEY": "test-key", "LOGLEVEL": "ERROR", "PAGE_SIZE": "1000"}
+        self.app = create_app(Settings.from_env(environ))
+        self.scim = ScimClient(self.app.test_client())
+        created = (
+            organisation.create_user({"username": f"u{n}", "email": f"u{n}@example.org"}) for n in range(1000)
+        )
+        self.users = [user["_id"] for user in created]
+        self.groups = [organisation.create_group({"name": f"g{n}"})["id"] for n in range(10)]
+        for number, group_id in enumerate(self.groups):
+            members = self.users[number::10][:99]
+            organisation.members[group_id] = dict.fromkeys(members)
+        self.organisation = organisation
+
+    def large_group(self, *first: str) -> str:
+        """Make a group of 10,000 members, most of whom are elsewhere."""
+        group_id: str = self.organisation.create_group({"name": "all"})["id"]
+        ids = [*first, *(f"{number:024x}" for number in range(10_000 - len(first)))]
+        self.organisation.members[group_id] = dict.fromkeys(ids)
+        return group_id
+
+    def member(self, operation: str, group_id: str, user_id: str) -> Any:
+        """Add a member, or remove it."""
+        entry: dict[str, Any] = {"op": operation, "path": "members", "value": [{"value": user_id}]}
+        if operation == "remove":
+            entry = {"op": operation, "path": f'members[value eq "{user_id}"]'}
+        return self.scim("PATCH", f"/Groups/{group_id}", {"schemas": [PATCH], "Operations": [entry]})
+
+
+@pytest.fixture(scope="module")
+def service(jumpcloud: FakeJumpcloudServer) -> Iterator[Service]:
+    service = Service(jumpcloud)
+    yield service
+    service.app.extensions["scim.storage"].close()
+
+
+def patch_user(service: Service) -> Any:
+    operation = {"op": "replace", "path": "title", "value": "Guide"}
+    body = {"schemas": [PATCH], "Operations": [operation]}
+    return service.scim("PATCH", f"/Users/{service.users[0]}", body)
+
+
+OPERATIONS: dict[str, Callable[[Service], Any]] = {
+    "list of 1,000 users without `groups`": lambda s: s.scim("GET", "/Users?excludedAttributes=groups"),
+    "list of 1,000 users in 10 groups": lambda s: s.scim("GET", "/Users"),
+    "look-up by `userName`, without `groups`": lambda s: s.scim(
+        "GET", '/Users?excludedAttributes=groups&filter=userName eq "U7"'
+    ),
+    "look-up by `externalId`, without `groups`": lambda s: s.scim(
+        "GET", '/Users?excludedAttributes=groups&filter=externalId eq "x"'
+    ),
+    "look-up by `userName` of a user in one group": lambda s: s.scim("GET", '/Users?filter=userName eq "U7"'),
+    "reading a user in one group": lambda s: s.scim("GET", f"/Users/{s.users[0]}"),
+    "creating a user": lambda s: s.scim("POST", "/Users", {"userName": "new"}),
+    "creating a user with one SSH key": lambda s: s.scim(
+        "POST", "/Users", {"userName": "key", "x509Certificates": encoded(FIRST)}
+    ),
+    "PATCH of an attribute of a user in one group": patch_user,
+    "reading a group without `members`": lambda s: s.scim(
+        "GET", f"/Groups/{s.groups[0]}?excludedAttributes=members"
+    ),
+    "PATCH: one member joins a group of 10,000": lambda s: s.member("add", s.large_group(), s.users[5]),
+    "PATCH: one member leaves a group of 10,000": lambda s: s.member(
+        "remove", s.large_group(s.users[5]), s.users[5]
+    ),
+    "deleting a user in one group": lambda s: s.scim("DELETE", f"/Users/{s.users[1]}"),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations_take_as_many_calls_as_is_documented(service: Service, name: str) -> None:
+    service.fake.requests.clear()
+
+    answer = OPERATIONS[name](service)
+
+    assert answer.status_code < 300, answer.text
+    calls = [f"{one.method} {one.path}" for one in service.fake.requests if "all" not in one.path]
+    for group in [group for group in service.organisation.groups.values() if group["name"] == "all"]:
+        service.organisation.delete_group(group["id"])
+    for user in [u for u in service.organisation.users.values() if u["username"] in ("new", "key")]:
+        service.organisation.delete_user(user["_id"])
+    assert len(calls) == DOCUMENTED.get(name), calls
+
+
+def test_every_row_of_the_table_is_measured() -> None:
+    assert set(DOCUMENTED) == set(OPERATIONS)

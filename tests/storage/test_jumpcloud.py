@@ -1,0 +1,57 @@
+"""The storage contract over the JumpCloud adapter and a fake of JumpCloud's API."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from storage.adapter import Member, StorageAdapter
+from storage.errors import ValueRefused
+from storage.registry import open_storage
+from tests.fake_jumpcloud import FakeJumpcloudServer
+from tests.storage.contract import GROUP, REGISTRY, USER, StorageContract, members, stored
+from tests.storage.own_ids import OwnIds
+
+
+@pytest.fixture(scope="module")
+def organisation_key(jumpcloud: FakeJumpcloudServer) -> str:
+    return jumpcloud.new_database()
+
+
+class TestJumpcloud(StorageContract):
+    @pytest.fixture
+    def adapter(self, jumpcloud: FakeJumpcloudServer, organisation_key: str) -> Iterator[StorageAdapter]:
+        jumpcloud.empty(organisation_key)
+        adapter = open_storage("jumpcloud", {"url": jumpcloud.url, "key": organisation_key, "timeout_s": 5.0})
+        adapter.prepare(REGISTRY.resource_types)
+        yield OwnIds(adapter)
+        adapter.close()
+
+    def test_long_values_are_told_apart(self, adapter: StorageAdapter) -> None:
+        """As far as JumpCloud goes: what must be whole in a field of it may have 1,024 characters."""
+        adapter.create(USER, stored("1", userName="x" * 1000 + "a", title="y" * 5000 + "needle"))
+        adapter.create(USER, stored("2", userName="x" * 1000 + "b"))
+
+        assert self.found(adapter, USER, f'userName eq "{"x" * 1000}b"') == ["2"]
+        assert self.found(adapter, USER, 'title co "needle"') == ["1"]
+        assert self.found(adapter, USER, 'title ew "dle" and title sw "yyy"') == ["1"]
+        assert sorted(self.found(adapter, USER, f'userName sw "{"x" * 1000}"')) == ["1", "2"]
+        assert self.found(adapter, USER, f'userName gt "{"x" * 1000}a"') == ["2"]
+        with pytest.raises(ValueRefused, match="userName"):
+            adapter.create(USER, stored("3", userName="x" * 1025))
+        with pytest.raises(ValueRefused, match="externalId"):
+            adapter.create(USER, stored("3", userName="c", externalId="x" * 1025))
+
+    def test_memberships_are_direct_and_nested_and_may_be_circular(self, adapter: StorageAdapter) -> None:
+        """Direct is what there is: in JumpCloud, a group is no member of a group."""
+        adapter.create(USER, stored("a", userName="a"))
+        for name in "gh":
+            adapter.create(GROUP, stored(name, displayName=name.upper()))
+        adapter.change_members(GROUP, "g", members("a"), ())
+
+        with pytest.raises(ValueRefused, match="members"):
+            adapter.change_members(GROUP, "h", [Member("g", "Group")], ())
+
+        found = adapter.memberships(USER, ["a", "zz"])
+        assert {(m.resource_id, m.display, m.direct) for m in found["a"]} == {("g", "G", True)}
+        assert set(found) == {"a"}
+        assert list(adapter.members(GROUP, "h")) == []
