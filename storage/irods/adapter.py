@@ -1,0 +1,194 @@
+"""The iRODS adapter: users and groups as accounts of a zone, everything else as their metadata.
+
+What is kept is described in `storage.irods.metadata`, how it is changed in `storage.irods.changes`.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from irods.models import User
+
+from schema.resource_type import ResourceType
+from scim_filter.nodes import Node
+from storage.adapter import (
+    Capabilities,
+    Member,
+    Membership,
+    Page,
+    Represent,
+    Selection,
+    StorageAdapter,
+    StoredResource,
+)
+from storage.errors import StorageUnavailable, UnsupportedByBackend, ValueRefused
+from storage.irods.accounts import Accounts
+from storage.irods.changes import Changes
+from storage.irods.creation import Creation
+from storage.irods.filter import LookupCompiler
+from storage.irods.kinds import Kind
+from storage.irods.members import Members
+from storage.irods.metadata import KeyAvus
+from storage.irods.sessions import Login
+from storage.irods.uniqueness import UniqueValues
+from storage.irods.zone import GROUPS, USERS, Zone
+from storage.search import page_of
+
+_LOG = logging.getLogger(__name__)
+# By resource type: the type of the accounts, and the attribute that their name is.
+_ACCOUNTS: Final[Mapping[str, tuple[str, str]]] = {
+    "User": (USERS, "userName"),
+    "Group": (GROUPS, "displayName"),
+}
+# iRODS keeps passwords in 50 bytes, of which it needs 8 itself.
+_LONGEST_PASSWORD: Final = 42
+
+
+class IrodsAdapter(StorageAdapter):
+    """Keeps users and groups in an iRODS zone."""
+
+    capabilities = Capabilities(
+        native_search=True, native_uniqueness=True, members=True, assigns_ids=True, takes_secrets=True
+    )
+
+    def __init__(self, login: Login, timeout_s: float = 10.0, pool_size: int = 10) -> None:
+        self._takes_passwords = login.authentication == "native"
+        self._zone = Zone(login, timeout_s, pool_size)
+        self._kinds: dict[str, Kind] = {}
+        by_account: dict[str, Kind] = {}
+        self._by_account = by_account
+        self._accounts = Accounts(self._zone, self._kinds)
+        unique = UniqueValues(self._zone, self._accounts)
+        self._creation = Creation(self._zone, self._accounts, unique)
+        self._changes = Changes(self._zone, self._accounts, unique)
+        self._members = Members(self._zone, self._accounts, by_account)
+
+    # -- the backend as a whole
+
+    def prepare(self, resource_types: Sequence[ResourceType]) -> None:
+        for resource_type in resource_types:
+            if resource_type.name not in _ACCOUNTS:
+                raise UnsupportedByBackend(
+                    f"iRODS holds users and groups, and no resources of type {resource_type.name}"
+                )
+            account_type, naming = _ACCOUNTS[resource_type.name]
+            kind = Kind(resource_type, account_type, naming, KeyAvus.of(resource_type))
+            self._kinds[resource_type.name] = kind
+            self._by_account[account_type] = kind
+        try:
+            if self._own_type() == "rodsadmin":
+                self._creation.repair()
+            else:
+                _LOG.warning("iRODS: %s is no rodsadmin, so nothing can be changed", self._zone.username)
+        finally:
+            # Connections do not survive a fork, and preparing may happen before one.
+            self.close()
+
+    def check(self) -> None:
+        self._own_type()
+
+    def _own_type(self) -> str:
+        own = (User.name == self._zone.username, User.zone == self._zone.name)
+        for row in self._zone.rows([User.type], *own):
+            return str(row[User.type])
+        raise StorageUnavailable(f"iRODS has no account {self._zone.username} in zone {self._zone.name}")
+
+    def close(self) -> None:
+        self._zone.close()
+
+    # -- one resource
+
+    def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
+        return self._accounts.get(self._kinds[resource_type.name], resource_id)
+
+    def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
+        return self._creation.create(self._kinds[resource_type.name], resource, self._password(resource))
+
+    def replace(
+        self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
+    ) -> StoredResource:
+        kind = self._kinds[resource_type.name]
+        return self._changes.replace(kind, resource, self._password(resource), if_version)
+
+    def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
+        self._changes.delete(self._kinds[resource_type.name], resource_id, if_version)
+
+    def _password(self, resource: StoredResource) -> str | None:
+        """Return the new password of an account, or None for none. Raises ValueRefused."""
+        for path in resource.secrets:
+            if path != "password":
+                raise ValueRefused(f"{path}: iRODS keeps no secret but the password")
+        password = resource.secrets.get("password")
+        if password is None:
+            return None
+        if not self._takes_passwords:
+            raise ValueRefused("password: it is kept where PAM finds it, and cannot be set here")
+        if not password.isascii() or not password.isprintable() or password != password.strip():
+            raise ValueRefused("password: iRODS holds printable ASCII without spaces around it")
+        if not 0 < len(password) <= _LONGEST_PASSWORD:
+            raise ValueRefused(f"password: iRODS holds {_LONGEST_PASSWORD} characters at most")
+        return password
+
+    # -- many resources
+
+    def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
+        kind = self._kinds[resource_type.name]
+        return self._accounts.read(kind, self._accounts.listed(kind))
+
+    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
+        kind = self._kinds[resource_type.name]
+        if selection.filter is None and selection.sort is None:
+            return self._listed(kind, selection)
+        candidates: Iterable[StoredResource] | None = None
+        if selection.filter is not None:
+            candidates = self._candidates(kind, selection.filter)
+        if candidates is None:
+            candidates = self.scan(resource_type)
+        return page_of(candidates, selection, represent, resource_type)
+
+    def _candidates(self, kind: Kind, node: Node) -> list[StoredResource] | None:
+        """Return the resources among which all are that match, or None when everything must be read."""
+        lookup = LookupCompiler(kind, self._accounts, self._members).lookup(node)
+        return None if lookup is None else self._accounts.with_ids(kind, lookup.ids())
+
+    def _listed(self, kind: Kind, selection: Selection) -> Page:
+        """Return a page of all resources: only those in it are read."""
+        accounts = self._accounts.listed(kind)
+        total, limit = len(accounts), selection.limit
+        if selection.after is not None:
+            accounts = [a for a in accounts if a.number > selection.after.place]
+        if selection.before is not None:
+            accounts = [a for a in accounts if a.number < selection.before.place]
+            shown = accounts if limit is None else accounts[max(0, len(accounts) - limit) :]
+        else:
+            end = None if limit is None else selection.offset + limit
+            shown = accounts[selection.offset : end]
+        return Page(list(self._accounts.read(kind, shown)), total)
+
+    # -- members
+
+    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
+        return self._members.of(resource_id)
+
+    def among_members(
+        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
+    ) -> frozenset[str]:
+        return self._members.among(resource_id, member_ids)
+
+    def change_members(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        add: Iterable[Member],
+        remove: Iterable[str],
+    ) -> bool:
+        group = self._members.account_of(self._kinds[resource_type.name], resource_id)
+        return self._members.change(group, add, remove)
+
+    def memberships(
+        self, resource_type: ResourceType, resource_ids: Sequence[str]
+    ) -> Mapping[str, Sequence[Membership]]:
+        return self._members.above(self._kinds[resource_type.name], resource_ids)
+
+    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+        return {key: member for key, (_, member) in self._accounts.find(resource_ids).items()}

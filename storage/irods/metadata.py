@@ -1,0 +1,158 @@
+"""What is kept of a resource as metadata of its account: the document, its version, what it is found by.
+
+Every value is ASCII without quotes or control characters: iRODS can write more than it can read, and
+its query language has no way to escape a quote.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+
+from schema.resource_type import AttributePath, ResourceType
+from schema.values import key_function
+from storage.adapter import StoredResource
+from storage.irods.zone import Avu
+
+# All that belongs to a resource begins so; members are apart, for there may be very many.
+OURS: Final = "scim."
+DOCUMENT: Final = "scim.document"
+VERSION: Final = "scim.version"
+WRITING: Final = "scim.writing"
+ADOPTED: Final = "scim.adopted"
+KEY: Final = "scim.key."
+MEMBER: Final = "scim-member"
+MEMBER_DISPLAY: Final = "scim-member-display"
+CREATING: Final = "scim-creating"
+# The marks of a group that holds the data of a deleted user.
+DELETED: Final = "DELETED"
+TIMESTAMP: Final = "TIMESTAMP"
+
+# The version of an account that other programs made and this one has not written yet.
+FOREIGN: Final = "0"
+CHUNK: Final = 2700
+# Of a key, the characters that are kept as they are; the rest is told by a digest.
+_KEY_LENGTH: Final = 200
+# Paths with keys beside the unique ones: what clients look resources up by.
+_LOOKED_UP: Final = ("displayName", "emails.value")
+
+
+def document_avus(resource: StoredResource) -> list[Avu]:
+    """Return what keeps a resource, in pieces that iRODS can hold and read back."""
+    kept = {
+        "resource": resource.document,
+        "created": resource.created,
+        "lastModified": resource.last_modified,
+    }
+    text = json.dumps(kept, separators=(",", ":"))
+    chunks = [text[start : start + CHUNK] for start in range(0, len(text), CHUNK)]
+    return [
+        Avu(DOCUMENT, chunk, f"{resource.version}/{number}/{len(chunks)}")
+        for number, chunk in enumerate(chunks)
+    ]
+
+
+def stored_from(number: int, avus: Iterable[Avu]) -> StoredResource | None:
+    """Return the resource that pieces of metadata keep, or None when they keep none that can be read.
+
+    A document is whole or not there; of several the one with the latest version counts.
+    """
+    found: dict[str, dict[int, str]] = {}
+    counts: dict[str, int] = {}
+    for avu in avus:
+        version, _, place = avu.unit.partition("/")
+        index, _, count = place.partition("/")
+        if avu.attribute == DOCUMENT and index.isdecimal() and count.isdecimal():
+            found.setdefault(version, {})[int(index)] = avu.value
+            counts[version] = int(count)
+    for version in sorted(found, key=_order, reverse=True):
+        chunks = found[version]
+        if set(chunks) != set(range(counts[version])):
+            continue
+        read = _read(number, version, "".join(chunks[index] for index in range(len(chunks))))
+        if read is not None:
+            return read
+    return None
+
+
+def _order(version: str) -> tuple[int, str]:
+    number, _, mark = version.partition(".")
+    return (int(number) if number.isdecimal() else 0, mark)
+
+
+def _read(number: int, version: str, text: str) -> StoredResource | None:
+    try:
+        kept = orjson.loads(text)
+        document = {**kept["resource"], "id": str(number)}
+        created, modified = str(kept["created"]), str(kept["lastModified"])
+        text = orjson.dumps(document).decode()
+    except (ValueError, TypeError, LookupError):
+        return None
+    return StoredResource(str(number), text, version, created, modified, place=number)
+
+
+def next_version(version: str, mark: str) -> str:
+    """Return the version after `version`; `mark` tells it from what another writer would make."""
+    return f"{_order(version)[0] + 1}.{mark}"
+
+
+def with_id(resource: StoredResource, number: int, version: str) -> StoredResource:
+    """Return `resource` as it is kept under the id of its account, without its secrets."""
+    text = orjson.dumps({**resource.document, "id": str(number)}).decode()
+    return replace(
+        resource, id=str(number), text=text, version=version, place=number, secrets={}, memberships=None
+    )
+
+
+@dataclass(frozen=True)
+class KeyAvus:
+    """What the resources of one type are found by."""
+
+    paths: Mapping[str, AttributePath]
+    unique: frozenset[str]
+
+    @classmethod
+    def of(cls, resource_type: ResourceType) -> "KeyAvus":
+        unique = [path.text for path in resource_type.unique_paths]
+        texts = [*unique, *(text for text in _LOOKED_UP if text not in unique)]
+        paths = {text: path for text in texts if (path := resource_type.path(text)) is not None}
+        return cls(paths, frozenset(unique))
+
+    def all_of(self, document: Mapping[str, Any]) -> set[Avu]:
+        """Return a piece for each value that resources are found by."""
+        return {avu for text in self.paths for avu in self._of(text, document)}
+
+    def unique_of(self, document: Mapping[str, Any]) -> set[Avu]:
+        """Return a piece for each value that no two resources may share."""
+        return {avu for text in self.unique for avu in self._of(text, document)}
+
+    def _of(self, text: str, document: Mapping[str, Any]) -> set[Avu]:
+        path = self.paths[text]
+        key = key_function(path.leaf)
+        return {key_avu(path, key(value)) for value in path.values(document) if value != ""}
+
+
+def key_avu(path: AttributePath, key: str) -> Avu:
+    """Return the piece by which a comparison key is found."""
+    shown = quote(key[:_KEY_LENGTH], safe="@:/+")
+    if len(key) > _KEY_LENGTH:
+        shown = f"{shown}~{hashlib.sha256(key.encode()).hexdigest()}"
+    return Avu(KEY + path.text, shown)
+
+
+def key_prefix(key: str) -> str:
+    """Return what the value of every piece begins with whose key begins with `key`."""
+    return quote(key[:_KEY_LENGTH], safe="@:/+")
+
+
+def path_of(avu: Avu) -> str:
+    """Return the path that a key belongs to."""
+    return avu.attribute.removeprefix(KEY)
+
+
+def of_attribute(avus: Iterable[Avu], attribute: str) -> Sequence[Avu]:
+    return [avu for avu in avus if avu.attribute == attribute]

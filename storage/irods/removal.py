@@ -1,0 +1,74 @@
+"""Removing accounts: the data of a user is not removed with it.
+
+It passes to a group that is made for it, marked with the metadata DELETED and TIMESTAMP.
+"""
+
+from datetime import UTC, datetime
+
+from irods.models import Collection, DataObject
+
+from schema.values import format_date_time
+from storage.errors import StorageUnavailable
+from storage.irods.kinds import State
+from storage.irods.metadata import DELETED, TIMESTAMP
+from storage.irods.zone import GROUPS, USERS, Avu, Zone
+
+
+class Removal:
+    """Removes users and groups."""
+
+    def __init__(self, zone: Zone) -> None:
+        self._zone = zone
+
+    def remove(self, state: State) -> None:
+        """Remove an account; what it owns belongs to a group afterwards."""
+        name = state.account.name
+        if state.account.account_type == USERS:
+            homes = (f"/{self._zone.name}/home/{name}", f"/{self._zone.name}/trash/home/{name}")
+            owned = self._owned(name) - set(homes)
+            # The home may also hold what belongs to others: then it cannot be removed at first.
+            if not owned and self._zone.remove_account(name):
+                return
+            self._pass_on(state, homes, [path for path in sorted(owned) if not _is_in(path, homes)])
+        if not self._zone.remove_account(name):
+            raise StorageUnavailable(f"iRODS does not remove account {state.account.number}: it holds data")
+
+    def _owned(self, name: str) -> set[str]:
+        """Return the paths of the collections and data objects that a user owns."""
+        owner = [Collection.owner_name == name, Collection.owner_zone == self._zone.name]
+        paths = {row[Collection.name] for row in self._zone.rows([Collection.name], *owner)}
+        owner = [DataObject.owner_name == name, DataObject.owner_zone == self._zone.name]
+        for row in self._zone.rows([Collection.name, DataObject.name], *owner):
+            paths.add(f"{row[Collection.name]}/{row[DataObject.name]}")
+        return paths
+
+    def _content(self, home: str) -> tuple[list[str], list[str]]:
+        """Return the paths of the collections and of the data objects in a collection."""
+        rows = self._zone.rows([Collection.name], Collection.parent_name == home)
+        collections = sorted(row[Collection.name] for row in rows)
+        rows = self._zone.rows([DataObject.name], Collection.name == home)
+        return collections, sorted({f"{home}/{row[DataObject.name]}" for row in rows})
+
+    def _pass_on(self, state: State, homes: tuple[str, ...], elsewhere: list[str]) -> None:
+        """Give everything to a group; each step may be repeated when the one after it failed."""
+        account = state.account
+        group = f"deleted.{account.number}.{account.name}"[:63].rstrip(".")
+        self._zone.add_account(group, GROUPS)
+        self._zone.add_metadata(group, Avu(DELETED, account.name))
+        self._zone.change_metadata(group, add=[Avu(TIMESTAMP, format_date_time(datetime.now(UTC)))])
+        for path in elsewhere:
+            self._zone.own(path, group)
+        for number, home in enumerate(homes):
+            collections, data_objects = self._content(home)
+            if not collections and not data_objects:
+                continue
+            target = f"/{self._zone.name}/home/{group}" + ("/trash" if number else "")
+            self._zone.make_collection(target)
+            # Who moves something must own it, administrators too.
+            for path, name in ((home, group), (home, self._zone.username), (target, self._zone.username)):
+                self._zone.own(path, name, recursive=True)
+            self._zone.move(collections, data_objects, target)
+
+
+def _is_in(path: str, collections: tuple[str, ...]) -> bool:
+    return any(path.startswith(f"{collection}/") for collection in collections)

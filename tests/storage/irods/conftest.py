@@ -1,0 +1,33 @@
+"""One zone for a module; empty at the beginning of each test."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from storage.adapter import StorageAdapter
+from tests.fake_irods import FakeIrodsServer
+from tests.storage.irods.store import Store
+
+
+@pytest.fixture(scope="module")
+def module_store(irods: FakeIrodsServer) -> Iterator[Store]:
+    store = Store(irods)
+    yield store
+    store.adapter.close()
+
+
+@pytest.fixture
+def store(module_store: Store) -> Store:
+    module_store.empty()
+    return module_store
+
+
+@pytest.fixture
+def adapter(store: Store) -> StorageAdapter:
+    return store.adapter
+
+
+@pytest.fixture
+def hasty(store: Store) -> StorageAdapter:
+    """An adapter that waits for a short time, with one connection."""
+    return store.open(timeout_s=0.3, pool_size=1)
