@@ -1,0 +1,180 @@
+"""Documents that other programs wrote, or that were indexed for other schemas: taking them over.
+
+The product we replace keeps a resource as a document with the id as `_id`. Such documents are found
+by what they lack, `_scim.layout`, and get it one by one; each is whole before and after.
+"""
+
+import base64
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import bson
+import orjson
+
+from schema.values import format_date_time
+from storage.adapter import Member, StoredResource
+from storage.errors import UniquenessConflict, ValueRefused, VersionMismatch
+from storage.foreign import ForeignReader
+from storage.mongo.claims import Claims
+from storage.mongo.database import Database
+from storage.mongo.documents import Places, claims_of, document_of, is_ours, stored
+from storage.mongo.layout import Claim, Layout
+from storage.mongo.members import Members
+
+_LOG = logging.getLogger(__name__)
+
+_BATCH: Final = 200
+_NO_VALUE: Final = object()
+
+
+class Adoption:
+    """Takes over the documents of one resource type."""
+
+    def __init__(self, database: Database, layout: Layout, members: Members, places: Places) -> None:
+        self._database = database
+        self._layout = layout
+        self._members = members
+        self._places = places
+        self._reader = ForeignReader(layout.resource_type)
+
+    def finish(self) -> None:
+        """Take over every document that is not indexed as the schemas say now."""
+        query = {"_id": {"$type": "string"}, "_scim.layout": {"$ne": self._layout.signature}}
+        taken = self._all(query)
+        if taken:
+            _LOG.info("took over %d documents in %s", taken, self._layout.collection)
+        with self._database.reading() as documents:
+            strange = {"_scim.layout": None, "_id": {"$not": {"$type": "string"}}}
+            left = documents[self._layout.collection].count_documents(strange)
+        if left:
+            _LOG.warning("left alone %d documents in %s: _id is no text", left, self._layout.collection)
+
+    def find_new(self) -> None:
+        """Take over documents that other programs have written since."""
+        self._all({"_id": {"$type": "string"}, "_scim.layout": None})
+
+    def _all(self, query: Mapping[str, Any]) -> int:
+        taken, further = 0, dict(query)
+        while True:
+            with self._database.reading() as documents:
+                found = documents[self._layout.collection].find(further)
+                rows = list(found.sort("_id", 1).limit(_BATCH))
+            for row in rows:
+                try:
+                    self.adopt(row)
+                    taken += 1
+                except ValueRefused as problem:
+                    _LOG.warning("%s %s: %s", self._layout.resource_type.name, row["_id"], problem)
+            if len(rows) < _BATCH:
+                return taken
+            further = {"$and": [query, {"_id": {"$gt": rows[-1]["_id"]}}]}
+
+    def adopt(self, document: Mapping[str, Any]) -> None:
+        """Take over one document; nothing happens when somebody else changes it at the same time."""
+        if is_ours(document):
+            resource, claims = stored(document), claims_of(document)
+            version, place = int(resource.version), resource.place
+            known: dict[str, Any] = {"_scim.version": version, "_scim.place": place}
+        else:
+            resource, claims = self._foreign(document, self._join), {}
+            version, place = 1, self._places.next()
+            known = {"_scim": document.get("_scim")}
+        with self._database.writing() as documents:
+            making = Claims(documents, self._layout, self._places)
+            kept = [*claims.values(), *self._made(making, resource, claims)]
+            new = document_of(self._layout, resource, version, place, kept)
+            written = documents[self._layout.collection].replace_one({"_id": resource.id, **known}, new)
+            if written.matched_count == 0 or not making.confirm(resource.id, kept):
+                making.release(claim for claim in kept if claim.id not in claims)
+
+    def _made(self, making: Claims, resource: StoredResource, known: Mapping[str, Claim]) -> list[Claim]:
+        made: list[Claim] = []
+        for claim_id in sorted(self._layout.unique_ids(resource.document) - known.keys()):
+            try:
+                made += making.make(resource.id, [claim_id])
+            except UniquenessConflict as conflict:
+                name = self._layout.resource_type.name
+                _LOG.warning("%s %s: another one has the same %s", name, resource.id, conflict.attribute)
+            except VersionMismatch:
+                # Another process takes over the same document.
+                continue
+        return made
+
+    def shown(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a foreign document would become; nothing is written."""
+        resource = self._foreign(document, lambda resource_id, members: None)
+        return document_of(self._layout, resource, 1, 0, [])
+
+    def _foreign(
+        self, document: Mapping[str, Any], join: Callable[[str, Mapping[str, str | None]], None]
+    ) -> StoredResource:
+        resource_id, name = document["_id"], self._layout.resource_type.name
+        found = self._reader.read(self._plain(document))
+        for problem in found.problems:
+            _LOG.warning("%s %s: %s", name, resource_id, problem)
+        join(resource_id, found.members)
+        now = format_date_time(datetime.now(UTC))
+        whole = {"schemas": found.resource["schemas"], "id": resource_id, **found.resource}
+        created = found.created or found.last_modified or now
+        modified = found.last_modified or created
+        return StoredResource(
+            resource_id, orjson.dumps(whole).decode(), created=created, last_modified=modified
+        )
+
+    def _join(self, resource_id: str, members: Mapping[str, str | None]) -> None:
+        known = self._members.find(list(members)).values()
+        joining = [Member(one.resource_id, one.resource_type, members[one.resource_id]) for one in known]
+        if joining:
+            self._members.change(self._layout.resource_type, resource_id, joining, ())
+        lost = len(members) - len(joining)
+        if lost:
+            name = self._layout.resource_type.name
+            _LOG.warning("%s %s: left out %d members that do not exist", name, resource_id, lost)
+
+    def _plain(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes of a foreign document as JSON has them, extensions under their URNs."""
+        attributes = dict(document)
+        for extension in self._layout.resource_type.extensions:
+            # `$set` with a URN as name makes an object within an object at each of its dots.
+            outer, *inner = extension.schema.id.split(".")
+            value = attributes.get(outer) if inner else None
+            for name in inner:
+                value = value.get(name) if isinstance(value, Mapping) else None
+            if isinstance(value, Mapping):
+                attributes[extension.schema.id] = value
+                del attributes[outer]
+        plain = {}
+        for name, value in attributes.items():
+            # Names in front of which other programs put `_` are their own affair: _id, _cls, __v.
+            single = _NO_VALUE if name.startswith("_") else _as_json(value)
+            if single is not _NO_VALUE:
+                plain[name] = single
+        return plain
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value of BSON as JSON has it, or _NO_VALUE."""
+    match value:
+        case None | str() | bool() | float():
+            return value
+        case bson.Int64():
+            return int(value)
+        case int():
+            return value
+        case datetime():
+            return format_date_time(value.replace(tzinfo=UTC))
+        case bson.ObjectId():
+            return str(value)
+        case bson.Decimal128():
+            return float(str(value))
+        case bytes():
+            return base64.b64encode(value).decode()
+        case Mapping():
+            inner = {str(name): _as_json(item) for name, item in value.items()}
+            return {name: item for name, item in inner.items() if item is not _NO_VALUE}
+        case list():
+            items = [_as_json(item) for item in value]
+            return [item for item in items if item is not _NO_VALUE]
+    return _NO_VALUE

@@ -1,0 +1,211 @@
+"""The connection of one process to its MongoDB, and the names that its failures get."""
+
+import os
+import threading
+import uuid
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import bson.errors
+import mongoengine
+import mongoengine.connection
+import pymongo.database
+import pymongo.errors
+from pymongo import ReadPreference, uri_parser
+
+from storage.errors import StorageError, StorageReadOnly, StorageUnavailable, ValueRefused
+
+# What the product we replace always uses.
+DEFAULT_DATABASE: Final = "scim"
+
+# Codes of the server: it does not know the user, the user may not do this, the document is too large.
+_REFUSED: Final = (11, 18, 8000)
+_FORBIDDEN: Final = 13
+_DUPLICATE_KEY: Final = 11000
+_TOO_LARGE: Final = (10334, 17280, 17419, 17420)
+
+Documents = pymongo.database.Database[dict[str, Any]]
+Collection = pymongo.collection.Collection[dict[str, Any]]
+
+
+@dataclass
+class _Connection:
+    """A client with its pool, and how many calls use it; `closing` is when the last one ends."""
+
+    alias: str
+    documents: Documents
+    hosts: str
+    users: int = 0
+    closing: bool = False
+
+
+class Database:
+    """Gives out the database that a URL names. Whatever fails within leaves as a StorageError.
+
+    There is one pool for all threads. A child of a fork leaves the connections of its parent alone
+    and opens its own. mongoengine keeps the connections, each under a name of its own.
+    """
+
+    def __init__(self, url: str, pool_size: int) -> None:
+        self._url = url
+        self._options = _options(url, pool_size)
+        self._start()
+        self_reference = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _after_fork(self_reference))
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: _Connection | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Documents]:
+        """Give the database to a call that changes nothing."""
+        with self._used() as connection:
+            try:
+                yield connection.documents
+            except _DRIVER_ERRORS as exc:
+                raise _failure(exc, connection.hosts) from exc
+
+    @contextmanager
+    def writing(self) -> Iterator[Documents]:
+        """Give the database to a call that changes it; a user who may not raises StorageReadOnly."""
+        with self._used() as connection:
+            try:
+                yield connection.documents
+            except _DRIVER_ERRORS as exc:
+                if getattr(exc, "code", None) == _FORBIDDEN:
+                    raise StorageReadOnly("the user of MONGO_DB may not write") from exc
+                raise _failure(exc, connection.hosts) from exc
+
+    def close(self) -> None:
+        """Close the connections, when the calls that use them have ended."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is None:
+                return
+            connection.closing = True
+            idle = connection.users == 0
+        if idle:
+            mongoengine.disconnect(connection.alias)
+
+    @contextmanager
+    def _used(self) -> Iterator[_Connection]:
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._connect()
+            connection = self._connection
+            connection.users += 1
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                connection.users -= 1
+                over = connection.closing and connection.users == 0
+            if over:
+                mongoengine.disconnect(connection.alias)
+
+    def _connect(self) -> _Connection:
+        # mongoengine would share a client with equal settings, even with the parent of a fork.
+        alias = f"scim-{uuid.uuid4().hex[:12]}"
+        try:
+            client = mongoengine.connect(
+                DEFAULT_DATABASE, alias=alias, host=self._url, appname=alias, **self._options
+            )
+        except (mongoengine.ConnectionFailure, pymongo.errors.PyMongoError):
+            # What these say may quote the URL, and so the password.
+            raise StorageUnavailable("MONGO_DB names no server that can be looked up") from None
+        name = mongoengine.connection.get_db(alias).name
+        documents = client.get_database(name, read_preference=ReadPreference.PRIMARY)
+        hosts = self._url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
+        return _Connection(alias, documents, hosts)
+
+
+def insert_new(collection: Collection, rows: Sequence[dict[str, Any]]) -> list[int]:
+    """Insert the documents whose `_id` is free and return the positions of the others."""
+    if not rows:
+        return []
+    try:
+        collection.insert_many(rows, ordered=False)
+    except pymongo.errors.BulkWriteError as exc:
+        details: Any = exc.details
+        refused = details["writeErrors"]
+        if details["writeConcernErrors"] or any(one["code"] != _DUPLICATE_KEY for one in refused):
+            raise
+        return [one["index"] for one in refused]
+    return []
+
+
+def check_url(url: str) -> None:
+    """Raise ValueError, which says nothing of the password, unless `url` can be used."""
+    if url.startswith("mongodb://"):
+        try:
+            uri_parser.parse_uri(url, validate=True, warn=False)
+        except (pymongo.errors.PyMongoError, ValueError):
+            # The driver quotes what it cannot read, which may be a part of the password.
+            raise ValueError(
+                "cannot be read: characters such as / ? # @ : in user or password must be written as "
+                "%XX, and options must be those of MongoDB"
+            ) from None
+    if dict(_url_options(url)).get("w") == "0":
+        raise ValueError("must not have w=0: nothing would be known to be written")
+
+
+def _url_options(url: str) -> list[tuple[str, str]]:
+    return [(name.lower(), value) for name, value in parse_qsl(url.partition("?")[2])]
+
+
+def _options(url: str, pool_size: int) -> dict[str, Any]:
+    """Return what the client is told, but for what the URL tells it."""
+    options: dict[str, Any] = {
+        "maxPoolSize": pool_size,
+        "waitQueueTimeoutMS": 10_000,
+        "serverSelectionTimeoutMS": 3_000,
+        "connectTimeoutMS": 3_000,
+        "socketTimeoutMS": 30_000,
+        # An acknowledged write is in the journal of the server, or of most of a replica set.
+        "w": "majority",
+        "journal": True,
+        "wTimeoutMS": 20_000,
+        # What others wrote is read, whatever it is.
+        "datetime_conversion": "DATETIME_AUTO",
+        "unicode_decode_error_handler": "replace",
+        "uuidRepresentation": "standard",
+    }
+    given = {name for name, _ in _url_options(url)}
+    return {name: value for name, value in options.items() if name.lower() not in given}
+
+
+_DRIVER_ERRORS: Final = (
+    pymongo.errors.PyMongoError,
+    bson.errors.BSONError,
+    mongoengine.ConnectionFailure,
+    OverflowError,
+    UnicodeEncodeError,
+)
+
+
+def _failure(exc: Exception, hosts: str) -> StorageError:
+    code = getattr(exc, "code", None)
+    if code in _REFUSED:
+        return StorageUnavailable(f"MongoDB at {hosts} refuses the user or the password of MONGO_DB")
+    if code == _FORBIDDEN:
+        return StorageUnavailable(f"MongoDB at {hosts} does not let the user of MONGO_DB read")
+    if code in _TOO_LARGE or isinstance(exc, pymongo.errors.DocumentTooLarge):
+        return ValueRefused("the resource is larger than a document of MongoDB may be (16 MB)")
+    if isinstance(exc, (bson.errors.BSONError, OverflowError, UnicodeEncodeError)):
+        return ValueRefused("the resource has a value that MongoDB cannot hold")
+    # What the driver says may quote a document.
+    details = getattr(exc, "details", None)
+    name = details.get("codeName") if isinstance(details, Mapping) else None
+    kind = name or type(exc).__name__
+    return StorageUnavailable(f"MongoDB at {hosts} cannot be used now: {kind}")
+
+
+def _after_fork(reference: "weakref.ref[Database]") -> None:
+    database = reference()
+    if database is not None:
+        database._start()

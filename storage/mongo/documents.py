@@ -1,0 +1,139 @@
+"""Resources as documents of MongoDB: attributes by their names, what we need beside them in `_scim`.
+
+    {_id: "2819...", schemas: [...], userName: "bjensen", ..., _scim: {version: 3, place: ..., ...}}
+
+MongoDB before 5.0 has no names with a dot or a dollar in front, so these are written as %2E and %24;
+a name of an attribute never begins with `_` (RFC 7643 section 2.1), so nothing can be taken for `_scim`.
+"""
+
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from storage.adapter import StoredResource
+from storage.errors import ValueRefused
+from storage.mongo.layout import Claim, Layout
+
+# Index entries, which nobody needs who reads a resource.
+WITHOUT_INDEX: Final = {"_scim.keys": 0, "_scim.long": 0, "_scim.elements": 0, "_scim.sort": 0}
+
+_INT64: Final = 2**63
+_ESCAPED: Final = re.compile(r"%(25|2E|24|5F|00)")
+_EPOCH_US: Final = 1_577_836_800_000_000
+
+
+class Places:
+    """Gives out places: integers of 64 bits that grow with time and never come twice.
+
+    Those of one process follow each other; two processes differ in the low bits.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+        self._process = 0
+        self._bits = 0
+
+    def next(self) -> int:
+        """Return a place after all that were given out before."""
+        with self._lock:
+            if self._process != os.getpid():
+                self._process, self._bits = os.getpid(), random.SystemRandom().getrandbits(12)
+            self._last = max(time.time_ns() // 1000 - _EPOCH_US, self._last + 1)
+            return self._last << 12 | self._bits
+
+
+def escaped(name: str) -> str:
+    """Return a name that every MongoDB can have in a document; different ones stay different."""
+    name = name.replace("%", "%25").replace(".", "%2E").replace("\0", "%00")
+    if name.startswith("$"):
+        return f"%24{name[1:]}"
+    return f"%5F{name[1:]}" if name.startswith("_") else name
+
+
+def unescaped(name: str) -> str:
+    """Return the name that `escaped` was given."""
+    if "%" not in name:
+        return name
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), name)
+
+
+def document_of(
+    layout: Layout, resource: StoredResource, version: int, place: int, claims: Sequence[Claim]
+) -> dict[str, Any]:
+    """Return the document of a resource. Raises ValueRefused."""
+    kept: dict[str, Any] = {
+        "version": version,
+        "place": place,
+        "created": resource.created,
+        "lastModified": resource.last_modified,
+        "layout": layout.signature,
+        "claims": [{"id": claim.id, "token": claim.token} for claim in claims],
+        **layout.entries(resource.document, resource.created, resource.last_modified),
+    }
+    display = layout.resource_type.display(resource.document)
+    if display is not None:
+        kept["display"] = display
+    if resource.secrets:
+        kept["secrets"] = {escaped(path): secret for path, secret in resource.secrets.items()}
+    attributes = {
+        escaped(name): _stored_value(value, name)
+        for name, value in resource.document.items()
+        if name != "id"
+    }
+    return {"_id": resource.id, **attributes, "_scim": kept}
+
+
+def stored(document: Mapping[str, Any]) -> StoredResource:
+    """Return the resource that a document of ours holds."""
+    kept = document["_scim"]
+    attributes = {
+        unescaped(name): _read_value(value)
+        for name, value in document.items()
+        if name not in ("_id", "_scim")
+    }
+    whole = {"schemas": attributes.pop("schemas", []), "id": document["_id"], **attributes}
+    return StoredResource(
+        document["_id"],
+        orjson.dumps(whole).decode(),
+        str(kept["version"]),
+        kept["created"],
+        kept["lastModified"],
+        {unescaped(path): secret for path, secret in kept.get("secrets", {}).items()},
+        kept["place"],
+    )
+
+
+def is_ours(document: Mapping[str, Any]) -> bool:
+    """Return whether a document was written here, rather than by another program."""
+    kept = document.get("_scim")
+    return isinstance(kept, Mapping) and type(kept.get("version")) is int
+
+
+def claims_of(document: Mapping[str, Any]) -> dict[str, Claim]:
+    """Return the claims of a document by their ids."""
+    return {one["id"]: Claim(one["id"], one["token"]) for one in document["_scim"].get("claims", ())}
+
+
+def _stored_value(value: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        return {escaped(name): _stored_value(inner, f"{where}.{name}") for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_stored_value(inner, where) for inner in value]
+    if type(value) is int and not -_INT64 <= value < _INT64:
+        if int(float(value)) != value:
+            raise ValueRefused(f"{where}: MongoDB has no whole numbers of more than 64 bits")
+        return float(value)
+    return value
+
+
+def _read_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {unescaped(name): _read_value(inner) for name, inner in value.items()}
+    return [_read_value(inner) for inner in value] if isinstance(value, list) else value

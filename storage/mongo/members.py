@@ -1,0 +1,161 @@
+"""Memberships: documents of their own, so that a change costs the same in a group of any size."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from schema.resource_type import ResourceType
+from storage.adapter import Member, Membership
+from storage.errors import ResourceNotFound
+from storage.mongo.database import Database, Documents, insert_new
+from storage.mongo.documents import Places
+from storage.mongo.look_up import BATCH, Key, LookUp, batches
+
+MEMBERS: Final = "scim_members"
+
+_LONGEST_ID: Final = 500
+
+
+class Members:
+    """The members of all groups of a database."""
+
+    def __init__(self, database: Database, look_up: LookUp, places: Places) -> None:
+        self._database = database
+        self._look_up = look_up
+        self._places = places
+
+    def of(self, group: ResourceType, group_id: str) -> Iterator[Member]:
+        """Yield the members of a group in the order in which they joined, a batch at a time."""
+        last = 0
+        while True:
+            with self._database.reading() as documents:
+                query = {"groupType": group.name, "group": group_id, "place": {"$gt": last}}
+                rows = list(documents[MEMBERS].find(query).sort("place", 1).limit(BATCH))
+                found = self._look_up.rows(documents, [(row["memberType"], row["member"]) for row in rows])
+            for row in rows:
+                # One whose resource was deleted an instant ago is none.
+                member = found.get((row["memberType"], row["member"]))
+                if member is not None:
+                    display = row.get("display") or member.get("display")
+                    yield Member(row["member"], row["memberType"], display)
+            if len(rows) < BATCH:
+                return
+            last = rows[-1]["place"]
+
+    def change(
+        self, group: ResourceType, group_id: str, add: Iterable[Member], remove: Iterable[str]
+    ) -> bool:
+        """Remove members, then add others, and return whether that changed anything.
+
+        Raises ResourceNotFound when there is no such group, or none any more.
+        """
+        if not self._exists(group.name, group_id):
+            raise ResourceNotFound(group.name, group_id)
+        of_group = {"groupType": group.name, "group": group_id}
+        changed = 0
+        for batch in batches(sorted(remove)):
+            with self._database.writing() as documents:
+                # The index is by type and member.
+                ids = {"memberType": {"$in": list(self._look_up.layouts)}, "member": {"$in": batch}}
+                query = {**ids, **of_group}
+                changed += documents[MEMBERS].delete_many(query).deleted_count
+        for members in batches(add):
+            changed += self._join(group.name, group_id, members)
+        if changed and not self._exists(group.name, group_id):
+            with self._database.writing() as documents:
+                documents[MEMBERS].delete_many(of_group)
+            raise ResourceNotFound(group.name, group_id)
+        return changed > 0
+
+    def _join(self, group_type: str, group_id: str, members: Sequence[Member]) -> int:
+        keys = [(member.resource_type, member.resource_id) for member in members]
+        with self._database.writing() as documents:
+            found = self._look_up.rows(documents, keys)
+            rows = {
+                key: self._row(group_type, group_id, member, found[key].get("display"))
+                for key, member in zip(keys, members, strict=True)
+                if key in found
+            }
+            new = list(rows.values())
+            joined = len(new) - len(insert_new(documents[MEMBERS], new))
+            # A resource that was deleted meanwhile has not seen these: it joins nothing.
+            gone = rows.keys() - self._look_up.rows(documents, list(rows)).keys()
+            for key in gone:
+                row = rows[key]
+                query = {"_id": row["_id"], "place": row["place"]}
+                joined -= documents[MEMBERS].delete_one(query).deleted_count
+            return joined
+
+    def _row(self, group_type: str, group_id: str, member: Member, display: str | None) -> dict[str, Any]:
+        key = orjson.dumps([group_type, group_id, member.resource_type, member.resource_id]).decode()
+        row = {
+            "_id": key if len(key) <= _LONGEST_ID else hashlib.sha256(key.encode()).hexdigest(),
+            "group": group_id,
+            "groupType": group_type,
+            "member": member.resource_id,
+            "memberType": member.resource_type,
+            "place": self._places.next(),
+        }
+        if member.display and member.display != display:
+            row["display"] = member.display
+        return row
+
+    def above(self, member_type: str, resource_ids: Sequence[str]) -> dict[str, list[Membership]]:
+        """Return the groups that each resource is in, directly or through groups in between."""
+        found: dict[str, list[Membership]] = {}
+        for batch in batches(resource_ids):
+            with self._database.reading() as documents:
+                groups_of = _groups_of(documents, [(member_type, one) for one in batch])
+                shown = self._look_up.rows(documents, {g for groups in groups_of.values() for g in groups})
+            for resource_id in batch:
+                direct = groups_of.get((member_type, resource_id), set())
+                every = _closure(direct, groups_of)
+                known = sorted((key for key in every if key in shown), key=lambda k: shown[k]["place"])
+                memberships = [
+                    Membership(key[1], key[0], shown[key].get("display"), key in direct) for key in known
+                ]
+                if memberships:
+                    found[resource_id] = memberships
+        return found
+
+    def _exists(self, type_name: str, resource_id: str) -> bool:
+        with self._database.reading() as documents:
+            return bool(self._look_up.rows(documents, [(type_name, resource_id)]))
+
+    def find(self, resource_ids: Sequence[str]) -> dict[str, Member]:
+        """Return which of the ids exist in any type."""
+        found: dict[str, Member] = {}
+        for batch in batches(resource_ids):
+            with self._database.reading() as documents:
+                keys = [(name, one) for name in self._look_up.layouts for one in batch]
+                for (name, one), row in self._look_up.rows(documents, keys).items():
+                    found.setdefault(one, Member(one, name, row.get("display")))
+        return found
+
+
+def _groups_of(documents: Documents, keys: Sequence[Key]) -> dict[Key, set[Key]]:
+    """Return the groups that each resource is in, and those that these are in, level by level."""
+    found: dict[Key, set[Key]] = {}
+    inner, seen = set(keys), set(keys)
+    while inner:
+        for batch in batches(sorted(inner)):
+            types, ids = {key[0] for key in batch}, {key[1] for key in batch}
+            query = {"memberType": {"$in": list(types)}, "member": {"$in": list(ids)}}
+            for row in documents[MEMBERS].find(query):
+                key = (row["memberType"], row["member"])
+                if key in inner:
+                    found.setdefault(key, set()).add((row["groupType"], row["group"]))
+        inner = {group for key in inner for group in found.get(key, ())} - seen
+        seen |= inner
+    return found
+
+
+def _closure(direct: set[Key], groups_of: Mapping[Key, set[Key]]) -> set[Key]:
+    """Return the groups in `direct`, and all that these are in."""
+    every, inner = set(direct), set(direct)
+    while inner:
+        inner = {group for key in inner for group in groups_of.get(key, ())} - every
+        every |= inner
+    return every

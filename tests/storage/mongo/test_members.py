@@ -1,0 +1,172 @@
+"""Groups of any size, and resources that leave them."""
+
+import time
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from scim_filter import parse_filter, resolve
+from storage.adapter import Member, Selection, StorageAdapter, StoredResource
+from storage.errors import ResourceNotFound, StorageUnavailable
+from storage.mongo.claims import LEASE_S
+from storage.mongo.departures import Departures
+from storage.mongo.members import Members
+from storage.search import search
+from tests.mongodb import MongoStore
+from tests.storage.contract import GROUP, REGISTRY, USER, StorageContract, stored
+
+found = StorageContract().found
+MANY = 6_000
+
+
+def test_a_group_of_many_members_is_filled_streamed_and_emptied(
+    store: MongoStore, adapter: StorageAdapter, commands: Callable[[], list[str]]
+) -> None:
+    store.documents.Users.insert_many([{"_id": f"u{n}", "userName": f"u{n}"} for n in range(MANY)])
+    adapter.create(GROUP, stored("g", displayName="G"))
+
+    assert adapter.change_members(GROUP, "g", (Member(f"u{n}", "User") for n in range(MANY)), ())
+    commands()
+    first = list(islice(adapter.members(GROUP, "g"), 3))
+    for_three = commands()
+    assert adapter.change_members(GROUP, "g", [Member("u7", "User")], ["u9"])
+    for_one = commands()
+
+    assert [m.resource_id for m in first] == ["u0", "u1", "u2"]
+    assert len(for_three) == 2
+    assert len(for_one) < 10
+    assert len(list(adapter.members(GROUP, "g"))) == MANY - 1
+    assert found(adapter, GROUP, 'members.value eq "u5"') == ["g"]
+    adapter.delete(GROUP, "g")
+    assert store.documents.scim_members.count_documents({}) == 0
+    assert store.documents.scim_deleted.count_documents({}) == 0
+
+
+@pytest.mark.parametrize("limit", [0, 100_000])
+def test_filters_on_memberships_agree_with_evaluation(
+    adapter: StorageAdapter, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.mongo.filter._MOST_IDS", limit)
+    for name in "abc":
+        adapter.create(USER, stored(name, userName=name))
+    for name in "ghi":
+        adapter.create(GROUP, stored(name, displayName=name))
+    adapter.change_members(GROUP, "g", [Member("a", "User"), Member("h", "Group")], ())
+    adapter.change_members(GROUP, "h", [Member("b", "User")], ())
+
+    def users(text: str) -> list[str]:
+        node = resolve(parse_filter(text), USER)
+        return [r.id for r in search(adapter, USER, Selection(node), shown).resources]
+
+    def shown(one: StoredResource, links: bool) -> dict[str, Any]:
+        memberships = one.memberships if one.memberships is not None else adapter.memberships(
+            USER, [one.id]
+        ).get(one.id, ())
+        return {**one.document, "groups": [{"value": m.resource_id} for m in memberships]}
+
+    assert users('groups.value eq "g"') == ["a", "b"]
+    assert users('groups[value eq "h"]') == ["b"]
+    assert users('not (groups.value eq "g")') == ["c"]
+    assert users("groups pr") == ["a", "b"]
+    assert users('groups.value eq "nobody"') == []
+
+
+def test_a_deletion_that_was_interrupted_is_completed_at_the_next_start(
+    store: MongoStore, adapter: StorageAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    adapter.create(GROUP, stored("g", displayName="G"))
+    adapter.change_members(GROUP, "g", [Member("a", "User")], ())
+
+    def die(self: Departures, *_: object) -> None:
+        raise StorageUnavailable("the process dies here")
+
+    with monkeypatch.context() as dying, pytest.raises(StorageUnavailable):
+        dying.setattr(Departures, "forget", die)
+        adapter.delete(USER, "a")
+    assert store.documents.scim_members.count_documents({}) == 1
+    assert list(adapter.members(GROUP, "g")) == []
+    assert found(adapter, GROUP, 'members.value eq "a"') == []
+
+    store.documents.scim_deleted.update_many({}, {"$set": {"at": time.time() - LEASE_S - 1}})
+    adapter.prepare(REGISTRY.resource_types)
+
+    assert store.documents.scim_members.count_documents({}) == 0
+    assert store.documents.scim_deleted.count_documents({}) == 0
+
+
+def test_an_announced_deletion_that_did_not_take_place_takes_nobody_from_a_group(
+    store: MongoStore, adapter: StorageAdapter
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    adapter.create(GROUP, stored("g", displayName="G"))
+    adapter.change_members(GROUP, "g", [Member("a", "User")], ())
+    store.documents.scim_deleted.insert_one({"_id": "User/a", "type": "User", "id": "a", "at": 0})
+
+    adapter.prepare(REGISTRY.resource_types)
+
+    assert [m.resource_id for m in adapter.members(GROUP, "g")] == ["a"]
+    assert store.documents.scim_deleted.count_documents({}) == 0
+
+
+def test_a_new_resource_does_not_inherit_the_groups_of_one_with_its_id(
+    store: MongoStore, adapter: StorageAdapter
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    adapter.create(GROUP, stored("g", displayName="G"))
+    adapter.change_members(GROUP, "g", [Member("a", "User")], ())
+    store.documents.Users.delete_one({"_id": "a"})
+
+    adapter.create(USER, stored("a", userName="b"))
+
+    assert list(adapter.members(GROUP, "g")) == []
+    assert adapter.memberships(USER, ["a"]) == {}
+
+
+def test_a_resource_that_is_deleted_while_it_joins_joins_nothing(
+    store: MongoStore, adapter: StorageAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    adapter.create(GROUP, stored("g", displayName="G"))
+    row = Members._row
+
+    def deleted_meanwhile(self: Members, *arguments: Any) -> dict[str, Any]:
+        adapter.delete(USER, "a")
+        return row(self, *arguments)
+
+    monkeypatch.setattr(Members, "_row", deleted_meanwhile)
+
+    assert not adapter.change_members(GROUP, "g", [Member("a", "User")], ())
+    assert store.documents.scim_members.count_documents({}) == 0
+
+
+def test_a_group_that_is_deleted_while_it_is_changed_is_not_found(
+    store: MongoStore, adapter: StorageAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    adapter.create(GROUP, stored("g", displayName="G"))
+    row = Members._row
+
+    def deleted_meanwhile(self: Members, *arguments: Any) -> dict[str, Any]:
+        adapter.delete(GROUP, "g")
+        return row(self, *arguments)
+
+    monkeypatch.setattr(Members, "_row", deleted_meanwhile)
+
+    with pytest.raises(ResourceNotFound):
+        adapter.change_members(GROUP, "g", [Member("a", "User")], ())
+    assert store.documents.scim_members.count_documents({}) == 0
+
+
+def test_equal_ids_of_different_types_are_different_members(adapter: StorageAdapter) -> None:
+    adapter.create(USER, stored("x", userName="u"))
+    for name in ("x", "g"):
+        adapter.create(GROUP, stored(name, displayName=name))
+
+    adapter.change_members(GROUP, "g", [Member("x", "User"), Member("x", "Group")], ())
+
+    members = list(adapter.members(GROUP, "g"))
+    assert {(m.resource_type, m.display) for m in members} == {("User", "u"), ("Group", "x")}
+    assert [m.resource_id for m in adapter.memberships(USER, ["x"])["x"]] == ["g"]
