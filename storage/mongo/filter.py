@@ -12,9 +12,9 @@ from schema.resource_type import AttributePath
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.evaluate import matches
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
+from storage.index_keys import KEY_LENGTH, index_key, successor
 from storage.mongo.layout import BEHIND, EQUALS, LONG, Layout
 from storage.mongo.links import Links
-from storage.sql.layout import KEY_LENGTH, index_key
 
 Query = dict[str, Any]
 
@@ -197,21 +197,10 @@ def _require_text(node: BoundComparison) -> None:
 
 def _beginning(text: str, end: str | None) -> Query:
     """Return the range of what begins with `text`; `end` is behind all that can."""
-    after = _successor(text)
+    after = successor(text)
     if after is None:
         return {"$gte": text} if end is None else {"$gte": text, "$lt": end}
     return {"$gte": text, "$lt": after}
-
-
-def _successor(text: str) -> str | None:
-    """Return the least text that is greater than everything that begins with `text`."""
-    while text:
-        last = ord(text[-1])
-        if last < 0x10FFFF:
-            # Surrogates are no characters of text.
-            return text[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)
-        text = text[:-1]
-    return None
 
 
 def _literal(text: str) -> str:

@@ -12,8 +12,8 @@ from schema.resource_type import AttributePath, ResourceType
 from schema.values import key_function
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import BoundPresence
+from storage.index_keys import KEY_LENGTH, index_key, indexed_paths, numbered_paths, signature
 from storage.search import sort_key
-from storage.sql.layout import KEY_LENGTH, index_key, indexed_paths, numbered_paths, signature
 
 # In `path=key`; `path>` is behind all keys of a path, `path~` says that it has a long value.
 EQUALS, BEHIND, LONG = "=", ">", "~"

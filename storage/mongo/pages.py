@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pymongo import ASCENDING, DESCENDING
 
 from storage.adapter import Page, Position, Represent, Selection, StoredResource
+from storage.index_keys import index_key
 from storage.mongo.database import Database
 from storage.mongo.documents import WITHOUT_INDEX, stored
 from storage.mongo.filter import MongoFilterCompiler, Query
@@ -14,7 +15,6 @@ from storage.mongo.links import Links
 from storage.mongo.look_up import batches
 from storage.mongo.members import Members
 from storage.search import mentions_links, page_of
-from storage.sql.layout import index_key
 
 PLACE = "_scim.place"
 

@@ -11,8 +11,9 @@ from schema.resource_type import AttributePath
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.evaluate import matches
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
+from storage.index_keys import KEY_LENGTH, index_key, successor
 from storage.sql.dialect import Dialect
-from storage.sql.layout import KEY_LENGTH, TypeLayout, index_key
+from storage.sql.layout import TypeLayout
 
 _ORDERINGS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
@@ -186,7 +187,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         if len(key) > KEY_LENGTH or (operator in ("co", "ew") and node.path.leaf.type == "binary"):
             raise NotPushable(node)
         if operator == "sw":
-            end = _successor(key)
+            end = successor(key)
             return ("a.value >= ? AND a.value < ?", (key, end)) if end else ("a.value >= ?", (key,))
         if operator in _ORDERINGS:
             return f"a.value {_ORDERINGS[operator]} ?", (key,)
@@ -247,14 +248,3 @@ class SqlFilterCompiler(FilterCompiler[Native]):
 
 def _rids(native: Native) -> str:
     return native.rids or f"SELECT r.rid FROM scim_resource r WHERE {native.where}"
-
-
-def _successor(text: str) -> str | None:
-    """Return the least text that is greater than everything that begins with `text`."""
-    while text:
-        last = ord(text[-1])
-        if last < 0x10FFFF:
-            # Surrogates are no characters of text.
-            return text[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)
-        text = text[:-1]
-    return None

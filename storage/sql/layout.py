@@ -1,27 +1,15 @@
 """The rows that a resource has in the side tables: what it can be found by."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from schema.resource_type import AttributePath, ResourceType
 from schema.values import key_function
-
-# Values longer than this are indexed by their beginning and a digest, so that an index entry
-# stays below the limits of every database (MariaDB allows 3,072 bytes).
-KEY_LENGTH = 256
-LAST_CHARACTER = "\U0010ffff"
+from storage.index_keys import KEY_LENGTH, index_key, indexed_paths
 
 IndexRow = tuple[int, str, int, str | None]
 """path number, key, element, and the whole key where it had to be shortened"""
-
-
-def index_key(key: str) -> str:
-    """Return a comparison key short enough for an index; equal keys stay equal, others differ."""
-    if len(key) <= KEY_LENGTH:
-        return key
-    return f"{key[:KEY_LENGTH]}{LAST_CHARACTER}{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True)
@@ -106,52 +94,6 @@ class TypeLayout:
     def unique_path(self, number: int) -> str:
         """Return the text of the unique path with that number."""
         return next(entry.path.text for entry in self._unique if entry.number == number)
-
-
-def indexed_paths(
-    resource_type: ResourceType, indexed: frozenset[str] | None = None
-) -> Iterator[AttributePath]:
-    """Yield the paths with rows in scim_attribute, complex attributes before their sub-attributes.
-
-    A complex attribute has a row per element: it says that the element is there. Links between
-    resources are found in scim_member, `id` in scim_resource; `schemas` are left to evaluation.
-    `indexed` holds the paths to index, a complex attribute or the URN of an extension for all that
-    is in it; unique attributes are indexed anyway. None is for everything.
-    """
-    links = (resource_type.members, resource_type.memberships)
-    wanted = {path.text for path in resource_type.unique_paths}
-    wanted |= {path.text for name in indexed or () if (path := resource_type.path(name)) is not None}
-    seen: set[str] = set()
-    for path in resource_type.simple_paths:
-        if path.attribute in links or path.text in ("id", "schemas") or path.leaf.returned == "never":
-            continue
-        if path.attribute.name == "meta":
-            continue
-        holder = AttributePath(path.attribute, None, path.extension)
-        if indexed is not None and not wanted & {path.text, holder.text, path.extension}:
-            continue
-        if path.sub_attribute is not None and holder.text not in seen:
-            seen.add(holder.text)
-            yield holder
-        yield path
-
-
-def numbered_paths(resource_type: ResourceType, indexed: frozenset[str] | None = None) -> list[str]:
-    """Return the text of every path of the type that needs a number."""
-    texts = ["meta.created", "meta.lastModified"]
-    texts += [path.text for path in indexed_paths(resource_type, indexed)]
-    texts += [path.text for path in resource_type.unique_paths]
-    return list(dict.fromkeys(texts))
-
-
-def signature(resource_type: ResourceType, text: str) -> str:
-    """Return what the rows of a path are made by: when it changes, they must be made again."""
-    path = resource_type.path(text)
-    assert path is not None
-    leaf = path.leaf
-    names = sorted(sub.name for sub in leaf.sub_attributes)
-    parts = (leaf.type, leaf.case_exact, leaf.uniqueness, path.attribute.multi_valued, *names)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
 def _add_rows(

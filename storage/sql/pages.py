@@ -7,11 +7,12 @@ from typing import Any
 import orjson
 
 from storage.adapter import Page, Represent, Selection, StoredResource
+from storage.index_keys import index_key
 from storage.search import page_of
 from storage.sql.database import Database, marks
 from storage.sql.dialect import UNLIMITED
 from storage.sql.filter import Native, SqlFilterCompiler
-from storage.sql.layout import TypeLayout, index_key
+from storage.sql.layout import TypeLayout
 from storage.sql.rows import BATCH, batches
 
 # How many row keys are looked up at a time where every candidate must be read.

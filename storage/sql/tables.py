@@ -17,9 +17,10 @@ from typing import Final
 
 from schema.resource_type import ResourceType
 from storage.errors import StorageUnavailable
+from storage.index_keys import numbered_paths, signature
 from storage.sql.database import Database
 from storage.sql.dialect import Dialect
-from storage.sql.layout import TypeLayout, numbered_paths, signature
+from storage.sql.layout import TypeLayout
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def prepare_tables(
     """Make what is missing, bring what is old up to date, and return the layout of each type.
 
     `tables` maps names of resource types to names of tables, `indexed` is the setting of
-    `storage.sql.layout.indexed_paths`. Paths whose rows are missing or were made by other rules
+    `storage.index_keys.indexed_paths`. Paths whose rows are missing or were made by other rules
     are marked as not ready (`storage.sql.adoption`). Raises StorageUnavailable for tables of a
     later version.
     """
