@@ -296,6 +296,12 @@ class FilesAdapter(StorageAdapter):
         place = self.get(resource_type, resource_id).place
         return self._read(lambda index: index.members.of(place))
 
+    def among_members(
+        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
+    ) -> frozenset[str]:
+        place = self.get(resource_type, resource_id).place
+        return self._read(lambda index: index.members.among(place, member_ids))
+
     def change_members(
         self,
         resource_type: ResourceType,

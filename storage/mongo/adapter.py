@@ -277,6 +277,11 @@ class MongoAdapter(StorageAdapter):
     def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
         return self._members.of(resource_type, resource_id)
 
+    def among_members(
+        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
+    ) -> frozenset[str]:
+        return self._members.among(resource_type, resource_id, member_ids)
+
     def change_members(
         self,
         resource_type: ResourceType,

@@ -44,6 +44,20 @@ class Members:
                 return
             last = rows[-1]["place"]
 
+    def among(self, group: ResourceType, group_id: str, member_ids: Sequence[str]) -> frozenset[str]:
+        """Return which of the ids are members of a group."""
+        found: set[str] = set()
+        for batch in batches(member_ids):
+            with self._database.reading() as documents:
+                rows = documents[MEMBERS].find(self._links(group.name, group_id, batch), {"member": 1})
+                found.update(row["member"] for row in rows)
+        return frozenset(found)
+
+    def _links(self, group_type: str, group_id: str, member_ids: Sequence[str]) -> dict[str, Any]:
+        """Return the query for members of a group; the index is by type and member."""
+        ids = {"memberType": {"$in": list(self._look_up.layouts)}, "member": {"$in": list(member_ids)}}
+        return {**ids, "groupType": group_type, "group": group_id}
+
     def change(
         self, group: ResourceType, group_id: str, add: Iterable[Member], remove: Iterable[str]
     ) -> bool:
@@ -57,9 +71,7 @@ class Members:
         changed = 0
         for batch in batches(sorted(remove)):
             with self._database.writing() as documents:
-                # The index is by type and member.
-                ids = {"memberType": {"$in": list(self._look_up.layouts)}, "member": {"$in": batch}}
-                query = {**ids, **of_group}
+                query = self._links(group.name, group_id, batch)
                 changed += documents[MEMBERS].delete_many(query).deleted_count
         for members in batches(add):
             changed += self._join(group.name, group_id, members)

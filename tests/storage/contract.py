@@ -225,6 +225,8 @@ class StorageContract:
         version = adapter.get(GROUP, "g").version
 
         assert adapter.change_members(GROUP, "g", members("abc"), ())
+        assert adapter.among_members(GROUP, "g", ["c", "zz", "a"]) == {"a", "c"}
+        assert adapter.among_members(GROUP, "g", []) == frozenset()
         assert not adapter.change_members(GROUP, "g", members("b"), ("zz",))
         assert adapter.change_members(GROUP, "g", (), ("a",))
 
