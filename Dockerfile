@@ -1,7 +1,7 @@
 # One image for the web server and, with another command, for what runs beside it.
 FROM python:3.11-slim-bookworm AS build
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends gcc libc6-dev libpcre2-dev \
+    && apt-get install -y --no-install-recommends gcc libc6-dev libpcre2-dev libldap-dev libsasl2-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY setup.cfg pyproject.toml README.md wsgi.py ./
@@ -9,16 +9,17 @@ COPY app app
 COPY schema schema
 COPY scim_filter scim_filter
 COPY storage storage
-RUN python -m venv /opt/scim && /opt/scim/bin/pip install --no-cache-dir '.[uwsgi,postgresql,mysql]'
+COPY set_delivery set_delivery
+RUN python -m venv /opt/scim && /opt/scim/bin/pip install --no-cache-dir '.[uwsgi,postgresql,mysql,mongodb,ldap,irods,celery]'
 
 FROM python:3.11-slim-bookworm
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libpcre2-8-0 \
+    && apt-get install -y --no-install-recommends libpcre2-8-0 libldap-2.5-0 libsasl2-2 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /var/lib/scim --create-home scim
 COPY --from=build /opt/scim /opt/scim
 COPY uwsgi.ini /etc/scim/uwsgi.ini
-ENV PATH=/opt/scim/bin:$PATH DATA_PATH=/var/lib/scim PORT=8000 HOST=0.0.0.0 WORKERS=2 THREADS=4
+ENV PATH=/opt/scim/bin:$PATH PORT=8000 HOST=0.0.0.0 WORKERS=2 THREADS=4
 USER scim
 WORKDIR /var/lib/scim
 VOLUME /var/lib/scim

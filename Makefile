@@ -1,9 +1,10 @@
 # Two commands: `make run` serves on port 8000, `make test` runs every check.
 PYTHON ?= python3
 VENV := .venv
+SOURCES := app schema scim_filter set_delivery storage tests benchmarks wsgi.py
 .DEFAULT_GOAL := help
 
-.PHONY: help run test
+.PHONY: help run test packages
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -11,13 +12,13 @@ help: ## show this list
 run: $(VENV)/.run ## serve on HOST:PORT (0.0.0.0:8000) with the store in ./data
 	@exec $(VENV)/bin/scim serve
 
-test: $(VENV)/.test ## install what the tests need, then lint and run all tests
-	@sh tests/packages.sh
-	$(VENV)/bin/flake8 app schema scim_filter storage tests benchmarks wsgi.py
-	$(VENV)/bin/isort --check-only --quiet app schema scim_filter storage tests benchmarks wsgi.py
+test: packages $(VENV)/.test ## install what the tests need, then lint and run all tests
+	$(VENV)/bin/flake8 $(SOURCES)
+	$(VENV)/bin/isort --check-only --quiet $(SOURCES)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
-	$(VENV)/bin/pytest
+	@# Two at a time: tests wait for servers more than they compute.
+	$(VENV)/bin/pytest -n 2 --dist worksteal
 
 $(VENV)/bin/pip:
 	@# Debian keeps what `venv` needs in a package of its own.
@@ -25,9 +26,12 @@ $(VENV)/bin/pip:
 	  { apt-get update -q && apt-get install -qy python3-venv; } >/dev/null && $(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: setup.cfg pyproject.toml | $(VENV)/bin/pip
-	$(VENV)/bin/pip install --quiet --editable '.[postgresql,mysql]'
+	$(VENV)/bin/pip install --quiet --editable '.[postgresql,mysql,mongodb,irods]'
 	@touch $@
 
-$(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/pip
+packages:
+	@PYTHON=$(PYTHON) sh tests/packages.sh
+
+$(VENV)/.test: setup.cfg pyproject.toml | packages $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet --editable '.[test]'
 	@touch $@

@@ -1,6 +1,16 @@
-"""The WSGI application, for any WSGI server: `wsgi:application`."""
+"""The WSGI application, for any WSGI server: `wsgi:application`; and `celery -A wsgi.celery`."""
 
-from app import create_app
+from typing import Any
+
+from app import celery_of, create_app, start_worker
 from app.settings import Settings
 
 application = create_app(Settings.from_env())
+start_worker(application)
+
+
+def __getattr__(name: str) -> Any:
+    """Return `celery`, the Celery application. Raises SettingsError without CELERY_BROKER_URL."""
+    if name == "celery":
+        return celery_of(application)
+    raise AttributeError(name)

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from flask import Flask, Request, Response
@@ -11,24 +12,31 @@ from flask.sessions import SecureCookieSession, SessionInterface, SessionMixin
 
 from app.auth import Authenticator
 from app.base_path import BasePath
+from app.blueprints.async_results import async_blueprint
 from app.blueprints.bulk import bulk_blueprint
 from app.blueprints.discovery import discovery_blueprint
+from app.blueprints.feeds import feeds_blueprint, keys_blueprint
 from app.blueprints.health import health_blueprint
 from app.blueprints.me import me_blueprint
+from app.blueprints.metrics import metrics_blueprint
 from app.blueprints.resources import resource_blueprint
 from app.blueprints.search import search_blueprint
+from app.deferral import Deferral
+from app.delivery import Delivery, open_delivery
 from app.documentation import make_api, openapi_config
 from app.error_handlers import register_error_handlers
 from app.guard import protect
+from app.protocol.asynchronous import AsyncRequests
 from app.protocol.bulk import BulkOperations
 from app.protocol.cursors import Cursors
-from app.protocol.discovery import Discovery, Limits
+from app.protocol.discovery import Discovery, Limits, SecurityEvents
 from app.protocol.mapping import AttributeMapping
 from app.protocol.representation import Representation
 from app.protocol.resources import ResourceOperations
 from app.protocol.search import Searcher
 from app.request_log import install_request_log
 from app.settings import DEFAULT_API_KEY, Settings, SettingsError
+from app.worker import StartsWorker, Worker
 from schema.registry import Registry, load_registry
 from storage.adapter import StorageAdapter
 from storage.complete import complete
@@ -55,7 +63,7 @@ def create_app(settings: Settings) -> Flask:
     StorageUnavailable when the storage cannot be prepared.
     """
     configure_log(settings)
-    operations, adapter = make_operations(settings)
+    operations, adapter, delivery = make_operations(settings)
     registry, representation = operations.registry, operations.representation
     searcher = Searcher(
         registry,
@@ -74,19 +82,32 @@ def create_app(settings: Settings) -> Flask:
             settings.bulk_max_payload_size,
             settings.cursor_timeout,
         ),
+        events=SecurityEvents(delivery.publishing, settings.async_request),
     )
-    bulk = BulkOperations(registry, adapter, operations, representation)
-    return _assemble(settings, operations, searcher, bulk, discovery, adapter)
+    bulk = BulkOperations(registry, adapter, operations, representation, delivery.recorder)
+    requests = None
+    if settings.async_request != "none":
+        requests = AsyncRequests(
+            *(registry, adapter, operations, bulk, delivery.jobs, delivery.recorder, delivery.publishing)
+        )
+    return _assemble(settings, operations, searcher, bulk, discovery, adapter, delivery, requests)
 
 
-def make_operations(settings: Settings) -> tuple[ResourceOperations, StorageAdapter]:
-    """Return the operations on resources and the prepared storage under them. Raises as `create_app`."""
+def make_operations(settings: Settings) -> tuple[ResourceOperations, StorageAdapter, Delivery]:
+    """Return the operations on resources, the prepared storage under them, and how events leave.
+
+    Raises as `create_app`.
+    """
     registry = load_registry(settings.schema_path)
     _check_paths(settings, registry)
     adapter = complete(_open_storage(settings), registry.resource_types)
     adapter.prepare(registry.resource_types)
     representation = Representation(registry, adapter, settings.location_prefix)
-    return ResourceOperations(registry, adapter, representation, mappings=settings.mappings), adapter
+    delivery = open_delivery(settings, registry, adapter, representation)
+    operations = ResourceOperations(
+        *(registry, adapter, representation), mappings=settings.mappings, recorder=delivery.recorder
+    )
+    return operations, adapter, delivery
 
 
 class _Service(Flask):
@@ -106,6 +127,8 @@ def _assemble(
     bulk: BulkOperations,
     discovery: Discovery,
     adapter: StorageAdapter,
+    delivery: Delivery,
+    requests: AsyncRequests | None,
 ) -> Flask:
     app = _Service(__name__, static_folder=None)
     app.config.update(openapi_config(settings))
@@ -114,28 +137,94 @@ def _assemble(
     app.url_map.merge_slashes = False
     api = make_api(app)
     authenticator = Authenticator(settings.api_key, settings.profile)
+    deferral = Deferral(requests, settings.async_request, settings.location_prefix)
     for resource_type in operations.registry.resource_types:
-        blueprint = resource_blueprint(resource_type, operations, searcher, settings.max_body_size)
+        blueprint = resource_blueprint(
+            resource_type, operations, searcher, deferral, settings.max_body_size
+        )
         protect(blueprint, authenticator)
         api.register_blueprint(blueprint)
     bulk_view = bulk_blueprint(
         bulk,
+        deferral,
         max_operations=settings.bulk_max_operations,
         max_payload_size=settings.bulk_max_payload_size,
     )
-    for blueprint in (bulk_view, me_blueprint()):
+    for blueprint in (bulk_view, me_blueprint(), async_blueprint(requests, delivery.publishing)):
         protect(blueprint, authenticator)
         api.register_blueprint(blueprint)
+    feeds = feeds_blueprint(
+        delivery,
+        operations,
+        adapter,
+        page_size=settings.page_size,
+        wait_s=settings.set_poll_wait,
+        waiting=max(1, settings.threads // 2),
+    )
+    metrics = metrics_blueprint(delivery.inventory, is_on=delivery.publishing.is_on)
+    for blueprint in (feeds, metrics):
+        protect(blueprint, authenticator)
+        api.register_blueprint(blueprint)
+    api.register_blueprint(keys_blueprint(delivery.publishing))
     api.register_blueprint(search_blueprint(searcher, authenticator, settings.max_body_size))
     api.register_blueprint(discovery_blueprint(discovery))
-    api.register_blueprint(health_blueprint(adapter))
+    worker = Worker(delivery, requests)
+    checks: list[Callable[[], object]] = [adapter.check]
+    if worker.pieces:
+        checks.append(delivery.check)
+    if settings.celery_broker_url:
+        checks.append(_use_celery(app, settings, delivery, worker))
+    api.register_blueprint(health_blueprint(*checks))
     register_error_handlers(app)
-    # For whoever has to give back its connections.
+    # For whoever has to give back its connections, or to do its work.
     app.extensions["scim.storage"] = adapter
+    app.extensions["scim.delivery"] = delivery
+    app.extensions["scim.worker"] = worker
     if settings.base_path:
         app.wsgi_app = BasePath(app.wsgi_app, settings.base_path)  # type: ignore[method-assign]
     install_request_log(app)
+    if settings.embedded_worker and not settings.celery_broker_url and worker.pieces:
+        # Also where processes are forked from one that has loaded the application.
+        app.wsgi_app = StartsWorker(app.wsgi_app, worker)  # type: ignore[method-assign]
+        app.extensions["scim.embedded"] = worker
     return app
+
+
+def _use_celery(
+    app: Flask, settings: Settings, delivery: Delivery, worker: Worker
+) -> Callable[[], object]:
+    """Leave the work to the workers of Celery, and return what checks the broker. Raises SettingsError."""
+    try:
+        # Celery is an extra, and takes its time: only who has a broker needs it.
+        from app.broker import WakeUps, check_broker
+        from app.tasks import make_celery, send_wake_up
+
+        celery = make_celery(
+            settings.celery_broker_url, worker, lambda: create_app(settings).extensions["scim.worker"]
+        )
+    except ImportError as exc:
+        raise SettingsError([f"CELERY_BROKER_URL: install scim-gateway[celery]: {exc}"]) from exc
+    wake_ups = WakeUps(celery, partial(send_wake_up, celery))
+    delivery.bell.answer = lambda what: wake_ups.ring()
+    app.extensions["scim.celery"] = celery
+    app.extensions["scim.wake_ups"] = wake_ups
+    return partial(check_broker, celery)
+
+
+def celery_of(app: Flask) -> Any:
+    """Return the Celery application that does the work of `app`. Raises SettingsError."""
+    if "scim.celery" not in app.extensions:
+        raise SettingsError(["CELERY_BROKER_URL: is required for celery"])
+    return app.extensions["scim.celery"]
+
+
+def start_worker(app: Flask) -> None:
+    """Start what this process does beside requests, once it is sure to be the one that serves them.
+
+    What was left undone before a restart does not have to wait for the first request.
+    """
+    if "scim.embedded" in app.extensions:
+        app.extensions["scim.embedded"].ensure_started()
 
 
 def _cursor_key(settings: Settings) -> bytes:
@@ -148,6 +237,8 @@ def _open_storage(settings: Settings) -> StorageAdapter:
         return open_storage(*settings.storage)
     except ImportError as exc:
         raise SettingsError([f"the driver {exc.name} is not installed, see the README"]) from exc
+    except ValueError as exc:
+        raise SettingsError([f"the storage cannot be used: {exc}"]) from exc
 
 
 def _check_paths(settings: Settings, registry: Registry) -> None:

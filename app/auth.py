@@ -20,7 +20,10 @@ class Authenticator:
     def __init__(self, api_keys: Iterable[str], profile: str) -> None:
         # Looking up a digest takes the same time for every wrong key: how much of a key was
         # right cannot be measured.
-        self._principals = {_digest(key.encode()): Principal("api-key", profile) for key in api_keys if key}
+        self._principals = {
+            digest: Principal(f"api-key {digest.hex()[:8]}", profile)
+            for digest in (_digest(key.encode()) for key in api_keys if key)
+        }
 
     def principal(self, environ: Mapping[str, Any]) -> Principal | None:
         """Return who sent the request with this WSGI environment, or None.

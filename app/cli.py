@@ -2,18 +2,23 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import click
 from gunicorn.app.base import BaseApplication
 
-from app import configure_log, create_app, make_operations
+from app import configure_log, create_app, make_operations, start_worker
 from app.protocol.importing import ResourceImport
 from app.settings import Settings, SettingsError
+from app.worker import Worker
 from schema.errors import DefinitionError
+from set_delivery.inventory import Inventory
 from storage.errors import StorageError
 
 _LOG = logging.getLogger(__name__)
@@ -49,7 +54,7 @@ def import_resources(file: BinaryIO) -> None:
     with _problems_said():
         settings = Settings.from_env()
         configure_log(settings)
-        operations, adapter = make_operations(settings)
+        operations, adapter, _ = make_operations(settings)
         work = ResourceImport(operations.registry, adapter, operations, report)
         size = os.fstat(file.fileno()).st_size
         with click.progressbar(length=size, label="importing", file=sys.stderr) as bar:
@@ -57,6 +62,78 @@ def import_resources(file: BinaryIO) -> None:
         adapter.close()
     click.echo(f"created {result.created}, already there {result.skipped}, failed {result.failed}")
     sys.exit(1 if result.failed else 0)
+
+
+@main.command("worker")
+def work() -> None:
+    """Deliver events and carry out asynchronous requests until SIGTERM or SIGINT, without serving HTTP."""
+    with _problems_said():
+        app = create_app(Settings.from_env())
+    worker: Worker = app.extensions["scim.worker"]
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    worker.ensure_started()
+    ending.wait()
+    worker.stop()
+
+
+@main.group()
+def events() -> None:
+    """What is on its way to which receiver."""
+
+
+def _inventory() -> Inventory:
+    with _problems_said():
+        settings = Settings.from_env()
+        if not settings.publishing.is_on:
+            sys.exit("scim: nobody receives events: see SET_PUSH_URL, SET_RECEIVERS, SET_POLL_ENABLED")
+        configure_log(settings)
+        return make_operations(settings)[2].inventory
+
+
+@events.command("list")
+@click.option("--dead", is_flag=True, help="List what was refused for good, instead of the figures.")
+def list_events(dead: bool) -> None:
+    """Show what is pending, delivered and refused, by receiver and by feed."""
+    inventory = _inventory()
+    if dead:
+        for letter in inventory.dead_letters(limit=1000):
+            at = datetime.fromtimestamp(letter.dead_at / 1000, UTC).isoformat(timespec="seconds")
+            click.echo(f"{letter.receiver}\t{letter.jti}\t{at}\t{letter.reason}")
+        return
+    click.echo(f"changes that are no events yet: {inventory.waiting()}")
+    for state in inventory.receivers():
+        click.echo(
+            f"receiver {state.name}: pending {state.pending}, delivered {state.delivered}, "
+            f"dead {state.dead}, dropped {state.dropped}"
+        )
+        if state.problem:
+            click.echo(f"  {state.attempts} failures ({state.problem}), next in {state.due_in_s:.0f} s")
+    for feed in inventory.feeds():
+        click.echo(
+            f"feed {feed.feed}: {feed.held} events, {feed.unacknowledged} not acknowledged, "
+            f"{feed.dropped} dropped"
+        )
+
+
+@events.command("retry")
+@click.argument("receiver")
+@click.argument("jti", nargs=-1)
+def retry_events(receiver: str, jti: tuple[str, ...]) -> None:
+    """Deliver again what RECEIVER refused: these SETs, or all; and try it at once after failures."""
+    click.echo(f"{_inventory().retry(receiver, jti)} to be delivered again")
+
+
+@events.command("drop")
+@click.argument("receiver")
+@click.argument("jti", nargs=-1)
+@click.option("--pending", is_flag=True, help="Forget what is still to be delivered to RECEIVER, too.")
+def drop_events(receiver: str, jti: tuple[str, ...], pending: bool) -> None:
+    """Forget what RECEIVER refused: these SETs, or all."""
+    inventory = _inventory()
+    dropped = inventory.drop(receiver, jti) + (inventory.drop_pending(receiver) if pending else 0)
+    click.echo(f"{dropped} forgotten")
 
 
 def _followed(file: BinaryIO, update: Callable[[int], None]) -> Iterator[bytes]:
@@ -96,6 +173,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "loglevel": self._settings.loglevel.lower(),
             "graceful_timeout": 20,
             "keepalive": 75,
+            "worker_exit": _end_work,
             # It would be a second way in, at a path that several servers of one user share.
             "control_socket_disable": True,
             # Values of filters are longer than the default allows.
@@ -104,4 +182,13 @@ class _Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return create_app(self._settings)
+        app = create_app(self._settings)
+        start_worker(app)
+        return app
+
+
+def _end_work(server: Any, process: Any) -> None:
+    """End what a web process does beside requests, so that nobody has to wait for its leases."""
+    application = process.app.callable
+    if application is not None and "scim.embedded" in application.extensions:
+        application.extensions["scim.embedded"].stop()

@@ -165,13 +165,16 @@ def _is_descending(order: str | None) -> bool:
     raise InvalidValue(f"sortOrder: must be ascending or descending, not {order[:40]!r}")
 
 
+def read_names(arguments: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the paths in the arguments `attributes` and `excludedAttributes`."""
+    return _names(arguments, "attributes"), _names(arguments, "excludedAttributes")
+
+
 def read_projection(resource_type: ResourceType, arguments: Mapping[str, str]) -> Projection:
     """Return what the arguments `attributes` and `excludedAttributes` ask for. Raises InvalidValue."""
     if not arguments:
         return Projection(resource_type)
-    return make_projection(
-        resource_type, _names(arguments, "attributes"), _names(arguments, "excludedAttributes")
-    )
+    return make_projection(resource_type, *read_names(arguments))
 
 
 def _names(arguments: Mapping[str, str], name: str) -> tuple[str, ...]:

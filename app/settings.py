@@ -9,23 +9,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from app.publishing import make_publishing
+from set_delivery.streams import DEFAULT_FEED, Feed, Publishing, feeds_from, receivers_from
+from set_delivery.tokens import ALGORITHMS
 from storage.database_url import parse_database_url
 
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 DEFAULT_API_KEY = "secret"
-
-# What the product we replace also reads, for parts that this version does not have. Starting
-# without them would look like success: events or data would go nowhere.
-NOT_YET = {
-    "LDAP_HOSTNAME": "the LDAP backend",
-    "MONGO_DB": "the MongoDB backend",
-    "JUMPCLOUD_URL": "the JumpCloud backend",
-    "FORWARD_SCIM_URL": "the upstream SCIM backend",
-    "SCIM_FORWARD_URL": "the upstream SCIM backend",
-    "IRODS_HOST": "the iRODS backend",
-    "SET_PUSH_URL": "event delivery",
-    "SET_RECEIVERS": "event delivery",
-}
+BROKER_SCHEMES = ("redis", "rediss", "amqp", "amqps")
+# Where resources are when nothing says where.
+EMBEDDED_STORE = "sqlite:///data/scim.db"
 
 
 class SettingsError(Exception):
@@ -89,6 +82,82 @@ def _database_url(value: str) -> str:
     return value
 
 
+def _mongo_url(value: str) -> str:
+    if not re.match(r"mongodb(\+srv)?://[^/]", value):
+        raise ValueError("must be a URL such as mongodb://user:password@host/database")
+    return value
+
+
+def _ldap_url(value: str) -> str:
+    url = value if "://" in value else f"ldap://{value}"
+    parts = urlsplit(url)
+    try:
+        usable = parts.scheme in ("ldap", "ldaps", "ldapi") and bool(parts.netloc) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.path not in ("", "/"):
+        raise ValueError("must be a host, host:port, or a URL such as ldaps://ldap.example.org")
+    return url.rstrip("/")
+
+
+def _seconds(value: str) -> float:
+    number = float(value)
+    if not 0 < number <= 3600:
+        raise ValueError("must be a number of seconds above 0")
+    return number
+
+
+def _flag(value: str) -> bool:
+    if value.lower() not in ("true", "false", "1", "0", "yes", "no"):
+        raise ValueError("must be true or false")
+    return value.lower() in ("true", "1", "yes")
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a URL such as https://receiver.example.com/events")
+    return value
+
+
+def _broker_url(value: str) -> str:
+    # Of several, separated by ;, the next is tried when one does not answer.
+    for url in value.split(";"):
+        parts = urlsplit(url)
+        try:
+            usable = parts.scheme in BROKER_SCHEMES and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            # Without saying what it is: there may be a password in it.
+            raise ValueError("must be a URL such as redis://host:6379/0 or amqps://user:password@host/vhost")
+    return value
+
+
+def _receivers(value: str) -> list[Any]:
+    receivers = [dict(one) for one in receivers_from(json.loads(value))]
+    for position, one in enumerate(receivers):
+        try:
+            _http_url(one["url"])
+        except ValueError as exc:
+            raise ValueError(f"[{position}].url: {exc}") from None
+    return receivers
+
+
+def _feeds(value: str) -> tuple[Feed, ...]:
+    if value.lstrip().startswith(("[", "{")):
+        return feeds_from(json.loads(value))
+    return feeds_from([part.strip() for part in value.split(",") if part.strip()])
+
+
+def _files(value: str) -> tuple[Path, ...]:
+    return tuple(_folder(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _names(value: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in value.split(",") if part.strip())
+
+
 def _table(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][\w$ -]{0,47}", value, re.ASCII):
         raise ValueError("must be a name of letters, digits, _ $ - and spaces, of 48 characters at most")
@@ -117,9 +186,9 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 
 def _setting(
-    default: Any, read: Callable[[str], Any] = _text, *, name: str = "", also: tuple[str, ...] = ()
+    default: Any, read: Callable[[str], Any] = _text, *, also: tuple[str, ...] = (), secret: bool = False
 ) -> Any:
-    return field(default=default, metadata={"read": read, "name": name, "also": also})
+    return field(default=default, metadata={"read": read, "also": also, "secret": secret})
 
 
 @dataclass(frozen=True)
@@ -130,16 +199,67 @@ class Settings:
     """
 
     loglevel: str = _setting("INFO", _log_level)
-    api_key: tuple[str, ...] = _setting((DEFAULT_API_KEY,), _api_keys)
+    api_key: tuple[str, ...] = _setting((DEFAULT_API_KEY,), _api_keys, secret=True)
     page_size: int = _setting(100, _positive)
     base_path: str = _setting("", _base_path)
     base_url: str = _setting("", _base_url)
     location_style: str = _setting("relative", _one_of("relative", "absolute"))
     schema_path: Path | None = _setting(None, _folder)
-    data_path: Path = _setting(Path("data"), _folder)
-    database_url: str = _setting("", _database_url)
+    data_path: Path | None = _setting(None, _folder)
+    database_url: str = _setting("", _database_url, secret=True)
     database_pool_size: int = _setting(10, _positive)
     indexed_attributes: frozenset[str] | None = _setting(None, _paths)
+    mongo_db: str = _setting("", _mongo_url, secret=True)
+    mongo_pool_size: int = _setting(10, _positive)
+    ldap_hostname: str = _setting("", _ldap_url)
+    ldap_basename: str = _setting("dc=example,dc=org")
+    ldap_username: str = _setting("")
+    ldap_password: str = _setting("", secret=True)
+    ldap_start_tls: bool = _setting(False, _flag)
+    ldap_ca_file: Path | None = _setting(None, _folder)
+    ldap_pool_size: int = _setting(10, _positive)
+    jumpcloud_url: str = _setting("", _base_url)
+    jumpcloud_key: str = _setting("", secret=True)
+    jumpcloud_org_id: str = _setting("")
+    forward_scim_url: str = _setting("", _base_url, also=("SCIM_FORWARD_URL",))
+    forward_scim_key: str = _setting("", also=("SCIM_FORWARD_KEY",), secret=True)
+    irods_host: str = _setting("")
+    irods_port: int = _setting(1247, _port)
+    irods_zone: str = _setting("tempZone")
+    irods_admin_username: str = _setting("rods")
+    irods_admin_password: str = _setting("", secret=True)
+    irods_authentication: str = _setting("native", _one_of("native", "pam"))
+    irods_tls: bool = _setting(False, _flag)
+    irods_ca_file: Path | None = _setting(None, _folder)
+    state_database_url: str = _setting("", _database_url, secret=True)
+    set_issuer: str = _setting("scim")
+    set_audience: str = _setting("")
+    # It may hold a password.
+    set_push_url: str = _setting("", _http_url, secret=True)
+    set_push_token: str = _setting("", secret=True)
+    set_receivers: list[Any] | None = _setting(None, _receivers, secret=True)
+    event_mode: str = _setting("notice", _one_of("notice", "full"))
+    event_ignored_attributes: frozenset[str] = _setting(
+        frozenset({"urn:mace:surf.nl:sram:scim:extension:User:sramInactiveDays"}), _names
+    )
+    set_signing_secret: str = _setting("", secret=True)
+    set_signing_algorithm: str = _setting("HS256", _one_of(*ALGORITHMS))
+    set_signing_key_files: tuple[Path, ...] = _setting((), _files)
+    set_push_require_tls: bool = _setting(False, _flag)
+    set_push_timeout: float = _setting(10.0, _seconds)
+    set_feeds: tuple[Feed, ...] = _setting((Feed(DEFAULT_FEED, "Default"),), _feeds)
+    set_feeds_enabled: bool = _setting(True, _flag)
+    set_group_as_feed: bool = _setting(True, _flag)
+    set_poll_enabled: bool = _setting(False, _flag)
+    set_poll_max_events: int = _setting(10_000, _positive)
+    set_poll_wait: float = _setting(5.0, _seconds)
+    set_retention: int = _setting(30 * 86400, _positive)
+    async_request: str = _setting("none", _one_of("none", "request", "long"))
+    async_result_ttl: int = _setting(86400, _positive)
+    celery_broker_url: str = _setting("", _broker_url, secret=True)
+    embedded_worker: bool = _setting(True, _flag)
+    remote_timeout: float = _setting(10.0, _seconds)
+    remote_pool_size: int = _setting(10, _positive)
     user_model_name: str = _setting("Users", _table, also=("USER_model_name",))
     group_model_name: str = _setting("Groups", _table, also=("GROUP_model_name",))
     user_mapping: dict[str, str] | None = _setting(None, _mapping)
@@ -171,14 +291,7 @@ class Settings:
         An empty variable counts as not set, but for API_KEY: an empty key must not open the door
         with the default one.
         """
-        problems = [
-            f"{name}: {part} is not part of this version"
-            for name, part in NOT_YET.items()
-            if environ.get(name)
-        ]
-        for name, off in (("ASYNC_REQUEST", "none"), ("SET_POLL_ENABLED", "false")):
-            if environ.get(name, off).lower() != off:
-                problems.append(f"{name}: only {off!r} is supported by this version")
+        problems: list[str] = []
         values: dict[str, Any] = {}
         for entry in cls.__dataclass_fields__.values():
             name, raw = _variable(environ, entry.name.upper(), entry.metadata["also"])
@@ -199,9 +312,32 @@ class Settings:
         problems = []
         if self.location_style == "absolute" and not self.base_url:
             problems.append("LOCATION_STYLE: absolute locations need BASE_URL")
+        if self.jumpcloud_url and not self.jumpcloud_key:
+            problems.append("JUMPCLOUD_KEY: is required with JUMPCLOUD_URL")
+        if self.irods_host and self.irods_authentication == "pam" and not self.irods_tls:
+            problems.append("IRODS_AUTHENTICATION: pam needs IRODS_TLS")
+        if self.state_database_url and self.storage[0] == "sql":
+            problems.append("STATE_DATABASE_URL: with DATABASE_URL, what is kept is kept there")
         if self.user_model_name.lower() == self.group_model_name.lower():
             problems.append("USER_MODEL_NAME, GROUP_MODEL_NAME: must differ")
+        try:
+            make_publishing(self)
+        except ValueError as exc:
+            problems += str(exc).splitlines()
         return problems
+
+    @property
+    def publishing(self) -> Publishing:
+        """How events leave."""
+        return make_publishing(self)
+
+    @property
+    def state_url(self) -> str:
+        """The database for what must survive, where resources are not in a database themselves."""
+        if self.state_database_url:
+            return self.state_database_url
+        folder = self.data_path if self.storage[0] == "files" else None
+        return f"sqlite:///{quote(str(folder / '.state.db'))}" if folder else "sqlite:///data/state.db"
 
     @property
     def location_prefix(self) -> str:
@@ -220,9 +356,70 @@ class Settings:
 
     @property
     def storage(self) -> tuple[str, dict[str, Any]]:
-        """The backend to use and its options (`storage.registry`)."""
+        """The backend to use and its options (`storage.registry`): the first that has a setting."""
+        if self.ldap_hostname:
+            return "ldap", {
+                "url": self.ldap_hostname,
+                "base": self.ldap_basename,
+                "username": self.ldap_username or f"cn=admin,{self.ldap_basename}",
+                "password": self.ldap_password,
+                "start_tls": self.ldap_start_tls,
+                "ca_file": self.ldap_ca_file,
+                "pool_size": self.ldap_pool_size,
+                "units": self.table_names,
+            }
+        if self.mongo_db:
+            return "mongo", {
+                "url": self.mongo_db,
+                "collections": self.table_names,
+                "pool_size": self.mongo_pool_size,
+                "indexed": self.indexed_attributes,
+            }
+        if self.database_url:
+            return self._sql(self.database_url)
+        return self._remote_storage or self._local_storage
+
+    @property
+    def _remote_storage(self) -> tuple[str, dict[str, Any]] | None:
+        remote = {"timeout_s": self.remote_timeout, "pool_size": self.remote_pool_size}
+        if self.jumpcloud_url:
+            return "jumpcloud", {
+                **remote,
+                "url": self.jumpcloud_url,
+                "key": self.jumpcloud_key,
+                "organisation": self.jumpcloud_org_id,
+            }
+        if self.forward_scim_url:
+            key = self.forward_scim_key or next(iter(self.api_key), "")
+            return "forward", {**remote, "url": self.forward_scim_url, "key": key}
+        if self.irods_host:
+            return "irods", {
+                **remote,
+                "host": self.irods_host,
+                "port": self.irods_port,
+                "zone": self.irods_zone,
+                "username": self.irods_admin_username,
+                "password": self.irods_admin_password,
+                "authentication": self.irods_authentication,
+                "tls": self.irods_tls,
+                "ca_file": self.irods_ca_file,
+            }
+        return None
+
+    @property
+    def _local_storage(self) -> tuple[str, dict[str, Any]]:
+        if self.data_path:
+            return "files", {
+                "path": self.data_path,
+                "folders": self.table_names,
+                "indexed": self.indexed_attributes,
+                "synchronous": self.sqlite_synchronous,
+            }
+        return self._sql(EMBEDDED_STORE)
+
+    def _sql(self, url: str) -> tuple[str, dict[str, Any]]:
         return "sql", {
-            "url": self.database_url or f"sqlite:///{quote(str(self.data_path / 'scim.db'))}",
+            "url": url,
             "tables": self.table_names,
             "synchronous": self.sqlite_synchronous,
             "pool_size": self.database_pool_size,
@@ -235,7 +432,7 @@ class Settings:
             {
                 name: str(value)
                 for name, value in vars(self).items()
-                if name not in ("api_key", "database_url") and value not in ("", None)
+                if not self.__dataclass_fields__[name].metadata["secret"] and value not in ("", None)
             }
         )
 

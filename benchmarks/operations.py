@@ -120,7 +120,7 @@ def bare_service() -> Service:
 
 def loaded_service(folder: str, count: int) -> tuple[Service, list[str]]:
     """Return a service that holds `count` users, and their ids."""
-    environ = {"API_KEY": "key", "DATA_PATH": folder, "LOGLEVEL": "ERROR", "SQLITE_SYNCHRONOUS": "FULL"}
+    environ = {"API_KEY": "key", "DATABASE_URL": f"sqlite:///{folder}/scim.db", "LOGLEVEL": "ERROR"}
     service = Service(
         create_app(Settings.from_env({**environ, "BULK_MAX_PAYLOAD_SIZE": str(16 * 1024 * 1024)}))
     )

@@ -60,7 +60,7 @@ class Store:
     def __init__(self, url: str, count: int) -> None:
         self.url, self.count, self.rate = url, count, 0.0
         settings = Settings.from_env({**ENVIRON, "DATABASE_URL": url})
-        operations, adapter = make_operations(settings)
+        operations, adapter, _ = make_operations(settings)
         started = time.perf_counter()
         for lines in (self._users(), self._groups()):
             ResourceImport(operations.registry, adapter, operations, _complain).run(lines)

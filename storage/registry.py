@@ -7,7 +7,15 @@ from typing import Any, Final
 from storage.adapter import StorageAdapter
 
 # Each module has `open_adapter(**options)`, which does no I/O.
-ADAPTERS: Final[Mapping[str, str]] = {"sql": "storage.sql"}
+ADAPTERS: Final[Mapping[str, str]] = {
+    "sql": "storage.sql",
+    "files": "storage.files",
+    "mongo": "storage.mongo",
+    "ldap": "storage.ldap",
+    "jumpcloud": "storage.jumpcloud",
+    "forward": "storage.forward",
+    "irods": "storage.irods",
+}
 
 
 def open_storage(name: str, options: Mapping[str, Any]) -> StorageAdapter:

@@ -1,6 +1,7 @@
 """What the tests share: applications on fresh stores, and servers on free ports."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,11 @@ class ScimClient:
 
     def __init__(self, client: FlaskClient) -> None:
         self._client = client
+        self.app = client.application
+
+    def work(self) -> None:
+        """Do what the worker would do now, where there is none (EMBEDDED_WORKER)."""
+        self.app.extensions["scim.worker"].run_once()
 
     def __call__(
         self,
@@ -96,21 +102,92 @@ def mariadb() -> Iterator[MariadbServer]:
     server.remove()
 
 
+def _server(make: Callable[[], Any]) -> Iterator[Any]:
+    server = make()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def mongodb() -> Iterator[Any]:
+    from tests.mongodb import MongodbServer
+
+    yield from _server(MongodbServer)
+
+
+@pytest.fixture(scope="session")
+def ldap() -> Iterator[Any]:
+    from tests.openldap import LdapServer
+
+    yield from _server(LdapServer)
+
+
+@pytest.fixture(scope="session")
+def forward() -> Iterator[Any]:
+    from tests.upstream import UpstreamServer
+
+    yield from _server(UpstreamServer)
+
+
+@pytest.fixture(scope="session")
+def jumpcloud() -> Iterator[Any]:
+    from tests.fake_jumpcloud import FakeJumpcloudServer
+
+    yield from _server(FakeJumpcloudServer)
+
+
+@pytest.fixture(scope="session")
+def irods() -> Iterator[Any]:
+    from tests.fake_irods import FakeIrodsServer
+
+    yield from _server(FakeIrodsServer)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings.from_env({"API_KEY": KEY, "DATA_PATH": str(tmp_path / "data")})
+    return Settings.from_env({"API_KEY": KEY, "DATABASE_URL": f"sqlite:///{tmp_path}/data/scim.db"})
 
 
-BACKENDS = ("sqlite", "postgresql", "mariadb")
+BACKENDS = (
+    "sqlite",
+    "files",
+    "postgresql",
+    "mariadb",
+    "mongodb",
+    "ldap",
+    "forward",
+    "jumpcloud",
+    "irods",
+)
 # What changes the tables: with these, a test gets a database of its own.
 OWN_DATABASE = {"SCHEMA_PATH", "USER_MODEL_NAME", "GROUP_MODEL_NAME", "INDEXED_ATTRIBUTES"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--backend", action="append", choices=BACKENDS, help="run on these backends only")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test of the service provider on every backend, but for those marked `sqlite`."""
     if "backend" in metafunc.fixturenames:
         only = metafunc.definition.get_closest_marker("sqlite")
-        metafunc.parametrize("backend", BACKENDS[:1] if only else BACKENDS, indirect=True)
+        names = metafunc.config.getoption("--backend") or BACKENDS
+        chosen = [name for name in names if name == "sqlite"] if only else names
+        metafunc.parametrize("backend", chosen, indirect=True)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Count the tests of the service provider by backend: what docs/backends.md shows."""
+    counts: dict[str, dict[str, int]] = {}
+    for outcome in ("passed", "skipped", "failed"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            name = re.split(r"[\[\]-]", report.nodeid.partition("[")[2])
+            for backend in set(name) & set(BACKENDS):
+                count = counts.setdefault(backend, {})
+                count[outcome] = count.get(outcome, 0) + 1
+    for backend, count in counts.items():
+        shown = ", ".join(f"{number} {outcome}" for outcome, number in count.items())
+        terminalreporter.write_line(f"on {backend}: {shown}")
 
 
 @pytest.fixture(scope="session")
@@ -126,21 +203,36 @@ def backend(
     """Return a function from the names of variables to those that choose an empty store."""
     name = request.param
     if name == "sqlite":
-        return lambda environ: {"DATA_PATH": str(tmp_path / "data")}
+        return lambda environ: {"DATABASE_URL": f"sqlite:///{tmp_path}/data/scim.db"}
+    if name == "files":
+        return lambda environ: {"DATA_PATH": str(tmp_path / "files")}
     server = request.getfixturevalue(name)
+    limit = server.limits.get(getattr(request.node, "originalname", ""))
+    if limit:
+        pytest.skip(f"{name}: {limit}")
     if name not in shared_databases:
         shared_databases[name] = server.new_database()
-        app = create_app(Settings.from_env({"API_KEY": KEY, "DATABASE_URL": shared_databases[name]}))
+        # With the tables for events.
+        environ = {"API_KEY": KEY, "SET_POLL_ENABLED": "true", **server.environ(shared_databases[name])}
+        state = {"STATE_DATABASE_URL": f"sqlite:///{tmp_path}/unused.db"}
+        app = create_app(Settings.from_env(environ | ({} if "DATABASE_URL" in environ else state)))
         app.extensions["scim.storage"].close()
     server.empty(shared_databases[name])
+    if "DATABASE_URL" in server.environ(shared_databases[name]):
+        server.empty_state(shared_databases[name])
     own: list[str] = []
 
     def chosen(environ: set[str]) -> dict[str, str]:
-        if not environ & OWN_DATABASE:
-            return {"DATABASE_URL": shared_databases[name]}
-        if not own:
-            own.append(server.new_database())
-        return {"DATABASE_URL": own[0]}
+        if environ & OWN_DATABASE:
+            if not own:
+                own.append(server.new_database())
+            variables = server.environ(own[0])
+        else:
+            variables = server.environ(shared_databases[name])
+        if "DATABASE_URL" in variables:
+            return variables
+        # What is kept beside such a backend must not outlive the test.
+        return {"STATE_DATABASE_URL": f"sqlite:///{tmp_path}/state.db", **variables}
 
     return chosen
 
@@ -157,6 +249,8 @@ def make_scim(backend: Callable[[set[str]], dict[str, str]]) -> Iterator[Callabl
 
     yield make
     for app in apps:
+        app.extensions["scim.worker"].stop()
+        app.extensions["scim.delivery"].database.close()
         app.extensions["scim.storage"].close()
 
 
@@ -171,7 +265,7 @@ class Server:
     def __init__(self, **environ: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._environ = {
+        self.environ = {
             "PATH": os.environ["PATH"],
             "API_KEY": KEY,
             "HOST": "127.0.0.1",
@@ -183,7 +277,7 @@ class Server:
     def start(self) -> None:
         """Start the process and wait until it answers."""
         scim = Path(sys.executable).parent / "scim"
-        self.process = subprocess.Popen([scim, "serve"], env=self._environ, start_new_session=True)
+        self.process = subprocess.Popen([scim, "serve"], env=self.environ, start_new_session=True)
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -228,4 +322,4 @@ def serve(backend: Callable[[set[str]], dict[str, str]]) -> Iterator[Callable[..
 def scim_paths(scim: ScimClient) -> set[str]:
     """Every path of the API, with {id} for a variable part."""
     paths = scim("GET", "/openapi.json").json["paths"]
-    return {path.replace("{resource_id}", "{id}").replace("{name}", "{id}") for path in paths}
+    return {re.sub(r"\{\w+\}", "{id}", path) for path in paths}

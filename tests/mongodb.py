@@ -1,5 +1,6 @@
 """MongoDB for the tests: the server of MONGO_TEST_URL, else `mongod`, else one that Maven fetches."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,15 @@ def fetched_server() -> Path:
     """Return the folder with the server of `mongo_server`, fetched and compiled once per environment."""
     sources = [_SOURCES / "pom.xml", _SOURCES / "Server.java"]
     folder = Path(sys.prefix) / "mongo-server"
-    if all(_is_copy(folder / source.name, source) for source in sources):
-        return folder
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        # Tests that run side by side fetch it once.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not all(_is_copy(folder / source.name, source) for source in sources):
+            _fetch(sources, folder)
+    return folder
+
+
+def _fetch(sources: Sequence[Path], folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="mongo-server", dir=sys.prefix) as temporary:
         fresh = Path(temporary) / "fresh"
         fresh.mkdir()
@@ -149,7 +157,6 @@ def fetched_server() -> Path:
             shutil.copy(source, fresh)
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
-    return folder
 
 
 def _run(name: str, *arguments: str | Path) -> None:

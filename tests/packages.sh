@@ -8,6 +8,18 @@ command -v chromium >/dev/null || missing="$missing chromium fonts-dejavu-core"
 command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 ||
     missing="$missing postgresql"
 command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || missing="$missing mariadb-server"
+command -v openssl >/dev/null || missing="$missing openssl"
+command -v slapd >/dev/null || [ -x /usr/sbin/slapd ] || missing="$missing slapd"
+# The driver for LDAP is compiled.
+[ -e /usr/include/ldap.h ] || missing="$missing libldap-dev libsasl2-dev"
+command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
+"${PYTHON:-python3}" -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null ||
+    missing="$missing python3-dev"
+command -v redis-server >/dev/null || missing="$missing redis-server"
+[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
+# A MongoDB server for the tests is fetched with Maven, which brings Java along.
+command -v mongod >/dev/null || [ -n "${MONGO_TEST_URL:-}" ] || command -v mvn >/dev/null ||
+    missing="$missing maven"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "these Debian packages are needed for the tests:$missing" >&2

@@ -42,6 +42,8 @@ class ServerProcess:
     """A server started from `command` in `folder`, which it owns, as the user it wants to be."""
 
     quote = '"'
+    # Tests of the service provider that cannot hold on this backend, by name, and why.
+    limits: Mapping[str, str] = {}
 
     def __init__(self, user: str) -> None:
         # A socket in it must have a path below 107 bytes.
@@ -101,12 +103,21 @@ class ServerProcess:
         """Run statements in a database, given by name or URL; return the rows of the last that has any."""
         raise NotImplementedError
 
+    def environ(self, database: str) -> dict[str, str]:
+        """Return the variables that make a service use a database, given by URL."""
+        return {"DATABASE_URL": database}
+
     def empty(self, database: str) -> None:
         """Delete every resource in a database that the SQL adapter has prepared."""
         side = ("scim_member", "scim_attribute", "scim_unique", "scim_resource")
         documents = (f"{self.quote}{name}{self.quote}" for name in ("Users", "Groups"))
         statements = [f"DELETE FROM {table}" for table in (*side, *documents)]
         self.execute(database, *statements, "UPDATE scim_count SET total = 0")
+
+    def empty_state(self, database: str) -> None:
+        """Delete every event and request in a database that is prepared for them."""
+        tables = ("outbox", "set", "stream", "delivery", "receiver", "feed", "job")
+        self.execute(database, *(f"DELETE FROM scim_{table}" for table in tables))
 
     def remove(self) -> None:
         """End the server and delete what it left."""

@@ -4,6 +4,7 @@ from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
+from app.deferral import Deferral
 from app.guard import current_principal
 from app.messages import BulkMessage, ErrorMessage, read_body
 from app.protocol.bulk import BulkOperations, bulk_response, read_bulk_request
@@ -27,7 +28,9 @@ _EXAMPLE = {
 }
 
 
-def bulk_blueprint(bulk: BulkOperations, *, max_operations: int, max_payload_size: int) -> Blueprint:
+def bulk_blueprint(
+    bulk: BulkOperations, deferral: Deferral, *, max_operations: int, max_payload_size: int
+) -> Blueprint:
     """Return the blueprint of /Bulk."""
     blueprint = Blueprint("Bulk", __name__)
     body = {"content": {SCIM_JSON: {"schema": BulkMessage, "example": _EXAMPLE}}, "required": True}
@@ -42,6 +45,9 @@ def bulk_blueprint(bulk: BulkOperations, *, max_operations: int, max_payload_siz
         @blueprint.alt_response(413, schema=ErrorMessage, content_type=SCIM_JSON)
         def post(self) -> Response:
             message = read_bulk_request(read_body(request, max_payload_size), max_operations)
+            accepted = deferral.accept_bulk(message)
+            if accepted is not None:
+                return accepted
             return scim_response(bulk_response(bulk.run(message, current_principal().profile)))
 
     return blueprint

@@ -1,18 +1,22 @@
 """Whether the server lives, and whether it can do its work."""
 
+from collections.abc import Callable
+
 from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from app.messages import ErrorMessage
 from app.responses import JSON, SCIM_JSON
-from storage.adapter import StorageAdapter
 
 _STATUS = {"type": "object", "properties": {"status": {"type": "string"}}, "example": {"status": "OK"}}
 
 
-def health_blueprint(adapter: StorageAdapter) -> Blueprint:
-    """Return the blueprint of /health and /health/ready; they need no credentials."""
+def health_blueprint(*checks: Callable[[], object]) -> Blueprint:
+    """Return the blueprint of /health and /health/ready; they need no credentials.
+
+    Each of `checks` raises what is answered when something does not work.
+    """
     blueprint = Blueprint("Health", __name__)
 
     @blueprint.route("/health")
@@ -28,11 +32,12 @@ def health_blueprint(adapter: StorageAdapter) -> Blueprint:
     class Ready(MethodView):
         init_every_request = False
 
-        @blueprint.doc(summary="The storage answers", security=[])
+        @blueprint.doc(summary="Storage, state database and broker answer", security=[])
         @blueprint.response(200, _STATUS)
         @blueprint.alt_response(503, schema=ErrorMessage, content_type=SCIM_JSON)
         def get(self) -> Response:
-            adapter.check()
+            for check in checks:
+                check()
             return Response(b'{"status":"OK"}', content_type=JSON)
 
     return blueprint

@@ -1,6 +1,8 @@
 """The endpoints of one resource type, made from its definition (RFC 7644 sections 3.3 to 3.6)."""
 
+from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 from flask import Response, request
 from flask.views import MethodView
@@ -8,6 +10,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from app.blueprints.search import SEARCH_BODY
+from app.deferral import Deferral
 from app.examples import example
 from app.guard import current_principal
 from app.messages import (
@@ -15,10 +18,12 @@ from app.messages import (
     ErrorMessage,
     PatchMessage,
     read_body,
+    read_names,
     read_projection,
     read_query,
     read_search_request,
 )
+from app.protocol.asynchronous import AsyncRequest
 from app.protocol.preconditions import entity_tag, names
 from app.protocol.resources import Conditions, ResourceOperations
 from app.protocol.search import Searcher
@@ -89,7 +94,11 @@ _PATCH_BODY = {
 
 
 def resource_blueprint(
-    resource_type: ResourceType, operations: ResourceOperations, searcher: Searcher, max_body_size: int
+    resource_type: ResourceType,
+    operations: ResourceOperations,
+    searcher: Searcher,
+    deferral: Deferral,
+    max_body_size: int,
 ) -> Blueprint:
     """Return the blueprint that serves `resource_type` at its endpoint."""
     blueprint = Blueprint(resource_type.name, __name__, url_prefix=resource_type.endpoint)
@@ -106,6 +115,21 @@ def resource_blueprint(
 
     def projection() -> Projection:
         return read_projection(resource_type, request.args) if request.query_string else whole
+
+    def deferred(resource_id: str, body: Mapping[str, Any] | None = None) -> Response | None:
+        """Return the answer to a request that is carried out later, None when it is not."""
+        return deferral.accept(
+            lambda: AsyncRequest(
+                request.method,
+                resource_type.name,
+                resource_id,
+                body or {},
+                request.environ.get("HTTP_IF_MATCH"),
+                request.environ.get("HTTP_IF_NONE_MATCH"),
+                current_principal().profile,
+                *read_names(request.args),
+            )
+        )
 
     def written(stored: StoredResource, chosen: Projection, status: int) -> Response:
         shown = operations.representation.chunks(resource_type, stored, chosen)
@@ -130,6 +154,9 @@ def resource_blueprint(
         def post(self) -> Response:
             chosen = projection()
             body = read_body(request, max_body_size)
+            accepted = deferred(str(uuid4()), body)
+            if accepted is not None:
+                return accepted
             stored = operations.create(resource_type, body, current_principal().profile)
             return written(stored, chosen, 201)
 
@@ -167,13 +194,12 @@ def resource_blueprint(
         @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
         def put(self, resource_id: str) -> Response:
             chosen = projection()
-            stored = operations.replace(
-                resource_type,
-                resource_id,
-                read_body(request, max_body_size),
-                _conditions(),
-                current_principal().profile,
-            )
+            body = read_body(request, max_body_size)
+            accepted = deferred(resource_id, body)
+            if accepted is not None:
+                return accepted
+            profile = current_principal().profile
+            stored = operations.replace(resource_type, resource_id, body, _conditions(), profile)
             return written(stored, chosen, 200)
 
         @blueprint.doc(requestBody=_PATCH_BODY, parameters=_PROJECTION_PARAMETERS, summary="Change parts")
@@ -185,6 +211,9 @@ def resource_blueprint(
         def patch(self, resource_id: str) -> Response:
             chosen = projection()
             body = read_body(request, max_body_size)
+            accepted = deferred(resource_id, body)
+            if accepted is not None:
+                return accepted
             profile = current_principal().profile
             stored = operations.patch(resource_type, resource_id, body, _conditions(), profile)
             if not request.query_string and operations.representation.is_large(resource_type, resource_id):
@@ -196,6 +225,9 @@ def resource_blueprint(
         @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
         @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
         def delete(self, resource_id: str) -> Response:
+            accepted = deferred(resource_id)
+            if accepted is not None:
+                return accepted
             operations.delete(resource_type, resource_id, _conditions())
             return Response(status=204)
 

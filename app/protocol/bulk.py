@@ -12,6 +12,7 @@ import orjson
 from app.protocol.attempts import in_transaction
 from app.protocol.errors import Refusal, error_body, status_of
 from app.protocol.preconditions import entity_tag
+from app.protocol.recording import NoRecorder
 from app.protocol.representation import Representation
 from app.protocol.resources import Conditions, ResourceOperations
 from schema import urns
@@ -37,6 +38,10 @@ class BulkRequest:
     fail_on_errors: int | None = None
 
 
+Note = Callable[[int, Any], object]
+"""Keeps how many operations are done, and what is needed to go on from there."""
+
+
 @dataclass
 class _Run:
     """What is known while the operations of one request are carried out."""
@@ -47,9 +52,15 @@ class _Run:
     ids: dict[str, str] = field(default_factory=dict)
     failed_ids: set[str] = field(default_factory=set)
     under_way: set[int] = field(default_factory=set)
-    incomplete: dict[int, StoredResource] = field(default_factory=dict)
+    # By position, the ids of what could not yet refer to all that it refers to.
+    incomplete: dict[int, str] = field(default_factory=dict)
     errors: int = 0
     pending: list[int] = field(default_factory=list)
+    # Of a request that is carried out later: its transaction, what keeps its progress, and whether
+    # an attempt before this one may have got somewhere.
+    txn: str | None = None
+    note: Note | None = None
+    resuming: bool = False
 
     def copy(self) -> "_Run":
         """Return a run that can go on without changing this one."""
@@ -62,6 +73,25 @@ class _Run:
             incomplete=dict(self.incomplete),
             pending=list(self.pending),
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is needed to go on from here."""
+        done = {p: result for p, result in self.results.items() if "status" in result}
+        return {
+            "results": sorted(done.items()),
+            "ids": self.ids,
+            "failed_ids": sorted(self.failed_ids),
+            "incomplete": sorted(self.incomplete.items()),
+            "errors": self.errors,
+        }
+
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Take up what `as_json` returned."""
+        self.results = dict(map(tuple, state["results"]))
+        self.ids, self.failed_ids = dict(state["ids"]), set(state["failed_ids"])
+        self.incomplete = dict(map(tuple, state["incomplete"]))
+        self.errors = state["errors"]
+        self.pending = [position for position in self.pending if position not in self.results]
 
     @property
     def is_over(self) -> bool:
@@ -105,12 +135,15 @@ class BulkOperations:
         adapter: StorageAdapter,
         operations: ResourceOperations,
         representation: Representation,
+        recorder: NoRecorder | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._adapter = adapter
         self._operations = operations
         self._representation = representation
+        self._recorder = recorder or NoRecorder()
+        self._transactions = adapter.capabilities.transactions
         self._clock_s = clock_s
 
     def run(self, request: BulkRequest, profile: str) -> list[dict[str, Any]]:
@@ -125,15 +158,54 @@ class BulkOperations:
             run = in_transaction(self._adapter, partial(self._share, run))
         return [run.results[position] for position in sorted(run.results)]
 
+    def run_job(
+        self,
+        request: BulkRequest,
+        profile: str,
+        txn: str,
+        state: Any,
+        note: Note,
+        finish: Callable[[list[dict[str, Any]]], object],
+    ) -> None:
+        """Carry out a request of which `state` is done already, None for nothing at all.
+
+        `note` is told how many operations are done, and the state, in the transaction that did them;
+        `finish` the operations of the BulkResponse.
+        """
+        run = _Run(request, profile, pending=list(range(len(request.operations))), txn=txn, note=note)
+        if state is not None:
+            run.go_on_from(state["run"])
+            run.resuming = True
+        else:
+            note(0, {"run": run.as_json()})
+        while run.pending and not run.is_over:
+            run = in_transaction(self._adapter, partial(self._share, run))
+        finish([run.results[position] for position in sorted(run.results)])
+
     def _share(self, before: "_Run") -> "_Run":
         """Carry out some of the pending operations; `before` stays as it is, for another try."""
         run = before.copy()
         until = self._clock_s() + _SHARE_S
         while run.pending and not run.is_over and self._clock_s() < until:
             self._run_one(run, run.pending.pop(0))
+            if run.resuming:
+                # What is found to be done is noted at once: nothing may wait beside it.
+                break
         if not run.pending or run.is_over:
             self._complete(run)
+        note = partial(self._note_progress, run)
+        if self._recorder.is_transactional:
+            note()
+        else:
+            # Not before what was done is there.
+            self._adapter.when_committed(note)
         return run
+
+    @staticmethod
+    def _note_progress(run: "_Run") -> None:
+        if run.note is not None:
+            state = run.as_json()
+            run.note(len(state["results"]), {"run": state})
 
     # -- one operation
 
@@ -149,14 +221,15 @@ class BulkOperations:
         try:
             with self._adapter.savepoint():
                 self._carry_out(run, position, operation, result)
-        except (StorageUnavailable, Contention):
-            raise
         except (ScimError, Refusal, StorageError) as problem:
+            self._let_pass(problem)
             run.errors += 1
             run.failed_ids.add(_bulk_id(operation))
             result["status"] = str(status_of(problem))
-            result["response"] = orjson.Fragment(error_body(problem))
+            result["response"] = orjson.loads(error_body(problem))
         run.under_way.discard(position)
+        if not self._transactions:
+            self._note_progress(run)
 
     def _carry_out(
         self, run: _Run, position: int, operation: Mapping[str, Any], result: dict[str, Any]
@@ -166,22 +239,35 @@ class BulkOperations:
         if resource_id is not None:
             result["location"] = self._representation.location(resource_type.name, resource_id)
         conditions = Conditions(if_match=_version(operation))
-        if method == "DELETE":
-            assert resource_id is not None
-            self._operations.delete(resource_type, resource_id, conditions)
-            result["status"] = "204"
+        left: list[str] = []
+        data: Any = None
+        if method != "DELETE":
+            data = operation.get("data")
+            if not isinstance(data, Mapping):
+                raise InvalidSyntax("data: must be an object")
+            data, left = _resolved(data, run)
+
+        def done(stored: StoredResource | None) -> None:
+            if "status" in result:
+                return
+            result["status"] = {"POST": "201", "DELETE": "204"}.get(method, "200")
+            if stored is not None and method == "POST":
+                run.ids[_bulk_id(operation)] = stored.id
+            if stored is not None and left:
+                run.incomplete[position] = stored.id
+            self._note(result, resource_type, stored)
+
+        def settle(stored: StoredResource | None) -> None:
+            done(stored)
+            if not self._recorder.is_transactional:
+                self._note_progress(run)
+
+        txn = f"{run.txn}:{position}" if run.txn else None
+        if run.resuming and txn and self._recorder.resume(txn, settle):
             return
-        data = operation.get("data")
-        if not isinstance(data, Mapping):
-            raise InvalidSyntax("data: must be an object")
-        resolved, left = _resolved(data, run)
-        stored = self._write(method, resource_type, resource_id, resolved, conditions, run.profile)
-        if method == "POST":
-            run.ids[_bulk_id(operation)] = stored.id
-        if left:
-            run.incomplete[position] = stored
-        self._note(result, resource_type, stored)
-        result["status"] = "201" if method == "POST" else "200"
+        stored = self._write(method, resource_type, resource_id, data, conditions, run.profile, txn, settle)
+        # Those that come next in the transaction may refer to it; what waits for its end comes too late.
+        done(stored)
 
     def _write(
         self,
@@ -191,20 +277,29 @@ class BulkOperations:
         data: Mapping[str, Any],
         conditions: Conditions,
         profile: str,
-    ) -> StoredResource:
+        txn: str | None,
+        done: Callable[[StoredResource | None], None],
+    ) -> StoredResource | None:
         if method == "POST":
-            return self._operations.create(resource_type, data, profile)
+            return self._operations.create(resource_type, data, profile, txn, done)
         assert resource_id is not None
+        if method == "DELETE":
+            self._operations.delete(resource_type, resource_id, conditions, txn, done)
+            return None
         change = self._operations.replace if method == "PUT" else self._operations.patch
-        return change(resource_type, resource_id, data, conditions, profile)
+        return change(resource_type, resource_id, data, conditions, profile, txn, done)
 
-    def _note(self, result: dict[str, Any], resource_type: ResourceType, stored: StoredResource) -> None:
+    def _note(
+        self, result: dict[str, Any], resource_type: ResourceType, stored: StoredResource | None
+    ) -> None:
+        if stored is None:
+            return
         result["location"] = self._representation.location(resource_type.name, stored.id)
         result["version"] = entity_tag(stored.version)
 
     def _complete(self, run: _Run) -> None:
         """Write again what could not yet refer to resources that came later in a circle."""
-        for position, stored in run.incomplete.items():
+        for position, resource_id in run.incomplete.items():
             operation, result = run.request.operations[position], run.results[position]
             resource_type, _ = self._target(run, "POST", {"path": _endpoint(operation)})
             try:
@@ -213,16 +308,22 @@ class BulkOperations:
                     if left:
                         raise InvalidValue(f"bulkId:{left[0]} was not created")
                     method = "PATCH" if _method(operation) == "PATCH" else "PUT"
-                    stored = self._write(
-                        method, resource_type, stored.id, data, Conditions(), run.profile
+                    txn = f"{run.txn}:{position}" if run.txn else None
+
+                    done = partial(self._note, result, resource_type)
+                    self._write(
+                        method, resource_type, resource_id, data, Conditions(), run.profile, txn, done
                     )
-                    self._note(result, resource_type, stored)
-            except (StorageUnavailable, Contention):
-                raise
             except (ScimError, Refusal, StorageError) as problem:
+                self._let_pass(problem)
                 result["status"] = str(status_of(problem))
-                result["response"] = orjson.Fragment(error_body(problem))
+                result["response"] = orjson.loads(error_body(problem))
         run.incomplete.clear()
+
+    def _let_pass(self, problem: Exception) -> None:
+        """Raise what ends the whole transaction; without one, it is the failure of one operation."""
+        if isinstance(problem, (StorageUnavailable, Contention)) and self._adapter.capabilities.transactions:
+            raise problem
 
     # -- what an operation refers to
 

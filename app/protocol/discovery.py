@@ -6,6 +6,19 @@ from typing import Any
 from schema import urns
 from schema.registry import Registry
 from schema.resource_type import ResourceType, Schema
+from set_delivery.events import (
+    ACTIVATE,
+    ASYNC_RESPONSE,
+    CREATE,
+    DEACTIVATE,
+    DELETE,
+    FEED_ADD,
+    FEED_REMOVE,
+    MODES,
+    PATCH,
+    PUT,
+)
+from set_delivery.streams import Publishing
 
 
 @dataclass(frozen=True)
@@ -18,12 +31,47 @@ class Limits:
     cursor_timeout: int
 
 
+@dataclass(frozen=True)
+class SecurityEvents:
+    """What is said of events (RFC 9967 section 4); `async_request` is none, request or long."""
+
+    publishing: Publishing
+    async_request: str = "none"
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is anything to be said."""
+        return self.publishing.is_on or self.async_request != "none"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the attribute `securityEvents`; `feeds` is for clients of the product we replace."""
+        publishing = self.publishing
+        modes = {publishing.mode, *(receiver.mode for receiver in publishing.receivers)}
+        uris: list[str] = []
+        if publishing.is_on:
+            for kind in (CREATE, PUT, PATCH):
+                # What would be too large goes out as a notice.
+                uris += [f"{kind}:{mode}" for mode in MODES if mode in modes or mode == "notice"]
+            uris += [DELETE, ACTIVATE, DEACTIVATE]
+            if publishing.groups_are_feeds and publishing.membership_events:
+                uris += [FEED_ADD, FEED_REMOVE]
+        if self.async_request != "none":
+            # Also where nobody receives events: the result can be fetched as one.
+            uris.append(ASYNC_RESPONSE)
+        feeds = [f"{publishing.feed_url}{feed.id}" for feed in publishing.feeds]
+        shown = {"feeds": feeds} if publishing.is_on else {}
+        return {"asyncRequest": self.async_request, "eventUris": uris, **shown}
+
+
 class Discovery:
     """The documents of the discovery endpoints; `prefix` precedes the path in every location."""
 
-    def __init__(self, registry: Registry, *, prefix: str, limits: Limits) -> None:
+    def __init__(
+        self, registry: Registry, *, prefix: str, limits: Limits, events: SecurityEvents
+    ) -> None:
         self._prefix = prefix
         self._limits = limits
+        self._events = events
         self.schemas = {schema.id.lower(): self._schema(schema) for schema in registry.schemas}
         self.resource_types = {r.name.lower(): self._resource_type(r) for r in registry.resource_types}
 
@@ -64,6 +112,7 @@ class Discovery:
                     "primary": True,
                 }
             ],
+            **({"securityEvents": self._events.as_json()} if self._events.is_on else {}),
             "meta": self._meta("ServiceProviderConfig", "/ServiceProviderConfig"),
         }
 

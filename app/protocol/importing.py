@@ -53,6 +53,8 @@ class ResourceImport:
         self._result = ImportResult()
         # What waits to be written, by type and number of the line.
         self._pending: dict[str, dict[int, NewResource]] = {r.name: {} for r in registry.resource_types}
+        # Where the backend chooses the ids: those of the lines, and what became of them.
+        self._ids: dict[str, str] = {}
         # Members that did not exist yet when their group was written.
         self._waiting: list[tuple[int, ResourceType, str, Mapping[str, str | None]]] = []
 
@@ -120,21 +122,29 @@ class ResourceImport:
         fresh = {number: new for number, new in lines.items() if new.resource.id not in known}
         self._result.skipped += len(lines) - len(fresh)
         create_many = partial(self._adapter.create_many, resource_type)
+        if self._adapter.capabilities.assigns_ids:
+            self._create_each(resource_type, fresh)
+            return
         try:
             self._create(resource_type, fresh, create_many)
         except UniquenessConflict:
             # One by one, the one that is in the way is the only one to fail.
-            for number, new in fresh.items():
-                try:
-                    self._create(resource_type, {number: new}, partial(self._create_one, resource_type))
-                except StorageUnavailable:
-                    raise
-                except StorageError as problem:
-                    self._fail(number, problem)
+            self._create_each(resource_type, fresh)
+
+    def _create_each(self, resource_type: ResourceType, lines: Mapping[int, NewResource]) -> None:
+        for number, new in lines.items():
+            try:
+                self._create(resource_type, {number: new}, partial(self._create_one, resource_type))
+            except StorageUnavailable:
+                raise
+            except StorageError as problem:
+                self._fail(number, problem)
 
     def _create_one(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
         (resource,) = resources
-        self._adapter.create(resource_type, resource)
+        created = self._adapter.create(resource_type, resource)
+        if created.id != resource.id:
+            self._ids[resource.id] = created.id
 
     def _create(
         self,
@@ -159,13 +169,15 @@ class ResourceImport:
         """Make `members` members of a group and return those that do not exist."""
         missing: list[str] = []
         ids = list(members)
+        group_id = self._ids.get(group_id, group_id)
         for start in range(0, len(ids), _BATCH):
-            batch = ids[start : start + _BATCH]
-            found = self._adapter.find(batch)
-            missing += [member_id for member_id in batch if member_id not in found]
+            batch = {one: self._ids.get(one, one) for one in ids[start : start + _BATCH]}
+            found = self._adapter.find(list(batch.values()))
+            missing += [member_id for member_id, real in batch.items() if real not in found]
             joining = [
-                replace(member, display=members[member_id] or member.display)
-                for member_id, member in found.items()
+                replace(found[real], display=members[member_id] or found[real].display)
+                for member_id, real in batch.items()
+                if real in found
             ]
             change = partial(self._adapter.change_members, resource_type, group_id, joining, ())
             in_transaction(self._adapter, change)

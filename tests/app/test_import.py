@@ -40,6 +40,14 @@ def group(name: str, *members: str, **attributes: Any) -> dict[str, Any]:
     return {"schemas": [GROUP], "displayName": name, "members": values, **attributes}
 
 
+def test_members_follow_the_ids_that_their_resources_get(run: Import, scim: ScimClient) -> None:
+    result = run(group("guides", "a1", "b1", id="g1"), user("ann", id="a1"), user("bob", id="b1"))
+
+    assert (result.exit_code, result.stdout) == (0, "created 3, already there 0, failed 0\n")
+    (guides,) = scim("GET", "/Groups").json["Resources"]
+    assert sorted(member["display"] for member in guides["members"]) == ["ann", "bob"]
+
+
 def test_resources_come_in_as_if_a_client_had_sent_them(run: Import, scim: ScimClient) -> None:
     meta = {"resourceType": "User", "created": "2020-01-01T01:00:00+01:00"}
     result = run(

@@ -21,8 +21,16 @@ def test_every_problem_is_named_at_once() -> None:
         "BASE_PATH": "/a b",
         "LOCATION_STYLE": "absolute",
         "USER_MAPPING": "{",
-        "LDAP_HOSTNAME": "ldap.example.org",
-        "ASYNC_REQUEST": "request",
+        "LDAP_HOSTNAME": "ldap.example.org:port",
+        "MONGO_DB": "localhost",
+        "JUMPCLOUD_URL": "console.jumpcloud.com",
+        "FORWARD_SCIM_URL": "ftp://x",
+        "IRODS_TLS": "perhaps",
+        "REMOTE_TIMEOUT": "0",
+        "ASYNC_REQUEST": "soon",
+        "EVENT_MODE": "loud",
+        "SET_RECEIVERS": "[{}]",
+        "SET_FEEDS": "[1]",
         "DATABASE_URL": "oracle://x",
     }
 
@@ -51,6 +59,51 @@ def test_sqlite_urls(url: str, file: str) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    settings = Settings.from_env({"API_KEY": "hush", "DATABASE_URL": "sqlite:///hush.db"})
+    secrets = {
+        "API_KEY": "hush",
+        "DATABASE_URL": "sqlite:///hush.db",
+        "MONGO_DB": "mongodb://u:hush@h/db",
+        "LDAP_PASSWORD": "hush",
+        "JUMPCLOUD_KEY": "hush",
+        "SCIM_FORWARD_KEY": "hush",
+        "IRODS_ADMIN_PASSWORD": "hush",
+        "SET_PUSH_TOKEN": "hush",
+        "SET_SIGNING_SECRET": "hush",
+        "SET_RECEIVERS": '[{"url": "http://x/", "token": "hush"}]',
+    }
+
+    settings = Settings.from_env(secrets)
 
     assert "hush" not in settings.shown()
+    assert "hush" not in repr(settings.publishing)
+
+
+@pytest.mark.parametrize(
+    ("environ", "chosen"),
+    [
+        ({"LDAP_HOSTNAME": "h", "MONGO_DB": "mongodb://h", "DATA_PATH": "/d"}, "ldap"),
+        ({"MONGO_DB": "mongodb://h", "DATABASE_URL": "sqlite:///x"}, "mongo"),
+        ({"DATABASE_URL": "sqlite:///x", "JUMPCLOUD_URL": "https://h", "JUMPCLOUD_KEY": "k"}, "sql"),
+        ({"JUMPCLOUD_URL": "https://h", "JUMPCLOUD_KEY": "k", "FORWARD_SCIM_URL": "http://h"}, "jumpcloud"),
+        ({"SCIM_FORWARD_URL": "http://h/v2", "IRODS_HOST": "h"}, "forward"),
+        ({"IRODS_HOST": "h", "DATA_PATH": "/d"}, "irods"),
+        ({"DATA_PATH": "/d"}, "files"),
+        ({}, "sql"),
+    ],
+)
+def test_the_first_backend_that_has_a_setting_is_used(environ: dict[str, str], chosen: str) -> None:
+    assert Settings.from_env(environ).storage[0] == chosen
+
+
+def test_the_upstream_is_asked_with_its_own_key_or_ours() -> None:
+    environ = {"FORWARD_SCIM_URL": "http://h", "API_KEY": "ours"}
+
+    assert Settings.from_env(environ).storage[1]["key"] == "ours"
+    assert Settings.from_env({**environ, "FORWARD_SCIM_KEY": "theirs"}).storage[1]["key"] == "theirs"
+
+
+def test_what_must_survive_lies_beside_the_files() -> None:
+    assert Settings.from_env({"DATA_PATH": "/d"}).state_url == "sqlite:////d/.state.db"
+    assert Settings.from_env({"IRODS_HOST": "h"}).state_url == "sqlite:///data/state.db"
+    given = {"IRODS_HOST": "h", "STATE_DATABASE_URL": "postgresql://h/db"}
+    assert Settings.from_env(given).state_url == "postgresql://h/db"

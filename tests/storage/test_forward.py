@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -164,6 +165,25 @@ def test_many_members_are_looked_up_together(upstream: Upstream, front: ScimClie
     group = asked[-1].rpartition("/")[2]
     written = ["POST /Groups", f"PATCH /Groups/{group}", f"GET /Groups/{group}"]
     assert asked == ["GET /Users"] * 4 + written
+
+
+def test_no_more_of_a_resource_is_asked_for_than_is_needed(upstream: Upstream, adapter: Any) -> None:
+    for n in range(3):
+        adapter.create(USER, stored(str(n), userName=str(n)))
+    adapter.create(GROUP, stored("g", displayName="G"))
+    adapter.change_members(GROUP, "g", [Member("0", "User")], ())
+    # Once, to get to know the upstream.
+    adapter.memberships(USER, ["0", "1"])
+    adapter.among_members(GROUP, "g", ["0"])
+    upstream.requests.clear()
+
+    assert set(adapter.find(["0", "1", "g"])) == {"0", "1", "g"}
+    assert adapter.among_members(GROUP, "g", ["0", "1"]) == {"0"}
+    assert set(adapter.memberships(USER, ["0", "1"])) == {"0"}
+
+    asked = [parse_qs(request.partition("?")[2]) for request in upstream.requests]
+    named = [query.get("attributes", query.get("excludedAttributes")) for query in asked]
+    assert named == [["displayName,userName"], ["members"], ["id"], ["id"], ["groups"]]
 
 
 def test_pages_and_order_are_those_of_the_upstream(upstream: Upstream, front: ScimClient) -> None:

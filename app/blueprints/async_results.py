@@ -1,0 +1,101 @@
+"""What became of asynchronous requests (RFC 9967 section 2.5.1.1)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from flask import Response, request
+from flask.views import MethodView
+from flask_smorest import Blueprint
+
+from app.guard import current_principal
+from app.messages import ErrorMessage
+from app.protocol.asynchronous import AsyncRequests
+from app.protocol.errors import Refusal
+from app.protocol.jobs import JobStatus
+from app.responses import SCIM_JSON, scim_response
+from schema import urns
+from set_delivery.streams import Publishing
+from set_delivery.tokens import SECEVENT_JWT, encode, unsecured
+
+_RETRY_AFTER_S: Final = "1"
+
+
+def async_blueprint(requests: AsyncRequests | None, publishing: Publishing) -> Blueprint:
+    """Return the blueprint of /Async."""
+    blueprint = Blueprint("Async", __name__, url_prefix="/Async")
+
+    @blueprint.route("/<txn>")
+    class Result(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(summary="The result of an asynchronous request")
+        @blueprint.response(200, {"type": "object"}, content_type=SCIM_JSON)
+        @blueprint.alt_response(202, description="It is not done yet.")
+        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
+        def get(self, txn: str) -> Response:
+            asked, whole, position = _asked(requests, txn)
+            status = asked.jobs.status(whole, current_principal().name)
+            if status is None:
+                raise _unknown(txn)
+            if status.result is None:
+                body = {"status": "202", "progress": {"done": status.done, "total": status.total}}
+                return scim_response(orjson.dumps(body), 202, {"Retry-After": _RETRY_AFTER_S})
+            result = _part(status, txn, position)
+            if SECEVENT_JWT in request.environ.get("HTTP_ACCEPT", ""):
+                return _token(asked, publishing, txn, result)
+            return scim_response(orjson.dumps(_shown(result)))
+
+        @blueprint.doc(summary="Forget a result, or withdraw a request that has not begun")
+        @blueprint.response(204)
+        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
+        @blueprint.alt_response(409, schema=ErrorMessage, content_type=SCIM_JSON)
+        def delete(self, txn: str) -> Response:
+            asked, whole, position = _asked(requests, txn)
+            principal = current_principal().name
+            if position is not None or asked.jobs.status(whole, principal) is None:
+                raise _unknown(txn)
+            if not asked.jobs.forget(whole, principal):
+                raise Refusal(409, "the request is being carried out")
+            return Response(status=204)
+
+    return blueprint
+
+
+def _asked(requests: AsyncRequests | None, txn: str) -> tuple[AsyncRequests, str, int | None]:
+    """Return the transaction, and which operation of a Bulk request is meant, if one is."""
+    whole, colon, number = txn.partition(":")
+    if requests is None or colon and not (number.isascii() and number.isdigit()):
+        raise _unknown(txn)
+    return requests, whole, int(number[:9]) if colon else None
+
+
+def _part(status: JobStatus, txn: str, position: int | None) -> Mapping[str, Any]:
+    assert status.result is not None
+    if position is None:
+        return status.result
+    operations = status.result.get("operations", ())
+    if position >= len(operations):
+        raise _unknown(txn)
+    operation: Mapping[str, Any] = operations[position]
+    return operation
+
+
+def _shown(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "operations" not in result:
+        return result
+    return {"schemas": [urns.BULK_RESPONSE], "Operations": result["operations"]}
+
+
+def _token(
+    requests: AsyncRequests, publishing: Publishing, txn: str, result: Mapping[str, Any]
+) -> Response:
+    completion = requests.completion(txn, result)
+    audience = publishing.audience_of(completion.event, completion.feeds)
+    claims = completion.claims(publishing.issuer, audience, publishing.mode)
+    text = encode(claims, publishing.key)[0] if publishing.key is not None else unsecured(claims)
+    return Response(text, content_type=SECEVENT_JWT)
+
+
+def _unknown(txn: str) -> Refusal:
+    return Refusal(404, f"there is no request {txn[:100]}")

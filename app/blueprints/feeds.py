@@ -1,0 +1,332 @@
+"""Event feeds: what there are, who is in them, and reading them (RFC 9967, RFC 8936)."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+from flask import Response, request
+from flask.views import MethodView
+from flask_smorest import Blueprint
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
+
+from app.delivery import Delivery
+from app.messages import ErrorMessage, read_body
+from app.protocol.errors import Refusal
+from app.protocol.resources import ResourceOperations
+from app.responses import JSON, SCIM_JSON, document_response, scim_response
+from schema import urns
+from schema.errors import InvalidValue
+from schema.resource_type import ResourceType
+from set_delivery.events import Set
+from set_delivery.poll import OutOfWindow, Part
+from set_delivery.streams import Publishing
+from set_delivery.tokens import encode, published, unsecured
+from storage.adapter import Selection, StorageAdapter
+from storage.errors import ResourceNotFound
+from storage.search import search
+
+# How often a reader that waits is looked after, in seconds.
+_LOOK_S: Final = 0.1
+_BODY_BYTES: Final = 4 * 1024 * 1024
+# How many SETs one answer may hold.
+_MOST_SETS: Final = 1000
+
+
+class PollMessage(Schema):
+    """A poll request (RFC 8936 section 2.2)."""
+
+    maxEvents = fields.Integer(strict=True, metadata={"description": "The most SETs wanted; 0 for none."})
+    returnImmediately = fields.Boolean(metadata={"description": "Whether not to wait for a SET."})
+    ack = fields.List(fields.String(), metadata={"description": "The jti of SETs that were received."})
+    setErrs = fields.Dict(
+        keys=fields.String(), metadata={"description": "By jti, `err` and `description` of SETs refused."}
+    )
+
+
+class PollAnswer(Schema):
+    """The answer to a poll (RFC 8936 section 2.3)."""
+
+    sets = fields.Dict(keys=fields.String(), values=fields.String())
+    moreAvailable = fields.Boolean()
+
+
+class FeedMessage(Schema):
+    """An event feed."""
+
+    id = fields.String()
+    displayName = fields.String()
+    uri = fields.String(metadata={"description": "Where the feed is: the `aud` of its events."})
+    relativeUri = fields.String()
+    members = fields.List(fields.String(), metadata={"description": "The resources in the feed."})
+    poll = fields.Dict(metadata={"description": "Whether the feed can be read, and where."})
+
+
+class FeedList(Schema):
+    """A list of feeds."""
+
+    schemas = fields.List(fields.String(), metadata={"example": [urns.LIST_RESPONSE]})
+    totalResults = fields.Integer()
+    itemsPerPage = fields.Integer()
+    startIndex = fields.Integer()
+    Resources = fields.List(fields.Nested(FeedMessage))
+
+
+class Feeds:
+    """The feeds there are: those of the settings, and one for each group."""
+
+    def __init__(self, delivery: Delivery, operations: ResourceOperations, adapter: StorageAdapter) -> None:
+        self._publishing = delivery.publishing
+        self._operations = operations
+        self._adapter = adapter
+        self._group_types = [r for r in operations.registry.resource_types if r.members is not None]
+
+    def page(self, start: int, count: int) -> tuple[int, list[dict[str, Any]]]:
+        """Return how many feeds there are, and up to `count` of them from index `start`, from 0, on."""
+        found = [self._shown(feed.id, feed.display_name) for feed in self._publishing.feeds]
+        total = len(found)
+        found = found[start : start + count]
+        for resource_type in self._group_types if self._publishing.groups_are_feeds else ():
+            selection = Selection(offset=max(0, start - total), limit=count - len(found))
+            page = search(self._adapter, resource_type, selection, lambda stored, links: stored.document)
+            for stored in page.resources:
+                found.append(self._shown(stored.id, resource_type.display(stored.document) or stored.id))
+            total += page.total
+        return total, found
+
+    def find(self, feed_id: str) -> tuple[dict[str, Any], Iterator[str]]:
+        """Return a feed and the relative URIs of the resources in it. Raises Refusal 404."""
+        feed = next((feed for feed in self._publishing.feeds if feed.id == feed_id), None)
+        if feed is not None:
+            return self._shown(feed.id, feed.display_name), self._everything()
+        for resource_type in self._group_types if self._publishing.groups_are_feeds else ():
+            try:
+                stored = self._operations.get(resource_type, feed_id)
+            except ResourceNotFound:
+                continue
+            shown = self._shown(stored.id, resource_type.display(stored.document) or stored.id)
+            return shown, self._members(resource_type, stored.id)
+        raise Refusal(404, f"there is no feed {feed_id[:100]}")
+
+    def _shown(self, feed_id: str, display_name: str) -> dict[str, Any]:
+        relative = f"/Events/Feeds/{feed_id}"
+        return {
+            "id": feed_id,
+            "displayName": display_name,
+            "uri": f"{self._publishing.feed_url}{feed_id}",
+            "relativeUri": relative,
+            "poll": {"supported": self._publishing.poll, "stream": f"{relative}/Stream"},
+        }
+
+    def _everything(self) -> Iterator[str]:
+        location = self._operations.representation.location
+        for resource_type in self._operations.registry.resource_types:
+            for stored in self._adapter.scan(resource_type):
+                yield location(resource_type.name, stored.id)
+
+    def _members(self, resource_type: ResourceType, resource_id: str) -> Iterator[str]:
+        location = self._operations.representation.location
+        for member in self._adapter.members(resource_type, resource_id):
+            yield location(member.resource_type, member.resource_id)
+
+
+class Reading:
+    """Reads streams; `waiting` requests may wait for a SET at a time, each `wait_s` seconds."""
+
+    def __init__(self, delivery: Delivery, wait_s: float, waiting: int) -> None:
+        self._delivery = delivery
+        self._wait_s = wait_s
+        self._places = threading.BoundedSemaphore(waiting)
+
+    def after(self, feed: str, jti: str | None, limit: int) -> dict[str, Any]:
+        """Return SETs as clients of the product we replace read them."""
+        self._delivery.dispatcher.run()
+        try:
+            part = self._delivery.streams.after(feed, jti, limit)
+        except OutOfWindow as exc:
+            raise Refusal(410, f"after: {exc}; read on without it") from exc
+        sets = [self._claims(one) for one in part.sets]
+        return {"feed": feed, "sets": sets, "moreAvailable": part.more_available}
+
+    def poll(self, feed: str, asked: Mapping[str, Any], most: int) -> dict[str, Any]:
+        """Settle what the reader has, and return what it has not (RFC 8936 section 2.4)."""
+        streams = self._delivery.streams
+        if asked.get("ack"):
+            streams.acknowledge(feed, asked["ack"])
+        if asked.get("setErrs"):
+            streams.refuse(feed, asked["setErrs"])
+        limit = min(most, max(0, asked.get("maxEvents", most)))
+        if limit == 0:
+            return {"sets": {}, "moreAvailable": bool(streams.unacknowledged(feed, 1).sets)}
+
+        def look() -> Part:
+            self._delivery.dispatcher.run()
+            return streams.unacknowledged(feed, limit)
+
+        part = look()
+        if not part.sets and not asked.get("returnImmediately", False):
+            part = self._waited(look)
+        sets = {one.jti: self._token(one) for one in part.sets}
+        return {"sets": sets, "moreAvailable": part.more_available}
+
+    def _waited(self, look: Callable[[], Part]) -> Part:
+        # Who finds every place taken is answered at once: other requests need the threads.
+        if not self._places.acquire(blocking=False):
+            return look()
+        try:
+            until = time.monotonic() + self._wait_s
+            while True:
+                time.sleep(_LOOK_S)
+                part = look()
+                if part.sets or time.monotonic() >= until:
+                    return part
+        finally:
+            self._places.release()
+
+    def _claims(self, one: Set) -> dict[str, Any]:
+        publishing = self._delivery.publishing
+        audience = publishing.audience_of(one.event, one.feeds)
+        return one.claims(publishing.issuer, audience, publishing.mode)
+
+    def _token(self, one: Set) -> str:
+        key = self._delivery.publishing.key
+        claims = self._claims(one)
+        return encode(claims, key)[0] if key is not None else unsecured(claims)
+
+
+def feeds_blueprint(
+    delivery: Delivery,
+    operations: ResourceOperations,
+    adapter: StorageAdapter,
+    *,
+    page_size: int,
+    wait_s: float,
+    waiting: int,
+) -> Blueprint:
+    """Return the blueprint of /Events/Feeds; `page_size` is the most feeds or SETs in an answer."""
+    blueprint = Blueprint("Events", __name__, url_prefix="/Events/Feeds")
+    feeds = Feeds(delivery, operations, adapter)
+    reading = Reading(delivery, wait_s, waiting)
+
+    @blueprint.route("")
+    class All(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(summary="List the event feeds")
+        @blueprint.response(200, FeedList, content_type=SCIM_JSON)
+        def get(self) -> Response:
+            start = max(1, _integer("startIndex", 1))
+            total, found = feeds.page(start - 1, max(0, min(page_size, _integer("count", page_size))))
+            return document_response(
+                {
+                    "schemas": [urns.LIST_RESPONSE],
+                    "totalResults": total,
+                    "itemsPerPage": len(found),
+                    "startIndex": start,
+                    "Resources": found,
+                }
+            )
+
+    @blueprint.route("/<feed_id>")
+    class Single(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(summary="An event feed and the resources in it")
+        @blueprint.response(200, FeedMessage, content_type=SCIM_JSON)
+        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
+        def get(self, feed_id: str) -> Response:
+            shown, members = feeds.find(feed_id)
+            return scim_response(_with_members(shown, members))
+
+    @blueprint.route("/<feed_id>/Stream")
+    class Stream(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(
+            summary="Read an event feed",
+            parameters=[
+                {"in": "query", "name": "after", "schema": {"type": "string"}},
+                {"in": "query", "name": "limit", "schema": {"type": "integer"}},
+            ],
+        )
+        @blueprint.response(200, content_type=SCIM_JSON)
+        @blueprint.alt_response(410, schema=ErrorMessage, content_type=SCIM_JSON)
+        @blueprint.alt_response(501, schema=ErrorMessage, content_type=SCIM_JSON)
+        def get(self, feed_id: str) -> Response:
+            _must_poll(delivery.publishing)
+            feeds.find(feed_id)
+            limit = _integer("limit", page_size)
+            if limit < 1:
+                raise InvalidValue("limit: must be 1 or more")
+            after = request.args.get("after") or None
+            return document_response(reading.after(feed_id, after, min(limit, _MOST_SETS)))
+
+        @blueprint.doc(
+            summary="Poll an event feed (RFC 8936)",
+            requestBody={"content": {JSON: {"schema": PollMessage}}, "required": True},
+        )
+        @blueprint.response(200, PollAnswer)
+        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
+        @blueprint.alt_response(501, schema=ErrorMessage, content_type=SCIM_JSON)
+        def post(self, feed_id: str) -> Response:
+            _must_poll(delivery.publishing)
+            feeds.find(feed_id)
+            asked = _read_poll(read_body(request, _BODY_BYTES))
+            answer = reading.poll(feed_id, asked, _MOST_SETS)
+            return Response(orjson.dumps(answer), content_type=JSON)
+
+    return blueprint
+
+
+def keys_blueprint(publishing: Publishing) -> Blueprint:
+    """Return the blueprint of the public keys (RFC 7517 section 5); they need no credentials."""
+    blueprint = Blueprint("Keys", __name__)
+
+    @blueprint.route("/.well-known/jwks.json")
+    class Keys(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(summary="The public keys that event tokens are signed with", security=[])
+        @blueprint.response(200, {"type": "object"}, content_type="application/jwk-set+json")
+        def get(self) -> Response:
+            own = [receiver.key for receiver in publishing.receivers if receiver.key is not None]
+            keys = {key.key_id: key for key in (*publishing.keys, *own) if key.public is not None}
+            body = orjson.dumps(published(list(keys.values())))
+            return Response(body, content_type="application/jwk-set+json")
+
+    return blueprint
+
+
+def _must_poll(publishing: Publishing) -> None:
+    if not publishing.poll:
+        raise Refusal(501, "event streams are not read here: SET_POLL_ENABLED is not true")
+
+
+def _read_poll(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        asked: Mapping[str, Any] = PollMessage(unknown=EXCLUDE).load(body)
+    except ValidationError as exc:
+        name, problem = next(iter(exc.messages_dict.items()))
+        raise InvalidValue(f"{name}: {problem}") from None
+    return asked
+
+
+def _integer(name: str, default: int) -> int:
+    text = request.args.get(name)
+    if text is None or text == "":
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidValue(f"{name}: must be an integer, not {text[:40]!r}") from None
+
+
+def _with_members(shown: Mapping[str, Any], members: Iterator[str]) -> Iterator[bytes]:
+    """Yield a feed as JSON without ever holding all of its members."""
+    yield orjson.dumps(shown)[:-1] + b',"members":['
+    first = True
+    for uri in members:
+        yield (b"" if first else b",") + orjson.dumps(uri)
+        first = False
+    yield b"]}"

@@ -1,0 +1,77 @@
+"""The figures of events for monitoring, in the text format of Prometheus.
+
+They come from the state database, so it does not matter which process answers. Requests are in the
+log, a line each: counters of one process among several would go up and down.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from flask import Response
+from flask.views import MethodView
+from flask_smorest import Blueprint
+
+from set_delivery.inventory import FeedState, Inventory, ReceiverState
+
+_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_RECEIVER: Final = {
+    "scim_events_pending": ("gauge", "SETs that a receiver has not taken yet.", "pending"),
+    "scim_events_delivered_total": ("counter", "SETs that a receiver has taken.", "delivered"),
+    "scim_events_dead": ("gauge", "SETs that a receiver has refused for good.", "dead"),
+    "scim_events_dropped_total": ("counter", "SETs that were kept too long and never taken.", "dropped"),
+    "scim_events_failures": ("gauge", "Attempts that failed in a row.", "attempts"),
+    "scim_events_oldest_pending_seconds": ("gauge", "Age of the oldest SET that is pending.", "oldest_s"),
+}
+_FEED: Final = {
+    "scim_feed_held": ("gauge", "SETs that a feed holds.", "held"),
+    "scim_feed_unacknowledged": ("gauge", "SETs that no reader has acknowledged.", "unacknowledged"),
+    "scim_feed_dropped_total": ("counter", "SETs that left a feed and were never acknowledged.", "dropped"),
+}
+
+
+def metrics_blueprint(inventory: Inventory, *, is_on: bool) -> Blueprint:
+    """Return the blueprint of /metrics; `is_on` says whether anybody receives events."""
+    blueprint = Blueprint("Metrics", __name__)
+
+    @blueprint.route("/metrics")
+    class Metrics(MethodView):
+        init_every_request = False
+
+        @blueprint.doc(summary="Figures of events, for Prometheus")
+        @blueprint.response(200, {"type": "string"}, content_type="text/plain")
+        def get(self) -> Response:
+            lines = _heads("scim_events_enabled", "gauge", "Whether anybody receives events.")
+            lines.append(f"scim_events_enabled {int(is_on)}")
+            if is_on:
+                lines += _of_events(inventory)
+            return Response("\n".join(lines) + "\n", content_type=_TYPE)
+
+    return blueprint
+
+
+def _of_events(inventory: Inventory) -> Iterator[str]:
+    yield from _heads("scim_events_waiting", "gauge", "Changes that have not become SETs yet.")
+    yield f"scim_events_waiting {inventory.waiting()}"
+    receivers = inventory.receivers()
+    for name, (kind, text, figure) in _RECEIVER.items():
+        yield from _heads(name, kind, text)
+        yield from _samples(name, "receiver", ((r.name, r) for r in receivers), figure)
+    feeds = inventory.configured_feeds()
+    for name, (kind, text, figure) in _FEED.items():
+        yield from _heads(name, kind, text)
+        yield from _samples(name, "feed", ((f.feed, f) for f in feeds), figure)
+
+
+def _heads(name: str, kind: str, text: str) -> list[str]:
+    return [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+
+
+def _samples(
+    name: str, label: str, states: Iterable[tuple[str, ReceiverState | FeedState]], figure: str
+) -> Iterator[str]:
+    for value, state in states:
+        yield f'{name}{{{label}="{_escaped(value)}"}} {getattr(state, figure)}'
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,102 @@
+"""Answering before the work is done: `Prefer: respond-async` (RFC 9967 section 2.5.1, RFC 7240)."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import orjson
+from flask import Response, request
+
+from app.guard import current_principal
+from app.protocol.asynchronous import AsyncRequest, AsyncRequests
+from app.protocol.bulk import BulkRequest
+from app.protocol.preferences import read_preferences
+from app.responses import scim_response
+from schema import urns
+
+# How often to look whether a request is done that somebody waits for, in seconds.
+_LOOK_S: Final = 0.02
+# Nobody keeps a connection waiting longer than this, in seconds, whatever they say.
+_LONGEST_WAIT_S: Final = 30
+
+
+class Deferral:
+    """Decides which requests are answered with 202, under `mode` none, request or long.
+
+    `prefix` precedes the path in every location.
+    """
+
+    def __init__(self, requests: AsyncRequests | None, mode: str, prefix: str) -> None:
+        self._requests = requests
+        self._mode = mode
+        self._prefix = prefix
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the request at hand is one for later."""
+        return self._requests is not None and self._wait_s() is not None
+
+    def accept(self, make: Callable[[], AsyncRequest]) -> Response | None:
+        """Keep the request at hand if it is one for later, and return the answer to it.
+
+        Raises what is wrong with it on its face.
+        """
+        wait_s = self._wait_s()
+        if self._requests is None or wait_s is None:
+            return None
+        return self._answer(self._requests.accept(current_principal().name, make()), wait_s)
+
+    def accept_bulk(self, message: BulkRequest) -> Response | None:
+        """Keep the Bulk request at hand if it is one for later, and return the answer to it."""
+        wait_s = self._wait_s()
+        if self._requests is None or wait_s is None:
+            return None
+        principal = current_principal()
+        txn = self._requests.accept_bulk(principal.name, message, principal.profile)
+        return self._answer(txn, wait_s)
+
+    def _wait_s(self) -> float | None:
+        """Return how long to wait for the request at hand, None if it is not for later."""
+        header = request.environ.get("HTTP_PREFER")
+        if not header or self._mode == "none":
+            return None
+        preferences = read_preferences(header)
+        if self._mode == "request":
+            return 0.0 if preferences.respond_async else None
+        if preferences.wait_s is not None:
+            return float(min(preferences.wait_s, _LONGEST_WAIT_S))
+        return 0.0 if preferences.respond_async else None
+
+    def _answer(self, txn: str, wait_s: float) -> Response:
+        assert self._requests is not None
+        until = time.monotonic() + wait_s
+        while time.monotonic() < until:
+            status = self._requests.jobs.status(txn, current_principal().name)
+            if status is not None and status.result is not None:
+                return normal_response(status.result)
+            time.sleep(_LOOK_S)
+        headers = {
+            "Set-Txn": txn,
+            "Preference-Applied": "respond-async",
+            "Location": f"{self._prefix}/Async/{txn}",
+        }
+        response = Response(status=202, headers=headers)
+        # There is no body, so there is no type of it.
+        response.headers.pop("Content-Type", None)
+        return response
+
+
+def normal_response(result: Mapping[str, Any]) -> Response:
+    """Return the answer that the request would have had at once."""
+    headers = {}
+    status = int(result["status"])
+    if "version" in result:
+        headers["ETag"] = result["version"]
+    if "location" in result and status < 300 and result["method"] != "DELETE":
+        headers["Location"] = result["location"]
+    if "operations" in result:
+        body = {"schemas": [urns.BULK_RESPONSE], "Operations": result["operations"]}
+        return scim_response(orjson.dumps(body), status)
+    if "response" not in result:
+        return Response(status=status, headers=headers)
+    return scim_response(orjson.dumps(result["response"]), status, headers)

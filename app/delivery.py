@@ -1,0 +1,134 @@
+"""The parts that make events leave, put together for one service provider."""
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+from uuid import uuid4
+
+from app.protocol.changes import ChangeBuilder
+from app.protocol.jobs import Jobs
+from app.protocol.recording import IntentJudge, NoRecorder, Recorder
+from app.protocol.representation import Representation
+from app.settings import Settings
+from schema.registry import Registry
+from set_delivery.database import StateDatabase
+from set_delivery.dispatch import Dispatcher
+from set_delivery.inventory import Inventory
+from set_delivery.leases import lease
+from set_delivery.outbox import Intent, Outbox
+from set_delivery.poll import Streams
+from set_delivery.push import Pusher
+from set_delivery.retention import Retention
+from set_delivery.streams import Publishing
+from set_delivery.tables import StateTooNew, prepare_state
+from storage.adapter import StorageAdapter
+from storage.errors import StorageUnavailable
+from storage.sql import open_database
+from storage.sql.adapter import SqlAdapter
+
+# How long a process that died while it judged intents is waited for.
+_INTENTS_S: Final = 30.0
+
+
+class Bell:
+    """Rings when there is something to do; whoever does the work says what that means.
+
+    What it is, is the beginning of the names of the pieces of work that may be concerned.
+    """
+
+    def __init__(self) -> None:
+        self.answer: Callable[[str], object] = lambda what: None
+
+    def ring(self, what: str) -> None:
+        """Say that there is something to do."""
+        self.answer(what)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Everything that has to do with events, and what it is kept in."""
+
+    publishing: Publishing
+    database: StateDatabase
+    bell: Bell
+    outbox: Outbox
+    judge: IntentJudge
+    dispatcher: Dispatcher
+    streams: Streams
+    retention: Retention
+    inventory: Inventory
+    recorder: NoRecorder
+    jobs: Jobs
+
+    def pusher(self) -> Pusher:
+        """Return what delivers; for one thread."""
+        owner = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
+        return Pusher(self.database, self.publishing, owner)
+
+    def check(self) -> None:
+        """Return if what must survive can be kept. Raises StorageUnavailable."""
+        self.database.row("SELECT version FROM scim_state")
+
+    def settle_intents(self) -> int:
+        """Find out what became of writes that nobody answered for, and return how many there were."""
+        if not self._overdue():
+            return 0
+        # Two who judge the same write would tell of it twice.
+        with lease(self.database, "intents", uuid4().hex, _INTENTS_S) as held:
+            intents = self._overdue() if held.holds() else []
+            for intent in intents:
+                change, _ = self.judge.judge(intent)
+                self.outbox.confirm(intent.seq, change)
+        return len(intents)
+
+    def _overdue(self) -> list[Intent]:
+        # Those of a request that is carried out later are its own business.
+        return [i for i in self.outbox.overdue() if not self.jobs.is_unfinished(i.plan["txn"])]
+
+
+def open_delivery(
+    settings: Settings, registry: Registry, adapter: StorageAdapter, representation: Representation
+) -> Delivery:
+    """Return the delivery for a storage, its tables prepared where there is anything to keep.
+
+    Raises StorageUnavailable.
+    """
+    publishing = settings.publishing
+    transactional = isinstance(adapter, SqlAdapter)
+    database: StateDatabase
+    if isinstance(adapter, SqlAdapter):
+        database = adapter.database
+    else:
+        database = open_database(settings.state_url, settings.database_pool_size)
+    if publishing.is_on or settings.async_request != "none":
+        try:
+            prepare_state(database)
+        except StateTooNew as exc:
+            raise StorageUnavailable(str(exc)) from exc
+        finally:
+            # Connections do not survive a fork, and preparing may happen before one.
+            database.close()
+    bell = Bell()
+    outbox = Outbox(database, partial(bell.ring, "events"))
+    builder = ChangeBuilder(registry, adapter, representation, publishing)
+    judge = IntentJudge(registry, adapter, builder)
+    recorder = NoRecorder()
+    if publishing.is_on or (settings.async_request != "none" and not transactional):
+        # Intents also tell whether a request that is carried out later took effect.
+        recorder = Recorder(builder, outbox, adapter, judge, transactional)
+    return Delivery(
+        publishing,
+        database,
+        bell,
+        outbox,
+        judge,
+        Dispatcher(database, publishing),
+        Streams(database),
+        Retention(database, publishing),
+        Inventory(database, publishing),
+        recorder,
+        Jobs(database, settings.api_key, settings.async_result_ttl, partial(bell.ring, "requests")),
+    )

@@ -1,0 +1,294 @@
+"""What a write has changed, as the events that say so (RFC 9967 section 2.4)."""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Final
+
+from app.protocol.representation import Representation, quoted
+from schema import urns
+from schema.projection import Projection
+from schema.registry import Registry
+from schema.resource_type import ResourceType
+from set_delivery.events import (
+    ACTIVATE,
+    CREATE,
+    DEACTIVATE,
+    DELETE,
+    PATCH,
+    PUT,
+    Change,
+    Event,
+    Membership,
+    Subject,
+)
+from set_delivery.streams import Publishing
+from storage.adapter import Member, StorageAdapter, StoredResource
+
+# A group with more members, or members changed, goes out as a notice: a SET of many megabytes is
+# refused by any receiver.
+_MOST_MEMBERS: Final = 1000
+_KINDS: Final = {"create": CREATE, "put": PUT, "patch": PATCH, "delete": DELETE}
+
+
+@dataclass(frozen=True)
+class MemberDelta:
+    """Members that joined a resource, and ids of those that left it."""
+
+    joined: Sequence[Member] = ()
+    left: Sequence[Member] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.joined or self.left)
+
+
+NO_DELTA: Final = MemberDelta()
+
+
+class ChangeBuilder:
+    """Makes changes of what writes have done."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        adapter: StorageAdapter,
+        representation: Representation,
+        publishing: Publishing,
+    ) -> None:
+        self._registry = registry
+        self._adapter = adapter
+        self._representation = representation
+        self._publishing = publishing
+
+    def created(
+        self, resource_type: ResourceType, stored: StoredResource, members: Sequence[Member], txn: str
+    ) -> Change:
+        """Return the change that created a resource."""
+        names = [name for name in stored.document if name != "schemas"] + sorted(stored.secrets)
+        if members and resource_type.members is not None:
+            names.append(resource_type.members.name)
+        data = self._whole(resource_type, stored) if self._publishing.needs_data else None
+        event = Event(CREATE, self.subject(resource_type, stored), _tag(stored), names, data)
+        return self._change(resource_type, stored, [event], MemberDelta(members), txn)
+
+    def changed(
+        self,
+        kind: str,
+        resource_type: ResourceType,
+        before: StoredResource,
+        after: StoredResource,
+        members: MemberDelta,
+        txn: str,
+    ) -> Change | None:
+        """Return the change that a PUT or PATCH (`kind` is "put" or "patch") was, if anybody cares."""
+        paths = changed_paths(resource_type, before, after)
+        # Where no attribute differs, what is displayed of a member does.
+        if resource_type.members is not None and (members or not paths and before.version != after.version):
+            paths.append(resource_type.members.name)
+        if not set(paths) - self._publishing.ignored_attributes:
+            return None
+        data = None
+        if self._publishing.needs_data and kind == "put":
+            data = self._whole(resource_type, after)
+        elif self._publishing.needs_data:
+            data = self._operations(resource_type, after, paths, members)
+        subject = self.subject(resource_type, after)
+        events = [Event(_KINDS[kind], subject, _tag(after), paths, data)]
+        active = _activation(before.document.get("active"), after.document.get("active"))
+        if active is not None:
+            events.append(Event(active, subject))
+        return self._change(resource_type, after, events, members, txn)
+
+    def left(
+        self,
+        resource_type: ResourceType,
+        before: StoredResource,
+        after: StoredResource,
+        members: MemberDelta,
+        txn: str,
+    ) -> Change | None:
+        """Return the change of a resource whose members have left it because they were removed.
+
+        They do not leave its feed as well (RFC 9967 section 2.4.4).
+        """
+        change = self.changed("patch", resource_type, before, after, members, txn)
+        return replace(change, feed=None, memberships=()) if change is not None else None
+
+    def deleted(
+        self, resource_type: ResourceType, before: StoredResource, feeds: Sequence[str], txn: str
+    ) -> Change:
+        """Return the change that removed a resource, which was in the feeds of these groups."""
+        return Change(txn, [Event(DELETE, self.subject(resource_type, before))], feeds)
+
+    def feeds(self, resource_type: ResourceType, stored: StoredResource) -> list[str]:
+        """Return the ids of the groups whose feeds an event about a resource belongs to."""
+        if not self._publishing.groups_are_feeds:
+            return []
+        if resource_type.members is not None:
+            return [stored.id]
+        if resource_type.memberships is None or stored.joined is False:
+            return []
+        memberships = stored.memberships
+        if memberships is None:
+            memberships = self._adapter.memberships(resource_type, [stored.id]).get(stored.id, ())
+        return [membership.resource_id for membership in memberships if membership.direct]
+
+    def subject(self, resource_type: ResourceType, stored: StoredResource) -> Subject:
+        """Return how an event names a resource."""
+        external_id = stored.document.get("externalId")
+        return Subject(uri_of(resource_type, stored.id), stored.id, external_id or None)
+
+    def _change(
+        self,
+        resource_type: ResourceType,
+        stored: StoredResource,
+        events: Sequence[Event],
+        members: MemberDelta,
+        txn: str,
+    ) -> Change:
+        feed: str | None = None
+        memberships: tuple[Membership, ...] = ()
+        if members and self._publishing.groups_are_feeds and self._publishing.membership_events:
+            feed, memberships = stored.id, tuple(self._memberships(members))
+        return Change(txn, events, self.feeds(resource_type, stored), feed, memberships)
+
+    def _memberships(self, members: MemberDelta) -> Iterable[Membership]:
+        for joined, group in ((False, members.left), (True, members.joined)):
+            for member in group:
+                resource_type = self._registry.resource_type(member.resource_type)
+                if resource_type is not None:
+                    subject = Subject(uri_of(resource_type, member.resource_id), member.resource_id)
+                    yield Membership(subject, joined)
+
+    def _whole(self, resource_type: ResourceType, stored: StoredResource) -> dict[str, Any] | None:
+        """Return a resource as a response would carry it, or None if it is too large."""
+        document = self._representation.document(resource_type, stored, links=False)
+        attribute = resource_type.members
+        if attribute is not None:
+            members = list(islice(self._adapter.members(resource_type, stored.id), _MOST_MEMBERS + 1))
+            if len(members) > _MOST_MEMBERS:
+                return None
+            if members:
+                document[attribute.name] = [self._representation.member(member) for member in members]
+        return Projection(resource_type).apply(document)
+
+    def _operations(
+        self,
+        resource_type: ResourceType,
+        after: StoredResource,
+        paths: Sequence[str],
+        members: MemberDelta,
+    ) -> dict[str, Any] | None:
+        """Return a PatchOp that does the same, or None if it is too large."""
+        if len(members.joined) + len(members.left) > _MOST_MEMBERS:
+            return None
+        shown = Projection(resource_type).apply(after.document)
+        operations: list[dict[str, Any]] = []
+        for text in paths:
+            path = resource_type.path(text)
+            if path is None or path.attribute == resource_type.members or path.leaf.returned == "never":
+                continue
+            value = path.holder(shown).get(path.attribute.name)
+            if value is None:
+                operations.append({"op": "remove", "path": text})
+            else:
+                operations.append({"op": "replace", "path": text, "value": value})
+        if members and resource_type.members is not None:
+            operations += self._member_operations(resource_type.members.name, members)
+        return {"schemas": [urns.PATCH_OP], "Operations": operations}
+
+    def _member_operations(self, name: str, members: MemberDelta) -> list[dict[str, Any]]:
+        operations: list[dict[str, Any]] = [
+            {"op": "remove", "path": f'{name}[value eq "{member.resource_id}"]'} for member in members.left
+        ]
+        if members.joined:
+            shown = [self._representation.member(member) for member in members.joined]
+            operations.append({"op": "add", "path": name, "value": shown})
+        return operations
+
+
+def new_txn() -> str:
+    """Return the name of a transaction that nobody has named yet."""
+    return uuid.uuid4().hex
+
+
+def changed_paths(
+    resource_type: ResourceType, before: StoredResource, after: StoredResource
+) -> list[str]:
+    """Return the path of every attribute that differs, those of extensions one by one."""
+    paths: list[str] = []
+    old, new = before.document, after.document
+    extensions = {extension.schema.id for extension in resource_type.extensions}
+    for name in dict.fromkeys((*old, *new)):
+        if name in ("schemas", "id") or old.get(name) == new.get(name):
+            continue
+        if name not in extensions:
+            paths.append(name)
+            continue
+        inner_old, inner_new = old.get(name) or {}, new.get(name) or {}
+        paths += [
+            f"{name}:{key}"
+            for key in dict.fromkeys((*inner_old, *inner_new))
+            if inner_old.get(key) != inner_new.get(key)
+        ]
+    known, kept = before.secrets, after.secrets
+    paths += [path for path in sorted({*known, *kept}) if known.get(path) != kept.get(path)]
+    return paths
+
+
+def _activation(before: Any, after: Any) -> str | None:
+    """Return the event that a change of `active` makes; to leave it out is to say nothing of it."""
+    if after is True and before is not True:
+        return ACTIVATE
+    if after is False and before is not False:
+        return DEACTIVATE
+    return None
+
+
+def uri_of(resource_type: ResourceType, resource_id: str) -> str:
+    return f"{resource_type.endpoint}/{quoted(resource_id)}"
+
+
+def _tag(stored: StoredResource) -> str:
+    return f'W/"{stored.version}"'
+
+
+def plan(
+    kind: str,
+    resource_type: ResourceType,
+    before: StoredResource | None,
+    resource: StoredResource | None,
+    members: MemberDelta,
+    feeds: Sequence[str],
+    txn: str,
+) -> dict[str, Any]:
+    """Return what is needed to find out whether a write took effect, and to say what it did.
+
+    `before` is what it changes or removes, `resource` what it creates.
+    """
+    known = before or resource
+    assert known is not None
+    return {
+        "kind": kind,
+        "type": resource_type.name,
+        "id": known.id,
+        "txn": txn,
+        # Never a secret: it would lie in clear text in another database.
+        "text": known.text,
+        "version": before.version if before else None,
+        "dates": [known.created, known.last_modified],
+        "joined": [[m.resource_id, m.resource_type, m.display] for m in members.joined],
+        "left": [[m.resource_id, m.resource_type, m.display] for m in members.left],
+        "feeds": list(feeds),
+    }
+
+
+def planned(plan: Mapping[str, Any]) -> tuple[StoredResource, MemberDelta]:
+    """Return the resource and the members that `plan` was given."""
+    created, last_modified = plan["dates"]
+    resource = StoredResource(
+        plan["id"], plan["text"], plan["version"] or "", created=created, last_modified=last_modified
+    )
+    joined = [Member(*member) for member in plan["joined"]]
+    return resource, MemberDelta(joined, [Member(*member) for member in plan["left"]])

@@ -1,0 +1,220 @@
+"""The durable queue of asynchronous requests (RFC 9967 section 2.5.1), shared by all processes."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from typing import Any, Final
+from uuid import uuid4
+
+import orjson
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from set_delivery.database import StateDatabase
+from set_delivery.outbox import now_ms
+
+# A job whose process is gone is taken over after this long; a process that lives says so in time.
+_LEASE_MS: Final = 8_000
+_ALIVE_S: Final = 2.0
+# A job that a backend is in the way of is tried again after this long.
+_PAUSE_MS: Final = 3_000
+# The target of a request that may concern any resource.
+EVERYTHING: Final = "*"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request that is being carried out; `state` is what an attempt before this one left."""
+
+    txn: str
+    principal: str
+    request: Mapping[str, Any] = field(repr=False)
+    owner: str
+    accepted_at: int
+    attempts: int
+    state: Any = None
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """How far a request is; `result` is None while it is not done."""
+
+    txn: str
+    done: int
+    total: int
+    result: Mapping[str, Any] | None
+
+
+class LostJob(Exception):
+    """Another process has taken the job over, or it was withdrawn: nothing may come of this attempt."""
+
+
+class Jobs:
+    """Keeps requests until they are done, and results until they expire.
+
+    What a request holds is encrypted with the first of `secrets`, and read with any of them. Results
+    are kept `ttl_s` seconds. `wake` is called when there is something to do.
+    """
+
+    def __init__(
+        self,
+        database: StateDatabase,
+        secrets: Iterable[str],
+        ttl_s: float,
+        wake: Callable[[], object] = lambda: None,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        self._database = database
+        self._cipher = MultiFernet([Fernet(_key(secret)) for secret in secrets or ("",)])
+        self._ttl_ms = int(ttl_s * 1000)
+        self._wake = wake
+        self._clock = clock
+
+    # -- for who asks
+
+    def accept(self, principal: str, target: str, request: Mapping[str, Any], total: int = 1) -> str:
+        """Keep a request, durably, and return the name of its transaction."""
+        txn = str(uuid4())
+        body = self._cipher.encrypt(orjson.dumps(request)).decode()
+        with self._database.transaction():
+            self._database.run(
+                "INSERT INTO scim_job (txn, principal, target, accepted_at, request, lease_until, "
+                "attempts, done, total) VALUES (?, ?, ?, ?, ?, 0, 0, 0, ?)",
+                (txn, principal, target[:250], self._clock(), body, total),
+            )
+        self._wake()
+        return txn
+
+    def status(self, txn: str, principal: str) -> JobStatus | None:
+        """Return how far a request of this principal is, None if there is none of that name."""
+        row = self._database.row(
+            "SELECT done, total, done_at, result FROM scim_job WHERE txn = ? AND principal = ?",
+            (txn, principal),
+        )
+        if row is None:
+            return None
+        done, total, done_at, result = row
+        return JobStatus(txn, done, total, orjson.loads(result) if done_at is not None else None)
+
+    def forget(self, txn: str, principal: str) -> bool:
+        """Forget a request that is done or has not begun; return False if it is being carried out."""
+        with self._database.transaction():
+            forgotten = self._database.run(
+                "DELETE FROM scim_job WHERE txn = ? AND principal = ? "
+                "AND (done_at IS NOT NULL OR attempts = 0)",
+                (txn, principal),
+            )
+        return bool(forgotten.rowcount)
+
+    # -- for who works
+
+    def claim(self, owner: str) -> Job | None:
+        """Take over the first request that may be carried out now.
+
+        Requests of one principal to one resource are carried out in the order of acceptance.
+        """
+        now = self._clock()
+        while True:
+            row = self._database.row(
+                "SELECT j.txn, j.principal, j.request, j.accepted_at, j.attempts, j.state FROM scim_job j "
+                "WHERE j.done_at IS NULL AND j.lease_until < ? AND NOT EXISTS (SELECT 1 FROM scim_job e "
+                "WHERE e.principal = j.principal AND e.done_at IS NULL AND e.seq < j.seq "
+                "AND (e.target = j.target OR e.target = ? OR j.target = ?)) ORDER BY j.seq LIMIT 1",
+                (now, EVERYTHING, EVERYTHING),
+            )
+            if row is None:
+                return None
+            txn, principal, body, accepted_at, attempts, state = row
+            with self._database.transaction():
+                claimed = self._database.run(
+                    "UPDATE scim_job SET owner = ?, lease_until = ?, attempts = attempts + 1 "
+                    "WHERE txn = ? AND done_at IS NULL AND lease_until < ?",
+                    (owner, now + _LEASE_MS, txn, now),
+                )
+            if claimed.rowcount:
+                known = orjson.loads(state) if state else None
+                request = self._read(body)
+                return Job(txn, principal, request, owner, accepted_at, attempts + 1, known)
+
+    def is_due(self) -> bool:
+        """Return whether there may be a request to carry out now."""
+        statement = "SELECT 1 FROM scim_job WHERE done_at IS NULL AND lease_until < ? LIMIT 1"
+        return self._database.row(statement, (self._clock(),)) is not None
+
+    def _read(self, body: str) -> Mapping[str, Any]:
+        try:
+            request: Mapping[str, Any] = orjson.loads(self._cipher.decrypt(body.encode()))
+        except InvalidToken:
+            # Every key that it could be read with is gone.
+            return {}
+        return request
+
+    @contextmanager
+    def kept(self, job: Job) -> Iterator[None]:
+        """Let nobody else take a job over while it is being worked on here."""
+        over = Event()
+
+        def stay() -> None:
+            while not over.wait(_ALIVE_S):
+                with self._database.transaction():
+                    self._database.run(
+                        "UPDATE scim_job SET lease_until = ? WHERE txn = ? AND owner = ? AND done_at IS NULL",
+                        (self._clock() + _LEASE_MS, job.txn, job.owner),
+                    )
+            self._database.close()
+
+        thread = Thread(target=stay, name="scim job", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    def note(self, job: Job, done: int, state: Any) -> None:
+        """Keep what an attempt has done so far, in the caller's transaction. Raises LostJob."""
+        self._change(job, "done = ?, state = ?", (done, orjson.dumps(state).decode()))
+
+    def finish(self, job: Job, result: Mapping[str, Any]) -> None:
+        """Keep the result of a job, in the caller's transaction if there is one. Raises LostJob.
+
+        What was asked for is not kept any longer.
+        """
+        text = orjson.dumps(result).decode()
+        assignments = "done_at = ?, result = ?, request = '', state = NULL, done = total"
+        self._change(job, assignments, (self._clock(), text))
+
+    def put_back(self, job: Job) -> bool:
+        """Let a job be tried again later; return False when that has gone on for too long."""
+        if self._clock() - job.accepted_at > self._ttl_ms:
+            return False
+        self._change(job, "lease_until = ?", (self._clock() + _PAUSE_MS,))
+        return True
+
+    def is_unfinished(self, txn: str) -> bool:
+        """Return whether a transaction, or the one it is a part of, is a job that is not done."""
+        whole = txn.partition(":")[0]
+        found = self._database.row(
+            "SELECT 1 FROM scim_job WHERE txn = ? AND done_at IS NULL AND attempts > 0", (whole,)
+        )
+        return found is not None
+
+    def expire(self) -> None:
+        """Forget results that are older than they are kept."""
+        with self._database.transaction():
+            self._database.run("DELETE FROM scim_job WHERE done_at < ?", (self._clock() - self._ttl_ms,))
+
+    def _change(self, job: Job, assignments: str, params: tuple[Any, ...]) -> None:
+        with self._database.transaction():
+            changed = self._database.run(
+                f"UPDATE scim_job SET {assignments} WHERE txn = ? AND owner = ? AND done_at IS NULL",
+                (*params, job.txn, job.owner),
+            )
+            if not changed.rowcount:
+                raise LostJob(job.txn)
+
+
+def _key(secret: str) -> bytes:
+    digest = hashlib.sha256(b"scim job\0" + secret.encode()).digest()
+    return base64.urlsafe_b64encode(digest)

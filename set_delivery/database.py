@@ -1,0 +1,63 @@
+"""The state database, as this package uses it: whoever puts the parts together brings one along."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+
+class Dialect(Protocol):
+    """What differs between databases."""
+
+    name: str
+    row_key: str
+    id: str
+    long: str
+    options: str
+    for_update: str
+
+    def preparing(self, database: Any) -> AbstractContextManager[None]:
+        """Return a context in which no other process changes tables."""
+
+    def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
+        """Return an INSERT that leaves rows out whose key is taken."""
+
+
+class StateDatabase(Protocol):
+    """An SQL database; statements have `?` for parameters."""
+
+    @property
+    def dialect(self) -> Any:
+        """What differs between databases (`Dialect`)."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread is within a transaction."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """One transaction; inside another one, a part of it."""
+
+    def when_committed(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once what this thread is doing is committed; not at all if it is undone."""
+
+    def has_table(self, name: str) -> bool:
+        """Return whether there is a table called `name`."""
+
+    def rows(self, statement: str, params: Sequence[Any] = ()) -> list[Any]:
+        """Return every row of a SELECT."""
+
+    def row(self, statement: str, params: Sequence[Any] = ()) -> Any:
+        """Return the first row of a SELECT, or None."""
+
+    def run(self, statement: str, params: Sequence[Any] = ()) -> Any:
+        """Run a statement within a transaction and return its cursor, which has `rowcount`."""
+
+    def run_ddl(self, statement: str) -> None:
+        """Run a statement that defines something."""
+
+    def close(self) -> None:
+        """Close what is not in use; connections are opened again when needed."""
+
+
+def marks(values: Sequence[Any]) -> str:
+    """Return a parameter mark for each of `values`, separated by commas."""
+    return ", ".join("?" * len(values))

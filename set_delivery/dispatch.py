@@ -1,0 +1,121 @@
+"""From the outbox to feeds and receivers: every change becomes SETs, in one order for everybody."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+from uuid import uuid4
+
+import orjson
+
+from set_delivery.database import StateDatabase, marks
+from set_delivery.events import Change, Event
+from set_delivery.leases import take_lease
+from set_delivery.streams import Publishing
+
+_LOG = logging.getLogger(__name__)
+
+# How many changes are taken over in one transaction, and how many SETs at the most: other writers
+# do not wait for more than that.
+_CHANGES: Final = 100
+_SETS: Final = 1000
+
+
+class Dispatcher:
+    """Takes changes over from the outbox; one process at a time does, whoever comes first."""
+
+    def __init__(self, database: StateDatabase, publishing: Publishing) -> None:
+        self._database = database
+        self._publishing = publishing
+
+    def run(self, until: Callable[[], bool] = lambda: False) -> int:
+        """Take over every change that is committed and return how many SETs that made.
+
+        Ends earlier when `until` says so.
+        """
+        made = 0
+        while True:
+            more, count = self._take_over()
+            made += count
+            if not more or until():
+                return made
+
+    def _take_over(self) -> tuple[bool, int]:
+        """Take over some changes, in one transaction; return whether there may be more."""
+        if self._database.row("SELECT 1 FROM scim_outbox WHERE due_at = 0 LIMIT 1") is None:
+            return False, 0
+        with self._database.transaction():
+            # Positions are given out by one at a time: who has read up to one misses nothing below it.
+            take_lease(self._database, "dispatch", "dispatch", 0)
+            rows = self._database.rows(
+                "SELECT seq, made_at, body FROM scim_outbox WHERE due_at = 0 ORDER BY seq LIMIT ?",
+                (_CHANGES,),
+            )
+            taken: list[int] = []
+            count = 0
+            for seq, made_at, body in rows:
+                change = Change.from_json(orjson.loads(body))
+                rest = self._publish(change, made_at, _SETS - count)
+                count += len(change.events) + len(change.memberships) - len(rest.memberships)
+                if rest.memberships:
+                    # A group of very many members: the rest comes with the next transaction.
+                    self._keep_rest(seq, rest)
+                    break
+                taken.append(seq)
+                if count >= _SETS:
+                    break
+            if taken:
+                self._database.run(f"DELETE FROM scim_outbox WHERE seq IN ({marks(taken)})", taken)
+        return bool(rows), count
+
+    def _keep_rest(self, seq: int, rest: Change) -> None:
+        body = orjson.dumps(rest.as_json()).decode()
+        self._database.run("UPDATE scim_outbox SET body = ? WHERE seq = ?", (body, seq))
+
+    def _publish(self, change: Change, made_at: int, room: int) -> Change:
+        """Make the SETs of a change, and return what there was no room for."""
+        for event in change.events:
+            self._publish_event(event, change.txn, made_at, self._feeds_of(change))
+        now, later = change.memberships[: max(1, room)], change.memberships[max(1, room) :]
+        for event in Change(change.txn, (), memberships=now).feed_events():
+            self._publish_event(event, change.txn, made_at, [change.feed] if change.feed else [])
+        return Change(change.txn, (), change.feeds, change.feed, later)
+
+    def _feeds_of(self, change: Change) -> list[str]:
+        feeds = [feed.id for feed in self._publishing.feeds]
+        if self._publishing.groups_are_feeds:
+            feeds += [feed for feed in change.feeds if feed not in feeds]
+        return feeds
+
+    def _publish_event(self, event: Event, txn: str, made_at: int, feeds: Sequence[str]) -> None:
+        streams = list(self._streams_of(event, feeds))
+        receivers = [r.name for r in self._publishing.receivers if r.wants(event, streams)]
+        if not receivers and not self._publishing.poll:
+            return
+        position = self._insert_set(event, txn, made_at, feeds)
+        if self._publishing.poll:
+            self._insert("scim_stream", "feed, position", [(feed, position) for feed in streams])
+        self._insert("scim_delivery", "receiver, position", [(name, position) for name in receivers])
+
+    def _streams_of(self, event: Event, feeds: Sequence[str]) -> Iterator[str]:
+        """Yield the feeds whose stream has an event.
+
+        Who reads everything also learns who joined the feed of a group.
+        """
+        yield from feeds
+        if event.kind.startswith("urn:ietf:params:scim:event:feed:"):
+            yield from (feed.id for feed in self._publishing.feeds if feed.id not in feeds)
+
+    def _insert_set(self, event: Event, txn: str, made_at: int, feeds: Sequence[str]) -> int:
+        statement = "INSERT INTO scim_set (jti, txn, made_at, event, feeds) VALUES (?, ?, ?, ?, ?)"
+        kept = orjson.dumps(event.as_json()).decode()
+        params = (uuid4().hex, txn, made_at, kept, orjson.dumps(list(feeds)).decode())
+        if self._database.dialect.name == "postgresql":
+            return int(self._database.run(f"{statement} RETURNING position", params).fetchone()[0])
+        return int(self._database.run(statement, params).lastrowid)
+
+    def _insert(self, table: str, columns: str, rows: Sequence[tuple[str, int]]) -> None:
+        if not rows:
+            return
+        values = ", ".join(["(?, ?)"] * len(rows))
+        cells = [cell for row in rows for cell in row]
+        self._database.run(f"INSERT INTO {table} ({columns}) VALUES {values}", cells)

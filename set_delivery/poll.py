@@ -1,0 +1,89 @@
+"""Poll delivery (RFC 8936) and reading a feed by GET: what a stream holds, and what was acknowledged."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from set_delivery.database import StateDatabase, marks
+from set_delivery.events import Set
+from set_delivery.outbox import now_ms
+from set_delivery.push import read_set
+
+_LOG = logging.getLogger(__name__)
+_COLUMNS = "s.position, s.jti, s.txn, s.made_at, s.event, s.feeds"
+
+
+class OutOfWindow(Exception):
+    """The stream does not hold (any more) the SET that reading was to go on after."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some SETs of a stream, in order, and whether there are more."""
+
+    sets: Sequence[Set]
+    more_available: bool
+
+
+class Streams:
+    """The streams of the feeds, shared by all processes."""
+
+    def __init__(self, database: StateDatabase, clock: Callable[[], int] = now_ms) -> None:
+        self._database = database
+        self._clock = clock
+
+    def after(self, feed: str, jti: str | None, limit: int) -> Part:
+        """Return up to `limit` SETs behind the one called `jti`, or from the first one on.
+
+        Acknowledged ones are among them. Raises OutOfWindow.
+        """
+        position = 0
+        if jti:
+            row = self._database.row(
+                "SELECT t.position FROM scim_set s JOIN scim_stream t ON t.position = s.position "
+                "WHERE s.jti = ? AND t.feed = ?",
+                (jti, feed),
+            )
+            if row is None:
+                raise OutOfWindow(f"the feed {feed} does not hold the SET {jti[:100]} (any more)")
+            position = row[0]
+        return self._part(feed, "t.position > ?", (position,), limit)
+
+    def unacknowledged(self, feed: str, limit: int) -> Part:
+        """Return up to `limit` SETs that were not acknowledged, from the first one on."""
+        return self._part(feed, "t.acked_at IS NULL", (), limit)
+
+    def acknowledge(self, feed: str, jtis: Sequence[str]) -> None:
+        """Note that the receiver has these SETs; others of that name do not matter."""
+        now = self._clock()
+        with self._database.transaction():
+            for start in range(0, len(jtis), 500):
+                batch = list(jtis[start : start + 500])
+                positions = [
+                    position
+                    for (position,) in self._database.rows(
+                        f"SELECT position FROM scim_set WHERE jti IN ({marks(batch)})", batch
+                    )
+                ]
+                if positions:
+                    self._database.run(
+                        "UPDATE scim_stream SET acked_at = ? WHERE feed = ? AND acked_at IS NULL "
+                        f"AND position IN ({marks(positions)})",
+                        (now, feed, *positions),
+                    )
+
+    def refuse(self, feed: str, errors: Mapping[str, Any]) -> None:
+        """Note that the receiver cannot use these SETs (RFC 8936 section 2.4): they are settled."""
+        for jti, error in errors.items():
+            code = error.get("err") if isinstance(error, Mapping) else None
+            _LOG.error("the reader of the feed %s refuses the SET %.64s: %.200s", feed, jti, code)
+        self.acknowledge(feed, list(errors))
+
+    def _part(self, feed: str, condition: str, params: tuple[Any, ...], limit: int) -> Part:
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM scim_stream t JOIN scim_set s ON s.position = t.position "
+            f"WHERE t.feed = ? AND {condition} ORDER BY t.position LIMIT ?",
+            (feed, *params, limit + 1),
+        )
+        return Part([read_set(row) for row in rows[:limit]], len(rows) > limit)

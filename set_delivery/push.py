@@ -1,0 +1,243 @@
+"""Push delivery (RFC 8935): in order to each receiver, until it has taken or refused each SET."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Final
+from uuid import uuid4
+
+import orjson
+import requests
+from urllib3.exceptions import HTTPError
+
+from set_delivery.answers import Outcome, judged, pause_after
+from set_delivery.database import StateDatabase, marks
+from set_delivery.events import Event, Set
+from set_delivery.leases import Lease, lease
+from set_delivery.outbox import now_ms
+from set_delivery.streams import Publishing, Receiver
+from set_delivery.tokens import encode
+
+_LOG = logging.getLogger(__name__)
+
+# How many SETs are sent before it is written down that they were: so many may come twice.
+_BATCH: Final = 50
+# How long it may take until that is written down, and how long a process that is gone is waited for.
+_BATCH_S: Final = 5.0
+_LEASE_S: Final = 10.0
+# No answer of a receiver is longer than this that anybody wants to read.
+_ANSWER_BYTES: Final = 64 * 1024
+
+
+class Pusher:
+    """Delivers what is due to the receivers; of each receiver, one run at a time."""
+
+    def __init__(
+        self,
+        database: StateDatabase,
+        publishing: Publishing,
+        owner: str,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        self._database = database
+        self._publishing = publishing
+        self._owner = owner
+        self._clock = clock
+        self._process = 0
+        self._lines: dict[str, _Line] = {}
+
+    def run(self, receiver: Receiver, until: Callable[[], bool] = lambda: False) -> int:
+        """Deliver to one receiver what is due, and return how many SETs it took or refused.
+
+        Ends at the first failure, when nothing is left, when another process is at it, or when
+        `until` says so.
+        """
+        if not self.is_due(receiver):
+            return 0
+        settled = 0
+        # Forked processes and threads may share this object, but not a lease.
+        owner = f"{self._owner}/{uuid4().hex[:8]}"
+        with lease(self._database, _lease_name(receiver), owner, _LEASE_S) as held:
+            more = True
+            while more and held.holds() and not until():
+                more, count = self._deliver_batch(receiver, held, until)
+                settled += count
+        return settled
+
+    def close(self) -> None:
+        """Close the connections to the receivers."""
+        for line in self._lines.values():
+            line.close()
+        self._lines.clear()
+
+    def is_due(self, receiver: Receiver) -> bool:
+        """Return whether there is something to deliver now that nobody is delivering."""
+        row = self._database.row("SELECT due_at FROM scim_receiver WHERE name = ?", (receiver.name,))
+        if row is not None and row[0] > self._clock():
+            return False
+        statement = "SELECT 1 FROM scim_lease WHERE name = ? AND until >= ?"
+        if self._database.row(statement, (_lease_name(receiver), now_ms())) is not None:
+            return False
+        return bool(self._due(receiver, 1))
+
+    def _due(self, receiver: Receiver, limit: int) -> list[Set]:
+        rows = self._database.rows(
+            "SELECT s.position, s.jti, s.txn, s.made_at, s.event, s.feeds FROM scim_delivery d "
+            "JOIN scim_set s ON s.position = d.position WHERE d.receiver = ? AND d.dead_at IS NULL "
+            "ORDER BY d.position LIMIT ?",
+            (receiver.name, limit),
+        )
+        return [read_set(row) for row in rows]
+
+    def _deliver_batch(
+        self, receiver: Receiver, held: Lease, until: Callable[[], bool]
+    ) -> tuple[bool, int]:
+        """Deliver some SETs; return whether to go on at once, and how many were settled."""
+        due = self._due(receiver, _BATCH)
+        taken: list[int] = []
+        refused: list[tuple[int, str]] = []
+        failure: Outcome | None = None
+        deadline = time.monotonic() + _BATCH_S
+        for one in due:
+            if time.monotonic() > deadline or until() or not held.holds():
+                break
+            outcome = self._attempt(receiver, one)
+            if outcome.taken:
+                taken.append(one.position)
+            elif outcome.refused is not None:
+                refused.append((one.position, outcome.refused))
+                _LOG.error("receiver %s refuses the SET %s: %s", receiver.name, one.jti, outcome.refused)
+            else:
+                failure = outcome
+                break
+        settled = len(taken) + len(refused)
+        if settled or failure is not None:
+            self._settle(receiver, taken, refused, failure)
+        return failure is None and settled > 0, settled
+
+    # -- one attempt
+
+    def _attempt(self, receiver: Receiver, one: Set) -> Outcome:
+        publishing = self._publishing
+        audience = receiver.audience or publishing.audience_of(one.event, one.feeds)
+        body, media_type = encode(one.claims(publishing.issuer, audience, receiver.mode), receiver.key)
+        try:
+            return self._answer(receiver, body.encode(), media_type)
+        except requests.RequestException as exc:
+            # Its text may hold what was sent; the kind of failure is enough.
+            return Outcome(problem=f"{type(exc).__name__}")
+
+    def _answer(self, receiver: Receiver, body: bytes, media_type: str) -> Outcome:
+        if self._process != os.getpid():
+            # A connection is not shared with the process this one was forked from.
+            self._process, self._lines = os.getpid(), {}
+        if receiver.name not in self._lines:
+            self._lines[receiver.name] = _Line(receiver)
+        started = time.monotonic()
+        timeout_s = self._publishing.timeout_s
+        with self._lines[receiver.name].post(body, media_type, timeout_s) as answer:
+            said = _read(answer, started + timeout_s)
+            return judged(answer.status_code, said, answer.headers.get("Retry-After"))
+
+    # -- what is written down
+
+    def _settle(
+        self,
+        receiver: Receiver,
+        taken: list[int],
+        refused: list[tuple[int, str]],
+        failure: Outcome | None,
+    ) -> None:
+        now = self._clock()
+        with self._database.transaction():
+            run = self._database.run
+            if taken:
+                statement = f"DELETE FROM scim_delivery WHERE receiver = ? AND position IN ({marks(taken)})"
+                run(statement, (receiver.name, *taken))
+            for position, reason in refused:
+                run(
+                    "UPDATE scim_delivery SET dead_at = ?, reason = ? WHERE receiver = ? AND position = ?",
+                    (now, reason, receiver.name, position),
+                )
+            attempts, due_at, problem = 0, 0, None
+            if failure is not None:
+                attempts = 1 if taken or refused else self._attempts(receiver) + 1
+                pause_s = pause_after(attempts, failure.retry_after_s)
+                due_at, problem = now + int(pause_s * 1000), failure.problem
+                _LOG.warning(
+                    "receiver %s: attempt %d failed (%s), next in %.0f s",
+                    *(receiver.name, attempts, problem, pause_s),
+                )
+            self._note(receiver, len(taken), attempts, due_at, problem)
+
+    def _attempts(self, receiver: Receiver) -> int:
+        row = self._database.row("SELECT attempts FROM scim_receiver WHERE name = ?", (receiver.name,))
+        return int(row[0]) if row else 0
+
+    def _note(
+        self, receiver: Receiver, delivered: int, attempts: int, due_at: int, problem: str | None
+    ) -> None:
+        updated = self._database.run(
+            "UPDATE scim_receiver SET delivered = delivered + ?, attempts = ?, due_at = ?, problem = ? "
+            "WHERE name = ?",
+            (delivered, attempts, due_at, problem, receiver.name),
+        )
+        # MySQL does not count a row that stays as it is.
+        if updated.rowcount == 0:
+            statement = self._database.dialect.insert_ignoring(
+                "scim_receiver",
+                "name, delivered, attempts, due_at, dropped, problem",
+                "VALUES (?, ?, ?, ?, 0, ?)",
+            )
+            self._database.run(statement, (receiver.name, delivered, attempts, due_at, problem))
+
+
+class _Line:
+    """The connection to a receiver, and what is the same in every request."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._session = requests.Session()
+        headers = {"Accept": "application/json"}
+        if receiver.token:
+            headers["Authorization"] = f"Bearer {receiver.token}"
+        # Made once: it takes longer than to send it. Proxies and certificates come from the environment.
+        self._request = requests.Request("POST", receiver.url, headers).prepare()
+        self._settings = self._session.merge_environment_settings(receiver.url, {}, True, None, None)
+
+    def post(self, body: bytes, media_type: str, timeout_s: float) -> requests.Response:
+        """Return the answer to a SET, its body not read yet. Raises RequestException."""
+        request = self._request.copy()
+        request.body = body
+        request.headers.update({"Content-Type": media_type, "Content-Length": str(len(body))})
+        # A token for one host must not go to another.
+        return self._session.send(request, timeout=timeout_s, allow_redirects=False, **self._settings)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+
+def _lease_name(receiver: Receiver) -> str:
+    return f"push {receiver.name}"[:255]
+
+
+def _read(answer: requests.Response, until: float) -> bytes:
+    """Return what an answer says, as far as it comes in time: the status counts all the same."""
+    said = b""
+    while len(said) < _ANSWER_BYTES and time.monotonic() < until:
+        try:
+            # What is there, without waiting for the rest.
+            chunk = answer.raw.read1(4096, decode_content=True)
+        except HTTPError:
+            break
+        if not chunk:
+            break
+        said += chunk
+    return said
+
+
+def read_set(row: Any) -> Set:
+    """Return the SET that a row (position, jti, txn, made_at, event, feeds) describes."""
+    position, jti, txn, made_at, event, feeds = row
+    return Set(position, jti, txn, made_at, Event.from_json(orjson.loads(event)), orjson.loads(feeds))

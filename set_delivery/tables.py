@@ -1,0 +1,97 @@
+"""The tables of the state database: everything that must survive the process.
+
+    scim_outbox(seq, made_at, due_at, body)     what was changed, in the transaction of the change; with
+                                                `due_at`, an intent: what is about to be changed
+    scim_set(position, jti, txn, made_at, event, feeds)   the events, in one order for everybody
+    scim_stream(feed, position, acked_at)       which feed has which event
+    scim_delivery(receiver, position, ...)      what is still to be pushed, or was refused for good
+    scim_receiver(name, ...)                    how far each receiver is, and how it fares
+    scim_feed(id, trimmed_to)                   up to where a feed has lost events
+    scim_job(seq, txn, ...)                     requests that are carried out later
+    scim_lease(name, owner, until)              who is doing what only one may do at a time
+    scim_state(version)                         which version of these tables this is
+"""
+
+from typing import Final
+
+from set_delivery.database import StateDatabase
+
+VERSION: Final = 1
+
+
+class StateTooNew(Exception):
+    """The tables were made by a later release."""
+
+
+def prepare_state(database: StateDatabase) -> None:
+    """Make what is missing. Raises StateTooNew."""
+    with database.dialect.preparing(database):
+        row = None
+        if database.has_table("scim_state"):
+            row = database.row("SELECT version FROM scim_state")
+        if row is not None:
+            if row[0] > VERSION:
+                raise StateTooNew(f"the state tables are of version {row[0]}; this release knows {VERSION}")
+            return
+        with database.transaction():
+            for statement in _definitions(database):
+                database.run_ddl(statement)
+            # Whoever gives out positions waits for this row.
+            values = "VALUES ('dispatch', 'dispatch', 0)"
+            database.run(database.dialect.insert_ignoring("scim_lease", "name, owner, until", values))
+            database.run("DELETE FROM scim_state")
+            database.run("INSERT INTO scim_state (version) VALUES (?)", (VERSION,))
+
+
+def _definitions(database: StateDatabase) -> list[str]:
+    dialect = database.dialect
+    key, text, end = dialect.id, dialect.long if dialect.name != "mysql" else "LONGTEXT", dialect.options
+    # Within the definition where MySQL wants it, behind it elsewhere.
+    inline = dialect.name == "mysql"
+    indexes = {
+        "scim_set_jti": ("scim_set", "jti"),
+        "scim_set_txn": ("scim_set", "txn"),
+        "scim_stream_of": ("scim_stream", "position"),
+        "scim_delivery_of": ("scim_delivery", "position"),
+        "scim_job_due": ("scim_job", "done_at, seq"),
+        "scim_job_order": ("scim_job", "principal, done_at, seq"),
+    }
+
+    def inlined(table: str) -> str:
+        names = [(name, columns) for name, (owner, columns) in indexes.items() if owner == table]
+        return "".join(f", KEY {name} ({columns})" for name, columns in names) if inline else ""
+
+    row_key = dialect.row_key
+    if dialect.name == "sqlite":
+        # A number that was used must never come again: readers go on from there.
+        row_key = "INTEGER PRIMARY KEY AUTOINCREMENT"
+    statements = [
+        f"CREATE TABLE IF NOT EXISTS scim_outbox (seq {row_key}, made_at BIGINT NOT NULL, "
+        f"due_at BIGINT NOT NULL, body {text} NOT NULL){end}",
+        f"CREATE TABLE IF NOT EXISTS scim_set (position {row_key}, jti {key} NOT NULL, "
+        f"txn {key} NOT NULL, made_at BIGINT NOT NULL, event {text} NOT NULL, feeds {text} NOT NULL"
+        f"{inlined('scim_set')}){end}",
+        f"CREATE TABLE IF NOT EXISTS scim_stream (feed {key} NOT NULL, position BIGINT NOT NULL, "
+        f"acked_at BIGINT, PRIMARY KEY (feed, position){inlined('scim_stream')}){end}",
+        f"CREATE TABLE IF NOT EXISTS scim_delivery (receiver {key} NOT NULL, position BIGINT NOT NULL, "
+        f"dead_at BIGINT, reason {text}, PRIMARY KEY (receiver, position){inlined('scim_delivery')}){end}",
+        f"CREATE TABLE IF NOT EXISTS scim_receiver (name {key} NOT NULL PRIMARY KEY, "
+        "delivered BIGINT NOT NULL, attempts INTEGER NOT NULL, due_at BIGINT NOT NULL, "
+        f"dropped BIGINT NOT NULL, problem {text}){end}",
+        f"CREATE TABLE IF NOT EXISTS scim_feed (id {key} NOT NULL PRIMARY KEY, "
+        f"trimmed_to BIGINT NOT NULL, dropped BIGINT NOT NULL){end}",
+        f"CREATE TABLE IF NOT EXISTS scim_job (seq {row_key}, txn {key} NOT NULL UNIQUE, "
+        f"principal {key} NOT NULL, target {key} NOT NULL, accepted_at BIGINT NOT NULL, "
+        f"request {text} NOT NULL, owner {key}, lease_until BIGINT NOT NULL, attempts INTEGER NOT NULL, "
+        f"done INTEGER NOT NULL, total INTEGER NOT NULL, state {text}, done_at BIGINT, result {text}"
+        f"{inlined('scim_job')}){end}",
+        f"CREATE TABLE IF NOT EXISTS scim_lease (name {key} NOT NULL PRIMARY KEY, owner {key} NOT NULL, "
+        f"until BIGINT NOT NULL){end}",
+        f"CREATE TABLE IF NOT EXISTS scim_state (version INTEGER NOT NULL){end}",
+    ]
+    if not inline:
+        statements += [
+            f"CREATE INDEX IF NOT EXISTS {name} ON {table} ({columns})"
+            for name, (table, columns) in indexes.items()
+        ]
+    return statements

@@ -1,0 +1,34 @@
+"""Whatever is killed at whatever moment: what was answered is stored and told, and nothing else is told."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conftest import KEY, Server
+from tests.receivers import HttpReceiver
+from tests.storm import Storm
+
+# Backends that a server of this machine can hold, and that several processes may write to.
+_BACKENDS = ("sqlite", "postgresql", "mariadb", "files", "mongodb")
+
+
+def test_events_and_store_agree_after_twenty_kills(
+    request: pytest.FixtureRequest, serve: Callable[..., Server], receiver: HttpReceiver
+) -> None:
+    name = request.node.callspec.params["backend"]
+    if name not in _BACKENDS:
+        pytest.skip(f"{name}: what several processes can do is tested with the adapter")
+    settings: dict[str, Any] = {"SET_PUSH_URL": receiver.url, "WORKERS": "2", "LOGLEVEL": "CRITICAL"}
+    server = serve(**settings)
+    storm = Storm(server, server.environ, receiver)
+    try:
+        storm.run(kills=20)
+        storm.settle(60)
+        figures = storm.check()
+    finally:
+        storm.close()
+
+    assert figures["kills"] == 20
+    assert figures["answered creates"] > 20
+    assert KEY not in str(receiver.claims)

@@ -1,0 +1,116 @@
+"""Reading feeds: by POST as RFC 8936 has it, and by GET as the product we replace has it."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conftest import ScimClient, Server, error_of
+from tests.events import POLL, ask, pushes, sets, unsecured_claims
+from tests.receivers import HttpReceiver
+
+
+def test_polling_gives_sets_until_they_are_acknowledged(polled: ScimClient) -> None:
+    names = [f"/Users/{polled.user(name)['id']}" for name in "abc"]
+
+    first = ask(polled, {"maxEvents": 2})
+    again = ask(polled, {"maxEvents": 2})
+    rest = ask(polled, {"ack": list(first["sets"]), "maxEvents": 2})
+    nothing = ask(polled, {"ack": list(rest["sets"])})
+
+    assert first["moreAvailable"] and first == again
+    assert not rest["moreAvailable"]
+    assert nothing == {"sets": {}, "moreAvailable": False}
+    claims = [unsecured_claims(text, jti) for part in (first, rest) for jti, text in part["sets"].items()]
+    assert [one["sub_id"]["uri"] for one in claims] == names
+
+
+def test_polling_can_acknowledge_without_asking_for_more(polled: ScimClient) -> None:
+    polled.user("a")
+    polled.user("b")
+    jtis = list(ask(polled, {})["sets"])
+
+    only = ask(polled, {"ack": jtis[:1], "maxEvents": 0})
+    refused = ask(polled, {"setErrs": {jtis[1]: {"err": "invalid_key", "description": "d"}}, "maxEvents": 0})
+
+    assert only == {"sets": {}, "moreAvailable": True}
+    assert refused == {"sets": {}, "moreAvailable": False}
+
+
+def test_polling_refuses_what_it_does_not_understand(polled: ScimClient) -> None:
+    for body in ({"maxEvents": "2"}, {"ack": "x"}, {"setErrs": []}, {"returnImmediately": "maybe"}):
+        error_of(polled("POST", "/Events/Feeds/default/Stream", body), 400, "invalidValue")
+    assert ask(polled, {"maxEvents": -1, "whatever": 1})["sets"] == {}
+
+
+def test_a_long_poll_ends_with_the_first_set_or_after_a_bounded_wait(
+    make_scim: Callable[..., ScimClient],
+) -> None:
+    scim = make_scim(SET_POLL_WAIT="0.4", **POLL)
+
+    started = time.monotonic()
+    assert ask(scim, {"returnImmediately": False})["sets"] == {}
+    waited = time.monotonic() - started
+    scim.user("a")
+    started = time.monotonic()
+    assert len(ask(scim, {"returnImmediately": False})["sets"]) == 1
+
+    assert 0.4 <= waited < 3
+    assert time.monotonic() - started < waited
+
+
+@pytest.mark.sqlite
+def test_long_polls_cannot_take_every_thread(serve: Callable[..., Server]) -> None:
+    server = serve(WORKERS="1", THREADS="4", SET_POLL_ENABLED="true", SET_POLL_WAIT="3", LOGLEVEL="ERROR")
+    threads = [
+        threading.Thread(target=lambda: server("POST", "/Events/Feeds/default/Stream", json={}))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+
+    started = time.monotonic()
+    assert server("POST", "/Users", json={"userName": "a"}).status_code == 201
+    assert time.monotonic() - started < 2
+    for thread in threads:
+        thread.join()
+
+
+def test_a_stream_that_is_off_says_so(make_scim: Callable[..., ScimClient], receiver: HttpReceiver) -> None:
+    scim = pushes(make_scim, receiver)
+
+    assert "SET_POLL_ENABLED" in error_of(scim("GET", "/Events/Feeds/default/Stream"), 501)
+    error_of(scim("POST", "/Events/Feeds/default/Stream", {}), 501)
+    assert scim("GET", "/Events/Feeds/default").json["poll"]["supported"] is False
+
+
+def test_reading_goes_on_after_the_last_set(polled: ScimClient) -> None:
+    for name in "abc":
+        polled.user(name)
+
+    def read(**query: Any) -> Any:
+        return polled("GET", "/Events/Feeds/default/Stream", query_string=query)
+
+    first = read(limit=2).json
+    second = read(limit=2, after=first["sets"][-1]["jti"]).json
+
+    assert first["feed"] == "default" and first["moreAvailable"] is True
+    assert [len(first["sets"]), len(second["sets"])] == [2, 1] and not second["moreAvailable"]
+    for limit in ("0", "-1", "x"):
+        error_of(read(limit=limit), 400, "invalidValue")
+
+
+def test_a_cursor_that_fell_out_of_the_window_is_told_so(make_scim: Callable[..., ScimClient]) -> None:
+    scim = make_scim(SET_POLL_MAX_EVENTS="2", **POLL)
+    for name in "abcd":
+        scim.user(name)
+    oldest = sets(scim)[0]["jti"]
+    scim.app.extensions["scim.delivery"].retention.run()
+
+    answer = scim("GET", "/Events/Feeds/default/Stream", query_string={"after": oldest})
+
+    assert oldest in error_of(answer, 410)
+    assert len(sets(scim)) == 2

@@ -1,0 +1,61 @@
+"""What the tests of event delivery share: a state database of each kind, and changes to fill it with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from set_delivery.events import CREATE, Change, Event, Membership, Subject
+from set_delivery.tables import prepare_state
+from storage.sql import open_database
+from storage.sql.database import Database
+from tests.receivers import HttpReceiver
+
+STATES = ("sqlite", "postgresql", "mariadb")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test of the state database on every kind of it."""
+    if "state_url" in metafunc.fixturenames:
+        names = metafunc.config.getoption("--backend") or STATES
+        metafunc.parametrize("state_url", [name for name in STATES if name in names], indirect=True)
+
+
+@pytest.fixture
+def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state.db"
+    url: str = request.getfixturevalue(request.param).new_database()
+    return url
+
+
+@pytest.fixture
+def database(state_url: str) -> Iterator[Database]:
+    opened = open_database(state_url)
+    prepare_state(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[HttpReceiver]:
+    listening = HttpReceiver()
+    yield listening
+    listening.stop()
+
+
+def user_event(number: int, kind: str = CREATE) -> Event:
+    """Return an event about a user of that number."""
+    return Event(kind, Subject(f"/Users/{number}", str(number), f"ext-{number}"), 'W/"1"', ["userName"])
+
+
+def user_change(number: int) -> Change:
+    """Return the change that made a user of that number."""
+    return Change(f"txn-{number}", [user_event(number)])
+
+
+def members_change(count: int) -> Change:
+    """Return a change that let so many users join the feed of a group."""
+    joined = tuple(Membership(Subject(f"/Users/{number}", str(number)), True) for number in range(count))
+    event = Event(CREATE, Subject("/Groups/g", "g"), 'W/"1"', ["members"])
+    return Change("txn-g", [event], ["g"], "g", joined)

@@ -1,0 +1,245 @@
+"""From the outbox to feeds and receivers: nothing is missed, whoever writes at the same time."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from set_delivery.dispatch import Dispatcher
+from set_delivery.events import DELETE, FEED_ADD, Change
+from set_delivery.outbox import Outbox
+from set_delivery.poll import Streams
+from set_delivery.streams import Feed, Publishing, Receiver
+from storage.sql.database import Database
+from tests.set_delivery.conftest import members_change, user_change, user_event
+
+POLL = Publishing("scim", poll=True)
+
+
+def subjects(database: Database, feed: str = "default") -> list[str]:
+    """Return what the events of a feed are about, in order."""
+    part = Streams(database).after(feed, None, 100_000)
+    return [one.event.subject.uri for one in part.sets]
+
+
+def test_changes_become_sets_in_the_order_of_the_outbox(database: Database) -> None:
+    outbox = Outbox(database)
+    for number in range(250):
+        outbox.add(user_change(number))
+
+    made = Dispatcher(database, POLL).run()
+
+    assert made == 250
+    assert subjects(database) == [f"/Users/{number}" for number in range(250)]
+    assert database.row("SELECT COUNT(*) FROM scim_outbox")[0] == 0
+
+
+def test_a_change_that_is_undone_is_no_event(database: Database) -> None:
+    outbox = Outbox(database)
+    with pytest.raises(ZeroDivisionError), database.transaction():
+        outbox.add(user_change(1))
+        raise ZeroDivisionError
+
+    assert Dispatcher(database, POLL).run() == 0
+
+
+def test_the_outbox_wakes_only_when_it_is_committed(database: Database) -> None:
+    woken: list[bool] = []
+    outbox = Outbox(database, lambda: woken.append(database.in_transaction))
+
+    with database.transaction():
+        outbox.add(user_change(1))
+        assert woken == []
+
+    assert woken == [False]
+
+
+def test_sets_of_one_change_share_their_txn_and_nothing_else(database: Database) -> None:
+    Outbox(database).add(Change("t", [user_event(1), user_event(1, DELETE)]))
+
+    Dispatcher(database, POLL).run()
+
+    first, second = Streams(database).after("default", None, 10).sets
+    assert first.txn == second.txn == "t"
+    assert first.jti != second.jti
+    assert first.position < second.position
+
+
+def test_a_reader_who_goes_on_after_the_last_position_misses_nothing(database: Database) -> None:
+    """Writers commit in another order than they began, and two processes dispatch."""
+    writing = threading.Event()
+    writing.set()
+
+    def write(start: int) -> None:
+        outbox = Outbox(database)
+        for number in range(start, start + 25):
+            with database.transaction():
+                outbox.add(user_change(number))
+                if database.dialect.name != "sqlite":
+                    time.sleep(random.uniform(0, 0.01))
+        database.close()
+
+    def dispatch() -> None:
+        dispatcher = Dispatcher(database, POLL)
+        while writing.is_set():
+            dispatcher.run()
+        dispatcher.run()
+        database.close()
+
+    writers = [threading.Thread(target=write, args=(n * 25,)) for n in range(4)]
+    dispatchers = [threading.Thread(target=dispatch) for _ in range(2)]
+    for thread in (*writers, *dispatchers):
+        thread.start()
+    read: list[Any] = []
+
+    def go_on() -> None:
+        last = read[-1].position if read else 0
+        rows = database.rows("SELECT position FROM scim_stream WHERE feed = 'default' ORDER BY position")
+        streams = Streams(database).after("default", read[-1].jti if read else None, 1000)
+        assert all(one.position > last for one in streams.sets)
+        assert len(rows) >= len(read)
+        read.extend(streams.sets)
+
+    while any(thread.is_alive() for thread in writers):
+        go_on()
+    writing.clear()
+    for thread in (*writers, *dispatchers):
+        thread.join()
+    go_on()
+
+    assert sorted(one.event.subject.uri for one in read) == sorted(f"/Users/{n}" for n in range(100))
+    # Each writer's own changes keep their order.
+    for start in range(0, 100, 25):
+        own = [int(one.event.subject.resource_id) for one in read]
+        assert [n for n in own if start <= n < start + 25] == list(range(start, start + 25))
+
+
+def test_an_intent_is_no_event_until_it_is_confirmed(database: Database) -> None:
+    outbox = Outbox(database)
+    first, second = outbox.begin({"kind": "create"}), outbox.begin({"kind": "create"})
+    dispatcher = Dispatcher(database, POLL)
+    assert dispatcher.run() == 0
+
+    outbox.confirm(first, user_change(1))
+    outbox.confirm(second, None)
+
+    assert dispatcher.run() == 1
+    assert subjects(database) == ["/Users/1"]
+    assert outbox.overdue() == []
+
+
+def test_intents_are_looked_into_when_their_owner_is_gone(database: Database) -> None:
+    now = [1_000_000]
+    outbox = Outbox(database, clock=lambda: now[0])
+    seq = outbox.begin({"kind": "create", "id": "1"})
+    assert outbox.overdue() == []
+
+    now[0] += 121_000
+
+    (intent,) = outbox.overdue()
+    assert (intent.seq, intent.plan) == (seq, {"kind": "create", "id": "1"})
+
+
+def test_an_intent_of_which_nobody_knows_is_looked_into_at_once(database: Database) -> None:
+    outbox = Outbox(database)
+    seq = outbox.begin({"kind": "create"})
+
+    outbox.leave(seq)
+
+    assert [intent.seq for intent in outbox.overdue()] == [seq]
+
+
+class Interrupted:
+    """A state database whose process dies in the transaction of that number."""
+
+    def __init__(self, database: Database, dies_in: int = 0) -> None:
+        self._database = database
+        self._dies_in = dies_in
+        self.transactions = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        if self._database.in_transaction:
+            yield
+            return
+        self.transactions += 1
+        with self._database.transaction():
+            yield
+            if self.transactions == self._dies_in:
+                raise SystemExit
+
+
+def test_a_group_of_very_many_members_is_one_row_and_several_transactions(database: Database) -> None:
+    Outbox(database).add(members_change(5000))
+    assert database.row("SELECT COUNT(*) FROM scim_outbox")[0] == 1
+    counted = Interrupted(database)
+
+    made = Dispatcher(counted, POLL).run()
+
+    assert made == 5001
+    assert counted.transactions >= 5
+    assert subjects(database, "g") == ["/Groups/g", *(f"/Users/{number}" for number in range(5000))]
+
+
+def test_what_dies_in_the_middle_of_a_large_group_is_taken_up_again(database: Database) -> None:
+    Outbox(database).add(members_change(3000))
+    Outbox(database).add(user_change(1))
+
+    with pytest.raises(SystemExit):
+        Dispatcher(Interrupted(database, dies_in=3), POLL).run()
+    Dispatcher(database, POLL).run()
+
+    everything = ["/Groups/g", *(f"/Users/{number}" for number in range(3000))]
+    assert subjects(database, "g") == everything
+    assert subjects(database) == [*everything, "/Users/1"]
+
+
+def test_events_that_nobody_wants_are_not_kept(database: Database) -> None:
+    receiver = Receiver("r", "http://127.0.0.1/", event_uris=frozenset({DELETE}))
+    outbox = Outbox(database)
+    outbox.add(Change("t", [user_event(1), user_event(1, DELETE)]))
+
+    Dispatcher(database, Publishing("scim", receivers=(receiver,))).run()
+
+    assert database.row("SELECT COUNT(*) FROM scim_set")[0] == 1
+    assert database.row("SELECT COUNT(*) FROM scim_delivery")[0] == 1
+
+
+def test_receivers_get_what_they_chose_by_feed_and_by_event(database: Database) -> None:
+    everything = Receiver("all", "http://127.0.0.1/")
+    group = Receiver("group", "http://127.0.0.1/", feeds=frozenset({"g"}))
+    joins = Receiver("joins", "http://127.0.0.1/", event_uris=frozenset({FEED_ADD}))
+    publishing = Publishing("scim", receivers=(everything, group, joins))
+    Outbox(database).add(members_change(2))
+    Outbox(database).add(user_change(9))
+
+    Dispatcher(database, publishing).run()
+
+    counts = "SELECT receiver, COUNT(*) FROM scim_delivery GROUP BY receiver"
+    assert dict(database.rows(counts)) == {"all": 4, "group": 3, "joins": 2}
+
+
+def test_every_feed_of_the_settings_has_every_event(database: Database) -> None:
+    publishing = Publishing("scim", poll=True, feeds=(Feed("a", "A"), Feed("b", "B")))
+    Outbox(database).add(members_change(2))
+
+    Dispatcher(database, publishing).run()
+
+    assert subjects(database, "a") == subjects(database, "b") == subjects(database, "g")
+
+
+def test_without_feeds_of_groups_there_is_no_such_stream(database: Database) -> None:
+    publishing = Publishing("scim", poll=True, groups_are_feeds=False)
+    Outbox(database).add(Change("t", [user_event(1)], ["g"]))
+
+    Dispatcher(database, publishing).run()
+
+    assert subjects(database) == ["/Users/1"]
+    assert subjects(database, "g") == []
