@@ -100,14 +100,21 @@ class Members:
         return changed
 
     def among(self, group_id: str, member_ids: Sequence[str]) -> frozenset[str]:
-        """Return which of the ids are members of a group."""
-        group, found = number_of(group_id), set()
+        """Return which of the ids are members of a group, without reading the others."""
+        group, found, nested = number_of(group_id), set(), set()
         for batch in batches(_numbers(member_ids) if group is not None else ()):
-            in_group = (Group.id == group, In(User.id, batch), User.type == USERS)
-            found |= {str(row[User.id]) for row in self._zone.rows([User.id], *in_group)}
+            users = (User.type == USERS, User.zone == self._zone.name)
+            in_group = (Group.id == group, In(User.id, batch), *users)
+            for row in self._zone.rows((User.id, User.name), *in_group):
+                if row[User.name] not in (*SYSTEM_NAMES, self._zone.username):
+                    found.add(str(row[User.id]))
             values = In(UserMeta.value, [str(number) for number in batch])
-            nested = (User.id == group, UserMeta.name == MEMBER, values)
-            found |= {row[UserMeta.value] for row in self._zone.rows([UserMeta.value], *nested)}
+            of_group = (User.id == group, UserMeta.name == MEMBER, values)
+            nested |= {row[UserMeta.value] for row in self._zone.rows([UserMeta.value], *of_group)}
+        if nested:
+            # Another program may have removed the group that is named.
+            still = self._accounts.with_ids(self._kinds[GROUPS], _numbers(nested))
+            found |= {stored.id for stored in still}
         return frozenset(found)
 
     def above(self, kind: Kind, resource_ids: Sequence[str]) -> dict[str, list[Membership]]:

@@ -26,6 +26,7 @@ from storage.jumpcloud.client import Client
 from storage.jumpcloud.directory import Directory
 from storage.jumpcloud.forms import GroupForm, UserForm
 from storage.jumpcloud.groups import Groups
+from storage.jumpcloud.identity import is_id
 from storage.jumpcloud.memberships import Memberships
 from storage.jumpcloud.turns import Turns
 from storage.jumpcloud.users import Users
@@ -74,7 +75,7 @@ class JumpcloudAdapter(StorageAdapter):
         """Leave behind the locks that threads of the parent process may hold for ever."""
         self._turns = Turns()
         if self._parts:
-            self._members.recent.after_fork()
+            self._members.links.recent.after_fork()
 
     # -- one resource
 
@@ -101,7 +102,7 @@ class JumpcloudAdapter(StorageAdapter):
             if if_version is not None:
                 self._at(part, resource_id, if_version)
             part.delete(resource_id)
-            self._members.recent.forget(resource_id)
+            self._members.links.recent.forget(resource_id)
 
     def _at(self, part: Users | Groups, resource_id: str, if_version: str | None) -> dict[str, object]:
         live = part.live(resource_id)
@@ -122,6 +123,11 @@ class JumpcloudAdapter(StorageAdapter):
 
     def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
         return self._members.members(self._groups.live(resource_id))
+
+    def among_members(
+        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
+    ) -> frozenset[str]:
+        return frozenset(self._members.links.among(resource_id, member_ids) if is_id(resource_id) else ())
 
     def change_members(
         self,

@@ -61,16 +61,16 @@ class Client:
         if organisation:
             self._headers["x-org-id"] = organisation
         self._timeout_s = timeout_s
-        self._pool_size = pool_size
+        self.pool_size = pool_size
         self._abandoned: list[requests.Session] = []
         self._start()
         reference = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _after_fork(reference))
 
     def _start(self) -> None:
-        self._free = threading.BoundedSemaphore(self._pool_size)
+        self._free = threading.BoundedSemaphore(self.pool_size)
         self._session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=self._pool_size)
+        adapter = requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=self.pool_size)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, adapter)
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))

@@ -9,6 +9,8 @@ from storage.jumpcloud.client import Client, Params, Rejection
 
 # The most that one page may hold; unasked, it holds 10.
 PAGE: Final = 100
+# So many ids are asked for in a URL, which may not become too long.
+LISTED: Final = 50
 
 Json = dict[str, Any]
 Found = tuple[list[Json], int | None]
@@ -33,6 +35,11 @@ class Directory:
     def __init__(self, client: Client) -> None:
         self._client = client
 
+    @property
+    def width(self) -> int:
+        """How many calls one request may make at the same time: others want some too."""
+        return max(1, self._client.pool_size // 2)
+
     # -- users
 
     def users(self, skip: int, limit: int, conditions: Sequence[str] = ()) -> Found:
@@ -46,6 +53,16 @@ class Directory:
         body = {"filter": condition, "limit": limit, "skip": skip, "sort": "_id"}
         answer = self._client.call("POST", "/api/search/systemusers", body=body, writes=False)
         return _results(answer.body)
+
+    def searched_by_id(self, ids: Sequence[str]) -> Found:
+        """Return what a search finds for at most PAGE ids, which should be the users that have them."""
+        return self.search({"or": [{"_id": user_id} for user_id in ids]})
+
+    def listed_by_id(self, ids: Sequence[str]) -> Found:
+        """Return what the list holds for at most LISTED ids, which should be the users that have them."""
+        params = [("limit", str(PAGE)), ("skip", "0"), ("sort", "_id")]
+        params += [(f"filter[or][{number}]", f"_id:$eq:{user_id}") for number, user_id in enumerate(ids)]
+        return _results(self._client.call("GET", "/api/systemusers", params=params).body)
 
     def user(self, user_id: str) -> Json:
         """Return a user. Raises Missing."""

@@ -151,5 +151,5 @@ class Groups:
     def _candidates(self, member: str | None) -> Iterator[StoredResource]:
         if member is None:
             return self.scan()
-        ids = self._members.group_ids(member) if is_id(member) else []
+        ids = self._members.links.group_ids(member) if is_id(member) else []
         return in_order(map(self.form.read, self._members.groups(ids)))

@@ -1,25 +1,21 @@
 """Who is in which group: read by the page, changed by the member, as JumpCloud offers it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from storage.adapter import Member, Membership, StoredResource
 from storage.errors import ResourceNotFound, ValueRefused
-from storage.jumpcloud.directory import PAGE, Directory, Json, Missing, every
+from storage.jumpcloud.abreast import abreast
+from storage.jumpcloud.directory import Directory, Json, Missing, every
 from storage.jumpcloud.forms import GroupForm, UserForm, is_dynamic
 from storage.jumpcloud.identity import id_of, is_id
-from storage.jumpcloud.recent import RecentMemberships
+from storage.jumpcloud.links import Links
+from storage.jumpcloud.users_by_id import UsersById
 
 # From this number of changes on, several are made side by side.
 _MANY: Final = 20
-_SIDE_BY_SIDE: Final = 4
 # So many groups are read one by one rather than all of them by the page.
 _FEW: Final = 2
-
-
-class _TooMany(Exception):
-    """It would take more calls than there are users."""
 
 
 class Memberships:
@@ -29,7 +25,8 @@ class Memberships:
         self._directory = directory
         self._users = users
         self._groups = groups
-        self.recent = RecentMemberships()
+        self._by_id = UsersById(directory)
+        self.links = Links(directory, self._by_id)
 
     # -- reading
 
@@ -37,70 +34,27 @@ class Memberships:
         """Yield the members of a group, a page at a time."""
         group_id = id_of(group)
         displays = self._groups.kept(group).displays
-        for ids in self.member_ids(group_id):
+        for ids in self.links.member_ids(group_id):
             found = self.users(ids)
             for user_id in ids:
                 user = found.get(user_id)
                 own = self._display(user) if user is not None else None
                 yield Member(user_id, self._users.resource_type.name, displays.get(user_id) or own)
 
-    def member_ids(self, group_id: str) -> Iterator[list[str]]:
-        """Yield the ids of the members of a group, a page at a time, with what has just been changed."""
-        changes = self.recent.of_group(group_id)
-        gone = {user_id for user_id, joined in changes.items() if not joined}
-        seen: set[str] = set()
-        for page in self._directory.members(group_id):
-            fresh = [user_id for user_id in page if user_id not in seen and is_id(user_id)]
-            seen.update(fresh)
-            self.recent.saw(((group_id, user_id) for user_id in fresh), True)
-            yield [user_id for user_id in fresh if user_id not in gone]
-        self.recent.saw(((group_id, user_id) for user_id in gone - seen), False)
-        late = [user_id for user_id, joined in changes.items() if joined and user_id not in seen]
-        if late:
-            yield list(self.users(late))
-
     def of(self, user_ids: Sequence[str]) -> dict[str, list[Membership]]:
-        """Return the groups of each user that is in any, without a call per user if that is cheaper."""
+        """Return the groups of each user that is in any."""
         ids = [user_id for user_id in user_ids if is_id(user_id)]
         if len(ids) <= 1:
-            links = {user_id: self.group_ids(user_id) for user_id in ids}
+            links: Mapping[str, list[str]] = {user_id: self.links.group_ids(user_id) for user_id in ids}
             names = self._named({group_id for found in links.values() for group_id in found})
         else:
             groups = {id_of(group): group for group in every(self._directory.groups)}
-            links, names = self._links(ids, groups), groups
+            links, names = self.links.of_users(ids, list(groups)), groups
         found = {
             user_id: [self._membership(names[group_id]) for group_id in group_ids if group_id in names]
             for user_id, group_ids in links.items()
         }
         return {user_id: memberships for user_id, memberships in found.items() if memberships}
-
-    def _links(self, ids: Sequence[str], groups: Mapping[str, Json]) -> dict[str, list[str]]:
-        """Return the ids of the groups of each user: from the groups, or else user by user."""
-        wanted, calls = set(ids), 0
-        links: dict[str, list[str]] = {user_id: [] for user_id in ids}
-        try:
-            for group_id in groups:
-                for page in self.member_ids(group_id):
-                    calls += 1
-                    if calls > len(ids):
-                        raise _TooMany
-                    for user_id in wanted.intersection(page):
-                        links[user_id].append(group_id)
-        except _TooMany:
-            return {user_id: self.group_ids(user_id) for user_id in ids}
-        return links
-
-    def group_ids(self, user_id: str) -> list[str]:
-        """Return the ids of the groups that a user is in, in the order of creation."""
-        found = {group_id for page in self._directory.groups_of(user_id) for group_id in page}
-        for group_id, joined in self.recent.of_user(user_id).items():
-            if (group_id in found) is joined:
-                self.recent.saw([(group_id, user_id)], joined)
-            elif joined:
-                found.add(group_id)
-            else:
-                found.discard(group_id)
-        return sorted(group_id for group_id in found if is_id(group_id))
 
     def groups(self, group_ids: Iterable[str]) -> Iterator[Json]:
         """Yield the groups with those ids, in the order of creation."""
@@ -129,19 +83,8 @@ class Memberships:
         return Membership(id_of(group), name, group.get("name") or None, direct=not is_dynamic(group))
 
     def users(self, ids: Sequence[str]) -> dict[str, StoredResource]:
-        """Return those of the users that exist, a page of them per call."""
-        usable = list(dict.fromkeys(user_id for user_id in ids if is_id(user_id)))
-        found: dict[str, StoredResource] = {}
-        if len(usable) == 1:
-            try:
-                return {usable[0]: self._users.read(self._directory.user(usable[0]))}
-            except Missing:
-                return {}
-        for start in range(0, len(usable), PAGE):
-            wanted = [{"_id": user_id} for user_id in usable[start : start + PAGE]]
-            users, _ = self._directory.search({"or": wanted})
-            found |= {id_of(user): self._users.read(user) for user in users}
-        return {user_id: found[user_id] for user_id in usable if user_id in found}
+        """Return those of the users that exist."""
+        return {user_id: self._users.read(user) for user_id, user in self._by_id.of(ids).items()}
 
     def find(self, ids: Sequence[str]) -> dict[str, Member]:
         """Return which of the ids exist, as users or as groups."""
@@ -171,7 +114,7 @@ class Memberships:
         self._check(group, joining.values(), bool(leaving))
         if not leaving and not joining:
             return False
-        had = self._members_among(group_id, {*leaving, *joining})
+        had = self.links.among(group_id, {*leaving, *joining})
         leaving = [user_id for user_id in leaving if user_id in had]
         new = [user_id for user_id in joining if user_id not in had or user_id in leaving]
         known = self.users(new)
@@ -196,36 +139,17 @@ class Memberships:
         if leaving and is_dynamic(group):
             raise ValueRefused(f"members: JumpCloud fills the group {group.get('name')} by a rule of its own")
 
-    def _members_among(self, group_id: str, user_ids: set[str]) -> set[str]:
-        """Return who of some users is in a group, in few calls whatever its size."""
-        if len(user_ids) > 1:
-            pages = self.member_ids(group_id)
-            first = next(pages, [])
-            if len(first) < PAGE or len(user_ids) > PAGE:
-                return user_ids & {user_id for page in (first, *pages) for user_id in page}
-        return {user_id for user_id in user_ids if group_id in self.group_ids(user_id)}
-
     def _join(self, group_id: str, user_id: str) -> None:
         try:
             self._directory.add_member(group_id, user_id)
         except Missing as exc:
             raise ResourceNotFound(self._groups.resource_type.name, group_id) from exc
-        self.recent.note(group_id, user_id, True)
+        self.links.recent.note(group_id, user_id, True)
 
     def _leave(self, group_id: str, user_id: str) -> None:
         self._directory.remove_member(group_id, user_id)
-        self.recent.note(group_id, user_id, False)
+        self.links.recent.note(group_id, user_id, False)
 
-    @staticmethod
-    def _each(change: Callable[[str], None], user_ids: Sequence[str]) -> None:
+    def _each(self, change: Callable[[str], None], user_ids: Sequence[str]) -> None:
         """Make a change for each user: one at a time, or several where there are many."""
-        if len(user_ids) < _MANY:
-            for user_id in user_ids:
-                change(user_id)
-            return
-        threads = ThreadPoolExecutor(_SIDE_BY_SIDE)
-        try:
-            for done in [threads.submit(change, user_id) for user_id in user_ids]:
-                done.result()
-        finally:
-            threads.shutdown(cancel_futures=True)
+        abreast(change, user_ids, self._directory.width if len(user_ids) >= _MANY else 1)

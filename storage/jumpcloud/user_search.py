@@ -91,13 +91,24 @@ class UserSearch:
             return self._members_of(native.group)
         if native.is_empty:
             return iter(())
+        ids = [term["_id"] for term in native.terms if "_id" in term]
+        if ids and not native.any:
+            return self._with_ids(ids[:1])
+        others = replace(native, terms=tuple(term for term in native.terms if "_id" not in term))
+        if ids:
+            both = {stored.id: stored for stored in (*self._with_ids(ids), *self.candidates(others))}
+            return iter(sorted(both.values(), key=lambda stored: stored.place))
         condition = native.condition
         found = every(lambda skip, limit: self._directory.search(condition, skip, limit))
         return in_order(map(self._form.read, found))
 
     def _members_of(self, group_id: str) -> Iterator[StoredResource]:
-        ids = [user_id for page in self._members.member_ids(group_id) for user_id in page]
-        return iter(sorted(self._members.users(ids).values(), key=lambda stored: stored.place))
+        return self._with_ids(
+            user_id for page in self._members.links.member_ids(group_id) for user_id in page
+        )
+
+    def _with_ids(self, ids: Iterable[str]) -> Iterator[StoredResource]:
+        return iter(sorted(self._members.users(list(ids)).values(), key=lambda stored: stored.place))
 
     def _with_memberships(self, users: Iterable[StoredResource]) -> Iterator[StoredResource]:
         batch = list(users)

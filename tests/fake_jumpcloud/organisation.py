@@ -29,7 +29,11 @@ def new_id() -> str:
 
 
 class Organisation:
-    """Checks and keeps. Settings: what new users are, how late memberships show, what is unique."""
+    """Checks and keeps. Settings: what new users are, how late memberships show, what is unique.
+
+    `id_search` and `id_list` say what becomes of a search for ids, and of a list filtered by ids: as
+    asked, or `refused`, `nothing`, `everybody`, `first` and `total` for what is not as it should be.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -39,6 +43,7 @@ class Organisation:
         self.lower_case = False
         self.duplicate_status = 409
         self.read_only = False
+        self.id_search = self.id_list = ""
         self.clear()
 
     def clear(self) -> None:

@@ -52,12 +52,36 @@ def _users(org: Organisation, method: str, _: Any, params: Any, body: Any) -> An
     if method == "POST":
         return 200, org.create_user(body), {}
     holds = v1_condition(params)
-    return _v1_page([org.shown(user_id) for user_id, user in org.users.items() if holds(user)], dict(params))
+    found = [org.shown(user_id) for user_id, user in org.users.items() if holds(user)]
+    ids = [text.rpartition(":")[2] for name, text in params if "[or]" in name and text.startswith("_id:")]
+    return _by_id(org, org.id_list if ids else "", ids, _v1_page(found, dict(params)))
 
 
 def _search(org: Organisation, _: str, __: Any, params: Any, body: Any) -> Answer:
     holds = search_condition(body)
-    return _v1_page([org.shown(user_id) for user_id, user in org.users.items() if holds(user)], body)
+    found = [org.shown(user_id) for user_id, user in org.users.items() if holds(user)]
+    given = body["filter"]
+    terms = next(iter(given.values())) if isinstance(given, dict) else given
+    ids = [term["_id"] for term in terms if "_id" in term]
+    return _by_id(org, org.id_search if ids else "", ids, _v1_page(found, body))
+
+
+def _by_id(org: Organisation, mode: str, ids: list[str], right: Answer) -> Answer:
+    """Return what is answered where ids do not work as they should."""
+    body = right[1]
+    match mode:
+        case "refused":
+            raise Refusal(422, "Cast to ObjectId failed")
+        case "nothing":
+            body = {"totalCount": 0, "results": []}
+        case "everybody":
+            body = {"totalCount": len(org.users), "results": list(org.users.values())[:100]}
+        case "first":
+            results = [user for user in body["results"] if user["_id"] == ids[0]]
+            body = {"totalCount": len(results), "results": results}
+        case "total":
+            body = {**body, "totalCount": len(org.users) + 1}
+    return right[0], body, right[2]
 
 
 def _user(org: Organisation, method: str, ids: Any, _: Any, body: Any) -> Answer:

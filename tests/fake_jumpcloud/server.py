@@ -5,8 +5,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -42,6 +42,11 @@ class FakeJumpcloudServer:
         # Calls that are answered within a second, 0 for any number.
         self.calls_per_second = 0
         self._answered_at: list[float] = []
+        # Seconds that a call takes, and how many were at work at the same time.
+        self.delay_s = 0.0
+        self.most_at_once = 0
+        self._at_work = 0
+        self._lock = threading.Lock()
         self.faults = Faults()
         handler = type("Handler", (_Handler,), {"fake": self})
         self._server = _HttpServer(("127.0.0.1", port), handler)
@@ -67,6 +72,19 @@ class FakeJumpcloudServer:
             self.organisations[database].clear()
         self.faults.clear()
         self.requests.clear()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Count the calls that are at work at the same time."""
+        with self._lock:
+            self._at_work += 1
+            self.most_at_once = max(self.most_at_once, self._at_work)
+        time.sleep(self.delay_s)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work -= 1
 
     def is_asked_too_much(self) -> bool:
         """Return whether one more call is one too many."""
@@ -130,7 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.fake.faults.next_for(self.command, parts.path)
         if fault is not None and not fault.done and fault.how != "half":
             return self._fail(fault)
-        status, answer, headers = self._answered(parts.path, params, body)
+        with self.fake.at_work():
+            status, answer, headers = self._answered(parts.path, params, body)
         if fault is not None:
             return self._fail(fault, answer)
         self._send(status, headers, b"" if answer is None else json.dumps(answer).encode())

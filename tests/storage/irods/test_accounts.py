@@ -139,6 +139,23 @@ def test_members_are_members_in_irods(store: Store, adapter: StorageAdapter) -> 
     assert list(adapter.members(GROUP, group.id)) == [Member(bob.id, "User", "bob")]
 
 
+def test_who_is_asked_for_is_a_member_exactly_if_the_members_show_it(
+    store: Store, adapter: StorageAdapter
+) -> None:
+    group, inner, gone = (create(adapter, GROUP, displayName=name) for name in ("staff", "inner", "gone"))
+    alice, bob = (create(adapter, USER, userName=name) for name in ("alice", "bob"))
+    nested = [Member(inner.id, "Group"), Member(gone.id, "Group"), Member(alice.id, "User")]
+    adapter.change_members(GROUP, group.id, nested, ())
+    with store.session() as session:
+        session.groups.addmember("staff", store.environ["IRODS_ADMIN_USERNAME"], group_admin=False)
+        session.groups.remove("gone")
+        own = session.users.get(store.environ["IRODS_ADMIN_USERNAME"]).id
+
+    asked = [group.id, inner.id, gone.id, alice.id, bob.id, str(own)]
+    assert adapter.among_members(GROUP, group.id, asked) == {inner.id, alice.id}
+    assert {member.resource_id for member in adapter.members(GROUP, group.id)} == {inner.id, alice.id}
+
+
 def test_a_display_that_cannot_be_held_changes_nothing(adapter: StorageAdapter) -> None:
     group = create(adapter, GROUP, displayName="staff")
     alice, bob = (create(adapter, USER, userName=name) for name in ("alice", "bob"))

@@ -149,6 +149,7 @@ def test_credentials_never_appear_in_the_log(store: Store, caplog: pytest.LogCap
 
 
 def test_who_is_no_administrator_can_read(store: Store, adapter: StorageAdapter, caplog: Any) -> None:
+    caplog.set_level("WARNING")
     user = create(adapter, USER, userName="a")
     with store.session() as session:
         session.users.create("reader", "groupadmin")

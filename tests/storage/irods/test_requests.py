@@ -13,7 +13,7 @@ from storage.irods.metadata import VERSION, KeyAvus, document_avus, with_id
 from storage.irods.zone import Avu
 from tests.conftest import KEY, ScimClient
 from tests.fake_irods import FakeIrodsServer
-from tests.storage.contract import USER, stored
+from tests.storage.contract import GROUP, USER, stored
 from tests.storage.irods.store import Store
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "irods.md"
@@ -114,6 +114,25 @@ def count(service: Service, operation: Callable[[], object]) -> int:
         answer = operation()
     assert getattr(answer, "status_code", 500) < 300, getattr(answer, "text", "")
     return requests[0]
+
+
+def test_whether_some_are_members_is_asked_without_reading_the_others(service: Service) -> None:
+    store = service.store
+    adapter = store.open()
+    ids = {one.document["userName"]: one.id for one in adapter.scan(USER)}
+    catalog = store.fake.catalog
+    catalog.add("many", "rodsgroup")
+    for number in range(100, 800):
+        catalog.join("many", f"user{number:04}")
+    group = next(one.id for one in adapter.scan(GROUP) if one.document["displayName"] == "many")
+    asked = [ids["user0500"], ids["user0005"], "x", "9" * 30]
+
+    with service.counted() as requests:
+        found = adapter.among_members(GROUP, group, asked)
+
+    assert found == {ids["user0500"]}
+    assert requests[0] == 2
+    adapter.close()
 
 
 @pytest.mark.parametrize(

@@ -46,4 +46,5 @@ def store(jumpcloud: FakeJumpcloudServer, jumpcloud_key: str) -> Iterator[Store]
     yield store
     jumpcloud.faults.clear()
     jumpcloud.calls_per_second = 0
+    jumpcloud.delay_s = 0.0
     store.adapter.close()

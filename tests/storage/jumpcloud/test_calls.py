@@ -39,6 +39,8 @@ class Service:
             members = self.users[number::10][:99]
             organisation.members[group_id] = dict.fromkeys(members)
         self.organisation = organisation
+        # A process finds out once how users are found by their ids.
+        self.scim("GET", f"/Groups/{self.groups[0]}")
 
     def large_group(self, *first: str) -> str:
         """Make a group of 10,000 members, most of whom are elsewhere."""
@@ -46,6 +48,16 @@ class Service:
         ids = [*first, *(f"{number:024x}" for number in range(10_000 - len(first)))]
         self.organisation.members[group_id] = dict.fromkeys(ids)
         return group_id
+
+    def with_groups(self, more: int) -> Any:
+        """Return a list where there are more groups, each with a member."""
+        made = [self.organisation.create_group({"name": f"more{number}"})["id"] for number in range(more)]
+        for number, group_id in enumerate(made):
+            self.organisation.members[group_id] = {self.users[number % 100]: None}
+        answer = self.scim("GET", "/Users?count=100")
+        for group_id in made:
+            self.organisation.delete_group(group_id)
+        return answer
 
     def member(self, operation: str, group_id: str, user_id: str) -> Any:
         """Add a member, or remove it."""
@@ -71,6 +83,9 @@ def patch_user(service: Service) -> Any:
 OPERATIONS: dict[str, Callable[[Service], Any]] = {
     "list of 1,000 users without `groups`": lambda s: s.scim("GET", "/Users?excludedAttributes=groups"),
     "list of 1,000 users in 10 groups": lambda s: s.scim("GET", "/Users"),
+    "list of 100 users in 10 groups": lambda s: s.scim("GET", "/Users?count=100"),
+    "list of 100 users where there are 300 groups": lambda s: s.with_groups(290),
+    "list of 100 users where there are 50 groups": lambda s: s.with_groups(40),
     "look-up by `userName`, without `groups`": lambda s: s.scim(
         "GET", '/Users?excludedAttributes=groups&filter=userName eq "U7"'
     ),

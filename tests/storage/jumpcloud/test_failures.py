@@ -44,6 +44,8 @@ CALLS: list[Callable[[StorageAdapter], object]] = [
     lambda adapter: search(adapter, GROUP, Selection(), represent),
     lambda adapter: list(adapter.members(GROUP, SOME_ID)),
     lambda adapter: adapter.change_members(GROUP, SOME_ID, [Member(SOME_ID, "User")], ["b" * 24]),
+    lambda adapter: adapter.among_members(GROUP, SOME_ID, [SOME_ID]),
+    lambda adapter: adapter.among_members(GROUP, SOME_ID, [SOME_ID, "b" * 24]),
     lambda adapter: adapter.memberships(USER, [SOME_ID]),
     lambda adapter: adapter.memberships(USER, [SOME_ID, "b" * 24]),
     lambda adapter: adapter.find([SOME_ID]),
@@ -249,7 +251,7 @@ def test_the_same_page_again_and_again_has_an_end(store: Store) -> None:
     group = store.adapter.create(GROUP, stored("x", displayName="g")).id
     store.fake.faults.add(Fault(200, times=9, path="members", body=b"[%s]" % links))
     page = b'{"totalCount": 1000, "results": [%s]}' % users
-    store.fake.faults.add(Fault(200, times=9, path="systemusers", body=page))
+    store.fake.faults.add(Fault(200, times=9, path="^/api/systemusers$", body=page))
 
     with pytest.raises(BadBackendAnswer, match="same page"):
         list(store.adapter.members(GROUP, group))

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -116,6 +117,17 @@ def test_what_is_shown_of_a_member_is_not_the_version_of_the_group(store: Store)
     assert list(store.adapter.members(GROUP, group_id)) == [Member(user_id, "User", "u0")]
 
 
+def test_members_that_the_console_changes_show_and_leave_the_version(store: Store) -> None:
+    ids = users(store, 3)
+    group_id = group(store, "g", *ids[:2])
+    version = store.adapter.get(GROUP, group_id).version
+
+    store.organisation.members[group_id] = dict.fromkeys(ids[1:])
+
+    assert ids_of(store, group_id) == ids[1:]
+    assert store.adapter.get(GROUP, group_id).version == version
+
+
 def test_changes_show_at_once_though_jumpcloud_shows_them_late(store: Store) -> None:
     ids = users(store, 3)
     group_id = group(store, "g", ids[0])
@@ -179,7 +191,79 @@ def test_memberships_of_few_users_in_many_large_groups_do_not_read_the_groups(st
     assert {user_id: [m.resource_id for m in links] for user_id, links in found.items()} == {
         user_id: groups for user_id in ids[:2]
     }
-    assert len(store.calls()) == 6
+    assert store.calls() == ["GET /api/v2/usergroups", *2 * [MEMBER_OF]]
+
+
+def test_memberships_in_few_groups_that_turn_out_large_do_not_read_them_to_the_end(store: Store) -> None:
+    ids = users(store, 600)
+    groups = [group(store, f"g{n}", *ids) for n in range(2)]
+    store.calls()
+
+    found = store.adapter.memberships(USER, ids[:4])
+
+    assert [[m.resource_id for m in found[user_id]] for user_id in ids[:4]] == 4 * [groups]
+    calls = store.calls()
+    assert calls.count(MEMBER_OF) == 4
+    # What was begun when that became clear is one call per group.
+    assert calls.count(f"GET {MEMBERS}") <= 4 + 2
+
+
+def test_a_list_of_users_in_many_groups_takes_no_more_calls_than_users_and_several_at_once(
+    store: Store,
+) -> None:
+    ids = users(store, 20)
+    for number in range(30):
+        group(store, f"g{number}", ids[number % 20])
+    store.calls()
+    store.fake.most_at_once, store.fake.delay_s = 0, 0.02
+
+    found = store.adapter.memberships(USER, ids)
+
+    assert [len(found[user_id]) for user_id in ids] == 10 * [2] + 10 * [1]
+    assert sorted(store.calls()) == ["GET /api/v2/usergroups", *20 * [MEMBER_OF]]
+    # Half of the connections of the pool, so that one request does not take them all.
+    assert store.fake.most_at_once == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "size", "calls"),
+    [
+        (1, 1000, {MEMBER_OF: 1}),
+        (2, 1000, {f"GET {MEMBERS}": 1, MEMBER_OF: 2}),
+        (20, 250, {f"GET {MEMBERS}": 3}),
+        (90, 250, {f"GET {MEMBERS}": 3}),
+        (0, 250, {}),
+    ],
+)
+def test_whether_some_are_members_is_asked_in_few_calls(
+    store: Store, asked: int, size: int, calls: dict[str, int]
+) -> None:
+    ids = users(store, size + asked)
+    group_id = group(store, "g", *ids[:size])
+    among = ids[size - (asked + 1) // 2 : size + asked // 2]
+    assert len(among) == asked
+    store.calls()
+
+    found = store.adapter.among_members(GROUP, group_id, [*among, "../x", "*"] if asked else [])
+
+    assert found == frozenset(among) & frozenset(ids[:size])
+    assert Counter(store.calls()) == calls
+
+
+def test_whether_some_are_members_tells_changes_that_show_late(store: Store) -> None:
+    ids = users(store, 4)
+    group_id = group(store, "g", *ids[:2])
+    store.organisation.lag_s = 60
+    store.adapter.change_members(GROUP, group_id, links(ids[2:3]), ids[:1])
+
+    assert store.adapter.among_members(GROUP, group_id, ids) == set(ids[1:3])
+    assert [store.adapter.among_members(GROUP, group_id, [one]) for one in ids[:3]] == [
+        frozenset(),
+        frozenset(ids[1:2]),
+        frozenset(ids[2:3]),
+    ]
+    assert store.adapter.among_members(GROUP, "../x", ids) == frozenset()
+    assert store.adapter.among_members(GROUP, "f" * 24, ids) == frozenset()
 
 
 def test_a_group_that_is_not_there_has_no_members(store: Store) -> None:
