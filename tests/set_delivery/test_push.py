@@ -171,7 +171,7 @@ def test_an_answer_that_drips_holds_up_nobody_and_its_status_counts(
     started = time.monotonic()
     assert delivery.run() == 2
 
-    assert time.monotonic() - started < 10 * IMPATIENT_S
+    assert time.monotonic() - started < 40 * IMPATIENT_S
     assert users(receiver) == ["1", "2"]
 
 

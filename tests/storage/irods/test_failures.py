@@ -74,7 +74,7 @@ def test_bad_answers_are_errors_within_the_time_out(
     with mischief.everywhere(getattr(mischief, how)), pytest.raises(StorageUnavailable) as caught:
         CALLS[name](hasty)
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10
     kind = {"silence": BackendTimeout, "rubbish": BadBackendAnswer}.get(how, StorageUnavailable)
     assert isinstance(caught.value, kind)
     with suppress(ResourceNotFound):
@@ -95,7 +95,7 @@ def test_a_restart_in_mid_work_is_not_noticed(store: Store, adapter: StorageAdap
 def test_silence_does_not_use_up_the_connections(store: Store, hasty: StorageAdapter) -> None:
     mischief = store.fake.mischief
     for _ in range(3):
-        with mischief.in_place_of(702, mischief.silence), pytest.raises(BackendTimeout, match="0.3 s"):
+        with mischief.in_place_of(702, mischief.silence), pytest.raises(BackendTimeout, match="0.8 s"):
             hasty.check()
 
     hasty.check()
@@ -168,7 +168,7 @@ def test_who_is_no_administrator_can_read(store: Store, adapter: StorageAdapter,
 
 @pytest.mark.parametrize(("how", "status"), [("silence", 504), ("rubbish", 502), ("hang_up", 503)])
 def test_a_client_is_told_with_the_right_status(store: Store, how: str, status: int) -> None:
-    environ = {"API_KEY": KEY, "LOGLEVEL": "CRITICAL", "REMOTE_TIMEOUT": "0.3", **store.environ}
+    environ = {"API_KEY": KEY, "LOGLEVEL": "CRITICAL", "REMOTE_TIMEOUT": "0.8", **store.environ}
     app = create_app(Settings.from_env(environ))
     scim = ScimClient(app.test_client())
     mischief = store.fake.mischief

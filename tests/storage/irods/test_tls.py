@@ -129,7 +129,7 @@ def test_with_pam_passwords_are_not_set_here(zone: FakeZone, certificate: Path) 
 
 
 def test_silence_ends_encrypted_connections_in_time_too(zone: FakeZone, certificate: Path) -> None:
-    adapter = open_adapter(**options(zone, ca_file=certificate, timeout_s=0.3))
+    adapter = open_adapter(**options(zone, ca_file=certificate, timeout_s=0.8))
     adapter.check()
 
     with zone.mischief.in_place_of(702, zone.mischief.silence), pytest.raises(BackendTimeout):
