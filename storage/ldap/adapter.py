@@ -1,0 +1,352 @@
+"""The LDAP adapter: an entry for each resource, which ordinary LDAP clients read as a person or a group.
+
+How an entry holds a resource is in `storage.ldap.entries`, which attributes are used in
+`storage.ldap.layout` and `storage.ldap.mapping`, unique values in `storage.ldap.claims`.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+import ldap
+from ldap.dn import dn2str, escape_dn_chars, str2dn
+
+from schema.resource_type import ResourceType
+from schema.values import format_date_time
+from scim_filter.nodes import And, BoundComparison, Node
+from storage.adapter import (
+    Capabilities,
+    Member,
+    Membership,
+    Page,
+    Represent,
+    Selection,
+    StorageAdapter,
+    StoredResource,
+)
+from storage.errors import ResourceNotFound, StorageError, StorageUnavailable, ValueRefused, VersionMismatch
+from storage.ldap.claims import UNIT, Claims
+from storage.ldap.connections import Directory, Target, sentence
+from storage.ldap.entries import Found, Unit
+from storage.ldap.filter import LdapFilterCompiler
+from storage.ldap.layout import WITH_SCHEMA, WITHOUT_SCHEMA, kind_of
+from storage.ldap.listing import Listing
+from storage.ldap.mapping import StandardAttributes
+from storage.ldap.members import Members, normalized
+from storage.ldap.offer import Offer, read_offer
+from storage.ldap.resources import Tree, is_name
+from storage.ldap.session import Modification, Session
+from storage.ldap.writes import Changed, Writer, new_place, placeholder
+from storage.search import mentions_links, page_of
+
+# How often a change is tried when others change the same entry, and the longest pause, in seconds.
+_ATTEMPTS: Final = 50
+_PAUSE_S: Final = 0.01
+_BATCH: Final = 500
+
+_Result = TypeVar("_Result")
+
+
+class LdapAdapter(StorageAdapter):
+    """Keeps resources below `base` in a directory."""
+
+    capabilities = Capabilities(
+        native_search=True,
+        native_uniqueness=True,
+        members=True,
+        versions_members=True,
+        takes_secrets=True,
+    )
+
+    def __init__(
+        self,
+        target: Target,
+        base: str,
+        units: Mapping[str, str],
+        pool_size: int,
+        restrict: Callable[[Offer], Offer] = lambda offer: offer,
+    ) -> None:
+        self._directory = Directory(target, pool_size)
+        self._target = target
+        self._base = base
+        self._names = units
+        # What is not used of what the server offers.
+        self._restrict = restrict
+        self._tree = Tree(())
+
+    # -- the backend as a whole
+
+    def prepare(self, resource_types: Sequence[ResourceType]) -> None:
+        try:
+            with self._directory.lease() as session:
+                offer = self._restrict(read_offer(session))
+                # Written as the server writes it: the names of entries end in it.
+                self._base = dn2str(str2dn(self._base))
+                self._make_base(session)
+                units = [self._unit(session, offer, resource_type) for resource_type in resource_types]
+                self._make_unit(session, f"ou={UNIT},{self._base}", UNIT)
+        finally:
+            # Connections do not survive a fork, and preparing may happen before one.
+            self.close()
+        self._tree = Tree(units)
+        self._members = Members(self._tree)
+        self._listing = Listing(self._tree, offer.sorts and offer.has_schema)
+        claims = Claims(self._base, ldap.CONTROL_ASSERT in offer.controls)
+        self._writer = Writer(self._tree, offer, claims, self._directory.fits)
+
+    def _unit(self, session: Session, offer: Offer, resource_type: ResourceType) -> Unit:
+        name = self._names.get(resource_type.name) or resource_type.endpoint.strip("/")
+        kind = kind_of(resource_type, offer.classes)
+        unit = Unit(
+            resource_type,
+            f"ou={escape_dn_chars(name)},{self._base}",
+            kind,
+            WITH_SCHEMA if offer.has_schema else WITHOUT_SCHEMA,
+            StandardAttributes(resource_type, kind.structural == "inetOrgPerson", offer.knows),
+            counts_versions=not offer.names_changes,
+            key_class="ldappublickey" in offer.classes,
+        )
+        self._make_unit(session, unit.dn, name)
+        unit.has_others = session.has(
+            unit.dn, f"(&(objectClass=extensibleObject)(!({unit.layout.place}=*)))"
+        )
+        return unit
+
+    def _make_unit(self, session: Session, dn: str, name: str) -> None:
+        if session.read(dn, ["1.1"]) is None:
+            with suppress(ldap.ALREADY_EXISTS):
+                session.add(dn, {"objectClass": [b"organizationalUnit"], "ou": [name.encode()]})
+
+    def _make_base(self, session: Session) -> None:
+        """Add the entry at the base if it is missing and one knows what it has to be."""
+        if session.read(self._base, ["1.1"]) is not None:
+            return
+        attribute, value, _ = str2dn(self._base)[0][0]
+        name, classes = value.encode(), {"ou": [b"organizationalUnit"], "o": [b"organization"]}
+        attributes = {"objectClass": classes.get(attribute.lower(), []), attribute: [name]}
+        if attribute.lower() == "dc":
+            attributes |= {"objectClass": [b"dcObject", b"organization"], "o": [name]}
+        if not attributes["objectClass"]:
+            raise StorageUnavailable(f"there is no entry {self._base} in the directory")
+        try:
+            session.add(self._base, attributes)
+        except ldap.ALREADY_EXISTS:
+            return
+        except (ldap.NO_SUCH_OBJECT, ldap.UNWILLING_TO_PERFORM) as exc:
+            message = f"{self._base} is not in the directory at {self._target.url}: {sentence(exc)}"
+            raise StorageUnavailable(message) from exc
+
+    def check(self) -> None:
+        with self._directory.lease() as session:
+            for unit in self._tree.units.values():
+                if session.read(unit.dn, ["1.1"]) is None:
+                    raise StorageUnavailable(f"there is no entry {unit.dn} in the directory")
+
+    def close(self) -> None:
+        self._directory.close()
+
+    def _unit_of(self, resource_type: ResourceType) -> Unit:
+        return self._tree.units[resource_type.name]
+
+    # -- one resource
+
+    def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
+        with self._directory.lease() as session:
+            return self._found(session, self._unit_of(resource_type), resource_id).stored
+
+    def _found(self, session: Session, unit: Unit, resource_id: str, if_version: str | None = None) -> Found:
+        found = self._tree.get(session, unit, resource_id)
+        if found is None:
+            raise ResourceNotFound(unit.resource_type.name, resource_id)
+        if if_version is not None and found.stored.version != if_version:
+            raise VersionMismatch(f"{unit.resource_type.name} {resource_id} is at another version")
+        return found
+
+    def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
+        unit = self._unit_of(resource_type)
+        try:
+            unit.name_of(resource.id)
+        except ResourceNotFound as exc:
+            raise ValueRefused("id: cannot be the name of an entry") from exc
+        with self._directory.lease() as session:
+            return self._writer.create(session, unit, replace(resource, place=new_place()))
+
+    def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
+        """Keep new resources; when one of them fails, those before it are removed again."""
+        created: list[StoredResource] = []
+        try:
+            for resource in resources:
+                created.append(self.create(resource_type, resource))
+        except StorageError:
+            for resource in created:
+                # What others have changed meanwhile is theirs.
+                with suppress(ResourceNotFound, VersionMismatch):
+                    self.delete(resource_type, resource.id, resource.version)
+            raise
+
+    def replace(
+        self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
+    ) -> StoredResource:
+        unit = self._unit_of(resource_type)
+
+        def change(session: Session) -> StoredResource:
+            found = self._found(session, unit, resource.id, if_version)
+            after = replace(resource, place=found.stored.place)
+            return self._writer.replace(session, unit, found, after)
+
+        return self._attempted(change)
+
+    def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
+        unit = self._unit_of(resource_type)
+
+        def change(session: Session) -> None:
+            found = self._found(session, unit, resource_id, if_version)
+            self._writer.delete(session, unit, found)
+            self._members.forget(session, found.entry.dn)
+
+        self._attempted(change)
+
+    def _attempted(self, change: Callable[[Session], _Result]) -> _Result:
+        """Do `change` until nobody else changes the entry between its reading and its writing."""
+        for _ in range(_ATTEMPTS):
+            try:
+                with self._directory.lease() as session:
+                    return change(session)
+            except Changed:
+                time.sleep(random.uniform(0, _PAUSE_S))
+        raise VersionMismatch("others keep changing the entry")
+
+    # -- many resources
+
+    def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
+        with self._directory.lease() as session:
+            found = self._tree.matching(session, self._unit_of(resource_type), None)
+        return (one.stored for one in found)
+
+    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
+        unit = self._unit_of(resource_type)
+        with self._directory.lease() as session:
+            page = self._listing.page(session, unit, selection) if selection.filter is None else None
+            if page is not None:
+                return page
+            candidates = self._candidates(session, unit, selection.filter)
+        if mentions_links(resource_type, selection) and resource_type.memberships is not None:
+            candidates = self._with_memberships(resource_type, candidates)
+        return page_of(candidates, selection, represent, resource_type)
+
+    def _candidates(self, session: Session, unit: Unit, node: Node | None) -> Iterable[StoredResource]:
+        """Return what may match a filter, found by the directory as far as it can."""
+        wanted = _wanted(node, "id")
+        if wanted is not None:
+            one = self._tree.get(session, unit, wanted) if is_name(wanted) else None
+            return [one.stored] if one is not None else []
+        memberships = unit.resource_type.memberships
+        group = _wanted(node, f"{memberships.name}.value") if memberships is not None else None
+        if group is not None:
+            return self._members.inside(session, unit, group)
+        compiler = LdapFilterCompiler(unit, lambda i: self._members.filter_for(session, i))
+        native = compiler.split(node)[0] if node is not None else None
+        return [found.stored for found in self._tree.matching(session, unit, native)]
+
+    def _with_memberships(
+        self, resource_type: ResourceType, candidates: Iterable[StoredResource]
+    ) -> Iterator[StoredResource]:
+        every = list(candidates)
+        for start in range(0, len(every), _BATCH):
+            batch = every[start : start + _BATCH]
+            found = self.memberships(resource_type, [one.id for one in batch])
+            for one in batch:
+                yield replace(one, memberships=found.get(one.id, ()))
+
+    # -- members
+
+    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
+        unit = self._unit_of(resource_type)
+        with self._directory.lease() as session:
+            group = self._found(session, unit, resource_id)
+            names, shown = self._members.names(session, group)
+        return self._members_named(names, shown)
+
+    def _members_named(self, names: Sequence[str], shown: Mapping[str, str]) -> Iterator[Member]:
+        for start in range(0, len(names), _BATCH):
+            with self._directory.lease() as session:
+                batch = self._members.read(session, names[start : start + _BATCH], shown)
+            yield from batch
+
+    def among_members(
+        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
+    ) -> frozenset[str]:
+        unit = self._unit_of(resource_type)
+        with self._directory.lease() as session:
+            group = self._found(session, unit, resource_id)
+            located = self._tree.locate(session, member_ids)
+            names = {i: found.entry.dn for i, (_, found) in located.items()}
+            had = self._members.among(session, group, list(names.values()))
+        return frozenset(i for i, name in names.items() if normalized([name]) <= had)
+
+    def change_members(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        add: Iterable[Member],
+        remove: Iterable[str],
+    ) -> bool:
+        unit, joining, leaving = self._unit_of(resource_type), list(add), list(remove)
+
+        def change(session: Session) -> bool:
+            group = self._found(session, unit, resource_id)
+            changes = self._members.change(session, unit, group, joining, leaving)
+            if not changes:
+                return False
+            if group.layout is not unit.layout:
+                # Written by others: it becomes one of ours, so that it can carry what changes.
+                self._writer.replace(session, unit, group, group.stored)
+                group = self._found(session, unit, resource_id)
+            self._write_members(session, unit, group, changes)
+            return True
+
+        return self._attempted(change)
+
+    def _write_members(
+        self, session: Session, unit: Unit, group: Found, changes: Sequence[Modification]
+    ) -> None:
+        """Change members together with the version; what others change at the same time stays."""
+        now = unit.layout.time(format_date_time(datetime.now(UTC))).encode()
+        number = self._writer.number_after(unit, group)
+        stamps = [
+            (ldap.MOD_REPLACE, unit.layout.modified, [now]),
+            *self._writer.counted(unit, group, number),
+        ]
+        try:
+            session.modify(group.entry.dn, [*changes, *stamps])
+        except (ldap.NO_SUCH_ATTRIBUTE, ldap.TYPE_OR_VALUE_EXISTS, ldap.NO_SUCH_OBJECT) as exc:
+            raise Changed from exc
+        except ldap.OBJECT_CLASS_VIOLATION:
+            # A group by others that may not be empty, and would be.
+            kept = (ldap.MOD_ADD, "member", [placeholder(unit)])
+            session.modify(group.entry.dn, [kept, *changes, *stamps])
+
+    def memberships(
+        self, resource_type: ResourceType, resource_ids: Sequence[str]
+    ) -> Mapping[str, Sequence[Membership]]:
+        unit = self._unit_of(resource_type)
+        with self._directory.lease() as session:
+            found = self._members.above(session, unit.names_of(resource_ids))
+        return {resource_id: above for resource_id, above in found.items() if above}
+
+    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+        with self._directory.lease() as session:
+            located = self._tree.locate(session, resource_ids)
+        return {i: unit.member(found) for i, (unit, found) in located.items()}
+
+
+def _wanted(node: Node | None, path: str) -> str | None:
+    """Return the id that a filter demands at a caseExact path, so that nothing else can match."""
+    for operand in node.operands if isinstance(node, And) else (node,):
+        if isinstance(operand, BoundComparison) and operand.operator == "eq" and operand.path.text == path:
+            return operand.key if operand.path.leaf.case_exact else None
+    return None

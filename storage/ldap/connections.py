@@ -1,0 +1,218 @@
+"""The connections of one process to its directory, and what can fail on them."""
+
+import os
+import select
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import ldap
+
+from storage.errors import BackendTimeout, StorageError, StorageReadOnly, StorageUnavailable, ValueRefused
+from storage.ldap.session import Session
+
+_CONNECT_S = 5
+_ANSWER_S = 30
+_KEEPALIVE_S = 60
+
+# After these, nothing more is said on the connection.
+LOST = (
+    ldap.SERVER_DOWN,
+    ldap.CONNECT_ERROR,
+    ldap.TIMEOUT,
+    ldap.UNAVAILABLE,
+    ldap.LOCAL_ERROR,
+    ldap.DECODING_ERROR,
+    ldap.ENCODING_ERROR,
+    ldap.PROTOCOL_ERROR,
+)
+_REFUSED = (
+    ldap.CONSTRAINT_VIOLATION,
+    ldap.INVALID_SYNTAX,
+    ldap.OBJECT_CLASS_VIOLATION,
+    ldap.NAMING_VIOLATION,
+    ldap.INVALID_DN_SYNTAX,
+    ldap.UNDEFINED_TYPE,
+    ldap.TYPE_OR_VALUE_EXISTS,
+)
+_READ_ONLY = (
+    ldap.INSUFFICIENT_ACCESS,
+    ldap.STRONG_AUTH_REQUIRED,
+    ldap.CONFIDENTIALITY_REQUIRED,
+    ldap.UNWILLING_TO_PERFORM,
+    ldap.REFERRAL,
+)
+_LIMITS = (ldap.SIZELIMIT_EXCEEDED, ldap.ADMINLIMIT_EXCEEDED)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which server, and as whom."""
+
+    url: str
+    username: str
+    password: str = field(repr=False)
+    start_tls: bool = False
+    ca_file: str | None = None
+
+
+class Directory:
+    """The connections to one server: each is used by one thread at a time, and kept for the next.
+
+    A child of a fork leaves the connections of its parent alone and opens its own. With `pool_size`
+    connections in use, the next caller waits up to `timeout_s` seconds. What fails within a lease
+    leaves it as a StorageError.
+    """
+
+    def __init__(self, target: Target, pool_size: int, timeout_s: float = 30.0) -> None:
+        self._target = target
+        self._pool_size = pool_size
+        self._timeout_s = timeout_s
+        self._abandoned: list[Session] = []
+        self._start()
+        reference = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _after_fork(reference))
+
+    def _start(self) -> None:
+        self._idle: list[Session] = []
+        self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(self._pool_size)
+        self._local = threading.local()
+
+    def after_fork(self) -> None:
+        """Forget the connections of the parent process without touching them."""
+        # Collecting them would say good-bye to the server in the parent's name.
+        self._abandoned += self._idle
+        self._start()
+
+    @contextmanager
+    def lease(self) -> Iterator[Session]:
+        """A connection for what this thread does in this context; inside another lease, the same one."""
+        held: Session | None = getattr(self._local, "session", None)
+        if held is not None:
+            yield held
+            return
+        if not self._places.acquire(timeout=self._timeout_s):
+            raise StorageUnavailable(f"every connection to {self._target.url} is in use")
+        try:
+            with self._translated():
+                session = self._taken()
+                self._local.session = session
+                try:
+                    yield session
+                except LOST:
+                    session.close()
+                    raise
+                except BaseException:
+                    self._give_back(session)
+                    raise
+                self._give_back(session)
+        finally:
+            self._local.session = None
+            self._places.release()
+
+    def close(self) -> None:
+        """Close what is not in use; connections are opened again when needed."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+
+    def _taken(self) -> Session:
+        while True:
+            with self._lock:
+                session = self._idle.pop() if self._idle else None
+            if session is None:
+                return self._opened()
+            if not session.is_lost:
+                return session
+            session.close()
+
+    def _give_back(self, session: Session) -> None:
+        if session.is_spent:
+            session.close()
+            return
+        with self._lock:
+            self._idle.append(session)
+
+    def _opened(self) -> Session:
+        connection = self._connected()
+        connection.simple_bind_s(self._target.username, self._target.password)
+        return Session(connection, select.poll())
+
+    def fits(self, dn: str, password: str) -> bool:
+        """Return whether a client can bind as an entry with a password."""
+        if not password:
+            # To bind without one succeeds, and means nothing.
+            return False
+        with self._translated():
+            connection = self._connected()
+            try:
+                connection.simple_bind_s(dn, password)
+                return True
+            except (ldap.INVALID_CREDENTIALS, ldap.INAPPROPRIATE_AUTH, ldap.UNWILLING_TO_PERFORM):
+                return False
+            finally:
+                connection.unbind_ext_s()
+
+    def _connected(self) -> Any:
+        target = self._target
+        connection: Any = ldap.initialize(target.url)
+        connection.set_option(ldap.OPT_PROTOCOL_VERSION, ldap.VERSION3)
+        connection.set_option(ldap.OPT_REFERRALS, ldap.OPT_OFF)
+        connection.set_option(ldap.OPT_NETWORK_TIMEOUT, _CONNECT_S)
+        connection.set_option(ldap.OPT_X_KEEPALIVE_IDLE, _KEEPALIVE_S)
+        connection.timeout = _ANSWER_S
+        if target.ca_file:
+            connection.set_option(ldap.OPT_X_TLS_CACERTFILE, target.ca_file)
+        connection.set_option(ldap.OPT_X_TLS_REQUIRE_CERT, ldap.OPT_X_TLS_DEMAND)
+        connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
+        if target.start_tls:
+            connection.start_tls_s()
+        return connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Give the driver's errors in this context the names that they have everywhere."""
+        try:
+            yield
+        except ldap.LDAPError as exc:
+            raise self._failure(exc) from exc
+        except UnicodeEncodeError as exc:
+            raise ValueRefused("a lone surrogate is no text") from exc
+        except OSError as exc:
+            raise StorageUnavailable(f"{self._target.url}: {exc.strerror}") from exc
+
+    def _failure(self, exc: ldap.LDAPError) -> StorageError:
+        url, said = self._target.url, sentence(exc)
+        match exc:
+            case ldap.INVALID_CREDENTIALS() | ldap.INAPPROPRIATE_AUTH():
+                return StorageUnavailable(f"{url} refuses the credentials of {self._target.username}")
+            case ldap.TIMEOUT() | ldap.TIMELIMIT_EXCEEDED():
+                return BackendTimeout(f"{url} did not answer in time")
+        if isinstance(exc, _READ_ONLY):
+            return StorageReadOnly(f"the directory does not accept the change: {said}")
+        if isinstance(exc, _REFUSED):
+            return ValueRefused(f"the directory refuses a value: {said}")
+        if isinstance(exc, _LIMITS):
+            return StorageUnavailable(
+                f"{url} does not let {self._target.username} read whole lists: raise its limits "
+                f"(size.prtotal=unlimited in OpenLDAP): {said}"
+            )
+        return StorageUnavailable(f"{url} cannot be used: {said}")
+
+
+def sentence(exc: ldap.LDAPError) -> str:
+    """Return what the server or the library said of an error."""
+    said = exc.args[0] if exc.args and isinstance(exc.args[0], dict) else {}
+    parts = [str(said.get("desc", "")), str(said.get("info", ""))]
+    return " ".join(": ".join(part for part in parts if part).split()) or type(exc).__name__
+
+
+def _after_fork(reference: "weakref.ref[Directory]") -> None:
+    directory = reference()
+    if directory is not None:
+        directory.after_fork()

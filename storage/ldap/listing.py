@@ -1,0 +1,73 @@
+"""A page of all resources of a type: of those before and behind it, no more is read than their order."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from storage.adapter import Page, Selection, StoredResource
+from storage.ldap.entries import DELETED, Unit
+from storage.ldap.layout import all_of
+from storage.ldap.outline import sort_outline
+from storage.ldap.resources import Tree
+from storage.ldap.session import Session
+from storage.search import page_of
+
+
+class Listing:
+    """The lists of one tree; `sorts` says whether the server sorts, and cuts a page out of it."""
+
+    def __init__(self, tree: Tree, sorts: bool) -> None:
+        self._tree = tree
+        self._sorts = sorts
+
+    def page(self, session: Session, unit: Unit, selection: Selection) -> Page | None:
+        """Return a page without filter, or None when its order takes the resources themselves."""
+        page = self._sorted_by_server(session, unit, selection) if self._sorts else None
+        if page is not None:
+            return page
+        outline = sort_outline(unit, selection.sort)
+        if outline is None:
+            return None
+        outlines = self._tree.outlines_of(session, outline)
+        names = {one.stored.id: one.entry.dn for one in outlines}
+        ordered = sorted((one.stored for one in outlines), key=lambda stored: stored.place)
+        outlined = page_of(ordered, selection, _outlined, unit.resource_type)
+        read = self._tree.read(session, [names[stored.id] for stored in outlined.resources])
+        return Page([one.stored for _, one in read], outlined.total)
+
+    def _sorted_by_server(self, session: Session, unit: Unit, selection: Selection) -> Page | None:
+        """Return a page that the server has sorted and cut out, None when it cannot do so exactly.
+
+        It orders instants and numbers as SCIM does, and no text.
+        """
+        keys = _keys(unit, selection)
+        if keys is None or selection.limit is None:
+            return None
+        placed = f"({unit.layout.place}=*)"
+        if session.has(unit.dn, all_of([unit.kind.filter, f"(!{placed})"])):
+            # Entries by others: only reading them tells what they are.
+            return None
+        text = all_of([unit.kind.filter, placed, f"(!({unit.layout.version}={DELETED}))"])
+        window = session.window(unit.dn, text, keys, selection.offset, selection.limit, unit.attributes)
+        if window is None:
+            return None
+        entries, total = window
+        read = [unit.read(entry) for entry in entries]
+        resources = [one.stored for one in read if one is not None]
+        return Page(resources, total) if len(resources) == len(entries) else None
+
+
+def _keys(unit: Unit, selection: Selection) -> list[str] | None:
+    """Return the attributes by which a server sorts as SCIM does, each with its direction, or None."""
+    layout, sort = unit.layout, selection.sort
+    if not layout.has_times or layout.created is None or selection.after or selection.before:
+        return None
+    if sort is None:
+        return [layout.place]
+    if sort.path.text != "meta.created":
+        return None
+    sign = "-" if sort.descending else ""
+    return [f"{sign}{layout.created}", f"{sign}{layout.place}"]
+
+
+def _outlined(stored: StoredResource, links: bool) -> Mapping[str, Any]:
+    return {**stored.document, "meta": {"created": stored.created, "lastModified": stored.last_modified}}

@@ -1,0 +1,218 @@
+"""Memberships: the member DNs of groups, changed one at a time and never written as a whole."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from urllib.parse import quote, unquote
+
+import ldap
+from ldap.controls.libldap import MatchedValuesControl
+
+from storage.adapter import Member, Membership, StoredResource
+from storage.ldap.entries import Found, Unit
+from storage.ldap.layout import LAYOUTS, any_of, equality
+from storage.ldap.resources import Tree, is_name, normal
+from storage.ldap.session import Entry, Modification, Session
+
+_PREFIX = "urn:scim:member:"
+_DISPLAYS = tuple(layout.display for layout in LAYOUTS)
+# Up to so many values, the server is asked to return these and no others (RFC 3876).
+_FEW = 10
+_BATCH = 100
+
+
+class Members:
+    """The memberships in a tree."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+
+    def names(self, session: Session, group: Found) -> tuple[list[str], dict[str, str]]:
+        """Return the DNs of the members of a group, and what is shown of some, by id."""
+        entry = session.read(group.entry.dn, ["member", *_DISPLAYS])
+        if entry is None:
+            return [], {}
+        names = [name for name in entry.values("member") if self._tree.unit_of(name) is not None]
+        return names, {i: display for i, (_, display) in _displays(entry).items()}
+
+    def read(self, session: Session, names: Sequence[str], shown: Mapping[str, str]) -> list[Member]:
+        """Return the resources with those DNs as members; what is not there any more is none."""
+        found = (unit.member(one) for unit, one in self._tree.named(session, names))
+        return [replace(member, display=shown.get(member.resource_id, member.display)) for member in found]
+
+    def among(self, session: Session, group: Found, names: Sequence[str]) -> set[str]:
+        """Return which of the DNs are members of a group, normalized."""
+        entry = session.read(group.entry.dn, ["member"], _only(names))
+        return normalized(entry.values("member") if entry else ()) & normalized(names)
+
+    def change(
+        self, session: Session, unit: Unit, group: Found, add: Iterable[Member], remove: Iterable[str]
+    ) -> list[Modification]:
+        """Return the modifications that remove members, then add others; empty when that is no change."""
+        joining = {member.resource_id: member for member in add}
+        leaving = list(dict.fromkeys(remove))
+        located = self._tree.locate(session, [*joining, *leaving])
+        leaving_names = [(i, name) for i in leaving for name in self._names(located, i)]
+        joining_names = [
+            (i, located[i][1].entry.dn)
+            for i, member in joining.items()
+            if i in located and located[i][0].resource_type.name == member.resource_type
+        ]
+        every = [name for _, name in (*leaving_names, *joining_names)]
+        entry = session.read(group.entry.dn, ["member", *_DISPLAYS], self._control(every))
+        had = normalized(entry.values("member") if entry else ())
+        going = {i: name for i, name in leaving_names if normal(name) in had}
+        left = had - normalized(going.values())
+        coming = {i: name for i, name in joining_names if normal(name) not in left}
+        changes: list[Modification] = []
+        if going:
+            changes.append((ldap.MOD_DELETE, "member", [name.encode() for name in going.values()]))
+        if coming:
+            changes.append((ldap.MOD_ADD, "member", [name.encode() for name in coming.values()]))
+        if not changes:
+            return []
+        own = {i: located[i][0].member(located[i][1]).display for i in coming}
+        labels = {i: joining[i].display for i in coming if joining[i].display not in (None, own[i])}
+        return changes + _label_changes(entry, unit, going, labels)
+
+    def _names(self, located: Mapping[str, tuple[Unit, Found]], resource_id: str) -> list[str]:
+        """Return what a resource is or, when it is gone, was called."""
+        if resource_id in located:
+            return [located[resource_id][1].entry.dn]
+        units = self._tree.units.values() if is_name(resource_id) else ()
+        return [unit.name_of(resource_id) for unit in units]
+
+    @staticmethod
+    def _control(names: Iterable[str]) -> list[MatchedValuesControl]:
+        few = list(names)
+        if not few or len(few) > _FEW:
+            return []
+        wanted = [equality("member", name) for name in few] + [f"({name}=*)" for name in _DISPLAYS]
+        return [MatchedValuesControl(False, f"({''.join(wanted)})")]
+
+    def forget(self, session: Session, name: str) -> None:
+        """Remove an entry that is gone from the groups that still have it as a member."""
+        for _, group, _ in list(self._groups_of(session, [name])):
+            with suppress(ldap.NO_SUCH_ATTRIBUTE, ldap.NO_SUCH_OBJECT):
+                session.modify(group.entry.dn, [(ldap.MOD_DELETE, "member", [name.encode()])])
+
+    def inside(self, session: Session, unit: Unit, resource_id: str) -> list[StoredResource]:
+        """Return the resources of a unit in a group or in groups within it, in the order of their places."""
+        located = self._tree.locate(session, [resource_id])
+        level = {normal(found.entry.dn): found.entry.dn for _, found in located.values()}
+        seen: dict[str, str] = {}
+        while level:
+            entries = session.read_many(level.values(), ["member"])
+            inner = {normal(name): name for entry in entries for name in entry.values("member")}
+            level = {key: name for key, name in inner.items() if key not in seen}
+            seen |= level
+            holders = {key: self._tree.unit_of(name) for key, name in level.items()}
+            level = {k: level[k] for k, held in holders.items() if held and held.resource_type.members}
+        names = [name for name in seen.values() if self._tree.unit_of(name) is unit]
+        read = (found.stored for _, found in self._tree.read(session, names))
+        return sorted(read, key=lambda stored: stored.place)
+
+    # -- upwards
+
+    def filter_for(self, session: Session, resource_id: str) -> str:
+        """Return the filter for the groups that have a resource as a member."""
+        located = self._tree.locate(session, [resource_id]).get(resource_id)
+        if located is None:
+            return "(!(objectClass=*))"
+        return equality("member", located[1].entry.dn)
+
+    def above(self, session: Session, names: Mapping[str, str]) -> dict[str, list[Membership]]:
+        """Return the groups that each resource, DN by id, is in, directly or through others."""
+        parents: dict[str, dict[str, Found]] = {}
+        units: dict[str, Unit] = {}
+        level = {normal(name): name for name in names.values()}
+        while level:
+            above: dict[str, str] = {}
+            for unit, group, inner in self._groups_of(session, list(level.values())):
+                key = normal(group.entry.dn)
+                units[key] = unit
+                if key not in parents:
+                    above[key] = group.entry.dn
+                for name in inner:
+                    parents.setdefault(name, {})[key] = group
+            for key in level:
+                parents.setdefault(key, {})
+            level = {key: name for key, name in above.items() if key not in parents}
+        return {i: _walk(normal(name), parents, units) for i, name in names.items()}
+
+    def _groups_of(self, session: Session, names: list[str]) -> Iterator[tuple[Unit, Found, set[str]]]:
+        """Yield the groups that have any of the DNs as a member, and which of these."""
+        for unit in self._tree.units.values():
+            if unit.resource_type.members is None:
+                continue
+            for start in range(0, len(names), _BATCH):
+                batch = names[start : start + _BATCH]
+                wanted = normalized(batch)
+                text = any_of(equality("member", name) for name in batch)
+                outline = self._tree.outlines[unit.resource_type.name]
+                which = ("member",) if len(batch) > 1 else ()
+                entries = session.find(unit.dn, text, (*outline.attributes, *which))
+                groups = self._tree.outlined(session, outline, entries)
+                for entry, group in zip(entries, groups, strict=True):
+                    if group is not None:
+                        yield unit, group, normalized(entry.values("member")) & wanted if which else wanted
+
+
+def _walk(
+    start: str, parents: Mapping[str, Mapping[str, Found]], units: Mapping[str, Unit]
+) -> list[Membership]:
+    """Return what is above a DN, direct memberships first; what is its own ancestor ends there."""
+    found: list[Membership] = []
+    seen: set[str] = set()
+    level, direct = [start], True
+    while level:
+        above = {key: group for name in level for key, group in parents.get(name, {}).items()}
+        fresh = {key: group for key, group in above.items() if key not in seen}
+        for key, group in sorted(fresh.items(), key=lambda one: one[1].stored.place):
+            member = units[key].member(group)
+            found.append(Membership(member.resource_id, member.resource_type, member.display, direct))
+        seen |= fresh.keys()
+        level, direct = list(fresh), False
+    return found
+
+
+def normalized(names: Iterable[str]) -> set[str]:
+    """Return `names` as `normal` returns each."""
+    return set(map(normal, names))
+
+
+def _only(names: Sequence[str]) -> list[MatchedValuesControl]:
+    if not names or len(names) > _FEW:
+        return []
+    return [MatchedValuesControl(False, f"({''.join(equality('member', name) for name in names)})")]
+
+
+def _displays(entry: Entry) -> dict[str, tuple[str, str]]:
+    """Return what is shown of members in place of their own names, by id, each with its attribute."""
+    shown = {}
+    for attribute in _DISPLAYS:
+        for label in entry.values(attribute):
+            quoted, _, display = label.removeprefix(_PREFIX).partition(" ")
+            if label.startswith(_PREFIX) and display:
+                shown[unquote(quoted)] = attribute, display
+    return shown
+
+
+def _label(resource_id: str, display: str) -> bytes:
+    return f"{_PREFIX}{quote(resource_id, safe='')} {display}".encode()
+
+
+def _label_changes(
+    entry: Entry | None, unit: Unit, going: Iterable[str], labels: Mapping[str, str | None]
+) -> list[Modification]:
+    shown = _displays(entry) if entry else {}
+    changes: list[Modification] = []
+    for name in _DISPLAYS:
+        held = {i: display for i, (attribute, display) in shown.items() if attribute == name}
+        gone = [_label(i, held[i]) for i in {*going, *labels} if i in held]
+        if gone:
+            changes.append((ldap.MOD_DELETE, name, gone))
+    new = [_label(i, display) for i, display in labels.items() if display]
+    if new:
+        changes.append((ldap.MOD_ADD, unit.layout.display, new))
+    return changes

@@ -1,0 +1,247 @@
+"""What is said to a directory on one connection: entries read, found, added, changed and deleted."""
+
+import select
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import ldap
+from ldap.controls import LDAPControl
+from ldap.controls.libldap import SimplePagedResultsControl
+from ldap.controls.readentry import PostReadControl
+from ldap.controls.sss import SSSRequestControl, SSSResponseControl
+from ldap.controls.vlv import VLVRequestControl, VLVResponseControl
+
+# How many entries come in one page: fewer where the server does not give so many.
+_PAGES = (500, 100, 20, 5)
+# What a server says that cannot sort, has too much to sort, or has nothing at that offset.
+_NO_WINDOW = (
+    ldap.VLV_ERROR,
+    ldap.BUSY,
+    ldap.UNWILLING_TO_PERFORM,
+    ldap.UNAVAILABLE_CRITICAL_EXTENSION,
+    ldap.INAPPROPRIATE_MATCHING,
+    ldap.INSUFFICIENT_ACCESS,
+    ldap.SIZELIMIT_EXCEEDED,
+    ldap.TIMELIMIT_EXCEEDED,
+    ldap.ADMINLIMIT_EXCEEDED,
+    ldap.NO_SUCH_ATTRIBUTE,
+    ldap.OTHER,
+)
+# How many questions are asked before the first answer is read.
+_AHEAD = 200
+
+Attributes = Mapping[str, Sequence[bytes]]
+Modification = tuple[int, str, list[bytes] | None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry as read; the names of its attributes are in lower case."""
+
+    dn: str
+    attributes: Attributes
+
+    def values(self, name: str) -> list[str]:
+        """Return the values of an attribute as text; what is no UTF-8 is left out."""
+        values = self.attributes.get(name.lower())
+        if not values:
+            return []
+        try:
+            return [value.decode() for value in values]
+        except UnicodeDecodeError:
+            return [value.decode() for value in values if _is_text(value)]
+
+    def value(self, name: str) -> str | None:
+        """Return the first value of an attribute, or None."""
+        values = self.values(name)
+        return values[0] if values else None
+
+    def number(self, name: str) -> int | None:
+        """Return the first value of an attribute as a whole number, or None when it is none."""
+        value = self.value(name) or ""
+        return int(value) if value.isascii() and value.isdigit() else None
+
+
+class Session:
+    """One connection, bound."""
+
+    def __init__(self, connection: Any, poll: "select.poll") -> None:
+        self._connection = connection
+        self._poll = poll
+        self._page_size = _PAGES[0]
+        # Whether the server still holds something for this connection, which its end sets free.
+        self.is_spent = False
+        poll.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server has said something unasked: that it is gone, as nothing else comes so."""
+        return bool(self._poll.poll(0))
+
+    def close(self) -> None:
+        """End the connection."""
+        with suppress(ldap.LDAPError):
+            self._connection.unbind_ext_s()
+
+    # -- reading
+
+    def read(self, dn: str, attributes: Sequence[str], controls: Sequence[LDAPControl] = ()) -> Entry | None:
+        """Return the entry with that name, or None."""
+        return next(iter(self.read_many([dn], attributes, controls)), None)
+
+    def read_many(
+        self, names: Iterable[str], attributes: Sequence[str], controls: Sequence[LDAPControl] = ()
+    ) -> Iterator[Entry]:
+        """Yield the entries with those names that there are, asked for many at a time."""
+        pending: list[int] = []
+        try:
+            for dn in names:
+                pending.append(self._asked(dn, ldap.SCOPE_BASE, "(objectClass=*)", attributes, controls))
+                if len(pending) >= _AHEAD:
+                    yield from self._answer(pending.pop(0))
+            while pending:
+                yield from self._answer(pending.pop(0))
+        finally:
+            for message in pending:
+                with suppress(ldap.LDAPError):
+                    self._connection.abandon(message)
+
+    def find(self, base: str, text: str, attributes: Sequence[str]) -> list[Entry]:
+        """Return every entry below `base` that matches a filter, read in pages (RFC 2696)."""
+        return [entry for page in self.pages(base, text, attributes) for entry in page]
+
+    def pages(
+        self,
+        base: str,
+        text: str,
+        attributes: Sequence[str],
+        controls: Sequence[LDAPControl] = (),
+    ) -> Iterator[list[Entry]]:
+        """Yield what `find` returns, a page at a time; nothing else may be asked in between."""
+        paging = SimplePagedResultsControl(True, size=self._page_size, cookie="")
+        while True:
+            message = self._asked(base, ldap.SCOPE_SUBTREE, text, attributes, [paging, *controls])
+            try:
+                _, found, _, answered = self._connection.result3(message, timeout=self._connection.timeout)
+            except ldap.ADMINLIMIT_EXCEEDED:
+                smaller = next((size for size in _PAGES if size < paging.size), None)
+                if paging.cookie or smaller is None:
+                    raise
+                self._page_size = paging.size = smaller
+                continue
+            yield list(_entries(found))
+            cookies = [c.cookie for c in answered if c.controlType == paging.controlType]
+            if not cookies or not cookies[0]:
+                return
+            paging.cookie = cookies[0]
+
+    def window(
+        self, base: str, text: str, keys: Sequence[str], offset: int, count: int, attributes: Sequence[str]
+    ) -> tuple[list[Entry], int] | None:
+        """Return some of the entries that match a filter, sorted by the server, and how many there are.
+
+        `offset` counts from 0, `keys` are those of RFC 2891. None when the server does not do it now.
+        """
+        view = VLVRequestControl(True, 0, max(0, count - 1), offset=offset + 1, content_count=0)
+        controls = [SSSRequestControl(True, list(keys)), view]
+        # The server keeps the list as long as the connection, and few of them at a time.
+        self.is_spent = True
+        message = self._asked(base, ldap.SCOPE_SUBTREE, text, attributes if count else ["1.1"], controls)
+        try:
+            _, found, _, answered = self._connection.result3(message, timeout=self._connection.timeout)
+        except _NO_WINDOW:
+            return None
+        total = None
+        for control in answered:
+            if isinstance(control, SSSResponseControl) and control.sortResult:
+                return None
+            if isinstance(control, VLVResponseControl) and not control.result:
+                total = control.contentCount
+        return (list(_entries(found))[:count], total) if total is not None else None
+
+    def has(self, base: str, text: str) -> bool:
+        """Return whether any entry below `base` matches a filter."""
+        message = self._asked(base, ldap.SCOPE_SUBTREE, text, ["1.1"], (), sizelimit=1)
+        try:
+            return bool(list(self._answer(message)))
+        except ldap.SIZELIMIT_EXCEEDED:
+            return True
+
+    def _asked(
+        self,
+        base: str,
+        scope: int,
+        text: str,
+        attributes: Sequence[str],
+        controls: Sequence[LDAPControl],
+        sizelimit: int = 0,
+    ) -> int:
+        message: int = self._connection.search_ext(
+            base, scope, text, list(attributes), serverctrls=list(controls), sizelimit=sizelimit
+        )
+        return message
+
+    def _answer(self, message: int) -> Iterator[Entry]:
+        try:
+            _, found, _, _ = self._connection.result3(message, timeout=self._connection.timeout)
+        except (ldap.NO_SUCH_OBJECT, ldap.INVALID_DN_SYNTAX):
+            return
+        yield from _entries(found)
+
+    # -- writing; with `returning`, the operational attribute that the change has made is returned
+
+    def add(self, dn: str, attributes: Attributes, returning: str | None = None) -> str | None:
+        """Add an entry."""
+        entry = [(name, list(values)) for name, values in attributes.items() if values]
+        answered = self._connection.add_ext_s(dn, entry, serverctrls=_post_read(returning))
+        return _returned(answered, returning)
+
+    def modify(
+        self,
+        dn: str,
+        modifications: Sequence[Modification],
+        controls: Sequence[LDAPControl] = (),
+        returning: str | None = None,
+    ) -> str | None:
+        """Change an entry; all modifications take effect or none."""
+        sent = [*controls, *_post_read(returning)]
+        answered = self._connection.modify_ext_s(dn, list(modifications), serverctrls=sent)
+        return _returned(answered, returning)
+
+    def delete(self, dn: str, controls: Sequence[LDAPControl] = ()) -> None:
+        """Delete an entry."""
+        self._connection.delete_ext_s(dn, serverctrls=list(controls))
+
+    def set_password(self, dn: str, password: str) -> None:
+        """Give an entry a password, which the server hashes as it is set up to (RFC 3062)."""
+        self._connection.passwd_s(dn, None, password)
+
+
+def _entries(found: Iterable[Any]) -> Iterator[Entry]:
+    for dn, attributes in found:
+        # Without a name, it is a reference to another server.
+        if dn is not None:
+            yield Entry(dn, {name.lower(): values for name, values in attributes.items()})
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _post_read(returning: str | None) -> list[LDAPControl]:
+    return [PostReadControl(criticality=True, attrList=[returning])] if returning else []
+
+
+def _returned(answered: Any, returning: str | None) -> str | None:
+    for control in answered[3] if returning else ():
+        if control.controlType == PostReadControl.controlType:
+            for name, values in control.entry.items():
+                if name.lower() == str(returning).lower():
+                    return bytes(values[0]).decode()
+    return None

@@ -1,0 +1,242 @@
+"""Writing one resource: its claims, its entry and its password, in an order that a crash cannot spoil."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import ldap
+from ldap.controls import LDAPControl
+from ldap.controls.libldap import AssertionControl
+
+from storage.adapter import StoredResource
+from storage.errors import StorageError, UniquenessConflict, ValueRefused
+from storage.ldap.claims import Claims
+from storage.ldap.connections import LOST, sentence
+from storage.ldap.entries import DELETED, Found, Unit
+from storage.ldap.layout import LAYOUTS, equality
+from storage.ldap.offer import Offer
+from storage.ldap.refusals import with_refusals
+from storage.ldap.resources import Tree
+from storage.ldap.secrets import PASSWORD, kept_secrets
+from storage.ldap.session import Modification, Session
+from storage.ldap.uniqueness import Uniqueness, unique_of
+from storage.ldap.written import changes as changes_of
+from storage.ldap.written import laid_out
+
+_CLASSES = {"inetOrgPerson": ("top", "person", "organizationalPerson", "inetOrgPerson")}
+# OpenLDAP has no room for names of some 240 bytes and more, and does not say so.
+_LONG_NAME = 200
+_VERSIONS = tuple(layout.version for layout in LAYOUTS)
+
+
+class Changed(Exception):
+    """The entry is no longer as it was read."""
+
+
+class Writer:
+    """Writes to the units of one tree; `fits` says whether an entry has a password."""
+
+    def __init__(
+        self, tree: Tree, offer: Offer, claims: Claims, fits: Callable[[str, str], bool]
+    ) -> None:
+        self._offer = offer
+        self._uniqueness = Uniqueness(tree, claims)
+        self._fits = fits
+
+    # -- creating
+
+    def create(self, session: Session, unit: Unit, stored: StoredResource) -> StoredResource:
+        """Add the entry of a new resource, which has its place. Raises UniquenessConflict."""
+        dn, unique = unit.name_of(stored.id), unique_of(unit, stored)
+        self._uniqueness.refuse_taken(session, unit, unique, dn)
+        taken = self._uniqueness.take(session, unique, dn)
+        try:
+            version = self._add(session, unit, dn, stored)
+        except LOST:
+            # It may be there or not; if it is not, the claims will be taken over.
+            raise
+        except (ldap.LDAPError, StorageError):
+            self._uniqueness.release(session, taken, dn)
+            raise
+        created = replace(stored, version=version, secrets={}, joined=False)
+        try:
+            self._uniqueness.require(session, unique, dn)
+            if PASSWORD in stored.secrets:
+                self._set_password(session, dn, stored.secrets[PASSWORD])
+        except (ValueRefused, UniquenessConflict):
+            session.delete(dn)
+            self._uniqueness.release(session, taken, dn)
+            raise
+        return self._after_password(session, unit, dn, created) if stored.secrets else created
+
+    def _add(self, session: Session, unit: Unit, dn: str, stored: StoredResource) -> str:
+        secrets = kept_secrets(stored.secrets, {})
+
+        def add(refused: set[str]) -> str:
+            values, classes = laid_out(unit, stored, 1, secrets, refused)
+            structural = _CLASSES.get(unit.kind.structural, ("top", unit.kind.structural))
+            values["objectClass"] = [name.encode() for name in (*structural, *sorted(classes))]
+            if unit.kind.structural == "groupOfNames":
+                values["member"] = [placeholder(unit)]
+            return session.add(dn, values, self._returning) or "1"
+
+        try:
+            return with_refusals(unit, add)
+        except ldap.ALREADY_EXISTS:
+            entry = session.read(dn, unit.attributes)
+            if entry is None or entry.value(unit.layout.version) != DELETED:
+                raise UniquenessConflict("id") from None
+        except ldap.OTHER as exc:
+            if len(stored.id.encode()) <= _LONG_NAME:
+                raise
+            raise ValueRefused("id: is too long for the name of an entry") from exc
+        # Somebody began to delete it, and did not come to the end.
+        session.delete(dn)
+        return with_refusals(unit, add)
+
+    # -- changing
+
+    def replace(self, session: Session, unit: Unit, found: Found, stored: StoredResource) -> StoredResource:
+        """Make an entry that of `stored`. Raises Changed, UniquenessConflict.
+
+        Secrets that are what they were are no change.
+        """
+        if stored.secrets and self._is_same(found, stored):
+            return found.stored
+        dn = found.entry.dn
+        before, after = unique_of(unit, found.stored), unique_of(unit, stored)
+        new = [value for value in after if value not in before]
+        self._uniqueness.refuse_taken(session, unit, new, dn)
+        taken = self._uniqueness.take(session, new, dn)
+        try:
+            version = self._modify(session, unit, found, stored)
+        except LOST:
+            raise
+        except (ldap.LDAPError, StorageError, Changed):
+            self._uniqueness.release(session, taken, dn)
+            raise
+        written = replace(stored, version=version, secrets={}, joined=None)
+        try:
+            self._uniqueness.require(session, new, dn)
+            if PASSWORD in stored.secrets:
+                self._set_password(session, dn, stored.secrets[PASSWORD])
+        except (ValueRefused, UniquenessConflict):
+            self._undo(session, unit, found, written)
+            self._uniqueness.release(session, taken, dn)
+            raise
+        if found.layout is None:
+            self._uniqueness.claim_kept(session, [value for value in after if value in before], dn)
+        self._uniqueness.release(session, [value for value in before if value not in after], dn)
+        return self._after_password(session, unit, dn, written) if stored.secrets else written
+
+    def _is_same(self, found: Found, stored: StoredResource) -> bool:
+        if stored.document != found.stored.document:
+            return False
+        if kept_secrets(stored.secrets, found.secrets) != found.secrets:
+            return False
+        password = stored.secrets.get(PASSWORD)
+        return password is None or self._fits(found.entry.dn, password)
+
+    def _modify(self, session: Session, unit: Unit, found: Found, stored: StoredResource) -> str:
+        number = self.number_after(unit, found)
+        secrets = kept_secrets(stored.secrets, found.secrets)
+
+        def modify(refused: set[str]) -> str:
+            values, classes = laid_out(unit, stored, number, secrets, refused)
+            if not self._offer.names_changes:
+                del values[unit.layout.version]
+            changes = [*self.counted(unit, found, number), *changes_of(unit, found, values, classes)]
+            if not changes:
+                return found.stored.version
+            return self.change(session, found, changes) or str(number)
+
+        return with_refusals(unit, modify)
+
+    def change(self, session: Session, found: Found, changes: Sequence[Modification]) -> str | None:
+        """Modify an entry that is still as it was read. Raises Changed."""
+        try:
+            return session.modify(found.entry.dn, changes, self.condition(found), self._returning)
+        except (ldap.ASSERTION_FAILED, ldap.NO_SUCH_ATTRIBUTE, ldap.NO_SUCH_OBJECT) as exc:
+            raise Changed from exc
+        except (ldap.TYPE_OR_VALUE_EXISTS, ldap.CONSTRAINT_VIOLATION) as exc:
+            if any(name in sentence(exc) for name in ("objectClass", *_VERSIONS)):
+                # Somebody else has just made the entry one of ours.
+                raise Changed from exc
+            raise
+
+    @property
+    def _returning(self) -> str | None:
+        return "entryCSN" if self._offer.names_changes else None
+
+    def condition(self, found: Found) -> list[LDAPControl]:
+        """Return the control under which an entry is changed only if it is as it was read."""
+        if not self._offer.names_changes:
+            return []
+        return [AssertionControl(True, equality("entryCSN", found.stored.version))]
+
+    @staticmethod
+    def number_after(unit: Unit, found: Found) -> int:
+        """Return the number of the next version."""
+        return (found.entry.number(unit.layout.version) or 0) + 1
+
+    def counted(self, unit: Unit, found: Found, number: int) -> list[Modification]:
+        """Return what replaces the number of the version that was read, and fails on any other."""
+        if self._offer.names_changes:
+            return []
+        name = unit.layout.version
+        before = found.entry.attributes.get(name.lower(), ())
+        changes: list[Modification] = [(ldap.MOD_DELETE, name, list(before))] if before else []
+        return [*changes, (ldap.MOD_ADD, name, [str(number).encode()])]
+
+    def _undo(self, session: Session, unit: Unit, found: Found, written: StoredResource) -> None:
+        """Write back what was there before `written`, unless others have changed it since."""
+        entry = session.read(found.entry.dn, unit.attributes)
+        now = unit.read(entry) if entry is not None else None
+        if now is not None and now.stored.version == written.version:
+            self._modify(session, unit, now, found.stored)
+
+    # -- deleting
+
+    def delete(self, session: Session, unit: Unit, found: Found) -> None:
+        """Delete an entry that is still as it was read, and what it has claimed. Raises Changed."""
+        dn = found.entry.dn
+        if not self._offer.names_changes and found.layout is not None:
+            name = found.layout.version
+            before = list(found.entry.attributes.get(name.lower(), ()))
+            changes = [(ldap.MOD_DELETE, name, before), (ldap.MOD_ADD, name, [DELETED.encode()])]
+            self.change(session, found, changes)
+        try:
+            session.delete(dn, self.condition(found))
+        except (ldap.ASSERTION_FAILED, ldap.NO_SUCH_OBJECT) as exc:
+            raise Changed from exc
+        self._uniqueness.release(session, unique_of(unit, found.stored), dn)
+
+    # -- passwords
+
+    def _set_password(self, session: Session, dn: str, password: str) -> None:
+        if not self._offer.sets_passwords:
+            raise ValueRefused("password: the directory sets no passwords (RFC 3062)")
+        try:
+            session.set_password(dn, password)
+        except (ldap.CONSTRAINT_VIOLATION, ldap.INVALID_SYNTAX, ldap.UNWILLING_TO_PERFORM) as exc:
+            raise ValueRefused(f"password: the directory refuses it: {sentence(exc)}") from exc
+
+    def _after_password(
+        self, session: Session, unit: Unit, dn: str, written: StoredResource
+    ) -> StoredResource:
+        """Return a resource with the version that it has now, unless others have changed it meanwhile."""
+        entry = session.read(dn, unit.attributes)
+        now = unit.read(entry) if entry is not None else None
+        if now is not None and (now.stored.text, now.stored.place) == (written.text, written.place):
+            return replace(written, version=now.stored.version)
+        return written
+
+
+def placeholder(unit: Unit) -> bytes:
+    """Return the member of a group that may not be without one: no resource."""
+    return unit.dn.encode()
+
+
+def new_place() -> int:
+    """Return a place behind all that were made before."""
+    return time.time_ns()
