@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from storage.forward.cursors import Marks
 from storage.forward.messages import Answer
 
 # Seconds for which the configuration and what was learnt hold.
@@ -19,18 +20,33 @@ class Abilities:
     """What is known now. What the configuration leaves out is assumed until an answer disproves it.
 
     `refused` names what the upstream turned out not to do, or not as it is meant: `PUT`, `PATCH`,
-    `filter`, `search`, `sort:<path>`, `clause:<path> <operator>`. `proved` names filters that were
-    seen to be applied, by what nothing can match. `lists_memberships` is whether users come with
-    their groups, None when no answer has told yet.
+    `filter`, `search`, `cursor`, `sort:<path>`, `clause:<path> <operator>`. `proved` names filters
+    that were seen to be applied, by what nothing can match. `cursor` is whether the configuration
+    offers cursors, `index` whether lists are paged by index, None when nothing has told. `marks`
+    are where answers were read up to. `lists_memberships` is whether users come with their groups,
+    None when no answer has told yet.
     """
 
     patch: bool = True
     filter: bool = True
     sort: bool = True
     page: int = PAGE
+    cursor: bool = False
+    index: bool | None = None
     refused: set[str] = field(default_factory=set)
     proved: set[str] = field(default_factory=set)
+    marks: Marks = field(default_factory=Marks)
     lists_memberships: bool | None = None
+
+    @property
+    def pages_by_cursor(self) -> bool:
+        """Whether a cursor is the only way to what is not on the first page."""
+        return self.index is False and self.can("cursor")
+
+    @property
+    def walks_by_cursor(self) -> bool:
+        """Whether whole answers are read by cursor: others may change resources meanwhile."""
+        return self.pages_by_cursor or (self.cursor and self.can("cursor"))
 
     def can(self, what: str) -> bool:
         """Return whether the upstream is thought to do `what`."""
@@ -65,10 +81,14 @@ class Known:
 def _read(answer: Answer) -> Abilities:
     config = answer.document if answer.is_success and isinstance(answer.document, Mapping) else {}
     limit = _part(config, "filter").get("maxResults")
+    cursor, index = (_part(config, "pagination").get(name) for name in ("cursor", "index"))
     return Abilities(
         patch=_is_supported(config, "patch"),
         filter=_is_supported(config, "filter"),
         sort=_is_supported(config, "sort"),
+        cursor=cursor is True,
+        # What has neither is read by index: that ends with the first page, if need be.
+        index=index if isinstance(index, bool) and (index or cursor is not False) else None,
         page=limit if isinstance(limit, int) and 0 < limit < PAGE else _page_size(config, limit),
     )
 

@@ -68,11 +68,11 @@ class ForwardAdapter(StorageAdapter):
 
     def check(self) -> None:
         for resource_type in self._types.values():
-            request = Request("GET", resource_type.endpoint, {"startIndex": "1", "count": "1"})
+            request = Request("GET", resource_type.endpoint, {"attributes": "id", "count": "1"})
             answer = self._transport.send(request)
             if answer.status in (401, 403):
                 raise StorageUnavailable(f"{self._transport.name} refuses the key (FORWARD_SCIM_KEY)")
-            if answer.document is None or "totalResults" not in answer.document:
+            if answer.document is None or not {"totalResults", "Resources"} & answer.document.keys():
                 raise BadBackendAnswer(f"{self._transport.name} does not list {resource_type.endpoint}")
 
     def close(self) -> None:

@@ -9,8 +9,8 @@ from scim_filter.nodes import BoundComparison, Node, any_of
 from storage.adapter import Member, Membership, StoredResource
 from storage.errors import ResourceNotFound
 from storage.forward.abilities import Known
+from storage.forward.asking import NotHonoured, naming
 from storage.forward.exchange import Exchange, Remembered
-from storage.forward.listing import NotHonoured
 from storage.forward.members import Links
 from storage.forward.searching import Search
 
@@ -43,7 +43,8 @@ class Directory:
         for name, resource_type in self._types.items():
             pending = [i for i in dict.fromkeys(resource_ids) if i not in found and self._is_usual(name, i)]
             for start in range(0, len(pending), _BATCH):
-                for one in self._existing(name, pending[start : start + _BATCH]):
+                batch = pending[start : start + _BATCH]
+                for one in self._existing(name, batch, naming(resource_type)):
                     display = resource_type.display(one.document)
                     found[one.id] = Member(one.id, name, display)
                     self._remembered.kept["display", one.id] = display
@@ -56,13 +57,16 @@ class Directory:
             return False
         return True
 
-    def _existing(self, name: str, resource_ids: list[str]) -> list[StoredResource]:
+    def _existing(
+        self, name: str, resource_ids: list[str], attributes: Sequence[str]
+    ) -> list[StoredResource]:
+        """Return those that exist, with these attributes at the least."""
         path = self._types[name].path("id")
         assert path is not None
         if len(resource_ids) > 1:
             each: list[Node] = [BoundComparison(path, "eq", i, i) for i in resource_ids]
             try:
-                found = self._searches[name].matching(any_of(each))
+                found = self._searches[name].matching(any_of(each), attributes)
                 if found is not None:
                     return [one for one in found if one.id in resource_ids]
             except NotHonoured:
@@ -92,13 +96,14 @@ class Directory:
         return {resource_id: memberships for resource_id, memberships in found.items() if memberships}
 
     def _looked_up(self, name: str, resource_ids: list[str]) -> Mapping[str, Sequence[Membership]]:
-        lists = False if self._types[name].memberships is None else self._lists_memberships(name)
+        attribute = self._types[name].memberships
+        lists = False if attribute is None else self._lists_memberships(name)
         if lists is None:
             return {}
-        if lists:
+        if lists and attribute is not None:
             usual = [resource_id for resource_id in resource_ids if self._is_usual(name, resource_id)]
             batches = [usual[n : n + _BATCH] for n in range(0, len(usual), _BATCH)]
-            resources = [one for batch in batches for one in self._existing(name, batch)]
+            resources = [one for batch in batches for one in self._existing(name, batch, [attribute.name])]
             return {one.id: one.memberships or () for one in resources}
         if len(resource_ids) > _BATCH:
             return self._sought(resource_ids)

@@ -20,7 +20,8 @@ from storage.errors import (
 )
 from storage.forward.abilities import Known
 from storage.forward.answers import raise_refusal
-from storage.forward.listing import projection, settled
+from storage.forward.asking import projection
+from storage.forward.listing import settled
 from storage.forward.messages import Answer, Request
 from storage.forward.resources import ResourceReader, Upstream
 from storage.forward.transport import Transport
@@ -157,10 +158,10 @@ class Exchange:
     def links(self, resource_id: str) -> dict[str, Any]:
         """Return the members of a resource as the upstream shows them, by the name of the attribute."""
         assert self._type.members is not None
-        answer = self._transport.send(Request("GET", self.path(resource_id), {}))
+        name = self._type.members.name
+        answer = self._transport.send(Request("GET", self.path(resource_id), {"attributes": name}))
         if not answer.is_success:
             self._refuse(answer, resource_id, reading=True)
-        name = self._type.members.name
         members = (answer.document or {}).get(name)
         return {name: members} if members else {}
 

@@ -1,69 +1,93 @@
 """Pages of the upstream's resources of one type (RFC 7644 section 3.4.2), however it cuts them."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from schema import urns
 from schema.resource_type import ResourceType
-from scim_filter import render
-from scim_filter.nodes import Node, filter_paths
-from storage.adapter import Sort
-from storage.errors import BadBackendAnswer, StorageUnavailable, ValueRefused
+from storage.errors import BadBackendAnswer
 from storage.forward.abilities import Abilities, Known
-from storage.forward.answers import detail_of, raise_refusal, scim_type_of
-from storage.forward.filter import clauses
-from storage.forward.messages import Answer, Request
+from storage.forward.asking import Asker, Question
+from storage.forward.cursors import BEGINNING, CursorLost, CursorPage, CursorReader, CursorsRefused, Mark
 from storage.forward.resources import ResourceReader, Upstream
 from storage.forward.transport import Transport
 
-# A longer filter goes in the body of a POST: servers and proxies limit the length of a URL.
-_LONGEST_IN_URL: Final = 1500
+
+class _PagesByCursor(Exception):
+    """The upstream leads on by cursor where it was asked for a page by index."""
 
 
-class NotHonoured(Exception):
-    """The upstream does not do `what` (names as in `Abilities.refused`): it has to be done here.
-
-    `is_lasting` says whether it would do no better the next time.
-    """
-
-    def __init__(self, what: frozenset[str], is_lasting: bool = True) -> None:
-        super().__init__(", ".join(sorted(what)))
-        self.what = what
-        self.is_lasting = is_lasting
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of the upstream: a filter and an order, each of them or neither."""
-
-    filter: Node | None = None
-    sort: Sort | None = None
-
-    @property
-    def names(self) -> frozenset[str]:
-        """What the upstream must be able to do."""
-        names = set(clauses(self.filter)) if self.filter is not None else set()
-        return frozenset(names | ({f"sort:{self.sort.path.text}"} if self.sort else set()))
+# What `Listing.part` does.
+Part = Callable[[Question, int, int | None], tuple[list[Upstream], int]]
 
 
 class Listing:
-    """Reads lists of one resource type."""
+    """Reads lists of one resource type, by index or by cursor as the upstream has it."""
 
     def __init__(
         self, transport: Transport, resource_type: ResourceType, reader: ResourceReader, known: Known
     ) -> None:
-        self._transport = transport
+        self._name = transport.name
         self._type = resource_type
         self._reader = reader
         self._known = known
-        self.projection = projection(resource_type)
+        self._asker = Asker(transport, resource_type, known)
 
     def part(self, question: Question, start: int, count: int | None) -> tuple[list[Upstream], int]:
         """Return up to `count` resources from place `start` on (from 0), and the total of the answer.
 
         Raises NotHonoured when the upstream refuses the question.
         """
+        abilities = self._known()
+        while True:
+            try:
+                if abilities.pages_by_cursor:
+                    return self._part_by_cursor(question, start, count, BEGINNING)
+                return self._part_by_index(question, start, count)
+            except CursorsRefused:
+                abilities.refuse("cursor")
+            except _PagesByCursor:
+                abilities.index = False
+
+    def near(self, question: Question, start: int, count: int | None) -> tuple[list[Upstream], int]:
+        """Return what `part` does, quicker where it can, but from a place that may have shifted."""
+        abilities = self._known()
+        key = self._key(question)
+        mark = abilities.marks.nearest(key, start)
+        if mark.cursor and abilities.pages_by_cursor:
+            try:
+                return self._part_by_cursor(question, start, count, mark)
+            except CursorLost:
+                abilities.marks.forget(key)
+        return self.part(question, start, count)
+
+    def walk(self, question: Question) -> Iterator[Upstream]:
+        """Yield every resource of the answer, page by page. Raises NotHonoured."""
+        abilities = self._known()
+        seen: set[str] = set()
+        while True:
+            walk = self._pages_by_cursor if abilities.walks_by_cursor else self._pages_by_index
+            try:
+                for found in walk(question, len(seen)):
+                    new = [one for one in self._settled(found) if one.stored.id not in seen]
+                    seen.update(one.stored.id for one in new)
+                    yield from new
+                return
+            except CursorsRefused:
+                abilities.refuse("cursor")
+            except _PagesByCursor:
+                abilities.index = False
+
+    def _settled(self, found: list[Upstream]) -> list[Upstream]:
+        """Return the resources with their memberships, as far as those are sure to be all."""
+        return settled(self._type, found, self._known())
+
+    # -- by index
+
+    def _part_by_index(
+        self, question: Question, start: int, count: int | None
+    ) -> tuple[list[Upstream], int]:
         got: dict[str, Upstream] = {}
         page = self._known().page
         while True:
@@ -75,104 +99,94 @@ class Listing:
             if not new or start + len(got) >= total or (count is not None and len(got) >= count):
                 return self._settled(list(got.values())[:count]), total
 
-    def walk(self, question: Question) -> Iterator[Upstream]:
-        """Yield every resource of the answer, page by page. Raises NotHonoured."""
-        start, page = 0, self._known().page
+    def _pages_by_index(self, question: Question, start: int) -> Iterator[list[Upstream]]:
+        page = self._known().page
         seen: set[str] = set()
         while True:
             found, total = self._page(question, start, page)
-            new = [one for one in self._settled(found) if one.stored.id not in seen]
-            seen.update(one.stored.id for one in new)
-            yield from new
+            yield found
             start += len(found)
-            if not new or start >= total:
+            if start >= total or all(one.stored.id in seen for one in found):
                 return
-
-    def _settled(self, found: list[Upstream]) -> list[Upstream]:
-        """Return the resources with their memberships, as far as those are sure to be all."""
-        return settled(self._type, found, self._known())
-
-    # -- one page
+            seen.update(one.stored.id for one in found)
 
     def _page(self, question: Question, start: int, count: int) -> tuple[list[Upstream], int]:
-        answer = self._asked(question, start, count)
-        document = answer.document or {}
-        listed = document.get("Resources") or []
-        total = document.get("totalResults")
-        if isinstance(total, str) and total.isdigit():
-            total = int(total)
+        abilities = self._known()
+        document = self._asker.ask(question, {"startIndex": start + 1, "count": count})
+        listed, total = self._listed(document), _total(document)
+        its_start = document.get("startIndex")
+        if document.get("nextCursor") and abilities.can("cursor"):
+            if not (abilities.index and its_start == start + 1):
+                raise _PagesByCursor
         if total is None and start == 0 and "Resources" in document:
             total = len(listed)
-        if not isinstance(listed, list) or not isinstance(total, int) or total < 0:
-            raise BadBackendAnswer(f"{self._transport.name} answers something that is no list of resources")
+        if total is None:
+            raise self._bad("answers something that is no list of resources")
         if start > 0 and listed and len(listed) == total:
             # Some do not page at all: everything came.
             listed = listed[start:]
-        elif isinstance(document.get("startIndex"), int) and listed and document["startIndex"] != start + 1:
-            raise BadBackendAnswer(f"{self._transport.name} answers with another page than was asked for")
+        elif isinstance(its_start, int) and listed and its_start != start + 1:
+            raise self._bad("answers with another page than was asked for")
         found = [self._reader.read(raw) for raw in listed if isinstance(raw, Mapping)]
         return found, max(total, start + len(found))
 
-    def _asked(self, question: Question, start: int, count: int) -> Answer:
-        params: dict[str, Any] = {**self.projection, "startIndex": start + 1, "count": count}
-        if question.filter is not None:
-            params["filter"] = render(question.filter)
-        if question.sort is not None:
-            params["sortBy"] = question.sort.path.text
-            params["sortOrder"] = "descending" if question.sort.descending else "ascending"
-        abilities = self._known()
-        answer = None
-        if len(params.get("filter", "")) > _LONGEST_IN_URL and abilities.can("search"):
-            answer = self._posted(params)
-            if answer.status in (404, 405, 501):
-                abilities.refuse("search")
-                answer = None
-        if answer is None:
-            sent = {name: str(value) for name, value in params.items()}
-            answer = self._transport.send(Request("GET", self._type.endpoint, sent))
-        if not answer.is_success:
-            self._refused(answer, question, abilities)
-        return answer
+    # -- by cursor
 
-    def _posted(self, params: Mapping[str, Any]) -> Answer:
-        body = {"schemas": [urns.SEARCH_REQUEST], **params}
-        for name in ("attributes", "excludedAttributes"):
-            if name in params:
-                body[name] = params[name].split(",")
-        return self._transport.send(Request("SEARCH", f"{self._type.endpoint}/.search", {}, body))
+    def _part_by_cursor(
+        self, question: Question, start: int, count: int | None, begin: Mark
+    ) -> tuple[list[Upstream], int]:
+        abilities, page = self._known(), self._known().page
+        if count == 0:
+            total = self._cursor_page(question, 0, "").total
+            if total is not None:
+                return [], total
+        # One count for all pages of an answer; marks are for those of the usual size.
+        size = page if begin.cursor or not count else min(page, start + count)
 
-    def _refused(self, answer: Answer, question: Question, abilities: Abilities) -> None:
-        name = self._transport.name
-        if answer.status == 401:
-            raise_refusal(answer, name, self._type, "", {})
-        if scim_type_of(answer) == "tooMany":
-            raise ValueRefused(detail_of(answer) or "the upstream finds too many resources", "tooMany")
-        if question.names:
-            if answer.status == 501 and question.filter is not None:
-                abilities.refuse("filter")
-            # One of several clauses may be to blame, or the length of it all.
-            text = render(question.filter) if question.filter is not None else ""
-            raise NotHonoured(question.names, len(question.names) == 1 and len(text) < _LONGEST_IN_URL)
-        if answer.status == 403:
-            raise StorageUnavailable(f"{name} does not let this key list {self._type.endpoint}")
-        raise BadBackendAnswer(f"{name} answers {answer.status} to a list of {self._type.endpoint}")
+        def keep(mark: Mark) -> None:
+            if size == page:
+                abilities.marks.add(self._key(question), mark)
+
+        reader = CursorReader(self._name, partial(self._cursor_page, question, size))
+        found, total = reader.part(start, count, begin, keep)
+        return self._settled(found), total
+
+    def _pages_by_cursor(self, question: Question, start: int) -> Iterator[list[Upstream]]:
+        """Yield all pages: cursors know no other start."""
+        ask = partial(self._cursor_page, question, self._known().page)
+        return (page.found for page in CursorReader(self._name, ask).pages())
+
+    def _cursor_page(self, question: Question, count: int, cursor: str) -> CursorPage:
+        document = self._asker.ask(question, {"cursor": cursor, "count": count})
+        listed, total, following = self._listed(document), _total(document), document.get("nextCursor")
+        if total is None and "Resources" not in document and not following:
+            raise self._bad("answers something that is no list of resources")
+        if not cursor and not following and count and len(listed) < (total or 0):
+            # There is more, and no way to it.
+            raise CursorsRefused
+        found = [self._reader.read(raw) for raw in listed if isinstance(raw, Mapping)]
+        return CursorPage(found, total, following if isinstance(following, str) and following else None)
+
+    def _key(self, question: Question) -> tuple[Any, ...]:
+        return self._type.name, tuple(self._asker.params(question).items())
+
+    # -- either way
+
+    def _listed(self, document: Mapping[str, Any]) -> list[Any]:
+        listed = document.get("Resources") or []
+        if not isinstance(listed, list):
+            raise self._bad("answers something that is no list of resources")
+        return listed
+
+    def _bad(self, text: str) -> BadBackendAnswer:
+        return BadBackendAnswer(f"{self._name} {text}")
 
 
-def projection(resource_type: ResourceType) -> dict[str, str]:
-    """Return the parameter that asks for all of a resource but its members."""
-    members = resource_type.members
-    on_request = any(
-        "request" in (path.attribute.returned, path.leaf.returned) for path in resource_type.simple_paths
-    )
-    if on_request:
-        # They come only when they are named, and then so must be everything else.
-        names = [a.name for a in resource_type.attributes if a.returned != "never" and a is not members]
-        wanted = [path.text for path in resource_type.simple_paths if path.leaf.returned == "request"]
-        extensions = [
-            f"{e.schema.id}:{a.name}" for e in resource_type.extensions for a in e.schema.attributes
-        ]
-        return {"attributes": ",".join(dict.fromkeys([*names, *extensions, *wanted]))}
-    return {"excludedAttributes": members.name} if members is not None else {}
+def _total(document: Mapping[str, Any]) -> int | None:
+    total = document.get("totalResults")
+    if isinstance(total, str) and total.isdigit():
+        total = int(total)
+    return total if isinstance(total, int) and total >= 0 else None
 
 
 def settled(resource_type: ResourceType, found: list[Upstream], abilities: Abilities) -> list[Upstream]:
@@ -189,9 +203,3 @@ def settled(resource_type: ResourceType, found: list[Upstream], abilities: Abili
         else replace(one, stored=replace(one.stored, memberships=(), joined=False))
         for one in found
     ]
-
-
-def is_about_links(resource_type: ResourceType, node: Node) -> bool:
-    """Return whether a filter asks for members or memberships."""
-    links = (resource_type.members, resource_type.memberships)
-    return any(path.attribute in links for path in filter_paths(node))

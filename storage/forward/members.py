@@ -15,8 +15,8 @@ from storage.errors import (
 )
 from storage.forward.abilities import Known
 from storage.forward.answers import raise_refusal
+from storage.forward.asking import NotHonoured, naming
 from storage.forward.exchange import Exchange, Remembered
-from storage.forward.listing import NotHonoured
 from storage.forward.messages import Request
 from storage.forward.resources import ResourceReader, Upstream
 from storage.forward.searching import Search
@@ -81,7 +81,7 @@ class Links:
         return frozenset(member_ids) & {member.resource_id for member in self.members(resource_id)}
 
     def _holds(self, node: Node) -> bool:
-        found = self._search.matching(node)
+        found = self._search.matching(node, ["id"])
         if found is None:
             raise NotHonoured(frozenset())
         return any(True for _ in found)
@@ -92,9 +92,9 @@ class Links:
         )
 
     def holders(self, member_id: str) -> list[StoredResource]:
-        """Return the resources that have this member; without filters, all members are read."""
+        """Return the resources that have this member, by name; without filters, all members are read."""
         try:
-            found = self._search.matching(self._member_is(member_id))
+            found = self._search.matching(self._member_is(member_id), naming(self._type))
             if found is not None:
                 return list(found)
         except NotHonoured as refusal:
@@ -107,9 +107,10 @@ class Links:
         ]
 
     def all_holders(self) -> Iterator[StoredResource]:
-        """Yield every resource that may have members."""
+        """Yield every resource that may have members, by name."""
+        any_at_all = BoundPresence(AttributePath(self._value.attribute))
         try:
-            found = self._search.matching(BoundPresence(AttributePath(self._value.attribute)))
+            found = self._search.matching(any_at_all, naming(self._type))
             if found is not None:
                 yield from found
                 return

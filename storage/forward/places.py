@@ -47,10 +47,15 @@ class _Anchor:
 
 
 class PageCutter:
-    """Cuts the selected page out of an answer."""
+    """Cuts the selected page out of an answer.
 
-    def __init__(self, source: Source, key: Key, selection: Selection) -> None:
+    `near` may be a quicker source, with indices that need not be right: it is asked for what is next
+    to a known resource, and believed when it has that where it was.
+    """
+
+    def __init__(self, source: Source, key: Key, selection: Selection, near: Source | None = None) -> None:
         self._source = source
+        self._near = near or source
         self._key = key
         self._selection = selection
         self._descending = selection.sort is not None and selection.sort.descending
@@ -66,7 +71,7 @@ class PageCutter:
 
     def _after(self, anchor: _Anchor) -> Page:
         limit = self._selection.limit
-        found, total = self._source(anchor.index, None if limit is None else limit + 1)
+        found, total = self._near(anchor.index, None if limit is None else limit + 1)
         if found and self._order(found[0]) == anchor.order:
             return Page(found[1:], total)
         at, is_there = self._located(anchor)
@@ -75,7 +80,7 @@ class PageCutter:
     def _before(self, anchor: _Anchor) -> Page:
         limit = self._selection.limit if self._selection.limit is not None else anchor.index
         start = max(0, anchor.index - limit)
-        found, total = self._source(start, anchor.index - start + 1)
+        found, total = self._near(start, anchor.index - start + 1)
         if found and start + len(found) == anchor.index + 1 and self._order(found[-1]) == anchor.order:
             return Page(found[:-1], total)
         at, _ = self._located(anchor)

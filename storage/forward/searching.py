@@ -1,7 +1,8 @@
 """Searches at the upstream: what it does right is forwarded, the rest is done here."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from schema.resource_type import AttributePath, ResourceType
@@ -9,8 +10,9 @@ from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import BoundComparison, Node, filter_paths
 from storage.adapter import Page, Represent, Selection, StoredResource
 from storage.forward.abilities import Abilities, Known
+from storage.forward.asking import NotHonoured, Question, is_about_links
 from storage.forward.filter import ForwardFilterCompiler
-from storage.forward.listing import Listing, NotHonoured, Question, is_about_links
+from storage.forward.listing import Listing, Part
 from storage.forward.places import PageCutter, placed
 from storage.search import mentions_links, position_of, sort_key
 
@@ -44,12 +46,16 @@ class Search:
                 for what in refusal.what:
                     abilities.refuse(what)
 
-    def matching(self, node: Node) -> Iterator[StoredResource] | None:
-        """Yield what matches a filter, None when the upstream does not answer it."""
+    def matching(self, node: Node, attributes: Sequence[str] = ()) -> Iterator[StoredResource] | None:
+        """Yield what matches a filter, None when the upstream does not answer it.
+
+        With `attributes`, resources have those and perhaps no others.
+        """
         native, residual = self._split(node, self._known())
         if native is None or residual is not None:
             return None
-        return (one.stored for one in self._listing.walk(Question(native)))
+        question = Question(native, attributes=tuple(attributes))
+        return (one.stored for one in self._listing.walk(question))
 
     def _split(self, node: Node | None, abilities: Abilities) -> tuple[Node | None, Node | None]:
         id_path = self._type.path("id")
@@ -71,7 +77,7 @@ class Search:
         mark = f"{self._type.name} {what}"
         if mark not in abilities.proved:
             nothing = str(uuid.uuid4())
-            question = Question(BoundComparison(path, "eq", nothing, nothing))
+            question = Question(BoundComparison(path, "eq", nothing, nothing), attributes=("id",))
             try:
                 if self._listing.part(question, 0, 1)[1]:
                     abilities.refuse(what)
@@ -93,15 +99,16 @@ class Search:
     # -- done by the upstream
 
     def _forwarded(self, question: Question, selection: Selection, represent: Represent) -> Page:
-        def source(start: int, count: int | None) -> tuple[list[StoredResource], int]:
-            found, total = self._listing.part(question, start, count)
+        def read(part: Part, start: int, count: int | None) -> tuple[list[StoredResource], int]:
+            found, total = part(question, start, count)
             resources = [
                 placed(one.stored, start + n, question.sort) for n, one in enumerate(found)
             ]
             self._check(question, resources, start, total, represent)
             return resources, total
 
-        return PageCutter(source, self._key(selection, represent), selection).page()
+        source, near = partial(read, self._listing.part), partial(read, self._listing.near)
+        return PageCutter(source, self._key(selection, represent), selection, near).page()
 
     def _check(
         self,

@@ -53,13 +53,68 @@ def without(*names: str, **instead: str) -> Quirk:
 
     def around(app: Application) -> Application:
         def served(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-            query = dict(parse_qsl(environ["QUERY_STRING"]))
+            query = dict(parse_qsl(environ["QUERY_STRING"], keep_blank_values=True))
             query = {name: instead.get(name, value) for name, value in query.items() if name not in names}
             return app({**environ, "QUERY_STRING": urlencode(query)}, start_response)
 
         return served
 
     return around
+
+
+def by_cursor(startIndex: bool = False) -> Quirk:
+    """Return the quirk of paging by cursor only: a `startIndex` is passed over, or refused."""
+
+    def around(app: Application) -> Application:
+        def served(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            query = dict(parse_qsl(environ["QUERY_STRING"], keep_blank_values=True))
+            is_list = environ["PATH_INFO"].strip("/") in ("Users", "Groups")
+            if environ["REQUEST_METHOD"] != "GET" or not is_list:
+                return app(environ, start_response)
+            if query.pop("startIndex", None) and not startIndex:
+                return refusing("GET", "400 Bad Request", scimType="invalidValue")(app)(
+                    environ, start_response
+                )
+            query.setdefault("cursor", "")
+            return app({**environ, "QUERY_STRING": urlencode(query)}, start_response)
+
+        return served
+
+    return around
+
+
+def saying(**pagination: Any) -> Callable[[dict[str, Any], Answer], Answer]:
+    """Return the change of what the configuration says about pagination; nothing removes it."""
+
+    def changing(environ: dict[str, Any], answer: Answer) -> Answer:
+        status, headers, document = answer
+        if "pagination" in (document or {}):
+            document["pagination"] |= pagination
+            if not pagination:
+                del document["pagination"]
+        return status, headers, document
+
+    return changing
+
+
+def only_cursors(app: Application) -> Application:
+    """Page by cursor, say so, and refuse anything else."""
+    return changed(saying(index=False))(by_cursor()(app))
+
+
+def cursors_unasked_for(app: Application) -> Application:
+    """Page by cursor whatever is asked for, and say nothing of it."""
+    return changed(saying())(by_cursor(startIndex=True)(app))
+
+
+def cursors_without_totals(app: Application) -> Application:
+    """Page by cursor, and count nothing."""
+
+    def uncounted(environ: dict[str, Any], answer: Answer) -> Answer:
+        (answer[2] or {}).pop("totalResults", None)
+        return answer
+
+    return changed(uncounted)(only_cursors(app))
 
 
 def filterless(app: Application) -> Application:
@@ -146,5 +201,8 @@ QUIRKS: Mapping[str, Quirk] = {
     "few words": changed(taciturn),
     "plain JSON": changed(plain_json),
     "other names and more": changed(each_resource(_verbose)),
+    "only cursors": lambda app: only_cursors(without(count="2")(app)),
+    "cursors unasked for": lambda app: cursors_unasked_for(without(count="2")(app)),
+    "cursors without totals": lambda app: cursors_without_totals(without(count="2")(app)),
     "no groups of users": changed(each_resource(lambda resource: resource.pop("groups", None))),
 }

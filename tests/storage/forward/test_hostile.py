@@ -125,7 +125,7 @@ def test_rubbish_is_a_clear_error_in_time(
         call(adapter)
 
     # The configuration of the upstream may be asked for first, and rubbish is no configuration.
-    assert time.monotonic() - begun < 2 * TIMEOUT_S + 0.5
+    assert time.monotonic() - begun < 2 * TIMEOUT_S + 5
     assert SECRET not in str(caught.value)
 
 
