@@ -76,6 +76,9 @@ class Upstream:
         self.app.extensions["scim.storage"].close()
 
 
+_OWN_SCHEMAS = "an upstream has schemas of its own"
+
+
 class UpstreamServer:
     """Upstreams for the tests: each database is a service provider of its own."""
 
@@ -89,6 +92,10 @@ class UpstreamServer:
         ),
         "test_done_again_it_goes_on": "an upstream gives ids of its own",
         "test_a_password_is_set_and_removed": "that a password is removed does not reach an upstream",
+        "test_an_attribute_that_becomes_unique_is_from_then_on": _OWN_SCHEMAS,
+        "test_who_shares_a_value_that_becomes_unique_is_named": _OWN_SCHEMAS,
+        "test_a_changed_definition_is_followed_at_the_next_start": _OWN_SCHEMAS,
+        "test_an_extension_that_comes_later_is_found": _OWN_SCHEMAS,
     }
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ _TWO_TYPES = "iRODS holds users and groups, and no other type"
 _ITS_IDS = "iRODS gives ids itself: those of an import are not kept"
 _PASSWORDS = "iRODS tells nobody a password: one that is sent again is a change"
 _VO_PASSWORDS = "iRODS has no place for the passwords of voPerson"
+_LATER_UNIQUE = "what becomes unique later is guarded from the next change of an account on"
 
 LIMITS: Final[Mapping[str, str]] = {
     "test_a_file_makes_a_resource_type": _TWO_TYPES,
@@ -19,4 +20,6 @@ LIMITS: Final[Mapping[str, str]] = {
     "test_a_password_is_set_and_removed": _PASSWORDS,
     "test_replace_by_the_same_makes_no_new_version": _PASSWORDS,
     "test_with_all_schemas_the_checker_objects_only_to_adding": _VO_PASSWORDS,
+    "test_an_attribute_that_becomes_unique_is_from_then_on": _LATER_UNIQUE,
+    "test_who_shares_a_value_that_becomes_unique_is_named": _LATER_UNIQUE,
 }
