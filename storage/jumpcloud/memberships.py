@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from storage.adapter import Member, Membership, StoredResource
-from storage.errors import ResourceNotFound, ValueRefused
+from storage.errors import ValueRefused
 from storage.jumpcloud.abreast import abreast
 from storage.jumpcloud.directory import Directory, Json, Missing, every
 from storage.jumpcloud.forms import GroupForm, UserForm, is_dynamic
@@ -142,8 +142,10 @@ class Memberships:
     def _join(self, group_id: str, user_id: str) -> None:
         try:
             self._directory.add_member(group_id, user_id)
-        except Missing as exc:
-            raise ResourceNotFound(self._groups.resource_type.name, group_id) from exc
+        except Missing:
+            # The group is gone, or the user is: who is being removed joins nothing.
+            self._groups.live(group_id)
+            return
         self.links.recent.note(group_id, user_id, True)
 
     def _leave(self, group_id: str, user_id: str) -> None:
