@@ -6,7 +6,7 @@ from typing import Final
 from storage.adapter import Member, Membership, StoredResource
 from storage.errors import ValueRefused
 from storage.jumpcloud.abreast import abreast
-from storage.jumpcloud.directory import Directory, Json, Missing, every
+from storage.jumpcloud.directory import Directory, Json, Missing, every, existing
 from storage.jumpcloud.forms import GroupForm, UserForm, is_dynamic
 from storage.jumpcloud.identity import id_of, is_id
 from storage.jumpcloud.links import Links
@@ -144,7 +144,8 @@ class Memberships:
             self._directory.add_member(group_id, user_id)
         except Missing:
             # The group is gone, or the user is: who is being removed joins nothing.
-            self._groups.live(group_id)
+            with existing(self._groups.resource_type.name, group_id):
+                self._directory.group(group_id)
             return
         self.links.recent.note(group_id, user_id, True)
 

@@ -11,6 +11,7 @@ import pytest
 from schema.urns import ENTERPRISE_USER as ENTERPRISE
 from storage.adapter import Member, Membership
 from storage.errors import ResourceNotFound, ValueRefused, VersionMismatch
+from storage.jumpcloud.directory import Directory
 from storage.jumpcloud.recent import RecentMemberships
 from tests.storage.contract import GROUP, USER, stored
 from tests.storage.jumpcloud.conftest import Store
@@ -80,6 +81,23 @@ def test_who_does_not_exist_joins_nothing(store: Store) -> None:
     group_id = group(store, "g")
 
     assert not store.adapter.change_members(GROUP, group_id, links(["f" * 24, "../x"]), ["*"])
+    assert ids_of(store, group_id) == []
+
+
+def test_who_is_removed_in_the_moment_of_joining_joins_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (user_id,) = users(store, 1)
+    group_id = group(store, "g")
+    add_member = Directory.add_member
+
+    def too_late(directory: Directory, group_id: str, user_id: str) -> None:
+        store.organisation.users.pop(user_id, None)
+        add_member(directory, group_id, user_id)
+
+    monkeypatch.setattr(Directory, "add_member", too_late)
+    store.adapter.change_members(GROUP, group_id, links([user_id]), ())
+
     assert ids_of(store, group_id) == []
 
 
