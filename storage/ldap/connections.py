@@ -164,6 +164,8 @@ class Directory:
         connection.set_option(ldap.OPT_PROTOCOL_VERSION, ldap.VERSION3)
         connection.set_option(ldap.OPT_REFERRALS, ldap.OPT_OFF)
         connection.set_option(ldap.OPT_NETWORK_TIMEOUT, _CONNECT_S)
+        # A signal, such as one that asks the process to end, is no failure of the server.
+        connection.set_option(ldap.OPT_RESTART, ldap.OPT_ON)
         connection.set_option(ldap.OPT_X_KEEPALIVE_IDLE, _KEEPALIVE_S)
         connection.timeout = _ANSWER_S
         if target.ca_file:

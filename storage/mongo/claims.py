@@ -109,6 +109,10 @@ class Claims:
             if listing is not None or lives:
                 break
             if self._take_over(claim, owner, before):
+                if before["owner"] == owner and self._resources.find_one({LISTED: claim.id}, {"_id": 1}):
+                    # Another writer of the same resource was faster, and counts on its claim.
+                    self._claims.replace_one({"_id": claim.id, "token": claim.token}, before)
+                    raise VersionMismatch(f"{self._layout.resource_type.name} {owner} has changed")
                 return
         raise UniquenessConflict(self._layout.unique_path(claim.id))
 
