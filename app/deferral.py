@@ -31,11 +31,6 @@ class Deferral:
         self._mode = mode
         self._prefix = prefix
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether the request at hand is one for later."""
-        return self._requests is not None and self._wait_s() is not None
-
     def accept(self, make: Callable[[], AsyncRequest]) -> Response | None:
         """Keep the request at hand if it is one for later, and return the answer to it.
 

@@ -51,7 +51,6 @@ def make_publishing(settings: "Settings") -> Publishing:
         poll=settings.set_poll_enabled,
         feed_size=settings.set_poll_max_events,
         retention_s=settings.set_retention,
-        require_tls=settings.set_push_require_tls,
         timeout_s=settings.set_push_timeout,
         feed_url=f"{settings.base_url}{settings.base_path}/Events/Feeds/",
         ignored_attributes=settings.event_ignored_attributes,

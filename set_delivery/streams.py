@@ -66,7 +66,6 @@ class Publishing:
     poll: bool = False
     feed_size: int = 10_000
     retention_s: float = 30 * 86400.0
-    require_tls: bool = False
     timeout_s: float = 10.0
     feed_url: str = "/Events/Feeds/"
     ignored_attributes: frozenset[str] = frozenset()
