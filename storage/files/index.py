@@ -23,7 +23,7 @@ from storage.sql.layout import TypeLayout
 from storage.sql.members import MemberRows
 from storage.sql.pages import Pages
 from storage.sql.rows import ResourceRows
-from storage.sql.sqlite import Sqlite
+from storage.sql.sqlite import PatientDatabase, Sqlite
 from storage.sql.tables import prepare_tables
 
 _LOG = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class _IndexDialect(Sqlite):
     """Consistent at any time, but not durable: what is lost is read from the files again."""
 
     def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
-        return peewee.SqliteDatabase(
+        return PatientDatabase(
             url.name,
             # Not mapped into memory: a file that somebody cuts off would end the process.
             pragmas={

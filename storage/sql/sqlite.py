@@ -1,8 +1,11 @@
 """SQLite: one file, one writer at a time, no server."""
 
+import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import peewee
 
@@ -10,6 +13,28 @@ from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
 from storage.sql.database import Database
 from storage.sql.dialect import MEMBER, Dialect, Row
+
+_RETRY_AFTER_S: Final = 0.01
+
+
+class PatientDatabase(peewee.SqliteDatabase):
+    """Waits, up to its time-out, for others that open a new file at the same time.
+
+    SQLite itself waits for whoever writes, but not for whoever turns the write-ahead log on.
+    """
+
+    def _connect(self) -> sqlite3.Connection:
+        deadline = time.monotonic() + self._timeout  # type: ignore[attr-defined]
+        while True:
+            try:
+                connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]
+                return connection
+            except sqlite3.OperationalError as exc:
+                # The lower byte is the error, what is above says more of it.
+                busy = exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() >= deadline:
+                    raise
+            time.sleep(_RETRY_AFTER_S)
 
 
 class Sqlite(Dialect):
@@ -33,7 +58,7 @@ class Sqlite(Dialect):
         self._synchronous = synchronous
 
     def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
-        return peewee.SqliteDatabase(
+        return PatientDatabase(
             url.name,
             pragmas={
                 "journal_mode": "wal",
