@@ -138,7 +138,7 @@ class HttpReceiver:
         """The claims of every SET that arrived, repeated ones included."""
         return [attempt.claims for attempt in self.attempts]
 
-    def wait_for(self, is_enough: Callable[[], bool], seconds: float) -> bool:
+    def wait_for(self, is_enough: Callable[[], bool], seconds: float = 60) -> bool:
         """Return whether `is_enough` comes true in time."""
         deadline = time.monotonic() + seconds
         while not is_enough():

@@ -48,22 +48,21 @@ def test_polling_refuses_what_it_does_not_understand(polled: ScimClient) -> None
 def test_a_long_poll_ends_with_the_first_set_or_after_a_bounded_wait(
     make_scim: Callable[..., ScimClient],
 ) -> None:
-    scim = make_scim(SET_POLL_WAIT="0.4", **POLL)
+    impatient, patient = make_scim(SET_POLL_WAIT="0.4", **POLL), make_scim(SET_POLL_WAIT="60", **POLL)
 
     started = time.monotonic()
-    assert ask(scim, {"returnImmediately": False})["sets"] == {}
-    waited = time.monotonic() - started
-    scim.user("a")
+    assert ask(impatient, {"returnImmediately": False})["sets"] == {}
+    assert 0.4 <= time.monotonic() - started < 60
+    patient.user("a")
     started = time.monotonic()
-    assert len(ask(scim, {"returnImmediately": False})["sets"]) == 1
+    assert len(ask(patient, {"returnImmediately": False})["sets"]) == 1
 
-    assert 0.4 <= waited < 3
-    assert time.monotonic() - started < waited
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.sqlite
 def test_long_polls_cannot_take_every_thread(serve: Callable[..., Server]) -> None:
-    server = serve(WORKERS="1", THREADS="4", SET_POLL_ENABLED="true", SET_POLL_WAIT="3", LOGLEVEL="ERROR")
+    server = serve(WORKERS="1", THREADS="4", SET_POLL_ENABLED="true", SET_POLL_WAIT="60", LOGLEVEL="ERROR")
     threads = [
         threading.Thread(target=lambda: server("POST", "/Events/Feeds/default/Stream", json={}))
         for _ in range(8)
@@ -74,7 +73,8 @@ def test_long_polls_cannot_take_every_thread(serve: Callable[..., Server]) -> No
 
     started = time.monotonic()
     assert server("POST", "/Users", json={"userName": "a"}).status_code == 201
-    assert time.monotonic() - started < 2
+    # They would have waited for longer, and end with the event of this.
+    assert time.monotonic() - started < 60
     for thread in threads:
         thread.join()
 

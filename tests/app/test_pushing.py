@@ -125,7 +125,7 @@ def test_who_is_asked_to_end_lets_go_of_its_receivers(
         server("POST", "/Users", json={"userName": f"u{number}"})
     scim = Path(sys.executable).parent / "scim"
     worker = subprocess.Popen([scim, command], env=server.environ) if command == "worker" else server.process
-    assert receiver.wait_for(lambda: len(receiver.attempts) >= 3, 20)
+    assert receiver.wait_for(lambda: len(receiver.attempts) >= 3)
 
     worker.terminate()
     assert worker.wait(20) == 0
