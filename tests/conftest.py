@@ -168,12 +168,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test of the service provider on every backend, but for those marked `sqlite`."""
+    """Run every test of the service provider on every backend, but for those marked `sqlite` or `on`."""
     if "backend" in metafunc.fixturenames:
-        only = metafunc.definition.get_closest_marker("sqlite")
+        some = metafunc.definition.get_closest_marker("on")
+        meant = some.args if some else BACKENDS
+        if metafunc.definition.get_closest_marker("sqlite"):
+            meant = ("sqlite",)
         names = metafunc.config.getoption("--backend") or BACKENDS
-        chosen = [name for name in names if name == "sqlite"] if only else names
-        metafunc.parametrize("backend", chosen, indirect=True)
+        metafunc.parametrize("backend", [name for name in names if name in meant], indirect=True)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -9,16 +9,12 @@ from tests.conftest import KEY, Server
 from tests.receivers import HttpReceiver
 from tests.storm import Storm
 
-# Backends that a server of this machine can hold, and that several processes may write to.
-_BACKENDS = ("sqlite", "postgresql", "mariadb", "files", "mongodb")
 
-
+# What several processes can do on the others is tested with their adapters.
+@pytest.mark.on("sqlite", "postgresql", "mariadb", "files", "mongodb")
 def test_events_and_store_agree_after_twenty_kills(
-    request: pytest.FixtureRequest, serve: Callable[..., Server], receiver: HttpReceiver
+    serve: Callable[..., Server], receiver: HttpReceiver
 ) -> None:
-    name = request.node.callspec.params["backend"]
-    if name not in _BACKENDS:
-        pytest.skip(f"{name}: what several processes can do is tested with the adapter")
     settings: dict[str, Any] = {"SET_PUSH_URL": receiver.url, "WORKERS": "2", "LOGLEVEL": "CRITICAL"}
     server = serve(**settings)
     storm = Storm(server, server.environ, receiver)

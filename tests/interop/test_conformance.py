@@ -49,6 +49,8 @@ def test_the_checker_finds_no_error_in_the_schemas_of_the_rfc(
     assert len(results) >= 130
 
 
+# Those that keep documents as they are have nothing to do with the schemas in them.
+@pytest.mark.on("sqlite", "mongodb", "ldap", "irods")
 def test_with_all_schemas_the_checker_objects_only_to_adding(serve: Callable[..., Server]) -> None:
     """It adds a whole extension and then each attribute of it, and expects that `add` replaces.
 
