@@ -18,15 +18,10 @@ SCHEMES: Final = {
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306}
 
 # The options that the MySQL driver takes from a URL; those of PostgreSQL are libpq's own.
-_MYSQL_OPTIONS: Final = {
-    "connect_timeout": int,
-    "read_timeout": int,
-    "write_timeout": int,
-    "ssl_ca": str,
-    "ssl_cert": str,
-    "ssl_key": str,
-    "unix_socket": str,
-}
+_SECONDS: Final = ("connect_timeout", "read_timeout", "write_timeout")
+_FILES: Final = ("ssl_ca", "ssl_cert", "ssl_key")
+# More seconds the driver does not take.
+_YEAR_S: Final = 31_536_000
 _TRUE: Final = ("1", "true", "yes", "on")
 
 
@@ -56,6 +51,8 @@ def parse_database_url(text: str) -> DatabaseUrl:
     with or without a driver as in `mysql+pymysql://`. Raises ValueError, which says nothing of
     the password.
     """
+    # Secrets that come from files end in a line break.
+    text = text.strip()
     scheme, separator, _ = text.partition("://")
     dialect = SCHEMES.get(scheme.split("+")[0].lower()) if separator else None
     if dialect is None:
@@ -69,7 +66,8 @@ def parse_database_url(text: str) -> DatabaseUrl:
     except ValueError as exc:
         # urllib quotes what it cannot read, which may be a part of the password.
         raise ValueError(
-            "cannot be read: characters such as / ? # @ : in user or password must be written as %XX"
+            "cannot be read: characters such as / ? # @ : in user or password must be written as %XX, "
+            "the port is a number, and options are written as name=value"
         ) from exc
     name = unquote(parts.path.lstrip("/")) or query.pop("dbname", "")
     if not name:
@@ -99,8 +97,16 @@ def _mysql_options(query: dict[str, str]) -> dict[str, Any]:
             options |= _tls(value)
         elif key in ("ssl_verify_cert", "ssl_verify_identity"):
             options[key] = value.lower() in _TRUE
-        elif key in _MYSQL_OPTIONS:
-            options[key] = _MYSQL_OPTIONS[key](value)
+        elif key in _SECONDS:
+            if not value.isdecimal() or not 0 < int(value) <= _YEAR_S:
+                raise ValueError(f"has {key}={value[:20]}, where seconds belong, 1 or more")
+            options[key] = int(value)
+        elif key in _FILES:
+            if not Path(value).is_file():
+                raise ValueError(f"has {key}={value}, which is no file")
+            options[key] = value
+        elif key == "unix_socket":
+            options[key] = value
         else:
             raise ValueError(f"has the unknown option {key}")
     return options

@@ -31,13 +31,16 @@ _REPORT_S = 5.0
 def finish_tables(database: Database, layouts: Sequence[TypeLayout]) -> None:
     """Take over documents that nobody has indexed yet, and index again what is not ready."""
     names = {layout.number: layout.resource_type.name for layout in layouts}
+    done = 0
     for work in (_Resources, _Members, _Paths):
         for layout in layouts:
             step = work(database, layout, names)
-            _repeat(step, f"{layout.resource_type.name}: {step.doing}")
+            done += _repeat(step, f"{layout.resource_type.name}: {step.doing}")
+    if done and database.dialect.count_values:
+        database.run_ddl(database.dialect.count_values)
 
 
-def _repeat(step: "_Step", title: str) -> None:
+def _repeat(step: "_Step", title: str) -> int:
     done, reported = 0, time.monotonic()
     while (count := step.once()) is not None:
         done += count
@@ -46,6 +49,7 @@ def _repeat(step: "_Step", title: str) -> None:
             reported = time.monotonic()
     if done:
         _LOG.warning("%s: %d, done", title, done)
+    return done
 
 
 class _Step:
@@ -145,11 +149,13 @@ class _Resources(_Step):
     def _read(self, resource_id: str, text: str) -> ForeignDocument | None:
         try:
             document = orjson.loads(text)
-        except orjson.JSONDecodeError:
+            # What is nested too deeply can be read, but not be written again.
+            orjson.dumps(document)
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             document = None
         name = self._layout.resource_type.name
         if not isinstance(document, dict):
-            _LOG.warning("%s %s: is left alone, it is no JSON object", name, resource_id)
+            _LOG.warning("%s %s: is left alone, it cannot be kept as a JSON object", name, resource_id)
             return None
         found = self._reader.read(document)
         for problem in found.problems:

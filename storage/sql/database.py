@@ -62,14 +62,20 @@ class Database:
 
     def has_table(self, name: str) -> bool:
         """Return whether there is a table or a view called `name`."""
+        return bool(self.columns(name))
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Return the names and types of the columns of a table or view; none where there is none."""
+        described = (
+            "SELECT column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = {} AND table_name = ?"
+        )
         catalogue = {
-            "sqlite": "SELECT name FROM sqlite_master WHERE name = ?",
-            "postgresql": "SELECT table_name FROM information_schema.tables "
-            "WHERE table_schema = current_schema() AND table_name = ?",
-            "mysql": "SELECT table_name FROM information_schema.tables "
-            "WHERE table_schema = DATABASE() AND table_name = ?",
+            "sqlite": "SELECT name, type FROM pragma_table_info(?)",
+            "postgresql": described.format("current_schema()"),
+            "mysql": described.format("DATABASE()"),
         }
-        return self.row(catalogue[self.dialect.name], (name,)) is not None
+        return {name: kind.lower() for name, kind in self.rows(catalogue[self.dialect.name], (table,))}
 
     def rows(self, statement: str, params: Row = ()) -> list[Any]:
         """Return every row of a SELECT.
@@ -187,7 +193,8 @@ class Database:
             self._peewee.connect()
         except MaxConnectionsExceeded as exc:
             raise StorageUnavailable(f"every connection to {self._shown} is in use") from exc
-        except peewee.PeeweeException as exc:
+        except (peewee.PeeweeException, OSError) as exc:
+            # The driver leaves a file of certificates that it cannot read to us.
             raise StorageUnavailable(f"{self._shown} cannot be reached: {_sentence(exc)}") from exc
 
     def _give_back(self) -> None:

@@ -43,6 +43,9 @@ class Dialect(ABC):
     # The expression for the JSON text of a document.
     text: ClassVar[str] = "d.details"
 
+    # The statement that tells the planner what is in the tables, once much of it is new.
+    count_values: ClassVar[str] = ""
+
     # Words of the table definitions.
     row_key: ClassVar[str]
     row: ClassVar[str] = "BIGINT"

@@ -4,7 +4,7 @@ Every part becomes a condition on `r`, the alias of scim_resource; what the side
 answer exactly is not pushed down.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from schema.resource_type import AttributePath
@@ -20,6 +20,9 @@ _ORDERINGS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 # How many resources a condition lets through, as a guess: 1 is a single one. Of the parts of an
 # `and`, the most selective is looked up and the others are tested on what it finds.
 _UNIQUE, _EQUAL, _RANGE, _SCAN, _COMMON, _UNKNOWN = range(1, 7)
+
+# Of more parts of an `and` than these, PostgreSQL plans longer than anybody should wait.
+_MOST_PARTS = 12
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,13 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         elements, params, rank = self._elements(node.filter, marker)
         return _among(f"SELECT e.rid FROM ({elements}) e", params, rank)
 
+    def _joined(self, pushed: Mapping[int, Native]) -> tuple[Native, dict[int, Native]]:
+        best = sorted(pushed.items(), key=lambda entry: entry[1].rank)
+        return super()._joined(dict(best[:_MOST_PARTS]))
+
     def conjunction(self, natives: Sequence[Native]) -> Native:
+        if len(natives) > _MOST_PARTS:
+            raise NotPushable
         ordered = sorted(natives, key=lambda native: native.rank)
         parts = [ordered[0].where, *(native.probe or native.where for native in ordered[1:])]
         params = tuple(param for native in ordered for param in native.params)
@@ -129,7 +138,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         if rank < _UNKNOWN:
             # Look each up, rather than test every resource for all of them. The table around the
             # union is what MariaDB needs to do so.
-            union = " UNION ".join(_rids(native) for native in natives)
+            union = " UNION ".join(map(self._rids, natives))
             return _among(f"SELECT u.rid FROM ({union}) u", params, rank, None, True, keys_only)
         where = f"({' OR '.join(native.where for native in natives)})"
         return Native(where, params, rank, keys_only=keys_only)
@@ -137,6 +146,11 @@ class SqlFilterCompiler(FilterCompiler[Native]):
     def negation(self, native: Native) -> Native:
         where = f"NOT ({native.probe or native.where})"
         return Native(where, native.params, _UNKNOWN, keys_only=native.keys_only, negated=native)
+
+    def _rids(self, native: Native) -> str:
+        """Return a SELECT of the row keys that `native` holds for."""
+        of_type = f"SELECT r.rid FROM scim_resource r WHERE r.type = {self._layout.number}"
+        return native.rids or f"{of_type} AND {native.where}"
 
     def _number(self, node: BoundComparison | BoundPresence) -> int:
         number = self._layout.numbers.get(node.path.text)
@@ -156,7 +170,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         params = (node.key,)
         if node.path.attribute == self._type.members:
             return _among(
-                "SELECT m.group_rid FROM scim_resource x "
+                "SELECT m.group_rid AS rid FROM scim_resource x "
                 "JOIN scim_member m ON m.member_rid = x.rid WHERE x.id = ?",
                 params,
                 _EQUAL,
@@ -227,6 +241,8 @@ class SqlFilterCompiler(FilterCompiler[Native]):
         raise NotPushable(node)
 
     def _all_of(self, node: And, marker: int) -> tuple[str, tuple[object, ...], int]:
+        if len(node.operands) > _MOST_PARTS:
+            raise NotPushable(node)
         ranked = sorted(
             ((self._elements(operand, marker), operand) for operand in node.operands),
             key=lambda entry: entry[0][2],
@@ -244,7 +260,3 @@ class SqlFilterCompiler(FilterCompiler[Native]):
                 tests.append(f"(d.rid, d.element) IN ({rows})")
             params += more
         return f"SELECT d.rid, d.element FROM ({driver}) d WHERE {' AND '.join(tests)}", params, rank
-
-
-def _rids(native: Native) -> str:
-    return native.rids or f"SELECT r.rid FROM scim_resource r WHERE {native.where}"

@@ -49,11 +49,18 @@ class Pages:
         native, residual = None, None
         if selection.filter is not None:
             native, residual = self._compiler.split(selection.filter)
-        sortable = selection.sort is None or selection.sort.path.text in self._layout.numbers
-        if residual is not None or not sortable:
+        if residual is not None or not self._is_sortable(selection):
             rest = replace(selection, filter=residual)
             return page_of(self.candidates(native), rest, represent, self._layout.resource_type)
         return self._native_page(selection, native)
+
+    def _is_sortable(self, selection: Selection) -> bool:
+        if selection.sort is None:
+            return True
+        sub_attribute = selection.sort.path.sub_attribute
+        # One element may have several rows then, and a resource stands in one place.
+        several = sub_attribute is not None and sub_attribute.multi_valued
+        return selection.sort.path.text in self._layout.numbers and not several
 
     def _native_page(self, selection: Selection, native: Native | None) -> Page:
         limit = UNLIMITED if selection.limit is None else selection.limit
@@ -160,6 +167,9 @@ class Pages:
             f"r.rid {direction}",
         )
         parts = [missing, valued] if descending else [valued, missing]
+        if selection.sort.path.attribute.name == "meta":
+            # Nothing is without it: looking for that would take a walk through all.
+            parts = [valued]
         if position is None:
             return parts
         if position.key is None:
@@ -172,7 +182,7 @@ class Pages:
             beyond=f" AND s.value {beyond}= ? AND (s.value {beyond} ? OR s.rid {beyond} ?)",
             beyond_params=(key, key, position.place),
         )
-        return [valued] if descending else [valued, missing]
+        return [valued] if descending else [valued, *parts[1:]]
 
 
 @dataclass(frozen=True)

@@ -164,8 +164,9 @@ def _prepare_type(
             f"the {resource_type.name} documents are in the table {row[1]}, not in {table}, "
             "which the settings name"
         )
-    found = database.has_table(table)
+    found = database.columns(table)
     if found:
+        _check_columns(table, found)
         dialect.adopt(database, table)
     else:
         database.run_ddl(
@@ -189,6 +190,16 @@ def _prepare_type(
     layout = TypeLayout(resource_type, number, quoted, numbers, indexed)
     _prepare_view(database, layout, table)
     return layout
+
+
+def _check_columns(table: str, columns: Mapping[str, str]) -> None:
+    """Leave a table alone that is not as the product we replace makes it, or we do."""
+    is_text = any(kind in columns.get("id", "") for kind in ("char", "text"))
+    if not is_text or "details" not in columns:
+        raise StorageUnavailable(
+            f"the table {table} is of another program: it has no `id` of text and no `details`; "
+            "the settings can name another one"
+        )
 
 
 def _next(database: Database, table: str) -> int:

@@ -118,4 +118,7 @@ FILTERS = [
     'id eq "03" or id sw "0" and title pr',
     'userName eq "x" or userName pr and not (emails pr)',
     'title pr and userName eq "alice" and emails[value co "a"]',
+    " and ".join(["userName pr"] * 7 + ['emails[type eq "work"]', "title pr"] * 4),
+    f"emails[{' and '.join(['type pr'] * 12 + ['value pr', 'not (display pr)'])}]",
+    'title eq "b" or ' + " and ".join(["userName pr"] * 12 + ["active eq false"]),
 ]

@@ -95,6 +95,9 @@ def test_existing_tables_are_taken_over(
     table = f"{server.quote}Users{server.quote}"
     server.execute(url, f"INSERT INTO {table} (id, details) VALUES ('d-list', '[1]')")
     server.execute(url, f"INSERT INTO {table} (id, details) VALUES ('e-null', NULL)")
+    if isinstance(server, SqliteFolder):
+        deep = '{"userName": "deep", "x": ' + '{"a": ' * 500 + "1" + "}" * 501
+        server.execute(url, f"INSERT INTO {table} (id, details) VALUES ('f-deep', '{deep}')")
 
     with caplog.at_level(logging.WARNING):
         scim = open_app(url)
@@ -283,6 +286,24 @@ def test_tables_of_a_later_version_are_left_alone(
 
     with pytest.raises(StorageUnavailable, match="version 99"):
         open_app(url)
+
+
+@pytest.mark.parametrize(
+    "columns", ["id INTEGER PRIMARY KEY, details JSON", "id VARCHAR(36), name VARCHAR(9)"]
+)
+def test_a_table_of_another_program_is_left_alone(
+    server: Server, open_app: Callable[..., ScimClient], columns: str
+) -> None:
+    url = server.new_database()
+    table = f"{server.quote}Users{server.quote}"
+    server.execute(url, f"CREATE TABLE {table} ({columns})", f"INSERT INTO {table} (id) VALUES (7)")
+
+    with pytest.raises(StorageUnavailable, match="the table Users is of another program"):
+        open_app(url)
+
+    ((found,),) = server.execute(url, f"SELECT id FROM {table}")
+    assert found == (7 if "INTEGER" in columns else "7")
+    assert open_app(url, USER_MODEL_NAME="People").user("ann")
 
 
 def test_another_name_for_the_table_does_not_hide_what_is_there(

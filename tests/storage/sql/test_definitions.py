@@ -96,6 +96,27 @@ def test_an_extension_that_comes_later_is_found(
     assert scim.names(f"not ({urn}:desk pr)") == ["a"]
 
 
+@pytest.mark.sqlite
+def test_a_resource_stands_in_one_place_of_an_order(
+    definitions: Path, make_scim: Callable[..., ScimClient]
+) -> None:
+    urn = "urn:example:params:scim:schemas:Desk"
+    floors = {"name": "floors", "type": "integer", "multiValued": True, "description": "x"}
+    desk = {"name": "desk", "type": "complex", "multiValued": False, "description": "x"}
+    attributes = [{**desk, "subAttributes": [floors]}]
+    (definitions / "extensions" / "User" / "Desk.json").write_text(
+        json.dumps({"id": urn, "name": "Desk", "description": "x", "attributes": attributes})
+    )
+    scim = make_scim(SCHEMA_PATH=str(definitions))
+    for name, numbers in (("a", [5, 1, 9]), ("b", [2, 3])):
+        scim.user(name, **{urn: {"desk": {"floors": numbers}}})
+    scim.user("c")
+
+    page = scim("GET", f"/Users?sortBy={urn}:desk.floors&attributes=userName").json
+
+    assert [user["userName"] for user in page["Resources"]] == ["b", "a", "c"]
+
+
 @pytest.mark.parametrize(
     "filter_text",
     [

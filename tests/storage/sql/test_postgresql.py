@@ -1,9 +1,14 @@
 """What is PostgreSQL's alone."""
 
+import pytest
+
 from app import create_app
 from app.settings import Settings
+from storage.errors import StorageUnavailable
+from storage.registry import open_storage
 from tests.conftest import KEY, ScimClient
 from tests.servers import PostgresqlServer
+from tests.storage.contract import REGISTRY
 
 
 def test_the_column_of_documents_may_be_changed_to_jsonb(postgresql: PostgresqlServer) -> None:
@@ -26,3 +31,16 @@ def test_the_column_of_documents_may_be_changed_to_jsonb(postgresql: PostgresqlS
     assert scim.names('emails.value eq "bob@x"') == ["bob"]
     assert postgresql.execute(url, """SELECT id FROM "Users" WHERE details @> '{"title": "y"}'""")
     app.extensions["scim.storage"].close()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_keep_every_text_is_refused(
+    postgresql: PostgresqlServer, encoding: str
+) -> None:
+    name = encoding.lower()
+    postgresql.execute("postgres", f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0")
+    url = f"postgresql://scim@127.0.0.1:{postgresql.port}/{name}"
+    adapter = open_storage("sql", {"url": url, "tables": {}})
+
+    with pytest.raises(StorageUnavailable, match=f"has the encoding {encoding}, not UTF8"):
+        adapter.prepare(REGISTRY.resource_types)

@@ -1,6 +1,7 @@
 """Database servers that go away and come back, pools, forks, and writers that get in each other's way."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -169,6 +170,37 @@ def test_a_database_that_does_not_exist_is_said(server: DatabaseServer) -> None:
 
     with pytest.raises(StorageUnavailable, match="missing"):
         adapter.prepare(REGISTRY.resource_types)
+
+
+def test_what_listens_but_does_not_answer_is_no_database() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        for scheme in ("mysql", "postgresql"):
+            adapter = open_storage(
+                "sql", {"url": f"{scheme}://u@127.0.0.1:{port}/x?connect_timeout=2", "tables": {}}
+            )
+
+            with pytest.raises(StorageUnavailable, match="cannot be reached"):
+                adapter.prepare(REGISTRY.resource_types)
+
+
+def test_a_file_of_certificates_that_is_none_is_said(mariadb: MariadbServer) -> None:
+    adapter = open_storage("sql", {"url": f"{mariadb.new_database()}?ssl_ca={__file__}", "tables": {}})
+
+    with pytest.raises(StorageUnavailable, match="cannot be reached"):
+        adapter.prepare(REGISTRY.resource_types)
+
+
+def test_a_password_may_have_any_characters(mariadb: MariadbServer) -> None:
+    url = mariadb.new_database()
+    name = url.rpartition("/")[2]
+    grant = f"GRANT ALL ON {name}.* TO '{name}'@'%' IDENTIFIED BY 'g\u00e9h\u20ac\u00efm'"
+    mariadb.execute(url, "SET NAMES utf8mb4", grant)
+    named = f"mysql://{name}:g%C3%A9h%E2%82%AC%C3%AFm@127.0.0.1:{mariadb.port}/{name}"
+
+    adapter = open_storage("sql", {"url": named, "tables": {}})
+    adapter.prepare(REGISTRY.resource_types)
+    adapter.close()
 
 
 # -- connections
