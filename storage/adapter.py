@@ -32,6 +32,7 @@ class Capabilities:
     id of the backend's choice. `versions_members`: a change of members makes a new version of the
     resource by itself. `takes_secrets`: `StoredResource.secrets` of what is written holds the values
     as the client sent them, for the backend to keep as it does; none means no change.
+    `removes_secrets`: those in `StoredResource.removed_secrets` are kept no longer.
     """
 
     native_search: bool = False
@@ -41,6 +42,7 @@ class Capabilities:
     assigns_ids: bool = False
     versions_members: bool = False
     takes_secrets: bool = False
+    removes_secrets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ class StoredResource:
 
     `text` is the JSON of the canonical resource without `meta`, without computed attributes and
     without `secrets`; where the backend has the capability `members`, without the membership
-    attribute too. `secrets` maps paths of `returned: never` attributes to what is kept of them.
+    attribute too. `secrets` maps paths of `returned: never` attributes to what is kept of them;
+    `removed_secrets`, in what is written, are paths that are to have none any more (`removes_secrets`).
     `version` changes exactly when the resource changes; `created` and `last_modified` are UTC
     dateTimes with milliseconds. `place` is where the resource stands in the order of `scan`; it is
     set by the backend and stays while the resource exists. `joined` is False when the backend knows
@@ -85,6 +88,7 @@ class StoredResource:
     place: int = 0
     joined: bool | None = None
     memberships: "Sequence[Membership] | None" = None
+    removed_secrets: frozenset[str] = frozenset()
 
     @cached_property
     def document(self) -> dict[str, Any]:

@@ -33,7 +33,6 @@ class LdapServer(ServerProcess):
     """slapd with the schema that we ship, or without; a database is a subtree of one suffix."""
 
     limits: Mapping[str, str] = {
-        "test_a_password_is_set_and_removed": "a directory keeps a password until there is another one",
         "test_an_attribute_that_becomes_unique_is_from_then_on": _LATER_UNIQUE,
         "test_who_shares_a_value_that_becomes_unique_is_named": _LATER_UNIQUE,
     }

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage.adapter import Member, StoredResource
 from storage.errors import ResourceNotFound, UniquenessConflict
@@ -154,11 +154,18 @@ class Loader:
         found = self.find(resource.id)
         if found is None:
             return True
-        before = found[0]
-        if self.content(before) != one.content or before.version != resource.version:
-            self._replace(one, before)
+        if self.content(found[0]) != one.content and not self._is_same(one, found[0]):
+            self._replace(one, found[0])
         self._files.note(number, one.name, resource.id, one.signature)
         return False
+
+    def _is_same(self, one: _Read, before: StoredResource) -> bool:
+        """Return whether the index has what is in a file, be it under a version of its own."""
+        same = replace(one.resource, version=before.version, place=before.place, joined=before.joined)
+        if same != before or self.layout.resource_type.members is None:
+            return same == before
+        members = {member_id: display for member_id, _, display in self._files.own_members(before.place)}
+        return one.found.members == members | dict(self._files.absent(self.layout.number, before.id))
 
     def _replace(self, one: _Read, before: StoredResource) -> None:
         after, version = one.resource, int(one.resource.version)

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from storage.files.folders import Folders
 _LOG = logging.getLogger(__name__)
 
 _TEMPORARY: Final = ".tmp-"
+_LEFT: Final = re.compile(re.escape(_TEMPORARY) + "[0-9a-f]{32}")
 _JOURNAL: Final = ".journal"
 _CROSSED_OUT: Final = b"-"
 
@@ -114,7 +116,8 @@ class Writer:
         with self._folders.writing():
             for path in (self._folders.root, *map(self._folders.root.joinpath, self._folders.names)):
                 with os.scandir(path) as entries:
-                    left = [entry.path for entry in entries if entry.name.startswith(_TEMPORARY)]
+                    # Other programs may have names that begin so.
+                    left = [e.path for e in entries if _LEFT.fullmatch(e.name) and e.is_file()]
                 for temporary in left:
                     os.unlink(temporary)
 
@@ -191,14 +194,25 @@ class Writer:
     def _read_journal(self) -> list[Step]:
         line = self._journal.read_bytes().split(b"\n", 1)[0]
         try:
-            return [Step(**entry) for entry in orjson.loads(line)]
+            steps = [Step(**entry) for entry in orjson.loads(line)]
         except (orjson.JSONDecodeError, TypeError):
             # Only that of a single change can be torn, and a single change is whole without it.
             return []
+        if not all(map(_is_ours, steps)):
+            _LOG.error("%s is not of this server: nothing in it is done", self._journal)
+            return []
+        return steps
 
     def _sync_folders(self, steps: Sequence[Step]) -> None:
         for folder in {step.folder for step in steps}:
             _sync(self._folders.root / folder)
+
+
+def _is_ours(step: Step) -> bool:
+    """Return whether a step stays within its folder."""
+    names = (step.folder, step.name, step.name if step.temporary is None else step.temporary)
+    are_names = all(isinstance(n, str) and n not in ("", ".", "..") and not {"/", "\0"} & {*n} for n in names)
+    return are_names and (step.temporary is None or step.temporary.startswith(_TEMPORARY))
 
 
 def _write(path: Path, content: bytes, mode: int, modified_ns: int = 0) -> None:

@@ -60,6 +60,7 @@ class LdapAdapter(StorageAdapter):
         members=True,
         versions_members=True,
         takes_secrets=True,
+        removes_secrets=True,
     )
 
     def __init__(
@@ -85,7 +86,7 @@ class LdapAdapter(StorageAdapter):
             with self._directory.lease() as session:
                 offer = self._restrict(read_offer(session))
                 # Written as the server writes it: the names of entries end in it.
-                self._base = dn2str(str2dn(self._base))
+                self._base = _canonical(self._base)
                 self._make_base(session)
                 units = [self._unit(session, offer, resource_type) for resource_type in resource_types]
                 self._make_unit(session, f"ou={UNIT},{self._base}", UNIT)
@@ -350,3 +351,15 @@ def _wanted(node: Node | None, path: str) -> str | None:
         if isinstance(operand, BoundComparison) and operand.operator == "eq" and operand.path.text == path:
             return operand.key if operand.path.leaf.case_exact else None
     return None
+
+
+def _canonical(base: str) -> str:
+    """Return a DN as the server writes it. Raises StorageUnavailable for what is none."""
+    try:
+        parts = str2dn(base)
+    except ldap.DECODING_ERROR:
+        parts = []
+    if not parts:
+        raise StorageUnavailable(f"{base!r} is no name of an entry: LDAP_BASENAME is as dc=example,dc=org")
+    name: str = dn2str(parts)
+    return name

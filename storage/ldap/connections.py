@@ -45,6 +45,17 @@ _READ_ONLY = (
     ldap.UNWILLING_TO_PERFORM,
     ldap.REFERRAL,
 )
+# What a server says to a name and a password that it does not take.
+_NOT_BOUND = (
+    ldap.INVALID_CREDENTIALS,
+    ldap.INAPPROPRIATE_AUTH,
+    ldap.INVALID_DN_SYNTAX,
+    ldap.NO_SUCH_OBJECT,
+    ldap.UNWILLING_TO_PERFORM,
+    ldap.INSUFFICIENT_ACCESS,
+    ldap.STRONG_AUTH_REQUIRED,
+    ldap.CONFIDENTIALITY_REQUIRED,
+)
 _LIMITS = (ldap.SIZELIMIT_EXCEEDED, ldap.ADMINLIMIT_EXCEEDED)
 
 
@@ -140,7 +151,12 @@ class Directory:
 
     def _opened(self) -> Session:
         connection = self._connected()
-        connection.simple_bind_s(self._target.username, self._target.password)
+        try:
+            connection.simple_bind_s(self._target.username, self._target.password)
+        except _NOT_BOUND as exc:
+            target = self._target
+            problem = f"{target.url} refuses the credentials of {target.username}: {sentence(exc)}"
+            raise StorageUnavailable(problem) from exc
         return Session(connection, select.poll())
 
     def fits(self, dn: str, password: str) -> bool:
@@ -164,14 +180,20 @@ class Directory:
         connection.set_option(ldap.OPT_PROTOCOL_VERSION, ldap.VERSION3)
         connection.set_option(ldap.OPT_REFERRALS, ldap.OPT_OFF)
         connection.set_option(ldap.OPT_NETWORK_TIMEOUT, _CONNECT_S)
+        # StartTLS waits for its answer by this, everything else by `timeout`.
+        connection.set_option(ldap.OPT_TIMEOUT, _ANSWER_S)
         # A signal, such as one that asks the process to end, is no failure of the server.
         connection.set_option(ldap.OPT_RESTART, ldap.OPT_ON)
         connection.set_option(ldap.OPT_X_KEEPALIVE_IDLE, _KEEPALIVE_S)
         connection.timeout = _ANSWER_S
-        if target.ca_file:
-            connection.set_option(ldap.OPT_X_TLS_CACERTFILE, target.ca_file)
         connection.set_option(ldap.OPT_X_TLS_REQUIRE_CERT, ldap.OPT_X_TLS_DEMAND)
-        connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
+        try:
+            if target.ca_file:
+                connection.set_option(ldap.OPT_X_TLS_CACERTFILE, target.ca_file)
+            connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
+        except ValueError as exc:
+            trusted = target.ca_file or "the system"
+            raise StorageUnavailable(f"{target.url}: no certificates can be read from {trusted}") from exc
         if target.start_tls:
             connection.start_tls_s()
         return connection
@@ -190,11 +212,8 @@ class Directory:
 
     def _failure(self, exc: ldap.LDAPError) -> StorageError:
         url, said = self._target.url, sentence(exc)
-        match exc:
-            case ldap.INVALID_CREDENTIALS() | ldap.INAPPROPRIATE_AUTH():
-                return StorageUnavailable(f"{url} refuses the credentials of {self._target.username}")
-            case ldap.TIMEOUT() | ldap.TIMELIMIT_EXCEEDED():
-                return BackendTimeout(f"{url} did not answer in time")
+        if isinstance(exc, (ldap.TIMEOUT, ldap.TIMELIMIT_EXCEEDED)):
+            return BackendTimeout(f"{url} did not answer in time")
         if isinstance(exc, _READ_ONLY):
             return StorageReadOnly(f"the directory does not accept the change: {said}")
         if isinstance(exc, _REFUSED):

@@ -26,11 +26,14 @@ def is_plain(text: str) -> bool:
 
 
 def _folds_alone(character: str) -> bool:
-    if character.casefold() != character.lower():
+    folded = character.casefold()
+    if folded != character.lower() or len(folded) > 1:
         return False
-    # Scripts whose capitals every directory knows; elsewhere, what has no capitals.
+    if character.lower() == character.upper():
+        return True
+    # Scripts whose capitals every directory knows, those of Unicode 3.2, as RFC 4518 demands.
     known = character < "\u0250" or "\u0370" <= character < "\u0530"
-    return known or character.lower() == character.upper()
+    return known and all(unicodedata.ucd_3_2_0.category(one) != "Cn" for one in (character, folded))
 
 
 def substring(key: str) -> str | None:

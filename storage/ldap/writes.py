@@ -17,7 +17,7 @@ from storage.ldap.layout import LAYOUTS, equality
 from storage.ldap.offer import Offer
 from storage.ldap.refusals import with_refusals
 from storage.ldap.resources import Tree
-from storage.ldap.secrets import PASSWORD, kept_secrets
+from storage.ldap.secrets import PASSWORD, kept_secrets, without_empty, write_password
 from storage.ldap.session import Modification, Session
 from storage.ldap.uniqueness import Uniqueness, unique_of
 from storage.ldap.written import changes as changes_of
@@ -47,6 +47,7 @@ class Writer:
 
     def create(self, session: Session, unit: Unit, stored: StoredResource) -> StoredResource:
         """Add the entry of a new resource, which has its place. Raises UniquenessConflict."""
+        stored = without_empty(stored)
         dn, unique = unit.name_of(stored.id), unique_of(unit, stored)
         self._uniqueness.refuse_taken(session, unit, unique, dn)
         taken = self._uniqueness.take(session, unique, dn)
@@ -58,19 +59,20 @@ class Writer:
         except (ldap.LDAPError, StorageError):
             self._uniqueness.release(session, taken, dn)
             raise
-        created = replace(stored, version=version, secrets={}, joined=False)
+        created = replace(stored, version=version, secrets={}, removed_secrets=frozenset(), joined=False)
         try:
             self._uniqueness.require(session, unique, dn)
-            if PASSWORD in stored.secrets:
-                self._set_password(session, dn, stored.secrets[PASSWORD])
-        except (ValueRefused, UniquenessConflict):
+            write_password(session, dn, stored, self._offer)
+        except LOST:
+            raise
+        except (ldap.LDAPError, StorageError):
             session.delete(dn)
             self._uniqueness.release(session, taken, dn)
             raise
         return self._after_password(session, unit, dn, created) if stored.secrets else created
 
     def _add(self, session: Session, unit: Unit, dn: str, stored: StoredResource) -> str:
-        secrets = kept_secrets(stored.secrets, {})
+        secrets = kept_secrets(stored, {})
 
         def add(refused: set[str]) -> str:
             values, classes = laid_out(unit, stored, 1, secrets, refused)
@@ -101,7 +103,9 @@ class Writer:
 
         Secrets that are what they were are no change.
         """
-        if stored.secrets and self._is_same(found, stored):
+        stored = without_empty(stored)
+        secrets_change = bool(stored.secrets or stored.removed_secrets)
+        if secrets_change and self._is_same(session, found, stored):
             return found.stored
         dn = found.entry.dn
         before, after = unique_of(unit, found.stored), unique_of(unit, stored)
@@ -115,31 +119,34 @@ class Writer:
         except (ldap.LDAPError, StorageError, Changed):
             self._uniqueness.release(session, taken, dn)
             raise
-        written = replace(stored, version=version, secrets={}, joined=None)
+        written = replace(stored, version=version, secrets={}, removed_secrets=frozenset(), joined=None)
         try:
             self._uniqueness.require(session, new, dn)
-            if PASSWORD in stored.secrets:
-                self._set_password(session, dn, stored.secrets[PASSWORD])
-        except (ValueRefused, UniquenessConflict):
+            write_password(session, dn, stored, self._offer)
+        except LOST:
+            raise
+        except (ldap.LDAPError, StorageError):
             self._undo(session, unit, found, written)
             self._uniqueness.release(session, taken, dn)
             raise
         if found.layout is None:
             self._uniqueness.claim_kept(session, [value for value in after if value in before], dn)
         self._uniqueness.release(session, [value for value in before if value not in after], dn)
-        return self._after_password(session, unit, dn, written) if stored.secrets else written
+        return self._after_password(session, unit, dn, written) if secrets_change else written
 
-    def _is_same(self, found: Found, stored: StoredResource) -> bool:
+    def _is_same(self, session: Session, found: Found, stored: StoredResource) -> bool:
         if stored.document != found.stored.document:
             return False
-        if kept_secrets(stored.secrets, found.secrets) != found.secrets:
+        if kept_secrets(stored, found.secrets) != found.secrets:
             return False
+        if PASSWORD in stored.removed_secrets:
+            return not session.has(found.entry.dn, "(userPassword=*)")
         password = stored.secrets.get(PASSWORD)
         return password is None or self._fits(found.entry.dn, password)
 
     def _modify(self, session: Session, unit: Unit, found: Found, stored: StoredResource) -> str:
         number = self.number_after(unit, found)
-        secrets = kept_secrets(stored.secrets, found.secrets)
+        secrets = kept_secrets(stored, found.secrets)
 
         def modify(refused: set[str]) -> str:
             values, classes = laid_out(unit, stored, number, secrets, refused)
@@ -212,14 +219,6 @@ class Writer:
         self._uniqueness.release(session, unique_of(unit, found.stored), dn)
 
     # -- passwords
-
-    def _set_password(self, session: Session, dn: str, password: str) -> None:
-        if not self._offer.sets_passwords:
-            raise ValueRefused("password: the directory sets no passwords (RFC 3062)")
-        try:
-            session.set_password(dn, password)
-        except (ldap.CONSTRAINT_VIOLATION, ldap.INVALID_SYNTAX, ldap.UNWILLING_TO_PERFORM) as exc:
-            raise ValueRefused(f"password: the directory refuses it: {sentence(exc)}") from exc
 
     def _after_password(
         self, session: Session, unit: Unit, dn: str, written: StoredResource

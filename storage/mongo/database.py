@@ -115,7 +115,7 @@ class Database:
             client = mongoengine.connect(
                 DEFAULT_DATABASE, alias=alias, host=self._url, appname=alias, **self._options
             )
-        except (mongoengine.ConnectionFailure, pymongo.errors.PyMongoError):
+        except (mongoengine.ConnectionFailure, pymongo.errors.PyMongoError, OSError):
             # What these say may quote the URL, and so the password.
             raise StorageUnavailable("MONGO_DB names no server that can be looked up") from None
         name = mongoengine.connection.get_db(alias).name
@@ -147,11 +147,13 @@ def check_url(url: str) -> None:
         except (pymongo.errors.PyMongoError, ValueError):
             # The driver quotes what it cannot read, which may be a part of the password.
             raise ValueError(
-                "cannot be read: characters such as / ? # @ : in user or password must be written as "
-                "%XX, and options must be those of MongoDB"
+                "MONGO_DB cannot be read: characters such as / ? # @ : in user or password must be written "
+                "as %XX, and options must be those of MongoDB"
             ) from None
+        except OSError as exc:
+            raise ValueError(f"MONGO_DB: {exc.strerror}") from None
     if dict(_url_options(url)).get("w") == "0":
-        raise ValueError("must not have w=0: nothing would be known to be written")
+        raise ValueError("MONGO_DB must not have w=0: nothing would be known to be written")
 
 
 def _url_options(url: str) -> list[tuple[str, str]]:
@@ -198,6 +200,10 @@ def _failure(exc: Exception, hosts: str) -> StorageError:
         return ValueRefused("the resource is larger than a document of MongoDB may be (16 MB)")
     if isinstance(exc, (bson.errors.BSONError, OverflowError, UnicodeEncodeError)):
         return ValueRefused("the resource has a value that MongoDB cannot hold")
+    if isinstance(exc, pymongo.errors.ServerSelectionTimeoutError):
+        # Why no server can be had comes first; what the driver knows of all of them follows.
+        reason = str(exc).partition(" (configured timeouts")[0].partition(", Timeout:")[0]
+        return StorageUnavailable(f"MongoDB at {hosts} cannot be used now: {reason}")
     # What the driver says may quote a document.
     details = getattr(exc, "details", None)
     name = details.get("codeName") if isinstance(details, Mapping) else None

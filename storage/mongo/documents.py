@@ -113,7 +113,10 @@ def stored(document: Mapping[str, Any]) -> StoredResource:
 def is_ours(document: Mapping[str, Any]) -> bool:
     """Return whether a document was written here, rather than by another program."""
     kept = document.get("_scim")
-    return isinstance(kept, Mapping) and type(kept.get("version")) is int
+    if not isinstance(kept, Mapping):
+        return False
+    kinds = (("version", int), ("place", int), ("created", str), ("lastModified", str))
+    return all(isinstance(kept.get(name), kind) for name, kind in kinds)
 
 
 def claims_of(document: Mapping[str, Any]) -> dict[str, Claim]:

@@ -10,7 +10,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
+import orjson
 import pytest
 
 from storage.adapter import Member, StorageAdapter
@@ -188,12 +191,21 @@ def test_everything_acknowledged_before_a_kill_in_a_storm_of_writes_is_there(
 def test_a_torn_journal_is_no_obstacle(adapter: StorageAdapter, folder: Path) -> None:
     adapter.create(USER, stored("1", userName="a"))
     (folder / ".journal").write_bytes(b'[{"fol')
-    (folder / "Users" / ".tmp-0").write_bytes(b"{")
+    (folder / "Users" / f".tmp-{uuid4().hex}").write_bytes(b"{")
 
     adapter.create(USER, stored("2", userName="b"))
 
     assert ids(adapter, "userName pr") == ["1", "2"]
     assert left_behind(folder) == []
+
+
+def test_what_other_programs_have_in_the_folder_stays(folder: Path) -> None:
+    (folder / ".tmp-of-others").mkdir(parents=True)
+    (folder / ".tmp-file").touch()
+
+    open_files(folder).close()
+
+    assert (folder / ".tmp-of-others").is_dir() and (folder / ".tmp-file").is_file()
 
 
 def test_a_journal_that_comes_back_removes_nothing_that_is_newer(
@@ -211,6 +223,31 @@ def test_a_journal_that_comes_back_removes_nothing_that_is_newer(
     adapter.create(USER, stored("3", userName="c"))
 
     assert sorted(ids(adapter, "userName pr")) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"folder": "..", "name": "victim", "temporary": ".tmp-x", "signature": None},
+        {"folder": "Users", "name": "../../victim", "temporary": ".tmp-x", "signature": None},
+        {"folder": "Users", "name": "1", "temporary": "../../victim", "signature": None},
+        {"folder": 5, "name": None, "temporary": [], "signature": None},
+    ],
+)
+def test_a_journal_that_others_wrote_reaches_nothing(
+    adapter: StorageAdapter, folder: Path, step: dict[str, Any]
+) -> None:
+    adapter.create(USER, stored("1", userName="a"))
+    victim = folder.parent / "victim"
+    victim.write_text("precious")
+    (folder / "Users" / ".tmp-x").write_text("{}")
+    (folder.parent / ".tmp-x").write_text("{}")
+    (folder / ".journal").write_bytes(orjson.dumps([step]) + b"\n")
+
+    adapter.create(USER, stored("2", userName="b"))
+
+    assert victim.read_text() == "precious"
+    assert ids(adapter, "userName pr") == ["1", "2"]
 
 
 # -- the index

@@ -127,6 +127,25 @@ def test_two_edits_within_a_tick_of_the_clock_are_both_seen(adapter: StorageAdap
         assert adapter.get(USER, "1").document["title"] == f"t{number:02}"
 
 
+def test_an_edit_that_hides_its_time_makes_a_new_version(adapter: StorageAdapter, folder: Path) -> None:
+    before = adapter.create(USER, stored("1", userName="a"))
+    adapter.create(GROUP, stored("g", displayName="G"))
+    adapter.change_members(GROUP, "g", [Member("1", "User")], ())
+    path = folder / "Users" / "1"
+    wait_for(path)
+    status = path.stat()
+
+    write(path, **{**written(path), "title": "edited"})
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    # Read again while it may still be changing, and when it cannot any more.
+    versions = [adapter.get(USER, "1").version for _ in range(3)]
+    wait_for(path)
+    versions.append(adapter.get(USER, "1").version)
+    assert adapter.get(USER, "1").document["title"] == "edited"
+    assert len(set(versions)) == 1 and before.version not in versions
+
+
 def test_new_removed_and_renamed_files_are_noticed(adapter: StorageAdapter, folder: Path) -> None:
     adapter.create(USER, stored("1", userName="a"))
     write(folder / "Users" / "2", userName="b")

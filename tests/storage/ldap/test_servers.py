@@ -1,8 +1,9 @@
 """Servers that refuse, that are encrypted, that set limits, and how they get the schema."""
 
 import re
+import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,16 @@ from ldif import LDIFRecordList
 import storage.ldap
 from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Selection
-from storage.errors import StorageReadOnly, StorageUnavailable, UniquenessConflict, ValueRefused
+from storage.errors import (
+    BackendTimeout,
+    StorageReadOnly,
+    StorageUnavailable,
+    UniquenessConflict,
+    ValueRefused,
+)
 from storage.registry import open_storage
 from storage.search import search
-from tests.openldap import SUFFIX, LdapServer
+from tests.openldap import ADMIN, SUFFIX, LdapServer
 from tests.storage.contract import GROUP, REGISTRY, USER, represent, stored
 from tests.storage.ldap.conftest import Start, make_place
 
@@ -36,6 +43,17 @@ def found(adapter: Any, text: str) -> list[str]:
 # -- what the server refuses
 
 
+@pytest.mark.parametrize("start_tls", [False, True])
+def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, start_tls: bool) -> None:
+    monkeypatch.setattr("storage.ldap.connections._ANSWER_S", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ldap://127.0.0.1:{silent.getsockname()[1]}"
+        options = {"url": url, "base": SUFFIX, "username": ADMIN, "password": "x", "start_tls": start_tls}
+
+        with pytest.raises(BackendTimeout):
+            open_storage("ldap", options).prepare(REGISTRY.resource_types)
+
+
 def test_refused_credentials_are_said_without_the_password(ldap: LdapServer) -> None:
     base = ldap.new_database()
 
@@ -43,6 +61,22 @@ def test_refused_credentials_are_said_without_the_password(ldap: LdapServer) -> 
         opened(ldap, base, password="wr0ng")
 
     assert "wr0ng" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"username": "admin"}, "refuses the credentials of admin: Invalid DN syntax"),
+        ({"password": ""}, f"refuses the credentials of {ADMIN}: .*no password"),
+        ({"base": "example.org"}, "'example.org' is no name of an entry: LDAP_BASENAME"),
+        ({"ca_file": "/nowhere/ca.pem"}, "no certificates can be read from /nowhere/ca.pem"),
+    ],
+)
+def test_a_wrong_setting_is_named(ldap: LdapServer, options: dict[str, str], said: str) -> None:
+    adapter = open_storage("ldap", ldap.options(ldap.new_database()) | options)
+
+    with pytest.raises(StorageUnavailable, match=said):
+        adapter.prepare(REGISTRY.resource_types)
 
 
 @pytest.mark.parametrize("url", ["ldap://127.0.0.1:1", "ldap://nowhere.invalid"])
@@ -139,8 +173,13 @@ _ACCESS = [
 ]
 
 
-def limited(start_server: Start, limit: str, *modules: str) -> tuple[LdapServer, Any]:
-    directives = [*_ACCESS, "sizelimit 50", *([limit] if limit else []), *(f"overlay {m}" for m in modules)]
+_NO_PASSWORDS = [_ACCESS[0].replace(" write ", " read "), _ACCESS[1]]
+
+
+def limited(
+    start_server: Start, limit: str, *modules: str, access: Sequence[str] = tuple(_ACCESS)
+) -> tuple[LdapServer, Any]:
+    directives = [*access, "sizelimit 50", *([limit] if limit else []), *(f"overlay {m}" for m in modules)]
     server = start_server(directives=directives, modules=modules)
     base = server.new_database()
     connection = server.connect()
@@ -181,6 +220,20 @@ def test_an_account_needs_no_more_rights_than_to_write_below_the_base(start_serv
     assert values["uid"] == [b"s"]
     adapter.delete(USER, "s")
     assert list(adapter.members(GROUP, "g")) == []
+
+
+def test_a_password_that_the_account_may_not_set_leaves_nothing_behind(start_server: Start) -> None:
+    unlimited = f'limits dn.exact="{ACCOUNT}" size.prtotal=unlimited'
+    adapter = limited(start_server, unlimited, access=_NO_PASSWORDS)[1]
+
+    with pytest.raises(StorageReadOnly):
+        adapter.create(USER, replace(stored("s", userName="s"), secrets={"password": "x"}))
+    with pytest.raises(StorageReadOnly):
+        adapter.replace(USER, replace(stored("1", userName="t"), secrets={"password": "x"}))
+
+    assert adapter.get(USER, "1").document["userName"] == "u1"
+    assert found(adapter, 'userName eq "s"') == []
+    adapter.create_many(USER, [stored("3000", userName="s"), stored("3001", userName="t")])
 
 
 def test_a_limit_that_cuts_lists_is_said_and_never_taken_for_their_end(start_server: Start) -> None:

@@ -82,6 +82,18 @@ def test_ldap_clients_bind_with_the_password(place: Place) -> None:
     assert b"another" not in place.entry("(uid=a)")["userPassword"][0]
 
 
+def test_a_password_that_is_removed_is_gone_from_the_entry(place: Place) -> None:
+    resource = stored("1", userName="a")
+    place.adapter.create(USER, replace(resource, secrets={"password": "t1meMa$heen"}))
+    without = replace(resource, removed_secrets=frozenset({"password"}))
+
+    removed = place.adapter.replace(USER, without)
+    again = place.adapter.replace(USER, without, removed.version)
+
+    assert "userPassword" not in place.entry("(uid=a)")
+    assert place.adapter.get(USER, "1").version == removed.version == again.version
+
+
 def test_what_an_administrator_changes_is_seen_and_found(place: Place) -> None:
     emails = [{"value": "old@x", "type": "work"}, {"value": "kept@x", "type": "home", "primary": True}]
     dn = person(place, emails=emails, title="Guide", displayName="Babs")
@@ -121,6 +133,9 @@ def test_a_member_that_an_administrator_adds_is_one(place: Place) -> None:
         {"displayName": "a\u0000b"},
         {"displayName": " "},
         {"title": "  two  spaces\t"},
+        # Capitals that directories fold in another way, or not at all.
+        {"title": "\u0130"},
+        {"title": "\u023a\u04c0"},
         {"emails": [{"value": "a@x"}, {"value": "A@X", "type": "work"}]},
         {"phoneNumbers": [{"value": "+31 6"}, {"value": "+316", "type": "home"}]},
         {"preferredLanguage": "x" * 3000},

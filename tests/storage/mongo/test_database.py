@@ -8,7 +8,7 @@ from pymongo.errors import OperationFailure
 
 from storage.adapter import StorageAdapter
 from storage.errors import StorageReadOnly, StorageUnavailable
-from storage.mongo.database import Database
+from storage.mongo.database import Database, check_url
 from tests.mongodb import MongoStore
 from tests.storage.contract import USER, stored
 
@@ -25,10 +25,10 @@ def test_a_child_of_a_fork_opens_its_own_connections(store: MongoStore, adapter:
             os.write(writing, version.encode())
         finally:
             os._exit(0)
+    os.close(writing)
     os.waitpid(child, 0)
     answer = os.read(reading, 10)
     os.close(reading)
-    os.close(writing)
 
     assert answer == b"2"
     assert adapter.get(USER, "1").document["userName"] == "b"
@@ -65,6 +65,21 @@ def test_without_a_name_in_the_url_the_database_is_scim() -> None:
     with database.reading() as documents:
         assert documents.name == "scim"
     database.close()
+
+
+def test_why_no_server_can_be_reached_is_said() -> None:
+    database = Database("mongodb://scim:s3cr3t@127.0.0.1:1/?serverSelectionTimeoutMS=1", 2)
+
+    with pytest.raises(StorageUnavailable, match="at 127.0.0.1:1 cannot be used now: .*refused$") as caught:
+        with database.reading() as documents:
+            documents.command("ping")
+    assert "s3cr3t" not in str(caught.value)
+    database.close()
+
+
+def test_certificates_that_are_not_there_are_said() -> None:
+    with pytest.raises(ValueError, match="tlscafile file is not readable"):
+        check_url("mongodb://127.0.0.1/?tls=true&tlsCAFile=/nowhere/ca.pem")
 
 
 @pytest.mark.parametrize("code", [18, 8000])

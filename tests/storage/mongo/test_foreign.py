@@ -131,20 +131,21 @@ def test_what_cannot_be_read_is_reported_and_stops_nobody(
         {"_id": "4", "userName": "odd", "own": {"a.b": bson.Int64(2**40), "c": bson.Regex("x")}},
         {"_id": "5", "_scim": "x", "then": bson.DatetimeMS(2**60)},
         {"_id": "6", "userName": "sixth", "_scim": {"version": "x", "place": 7}},
+        {"_id": "7", "userName": "seventh", "_scim": {"version": 1, "place": 7}},
     ]
     store.documents.Users.insert_many(documents)
 
     with caplog.at_level(logging.INFO):
         adapter.prepare(REGISTRY.resource_types)
 
-    assert sorted(r.id for r in adapter.scan(USER)) == ["1", "2", "3", "4", "5", "6"]
+    assert sorted(r.id for r in adapter.scan(USER)) == ["1", "2", "3", "4", "5", "6", "7"]
     assert adapter.get(USER, "1").document.keys() == {"schemas", "id"}
     assert adapter.get(USER, "3").document["since"] == "2024-01-02T00:00:00.000Z"
     assert adapter.get(USER, "3").document["ref"] == "1" * 24
     assert adapter.get(USER, "4").document["own"] == {"a.b": 2**40}
     assert sorted(found(adapter, USER, 'userName eq "TWIN"')) == ["2", "3"]
     assert "plain" not in str(list(store.documents.Users.find({"_id": "2"})))
-    for text in ("another one has the same userName", "left alone 1 documents", "took over 6"):
+    for text in ("another one has the same userName", "left alone 1 documents", "took over 7"):
         assert text in caplog.text
 
 
