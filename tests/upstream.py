@@ -91,7 +91,6 @@ class UpstreamServer:
             "an upstream gives ids of its own"
         ),
         "test_done_again_it_goes_on": "an upstream gives ids of its own",
-        "test_a_password_is_set_and_removed": "that a password is removed does not reach an upstream",
         "test_an_attribute_that_becomes_unique_is_from_then_on": _OWN_SCHEMAS,
         "test_who_shares_a_value_that_becomes_unique_is_named": _OWN_SCHEMAS,
         "test_a_changed_definition_is_followed_at_the_next_start": _OWN_SCHEMAS,

@@ -36,6 +36,7 @@ class ForwardAdapter(StorageAdapter):
         assigns_ids=True,
         versions_members=True,
         takes_secrets=True,
+        removes_secrets=True,
     )
 
     def __init__(self, url: str, key: str, timeout_s: float, pool_size: int) -> None:

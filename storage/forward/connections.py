@@ -13,8 +13,8 @@ import requests
 import urllib3
 from requests.auth import AuthBase
 
+from storage.deadline import DeadlineAdapter, causes
 from storage.errors import BackendTimeout, BadBackendAnswer, StorageUnavailable
-from storage.forward.deadline import DeadlineAdapter, causes
 
 
 class _Bearer(AuthBase):

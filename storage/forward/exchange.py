@@ -128,8 +128,10 @@ class Exchange:
         """Put a resource in place of what has its id; members stay as they are."""
         before = self._at(resource.id, if_version)
         abilities = self._known()
-        puts, patches = abilities.can("PUT"), abilities.patch and abilities.can("PATCH")
-        if self._type.members is None and puts or not patches:
+        patches = abilities.patch and abilities.can("PATCH")
+        # To leave a secret out of a PUT is to say nothing of it.
+        puts = abilities.can("PUT") and self._type.members is None and not resource.removed_secrets
+        if puts or not patches:
             return self._put(resource, before, if_version)
         operations = self._reader.difference(resource, before)
         if not operations:
@@ -142,6 +144,8 @@ class Exchange:
             return self._put(resource, before, if_version)
 
     def _put(self, resource: StoredResource, before: Upstream, if_version: str | None) -> Upstream:
+        if resource.removed_secrets:
+            raise UnsupportedByBackend("the upstream has no PATCH, which alone could remove a secret")
         document = self._reader.written(resource, before)
         if self._type.members is not None:
             document |= self.links(resource.id)

@@ -93,11 +93,24 @@ class Listing:
         while True:
             wanted = page if count is None else min(page, count - len(got))
             found, total = self._page(question, start + len(got), wanted)
+            if total is None:
+                return self._part_uncounted(question, start, count)
+            if wanted and not found:
+                # Some count what they do not show.
+                total = min(total, start + len(got))
             # A page with nothing new would be followed by others of its kind.
             new = {one.stored.id: one for one in found if one.stored.id not in got}
             got |= new
             if not new or start + len(got) >= total or (count is not None and len(got) >= count):
                 return self._settled(list(got.values())[:count]), total
+
+    def _part_uncounted(
+        self, question: Question, start: int, count: int | None
+    ) -> tuple[list[Upstream], int]:
+        """Return a part of an answer that comes without a total: all of it is read to count it."""
+        got = {one.stored.id: one for page in self._pages_by_index(question, 0) for one in page}
+        end = None if count is None else start + count
+        return self._settled(list(got.values())[start:end]), len(got)
 
     def _pages_by_index(self, question: Question, start: int) -> Iterator[list[Upstream]]:
         page = self._known().page
@@ -106,11 +119,11 @@ class Listing:
             found, total = self._page(question, start, page)
             yield found
             start += len(found)
-            if start >= total or all(one.stored.id in seen for one in found):
+            if (total is not None and start >= total) or all(one.stored.id in seen for one in found):
                 return
             seen.update(one.stored.id for one in found)
 
-    def _page(self, question: Question, start: int, count: int) -> tuple[list[Upstream], int]:
+    def _page(self, question: Question, start: int, count: int) -> tuple[list[Upstream], int | None]:
         abilities = self._known()
         document = self._asker.ask(question, {"startIndex": start + 1, "count": count})
         listed, total = self._listed(document), _total(document)
@@ -118,9 +131,7 @@ class Listing:
         if document.get("nextCursor") and abilities.can("cursor"):
             if not (abilities.index and its_start == start + 1):
                 raise _PagesByCursor
-        if total is None and start == 0 and "Resources" in document:
-            total = len(listed)
-        if total is None:
+        if total is None and "Resources" not in document:
             raise self._bad("answers something that is no list of resources")
         if start > 0 and listed and len(listed) == total:
             # Some do not page at all: everything came.
@@ -128,7 +139,7 @@ class Listing:
         elif isinstance(its_start, int) and listed and its_start != start + 1:
             raise self._bad("answers with another page than was asked for")
         found = [self._reader.read(raw) for raw in listed if isinstance(raw, Mapping)]
-        return found, max(total, start + len(found))
+        return found, total if total is None else max(total, start + len(found))
 
     # -- by cursor
 

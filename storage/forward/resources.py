@@ -140,7 +140,7 @@ class ResourceReader:
                 operations.append({"op": "remove", "path": path})
             else:
                 operations.append({"op": "replace", "path": path, "value": is_now})
-        return operations
+        return operations + [{"op": "remove", "path": path} for path in sorted(resource.removed_secrets)]
 
 
 def _attributes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

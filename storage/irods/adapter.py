@@ -48,7 +48,12 @@ class IrodsAdapter(StorageAdapter):
     """Keeps users and groups in an iRODS zone."""
 
     capabilities = Capabilities(
-        native_search=True, native_uniqueness=True, members=True, assigns_ids=True, takes_secrets=True
+        native_search=True,
+        native_uniqueness=True,
+        members=True,
+        assigns_ids=True,
+        takes_secrets=True,
+        removes_secrets=True,
     )
 
     def __init__(self, login: Login, timeout_s: float = 10.0, pool_size: int = 10) -> None:
@@ -118,6 +123,8 @@ class IrodsAdapter(StorageAdapter):
         for path in resource.secrets:
             if path != "password":
                 raise ValueRefused(f"{path}: iRODS keeps no secret but the password")
+        if "password" in resource.removed_secrets:
+            raise ValueRefused("password: iRODS replaces one by another, and removes none")
         password = resource.secrets.get("password")
         if password is None:
             return None

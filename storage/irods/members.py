@@ -82,20 +82,26 @@ class Members:
         found = self._accounts.find(member.resource_id for member in joining)
         changed = False
         # Before anybody has joined: a display that cannot be held changes nothing.
-        own_displays = {member.resource_id: _display_avu(member) for member in joining if member.display}
+        given = {
+            member.resource_id: _display_avu(member)
+            for member in joining
+            if member.display and member.resource_id in found
+            # Its own name, which is kept with the member, may be of any length.
+            if member.display != found[member.resource_id][1].display
+        }
         displays = []
         for member in joining:
             entry = found.get(member.resource_id)
             if entry is None or entry[1].resource_type != member.resource_type:
                 continue
-            account, own = entry
+            account = entry[0]
             if account.account_type == USERS:
                 joined = self._zone.join(group.name, account.name)
             else:
                 joined = self._zone.add_metadata(group.name, Avu(MEMBER, member.resource_id))
             changed = changed or joined
-            if joined and member.display and member.display != own.display:
-                displays.append(own_displays[member.resource_id])
+            if joined and member.resource_id in given:
+                displays.append(given[member.resource_id])
         self._zone.change_metadata(group.name, add=displays)
         return changed
 

@@ -4,6 +4,7 @@ It passes to a group that is made for it, marked with the metadata DELETED and T
 """
 
 from datetime import UTC, datetime
+from typing import Final
 
 from irods.models import Collection, DataObject
 
@@ -12,6 +13,9 @@ from storage.errors import StorageUnavailable
 from storage.irods.kinds import State
 from storage.irods.metadata import DELETED, TIMESTAMP
 from storage.irods.zone import GROUPS, USERS, Avu, Zone
+
+# What the names of the groups begin with that data of deleted users passes to.
+_HEIR: Final = "deleted."
 
 
 class Removal:
@@ -34,13 +38,16 @@ class Removal:
             raise StorageUnavailable(f"iRODS does not remove account {state.account.number}: it holds data")
 
     def _owned(self, name: str) -> set[str]:
-        """Return the paths of the collections and data objects that a user owns."""
+        """Return the paths of the collections and data objects that a user owns.
+
+        What an earlier user of that name left to a group is still said to be theirs, and is left out.
+        """
         owner = [Collection.owner_name == name, Collection.owner_zone == self._zone.name]
         paths = {row[Collection.name] for row in self._zone.rows([Collection.name], *owner)}
         owner = [DataObject.owner_name == name, DataObject.owner_zone == self._zone.name]
         for row in self._zone.rows([Collection.name, DataObject.name], *owner):
             paths.add(f"{row[Collection.name]}/{row[DataObject.name]}")
-        return paths
+        return {path for path in paths if not path.startswith(f"/{self._zone.name}/home/{_HEIR}")}
 
     def _content(self, home: str) -> tuple[list[str], list[str]]:
         """Return the paths of the collections and of the data objects in a collection."""
@@ -52,7 +59,7 @@ class Removal:
     def _pass_on(self, state: State, homes: tuple[str, ...], elsewhere: list[str]) -> None:
         """Give everything to a group; each step may be repeated when the one after it failed."""
         account = state.account
-        group = f"deleted.{account.number}.{account.name}"[:63].rstrip(".")
+        group = f"{_HEIR}{account.number}.{account.name}"[:63].rstrip(".")
         self._zone.add_account(group, GROUPS)
         self._zone.add_metadata(group, Avu(DELETED, account.name))
         self._zone.change_metadata(group, add=[Avu(TIMESTAMP, format_date_time(datetime.now(UTC)))])
@@ -62,12 +69,18 @@ class Removal:
             collections, data_objects = self._content(home)
             if not collections and not data_objects:
                 continue
-            target = f"/{self._zone.name}/home/{group}" + ("/trash" if number else "")
-            self._zone.make_collection(target)
-            # Who moves something must own it, administrators too.
-            for path, name in ((home, group), (home, self._zone.username), (target, self._zone.username)):
-                self._zone.own(path, name, recursive=True)
-            self._zone.move(collections, data_objects, target)
+            # Who moves something, or makes something in a collection, must own it, administrators too.
+            self._own(home, group)
+            its_home = f"/{self._zone.name}/home/{group}"
+            targets = [its_home, f"{its_home}/trash"][: number + 1]
+            for target in targets:
+                self._zone.make_collection(target)
+                self._own(target, group)
+            self._zone.move(collections, data_objects, targets[-1])
+
+    def _own(self, path: str, group: str) -> None:
+        for name in (group, self._zone.username):
+            self._zone.own(path, name, recursive=True)
 
 
 def _is_in(path: str, collections: tuple[str, ...]) -> bool:

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from xml.etree.ElementTree import ParseError
 
 from irods import exception as answers
 from irods.auth import REQUEST_IS_MISSING_KEY, ClientAuthError
-from irods.connection import Connection
 from irods.message import XMLMessageNotConvertibleToJSON, iRODSMessage
 from irods.session import iRODSSession
 
@@ -24,6 +23,7 @@ from storage.errors import (
     StorageReadOnly,
     StorageUnavailable,
 )
+from storage.irods.connection import TlsSocket, new_connection
 
 # What iRODS calls the settings of an encrypted connection; these are its own defaults.
 _ENCRYPTION: Final = {
@@ -82,19 +82,12 @@ class Login:
         return f"iRODS at {self.host}:{self.port}"
 
 
-class _TlsSocket(ssl.SSLSocket):
-    """Ends without waiting for the other side to say good-bye: that may be silent."""
-
-    def unwrap(self) -> "_TlsSocket":
-        return self
-
-
 @dataclass(frozen=True)
 class _Line:
     """A session and its connection, which it would forget without closing it when something fails."""
 
     session: iRODSSession
-    connection: Connection
+    connection: Any
 
     def has_ended(self) -> bool:
         """Return whether there is something to read where nothing was asked: the end, or worse."""
@@ -197,10 +190,10 @@ class Sessions:
         if login.tls:
             # Left to itself, the client verifies nothing unless it is given a file.
             context = ssl.create_default_context(cafile=str(login.ca_file) if login.ca_file else None)
-            context.sslsocket_class = _TlsSocket
+            context.sslsocket_class = TlsSocket
             session.pool.account.ssl_context = context
         # In two steps, to have hold of a connection that fails to log in.
-        line = _Line(session, Connection.__new__(Connection))
+        line = _Line(session, new_connection())
         try:
             line.connection.__init__(session.pool, session.pool.account)
         except answers.CAT_INVALID_USER as exc:

@@ -26,7 +26,6 @@ from storage.jumpcloud.client import Client
 from storage.jumpcloud.directory import Directory
 from storage.jumpcloud.forms import GroupForm, UserForm
 from storage.jumpcloud.groups import Groups
-from storage.jumpcloud.identity import is_id
 from storage.jumpcloud.memberships import Memberships
 from storage.jumpcloud.turns import Turns
 from storage.jumpcloud.users import Users
@@ -36,7 +35,12 @@ class JumpcloudAdapter(StorageAdapter):
     """Keeps users and groups in JumpCloud."""
 
     capabilities = Capabilities(
-        native_search=True, native_uniqueness=True, members=True, assigns_ids=True, takes_secrets=True
+        native_search=True,
+        native_uniqueness=True,
+        members=True,
+        assigns_ids=True,
+        takes_secrets=True,
+        removes_secrets=True,
     )
 
     def __init__(self, client: Client) -> None:
@@ -127,7 +131,9 @@ class JumpcloudAdapter(StorageAdapter):
     def among_members(
         self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
     ) -> frozenset[str]:
-        return frozenset(self._members.links.among(resource_id, member_ids) if is_id(resource_id) else ())
+        if not self._directory.is_id(resource_id):
+            return frozenset()
+        return frozenset(self._members.links.among(resource_id, member_ids))
 
     def change_members(
         self,

@@ -17,6 +17,7 @@ import orjson
 import requests
 from urllib3.util import Timeout
 
+from storage.deadline import DeadlineAdapter
 from storage.errors import BadBackendAnswer, StorageReadOnly, StorageUnavailable, ValueRefused
 from storage.jumpcloud.answers import Again, parsed, read, translated
 
@@ -25,6 +26,8 @@ _LOG = logging.getLogger(__name__)
 # Seconds before the first repetition, and at most before the last; a part of it is random.
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 30.0
+# With less time than this left, a repetition would tell nothing but that it was late.
+_LEAST_S: Final = 0.2
 
 Params = Sequence[tuple[str, str]]
 
@@ -70,7 +73,7 @@ class Client:
     def _start(self) -> None:
         self._free = threading.BoundedSemaphore(self.pool_size)
         self._session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=self.pool_size)
+        adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=self.pool_size)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, adapter)
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -115,7 +118,7 @@ class Client:
                 if again.wait_s is None and not repeatable:
                     raise again.failure from again
                 wait_s = max(again.wait_s or 0.0, pause * random.uniform(0.5, 1.0))
-                if time.monotonic() + wait_s >= deadline:
+                if time.monotonic() + wait_s + _LEAST_S >= deadline:
                     raise again.failure from again
                 _LOG.info("%s %s: %s, again in %.1f s", method, path.partition("?")[0], again, wait_s)
             except Rejection as rejection:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from storage.errors import BadBackendAnswer, ResourceNotFound
 from storage.jumpcloud.client import Client, Params, Rejection
+from storage.jumpcloud.identity import Ids, id_of
 
 # The most that one page may hold; unasked, it holds 10.
 PAGE: Final = 100
@@ -34,6 +35,13 @@ class Directory:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self.is_id = Ids(self._some_ids)
+        # What lists of groups are sorted by.
+        self.group_order = "_id"
+
+    def _some_ids(self) -> list[str]:
+        users, _ = self.users(0, 1)
+        return [id_of(one) for one in users or self.groups(0, 1)[0]]
 
     @property
     def width(self) -> int:
@@ -75,7 +83,7 @@ class Directory:
 
     def update_user(self, user_id: str, body: Json) -> Json:
         """Change some fields of a user and return all of it. Raises Missing."""
-        return _object(self._of("PUT", f"/api/systemusers/{user_id}", body), "_id")
+        return _object(self._put(f"/api/systemusers/{user_id}", body), "_id")
 
     def delete_user(self, user_id: str) -> None:
         """Delete a user. Raises Missing."""
@@ -100,7 +108,15 @@ class Directory:
 
     def groups(self, skip: int, limit: int) -> Found:
         """Return a page of the groups, and how many there are, or None when that is not said."""
-        answer = self._client.call("GET", "/api/v2/usergroups", params=_page(skip, limit, "_id"))
+        params = _page(skip, limit, self.group_order)
+        try:
+            answer = self._client.call("GET", "/api/v2/usergroups", params=params)
+        except Rejection:
+            if self.group_order == "name":
+                raise
+            # It is not said which fields groups are sorted by; this one they certainly have.
+            self.group_order = "name"
+            return self.groups(skip, limit)
         return _objects(answer.body, "id"), answer.total
 
     def groups_called(self, name: str) -> list[Json]:
@@ -120,7 +136,7 @@ class Directory:
 
     def update_group(self, group_id: str, body: Json) -> Json:
         """Put `body` in place of a group and return it. Raises Missing."""
-        return _object(self._of("PUT", f"/api/v2/usergroups/{group_id}", body), "id")
+        return _object(self._put(f"/api/v2/usergroups/{group_id}", body), "id")
 
     def delete_group(self, group_id: str) -> None:
         """Delete a group. Raises Missing."""
@@ -131,11 +147,11 @@ class Directory:
     def members(self, group_id: str) -> Iterator[list[str]]:
         """Yield the ids of a group's users, a page at a time; none for a group that does not exist."""
         path = f"/api/v2/usergroups/{group_id}/members"
-        return self._links(path, "to")
+        return self._links(path)
 
     def groups_of(self, user_id: str) -> Iterator[list[str]]:
         """Yield the ids of the groups a user is in, a page at a time; none for a user that does not exist."""
-        return self._links(f"/api/v2/users/{user_id}/memberof", "")
+        return self._links(f"/api/v2/users/{user_id}/memberof")
 
     def add_member(self, group_id: str, user_id: str) -> None:
         """Make a user a member, if it is none. Raises Missing."""
@@ -154,8 +170,8 @@ class Directory:
         body = {"op": operation, "type": "user", "id": user_id}
         self._of("POST", f"/api/v2/usergroups/{group_id}/members", body)
 
-    def _links(self, path: str, end: str) -> Iterator[list[str]]:
-        """Yield the ids of what something is linked to, a page at a time; `end` is where they stand."""
+    def _links(self, path: str) -> Iterator[list[str]]:
+        """Yield the ids of what something is linked to, a page at a time."""
         skip, before = 0, None
         while True:
             try:
@@ -164,10 +180,15 @@ class Directory:
                 return
             _refuse_the_same(page, before)
             skip, before = skip + len(page), page
-            ends = [_object(entry.get(end) if end else entry, "id") for entry in page]
+            # Of a link the other end, or that end itself: it is not said for each list.
+            ends = [_object(entry.get("to", entry), "id") for entry in page]
             yield [entry["id"] for entry in ends if entry.get("type", "user") in ("user", "user_group")]
             if len(page) < PAGE:
                 return
+
+    def _put(self, path: str, body: Json) -> Any:
+        """Return what there is after a PUT, which may be answered without it. Raises Missing."""
+        return self._of("PUT", path, body) or self._of("GET", path)
 
     def _of(
         self, method: str, path: str, body: Any = None, *, params: Params = (), repeatable: bool = True

@@ -4,7 +4,7 @@ Every user that is found is judged by the whole filter again. JumpCloud joins te
 one `or`; what needs more is searched for by a part.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from schema.resource_type import ResourceType
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath
 from storage.jumpcloud.folding import LONGEST, exact_pattern, folded_pattern
-from storage.jumpcloud.identity import is_id
+from storage.jumpcloud.identity import is_usual
 from storage.jumpcloud.kept import LONGEST as LONGEST_VALUE
 from storage.jumpcloud.lenses import MORE_ADDRESSES, ActiveLens, EmailsLens, Lens, PartsLens, TextLens
 
@@ -46,16 +46,19 @@ class Native:
 class UserFilterCompiler(FilterCompiler[Native]):
     """Compiles the filters of users, whose attributes are seen through `lenses`."""
 
-    def __init__(self, resource_type: ResourceType, lenses: Sequence[Lens]) -> None:
+    def __init__(
+        self, resource_type: ResourceType, lenses: Sequence[Lens], is_id: Callable[[str], bool]
+    ) -> None:
         self._type = resource_type
+        self._is_id = is_id
         self._lenses = {(lens.extension, lens.attribute): lens for lens in lenses}
 
     def comparison(self, node: BoundComparison) -> Native:
         path = node.path
         if path.text == "id" and node.operator == "eq":
-            return Native(({"_id": node.key},) if is_id(node.key) else ())
+            return Native(({"_id": node.key},) if self._is_id(node.key) else ())
         if path.attribute == self._type.memberships and path.leaf.name == "value" and node.operator == "eq":
-            return Native(group=node.key) if is_id(node.key) else Native()
+            return Native(group=node.key) if self._is_id(node.key) else Native()
         lens = self._lenses.get((path.extension, path.attribute.name))
         match lens:
             case ActiveLens() if node.key == "false" and node.operator == "eq":
@@ -84,7 +87,7 @@ class UserFilterCompiler(FilterCompiler[Native]):
             raise NotPushable(node)
         if not lens.ids:
             return self._on_field(node, name)
-        if node.operator != "eq" or not is_id(str(node.value)):
+        if node.operator != "eq" or not is_usual(str(node.value)):
             raise NotPushable(node)
         return Native(({name: node.value},))
 

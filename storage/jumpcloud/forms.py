@@ -70,6 +70,8 @@ class Form:
         for path in resource.secrets:
             if path != "password":
                 raise ValueRefused(f"{path}: JumpCloud has no place for it")
+        if "password" in resource.removed_secrets:
+            raise ValueRefused("password: JumpCloud replaces one by another, and removes none")
         kept = Kept(
             rest, created=resource.created, last_modified=resource.last_modified, stamp=uuid.uuid4().hex
         )

@@ -9,7 +9,6 @@ from storage.errors import BadBackendAnswer, ResourceNotFound, StorageError, Uni
 from storage.jumpcloud.client import Rejection
 from storage.jumpcloud.directory import PAGE, Directory, Json, every, existing
 from storage.jumpcloud.forms import GroupForm
-from storage.jumpcloud.identity import in_order, is_id
 from storage.jumpcloud.memberships import Memberships
 from storage.search import page_of
 from storage.uniqueness import unique_values
@@ -78,7 +77,7 @@ class Groups:
             self._directory.delete_group(group_id)
 
     def _check(self, group_id: str) -> None:
-        if not is_id(group_id):
+        if not self._directory.is_id(group_id):
             raise ResourceNotFound(self._type.name, group_id)
 
     # -- unique values
@@ -118,13 +117,13 @@ class Groups:
         return page_of(self._candidates(member), selection, represent, self._type)
 
     def _page(self, selection: Selection) -> Page | None:
-        """Return a page of all groups, or None when JumpCloud does not say how many there are."""
+        """Return a page of all groups, or None when JumpCloud does not count or order them so."""
         found: list[StoredResource] = []
         limit = selection.limit
         while True:
             wanted = PAGE if limit is None else max(1, min(PAGE, limit - len(found)))
             groups, total = self._directory.groups(selection.offset + len(found), wanted)
-            if total is None:
+            if total is None or self._directory.group_order != "_id":
                 return None
             found += map(self.form.read, groups)
             if not groups or selection.offset + len(found) >= total or len(found) >= (limit or total):
@@ -151,5 +150,5 @@ class Groups:
     def _candidates(self, member: str | None) -> Iterator[StoredResource]:
         if member is None:
             return self.scan()
-        ids = self._members.links.group_ids(member) if is_id(member) else []
-        return in_order(map(self.form.read, self._members.groups(ids)))
+        ids = self._members.links.group_ids(member) if self._directory.is_id(member) else []
+        return map(self.form.read, self._members.groups(ids))

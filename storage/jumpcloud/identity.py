@@ -1,20 +1,43 @@
-"""Ids of JumpCloud, and what they tell: when something was created, and what before it."""
+"""Ids of JumpCloud, and what they tell: when something was created, and what comes before it."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from schema.values import format_date_time
-from storage.adapter import StoredResource
 
 _ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
+# Characters of an id of any form.
+_LONGEST: Final = 64
+_OTHER_ID = re.compile(rf"[0-9A-Za-z_-]{{1,{_LONGEST}}}", re.ASCII)
 
 
-def is_id(text: str) -> bool:
-    """Return whether JumpCloud can have something by that id."""
+def is_usual(text: str) -> bool:
+    """Return whether a text has the form of ids that JumpCloud is known to give."""
     return _ID.fullmatch(text) is not None
+
+
+class Ids:
+    """Tells whether JumpCloud can have something by an id, so that it is not asked for what it cannot.
+
+    Ids of another form than the usual one are believed in where `some`, which returns any ids that
+    there are, shows such ids.
+    """
+
+    def __init__(self, some: Callable[[], Iterable[str]]) -> None:
+        self._some = some
+        # None as long as there was nothing to see.
+        self._are_usual: bool | None = None
+
+    def __call__(self, text: str) -> bool:
+        if is_usual(text):
+            return True
+        if _OTHER_ID.fullmatch(text) is None:
+            return False
+        if self._are_usual is None:
+            self._are_usual = next((is_usual(seen) for seen in self._some()), None)
+        return self._are_usual is False
 
 
 def id_of(live: Mapping[str, Any]) -> str:
@@ -23,25 +46,17 @@ def id_of(live: Mapping[str, Any]) -> str:
 
 
 def place_of(resource_id: str) -> int:
-    """Return where a user or group stands in the order of creation, which its id tells."""
-    # Of the 12 bytes of an id: seconds, then who made it, then a counter; 63 bits are to be had.
-    if not is_id(resource_id):
-        return 2**63 - 1
-    seconds, maker, counter = resource_id[:8], resource_id[8:18], resource_id[18:]
-    return int(seconds, 16) << 31 | int(counter, 16) << 7 | int(maker, 16) % 127
+    """Return where a user or group stands in the order of the ids, as text."""
+    return int.from_bytes(resource_id.encode()[:_LONGEST].ljust(_LONGEST, b"\0"))
+
+
+def id_at(place: int) -> str:
+    """Return the id that has this place."""
+    return place.to_bytes(_LONGEST).rstrip(b"\0").decode()
 
 
 def born(resource_id: str) -> str:
     """Return when a user or group was created, which its id tells to the second."""
-    if not is_id(resource_id):
+    if not is_usual(resource_id):
         return format_date_time(datetime.fromtimestamp(0, UTC))
     return format_date_time(datetime.fromtimestamp(int(resource_id[:8], 16), UTC))
-
-
-def in_order(resources: Iterable[StoredResource]) -> Iterator[StoredResource]:
-    """Yield resources, which come in the order of their ids, in the order of their places.
-
-    The two differ within a second in which several machines gave ids.
-    """
-    for _, same_second in groupby(resources, key=lambda stored: stored.id[:8]):
-        yield from sorted(same_second, key=lambda stored: stored.place)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from storage.jumpcloud.identity import is_id
+from storage.jumpcloud.identity import is_usual
 from storage.jumpcloud.kept import LONGEST
 
 Fields = Mapping[str, Any]
@@ -86,7 +86,7 @@ class PartsLens(Lens):
 
     def project(self, value: Any) -> dict[str, Any]:
         texts = {field: _text(value, name)[:LONGEST] for name, field in self.parts}
-        return {field: text if not self.ids or is_id(text) else "" for field, text in texts.items()}
+        return {field: text if not self.ids or is_usual(text) else "" for field, text in texts.items()}
 
     def merge(self, value: Any, live: Fields) -> Any:
         merged = dict(value) if isinstance(value, dict) else {}

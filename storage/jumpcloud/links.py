@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from storage.jumpcloud.abreast import abreast
 from storage.jumpcloud.directory import Directory
-from storage.jumpcloud.identity import is_id
 from storage.jumpcloud.recent import RecentMemberships
 from storage.jumpcloud.users_by_id import UsersById
 
@@ -43,7 +42,7 @@ class Links:
         gone = {user_id for user_id, joined in changes.items() if not joined}
         seen: set[str] = set()
         for page in self._directory.members(group_id):
-            fresh = [user_id for user_id in page if user_id not in seen and is_id(user_id)]
+            fresh = [user_id for user_id in page if user_id not in seen and self._directory.is_id(user_id)]
             seen.update(fresh)
             self.recent.saw(((group_id, user_id) for user_id in fresh), True)
             yield [user_id for user_id in fresh if user_id not in gone]
@@ -62,11 +61,11 @@ class Links:
                 found.add(group_id)
             else:
                 found.discard(group_id)
-        return sorted(group_id for group_id in found if is_id(group_id))
+        return sorted(group_id for group_id in found if self._directory.is_id(group_id))
 
     def among(self, group_id: str, user_ids: Iterable[str]) -> set[str]:
         """Return who of some users is in a group, in few calls whatever its size."""
-        left = {user_id for user_id in user_ids if is_id(user_id)}
+        left = {user_id for user_id in user_ids if self._directory.is_id(user_id)}
         found: set[str] = set()
         if len(left) > 1:
             for number, page in enumerate(self.member_ids(group_id), start=1):

@@ -8,7 +8,7 @@ from storage.errors import ValueRefused
 from storage.jumpcloud.abreast import abreast
 from storage.jumpcloud.directory import Directory, Json, Missing, every, existing
 from storage.jumpcloud.forms import GroupForm, UserForm, is_dynamic
-from storage.jumpcloud.identity import id_of, is_id
+from storage.jumpcloud.identity import id_of
 from storage.jumpcloud.links import Links
 from storage.jumpcloud.users_by_id import UsersById
 
@@ -43,7 +43,7 @@ class Memberships:
 
     def of(self, user_ids: Sequence[str]) -> dict[str, list[Membership]]:
         """Return the groups of each user that is in any."""
-        ids = [user_id for user_id in user_ids if is_id(user_id)]
+        ids = [user_id for user_id in user_ids if self._directory.is_id(user_id)]
         if len(ids) <= 1:
             links: Mapping[str, list[str]] = {user_id: self.links.group_ids(user_id) for user_id in ids}
             names = self._named({group_id for found in links.values() for group_id in found})
@@ -93,7 +93,7 @@ class Memberships:
             user_id: Member(user_id, type_name, self._display(user))
             for user_id, user in self.users(ids).items()
         }
-        left = {other for other in ids if other not in found and is_id(other)}
+        left = {other for other in ids if other not in found and self._directory.is_id(other)}
         for group_id, group in self._named(left).items():
             found[group_id] = Member(group_id, self._groups.resource_type.name, group.get("name") or None)
         return found
@@ -109,7 +109,7 @@ class Memberships:
         Raises ValueRefused for what cannot be a member, and for a group that fills itself.
         """
         group_id = id_of(group)
-        leaving = [user_id for user_id in dict.fromkeys(remove) if is_id(user_id)]
+        leaving = [user_id for user_id in dict.fromkeys(remove) if self._directory.is_id(user_id)]
         joining = {member.resource_id: member for member in add}
         self._check(group, joining.values(), bool(leaving))
         if not leaving and not joining:

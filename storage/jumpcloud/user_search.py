@@ -9,7 +9,7 @@ from storage.jumpcloud.directory import PAGE, Directory, Found, every
 from storage.jumpcloud.fields import USER_LENSES
 from storage.jumpcloud.filter import Native, UserFilterCompiler
 from storage.jumpcloud.forms import UserForm
-from storage.jumpcloud.identity import in_order
+from storage.jumpcloud.identity import id_at
 from storage.jumpcloud.memberships import Memberships
 from storage.search import mentions_links, page_of
 
@@ -22,11 +22,11 @@ class UserSearch:
         self._form = form
         self._members = members
         self._type = form.resource_type
-        self.compiler = UserFilterCompiler(self._type, USER_LENSES)
+        self.compiler = UserFilterCompiler(self._type, USER_LENSES, directory.is_id)
 
     def scan(self) -> Iterator[StoredResource]:
         """Yield every user, in the order of creation."""
-        return in_order(map(self._form.read, every(self._directory.users)))
+        return map(self._form.read, every(self._directory.users))
 
     def search(self, selection: Selection, represent: Represent) -> Page:
         """Return the selected page (`StorageAdapter.search`)."""
@@ -60,14 +60,14 @@ class UserSearch:
     def _page_after(self, selection: Selection) -> Page | None:
         """Return the users behind a position, without those ahead of it; None where that is not sure."""
         assert selection.after is not None
-        first = f"{selection.after.place >> 31:08x}" + 16 * "0"
+        last = id_at(selection.after.place)
 
         def page(skip: int, limit: int) -> Found:
-            return self._directory.users(skip, limit, [f"_id:$gte:{first}"])
+            return self._directory.users(skip, limit, [f"_id:$gt:{last}"])
 
         _, total = self._directory.users(0, 1)
         try:
-            _, ahead = self._directory.users(0, 1, [f"_id:$lt:{first}"])
+            _, ahead = self._directory.users(0, 1, [f"_id:$lte:{last}"])
             _, behind = page(0, 1)
         except Rejection:
             return None
@@ -76,11 +76,10 @@ class UserSearch:
             return None
         wanted = None if selection.limit is None else selection.offset + selection.limit
         found: list[StoredResource] = []
-        for stored in in_order(map(self._form.read, every(page))):
+        for user in every(page):
             if wanted is not None and len(found) >= wanted:
                 break
-            if stored.place > selection.after.place:
-                found.append(stored)
+            found.append(self._form.read(user))
         return Page(found[selection.offset : wanted], total)
 
     def candidates(self, native: Native | None) -> Iterator[StoredResource]:
@@ -100,7 +99,7 @@ class UserSearch:
             return iter(sorted(both.values(), key=lambda stored: stored.place))
         condition = native.condition
         found = every(lambda skip, limit: self._directory.search(condition, skip, limit))
-        return in_order(map(self._form.read, found))
+        return map(self._form.read, found)
 
     def _members_of(self, group_id: str) -> Iterator[StoredResource]:
         return self._with_ids(

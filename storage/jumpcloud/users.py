@@ -16,7 +16,7 @@ from storage.jumpcloud import ssh
 from storage.jumpcloud.client import Rejection
 from storage.jumpcloud.directory import Directory, Json, Missing, existing
 from storage.jumpcloud.forms import UserForm
-from storage.jumpcloud.identity import id_of, is_id
+from storage.jumpcloud.identity import id_of
 from storage.jumpcloud.memberships import Memberships
 from storage.jumpcloud.user_search import UserSearch
 from storage.uniqueness import unique_values
@@ -50,7 +50,7 @@ class Users:
 
     def live(self, user_id: str) -> Json:
         """Return a user as JumpCloud has it. Raises ResourceNotFound."""
-        if not is_id(user_id):
+        if not self._directory.is_id(user_id):
             raise ResourceNotFound(self._type.name, user_id)
         with existing(self._type.name, user_id):
             return self._directory.user(user_id)
@@ -125,7 +125,7 @@ class Users:
 
     def delete(self, user_id: str) -> None:
         """Delete a user. Raises ResourceNotFound."""
-        if not is_id(user_id):
+        if not self._directory.is_id(user_id):
             raise ResourceNotFound(self._type.name, user_id)
         with existing(self._type.name, user_id):
             self._directory.delete_user(user_id)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from storage.jumpcloud.abreast import abreast
 from storage.jumpcloud.client import Rejection
 from storage.jumpcloud.directory import LISTED, PAGE, Directory, Found, Json, Missing
-from storage.jumpcloud.identity import id_of, is_id
+from storage.jumpcloud.identity import id_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class UsersById:
 
     def of(self, ids: Iterable[str]) -> dict[str, Json]:
         """Return those of the users that exist, in the order asked for."""
-        wanted = list(dict.fromkeys(user_id for user_id in ids if is_id(user_id)))
+        wanted = list(dict.fromkeys(user_id for user_id in ids if self._directory.is_id(user_id)))
         found = self._together(wanted) if len(wanted) > 1 else None
         if found is None:
             users = abreast(self._one, wanted, self._directory.width)

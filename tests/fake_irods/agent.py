@@ -136,7 +136,10 @@ class Agent:
                 self._catalog.add(words[2], words[3])
             case ["add", "group"]:
                 self._catalog.add(words[2], "rodsgroup")
-            case ["rm", "user" | "group"]:
+            case ["rm", "user" | "group" as kind]:
+                # Since release 4.3.2, each of them removes its own kind.
+                if (self._catalog.account(words[2]).kind == "rodsgroup") != (kind == "group"):
+                    raise Refused(-827000)
                 self._catalog.remove(words[2])
             case ["modify", "user"] if words[3] == "password":
                 self._catalog.set_password(words[2], words[4], self._password, self._signature)
@@ -218,11 +221,12 @@ class Agent:
         if level != "admin:own":
             raise Refused(-130000)
         self._require_admin()
+        self._catalog.account(name)
         self._catalog.own(path, name, recursive == "1")
         return wire.reply()
 
     def _make_collection(self, message: wire.Message) -> bytes:
-        self._catalog.make_collection(message.texts("collName")[0], self._user)
+        self._catalog.make_collection_as(self._user, message.texts("collName")[0])
         return wire.reply()
 
     def _rename(self, message: wire.Message) -> bytes:

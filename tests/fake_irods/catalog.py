@@ -3,11 +3,12 @@
 import hashlib
 import itertools
 import re
-import threading
 import time
 from dataclasses import dataclass, field
 
 from irods.password_obfuscation import unscramble
+
+from tests.fake_irods.data import Data, Refused
 
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,63}", re.ASCII)
 _TYPES = ("rodsuser", "rodsgroup", "rodsadmin", "groupadmin")
@@ -15,14 +16,6 @@ _TYPES = ("rodsuser", "rodsgroup", "rodsadmin", "groupadmin")
 _PADDING = "1gCBizHWbwIYyWLoysGzTe6SyzqFKMniZX05faZHWAwQKXf6Fs"
 
 Avu = tuple[str, str, str]
-
-
-class Refused(Exception):
-    """The server answers with an error."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(str(code))
-        self.code = code
 
 
 @dataclass
@@ -42,28 +35,23 @@ class Account:
     members: set[int] = field(default_factory=set)
 
 
-class Catalog:
+class Catalog(Data):
     """Accounts by id, collections and data objects by path; every method is one transaction."""
 
     def __init__(self, zone: str, admin: str, password: str) -> None:
-        self.zone = zone
+        super().__init__(zone, admin)
         self.admin = admin
-        self.lock = threading.RLock()
         self.accounts: dict[int, Account] = {}
         self.names: dict[str, Account] = {}
         # As a database would, to find few among many.
         self.by_value: dict[str, set[int]] = {}
         self.by_upper_name: dict[str, set[int]] = {}
-        self.collections: dict[str, str] = {}
-        self.data: dict[tuple[str, str], str] = {}
-        self.owners: dict[str, set[str]] = {}
         self._numbers = itertools.count(10001)
-        for root in ("home", "trash", "trash/home"):
-            self.collections[f"/{zone}/{root}"] = admin
         self.add("rodsadmin", "rodsgroup")
         self.add("public", "rodsgroup")
         self.add(admin, "rodsadmin").password = password
         self._mine = set(self.accounts)
+        self._first = dict(self.collections)
 
     def empty(self) -> None:
         """Remove all that was not there at first."""
@@ -73,8 +61,7 @@ class Catalog:
             for account in self.accounts.values():
                 account.avus = {}
             self.by_value.clear()
-            self.data.clear()
-            self.owners.clear()
+            self.empty_data(self._first)
 
     # -- accounts
 
@@ -200,50 +187,3 @@ class Catalog:
             self.by_value.get(value, set()).discard(account.number)
         for _, value, _ in avus:
             self.by_value.setdefault(value, set()).add(account.number)
-
-    # -- data
-
-    def holds_something(self, collection: str) -> bool:
-        inside = any(path.startswith(f"{collection}/") for path in self.collections)
-        return inside or any(parent == collection for parent, _ in self.data)
-
-    def put_data(self, path: str, owner: str) -> None:
-        """Make a data object, and its collection where there is none."""
-        parent, _, name = path.rpartition("/")
-        with self.lock:
-            self.make_collection(parent, owner)
-            self.data[parent, name] = owner
-
-    def make_collection(self, path: str, owner: str) -> None:
-        with self.lock:
-            parts = path.split("/")
-            for end in range(3, len(parts) + 1):
-                self.collections.setdefault("/".join(parts[:end]), owner)
-
-    def own(self, path: str, name: str, recursive: bool) -> None:
-        with self.lock:
-            self.account(name)
-            parent, _, last = path.rpartition("/")
-            if path not in self.collections and (parent, last) not in self.data:
-                raise Refused(-814000)
-            self.owners.setdefault(path, set()).add(name)
-            for inner in (p for p in self.paths() if recursive and p.startswith(f"{path}/")):
-                self.owners.setdefault(inner, set()).add(name)
-
-    def paths(self) -> list[str]:
-        """Return the path of everything there is."""
-        return [*self.collections, *(f"{parent}/{name}" for parent, name in self.data)]
-
-    def move(self, source: str, target: str, mover: str) -> None:
-        with self.lock:
-            if mover not in self.owners.get(source, ()):
-                raise Refused(-818000)
-            for path in [p for p in self.collections if f"{p}/".startswith(f"{source}/")]:
-                self.collections[target + path[len(source) :]] = self.collections.pop(path)
-            for parent, name in list(self.data):
-                path = f"{parent}/{name}"
-                if f"{path}/".startswith(f"{source}/"):
-                    new_parent, _, new_name = (target + path[len(source) :]).rpartition("/")
-                    self.data[new_parent, new_name] = self.data.pop((parent, name))
-            for path in [p for p in self.owners if f"{p}/".startswith(f"{source}/")]:
-                self.owners[target + path[len(source) :]] = self.owners.pop(path)

@@ -74,6 +74,15 @@ class Mischief:
         self._over.wait(60)
         raise Ended
 
+    def drip(self, connection: socket.socket) -> None:
+        """Send a byte of an answer now and then, for some seconds."""
+        connection.sendall(b"\0\0\1\0")
+        for _ in range(120):
+            if self._over.wait(0.05):
+                break
+            connection.sendall(b"x")
+        raise Ended
+
     @staticmethod
     def hang_up(connection: socket.socket) -> None:
         raise Ended

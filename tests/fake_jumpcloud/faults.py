@@ -12,7 +12,7 @@ class Fault:
 
     `status` with `headers` and `body` is answered in place of the right answer; after the request has
     been carried out if `done`. `how` is for what is no answer at all: `silence` for `seconds`, `drop`
-    of the connection, `half` of the right answer.
+    of the connection, `half` of the right answer, `drip` and `drip head` a byte at a time for `seconds`.
     """
 
     status: int = 0

@@ -15,6 +15,7 @@ LIMITS: Final[Mapping[str, str]] = {
     "test_members_are_completed_from_what_they_name": _USERS_ONLY,
     "test_users_show_the_groups_they_are_in": _USERS_ONLY,
     "test_groups_may_contain_each_other": _USERS_ONLY,
+    "test_a_group_that_contains_itself_can_be_deleted": _USERS_ONLY,
     "test_deleting_a_group_ends_the_memberships": _USERS_ONLY,
     "test_groups_are_found_by_member_and_users_by_group": _USERS_ONLY,
     "test_members_are_removed_by_any_filter": _USERS_ONLY,

@@ -5,6 +5,7 @@ import re
 import secrets
 import threading
 import time
+import uuid
 from typing import Any
 
 from tests.fake_jumpcloud.query import Refusal
@@ -33,6 +34,7 @@ class Organisation:
 
     `id_search` and `id_list` say what becomes of a search for ids, and of a list filtered by ids: as
     asked, or `refused`, `nothing`, `everybody`, `first` and `total` for what is not as it should be.
+    `is_otherwise` does what is known of the API in other ways that it leaves open.
     """
 
     def __init__(self) -> None:
@@ -44,6 +46,7 @@ class Organisation:
         self.duplicate_status = 409
         self.read_only = False
         self.id_search = self.id_list = ""
+        self.is_otherwise = False
         self.clear()
 
     def clear(self) -> None:
@@ -63,7 +66,7 @@ class Organisation:
             if not body.get(name):
                 raise Refusal(400, f"{name} is required")
         self._check(body)
-        user: Json = {"_id": new_id(), **{name: "" for name in _TEXTS}, "attributes": []}
+        user: Json = {"_id": self._new_id(), **{name: "" for name in _TEXTS}, "attributes": []}
         user |= {"phoneNumbers": [], "addresses": [], "externally_managed": False}
         user |= {"state": self.default_state, "suspended": False, "account_locked": False, "activated": False}
         user["id"] = user["_id"]
@@ -94,7 +97,7 @@ class Organisation:
         return user
 
     def user(self, user_id: str) -> Json:
-        if not re.fullmatch("[0-9a-f]{24}", user_id):
+        if not self.is_otherwise and not re.fullmatch("[0-9a-f]{24}", user_id):
             raise Refusal(400, f"Cast to ObjectId failed for value {user_id}")
         if user_id not in self.users:
             raise Refusal(404, "Not Found")
@@ -104,6 +107,9 @@ class Organisation:
         """Return a user as the API shows it."""
         user = self.user(user_id)
         return {**user, "ssh_keys": self.keys[user_id]} if self.shows_keys else user
+
+    def _new_id(self) -> str:
+        return str(uuid.uuid4()) if self.is_otherwise else new_id()
 
     def _write(self, user: Json, body: Json) -> None:
         for name in body.keys() & _WRITABLE:
@@ -166,7 +172,7 @@ class Organisation:
     # -- groups
 
     def create_group(self, body: Json) -> Json:
-        group: Json = {"id": new_id(), "type": "user_group", "membershipMethod": "STATIC"}
+        group: Json = {"id": self._new_id(), "type": "user_group", "membershipMethod": "STATIC"}
         self._write_group(group, body)
         self.groups[group["id"]] = group
         self.members[group["id"]] = {}
@@ -233,8 +239,9 @@ class Organisation:
     def groups_of(self, user_id: str) -> list[Json]:
         self.user(user_id)
         self.settle()
-        return [
+        found = [
             {"id": group_id, "type": "user_group", "compiledAttributes": {}, "paths": []}
             for group_id, members in self.members.items()
             if user_id in members
         ]
+        return [{"to": link} for link in found] if self.is_otherwise else found

@@ -86,10 +86,14 @@ def _by_id(org: Organisation, mode: str, ids: list[str], right: Answer) -> Answe
 
 def _user(org: Organisation, method: str, ids: Any, _: Any, body: Any) -> Answer:
     if method == "PUT":
-        return 200, org.update_user(ids[0], body), {}
+        return _after_put(org, org.update_user(ids[0], body))
     if method == "DELETE":
         return 200, org.delete_user(ids[0]), {}
     return 200, org.shown(ids[0]), {}
+
+
+def _after_put(org: Organisation, answer: Json) -> Answer:
+    return (204, None, {}) if org.is_otherwise else (200, answer, {})
 
 
 def _keys(org: Organisation, method: str, ids: Any, _: Any, body: Any) -> Answer:
@@ -107,6 +111,8 @@ def _groups(org: Organisation, method: str, _: Any, params: Any, body: Any) -> A
     if method == "POST":
         return 201, org.create_group(body), {}
     options = dict(params)
+    if org.is_otherwise and options.get("sort", "name") != "name":
+        raise Refusal(400, "groups are not sorted by this")
     holds = v2_condition(options.get("filter", ""))
     found = [group for group in org.groups.values() if holds(group)]
     skip, limit = page(options)
@@ -116,7 +122,7 @@ def _groups(org: Organisation, method: str, _: Any, params: Any, body: Any) -> A
 
 def _group(org: Organisation, method: str, ids: Any, _: Any, body: Any) -> Answer:
     if method == "PUT":
-        return 200, org.update_group(ids[0], body), {}
+        return _after_put(org, org.update_group(ids[0], body))
     if method == "DELETE":
         return 200, org.delete_group(ids[0]), {}
     return 200, org.group(ids[0]), {}

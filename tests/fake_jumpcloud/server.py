@@ -185,6 +185,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _fail(self, fault: Fault, answer: Any = None) -> None:
         if fault.how == "silence":
             self.fake.faults.over.wait(fault.seconds)
+        if fault.how.startswith("drip"):
+            self._drip(fault)
         if fault.how == "half":
             text = json.dumps(answer).encode()
             head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
@@ -195,6 +197,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         self._send(fault.status, fault.headers, fault.body)
+
+    def _drip(self, fault: Fault) -> None:
+        """Send a byte now and then, of the head or of the body."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        self.wfile.write(head if fault.how == "drip head" else head + b"Content-Length: 9999\r\n\r\n")
+        ends = time.monotonic() + fault.seconds
+        with suppress(OSError):
+            while time.monotonic() < ends and not self.fake.faults.over.wait(0.05):
+                self.wfile.write(b"x")
 
     def _send(self, status: int, headers: Mapping[str, str], text: bytes) -> None:
         lines = [f"HTTP/1.1 {status} X", "Content-Type: application/json", f"Content-Length: {len(text)}"]

@@ -2,16 +2,22 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import orjson
 import pytest
 
+from app import create_app
+from app.settings import Settings
 from scim_filter import matches, parse_filter, resolve
-from storage.adapter import Member, Selection, StorageAdapter
-from storage.errors import BadBackendAnswer, VersionMismatch
+from storage.adapter import Member, Selection, StorageAdapter, StoredResource
+from storage.errors import BadBackendAnswer, UnsupportedByBackend, VersionMismatch
 from storage.forward import open_adapter
 from storage.search import search
+from tests.conftest import KEY, ScimClient
 from tests.storage.contract import (
     GROUP,
     REGISTRY,
@@ -22,7 +28,7 @@ from tests.storage.contract import (
     represent,
     stored,
 )
-from tests.storage.forward.quirks import QUIRKS, changed
+from tests.storage.forward.quirks import QUIRKS, changed, each_resource, without
 from tests.storage.own_ids import OwnIds
 from tests.upstream import UPSTREAM_KEY, Upstream
 
@@ -171,6 +177,61 @@ def test_pages_that_repeat_or_stay_empty_end(make: Any, total: int) -> None:
     assert len(search(adapter, USER, Selection(), represent).resources) == 2
 
 
+@pytest.mark.parametrize("total", [None, 8])
+def test_a_total_that_is_missing_or_too_large_is_counted(make: Any, total: int | None) -> None:
+    def miscounted(environ: dict[str, Any], answer: Any) -> Any:
+        if answer[2] and "Resources" in answer[2]:
+            answer[2]["totalResults"] = total
+        return answer
+
+    adapter = make(lambda app: changed(miscounted)(without(count="2")(app)))
+    ids = [adapter.create(USER, stored("x", userName=name)).id for name in "abcde"]
+
+    whole = search(adapter, USER, Selection(), represent)
+    end = search(adapter, USER, Selection(offset=4, limit=5), represent)
+
+    assert ([one.id for one in whole.resources], whole.total) == (ids, 5)
+    assert ([one.id for one in end.resources], end.total) == (ids[4:], 5)
+    assert [one.id for one in adapter.scan(USER)] == ids
+    if total is None:
+        assert search(adapter, USER, Selection(limit=0), represent).total == 5
+        assert search(adapter, USER, Selection(limit=3), represent).total == 5
+
+
+def without_password(resource_id: str) -> StoredResource:
+    return replace(stored(resource_id, userName="a"), removed_secrets=frozenset({"password"}))
+
+
+def test_a_password_that_is_removed_is_removed_at_the_upstream(make: Any) -> None:
+    sent: list[Any] = []
+
+    def remembering(app: Any) -> Any:
+        def served(environ: dict[str, Any], start_response: Any) -> Any:
+            if environ["REQUEST_METHOD"] in ("PUT", "PATCH"):
+                body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+                sent.append(orjson.loads(body))
+                environ["wsgi.input"] = io.BytesIO(body)
+            return app(environ, start_response)
+
+        return served
+
+    adapter = make(remembering)
+    created = adapter.create(USER, replace(stored("x", userName="a"), secrets={"password": "Secret-12345"}))
+
+    replaced = adapter.replace(USER, without_password(created.id), created.version)
+
+    assert [one["Operations"] for one in sent] == [[{"op": "remove", "path": "password"}]]
+    assert replaced.version != created.version
+
+
+def test_a_password_stays_where_the_upstream_has_no_patch_to_remove_it(make: Any) -> None:
+    adapter = make(QUIRKS["no PATCH"])
+    created = adapter.create(USER, stored("x", userName="a"))
+
+    with pytest.raises(UnsupportedByBackend):
+        adapter.replace(USER, without_password(created.id))
+
+
 def test_another_page_than_was_asked_for_is_refused(make: Any) -> None:
     adapter = make(lambda app: lambda e, s: app({**e, "QUERY_STRING": "count=1&startIndex=1"}, s))
     for name in "abc":
@@ -178,6 +239,27 @@ def test_another_page_than_was_asked_for_is_refused(make: Any) -> None:
 
     with pytest.raises(BadBackendAnswer):
         list(adapter.scan(USER))
+
+
+def test_ids_with_slashes_are_ids(tmp_path: Path) -> None:
+    def slashed(app: Any) -> Any:
+        named = changed(each_resource(lambda resource: resource.update(id=f"tenant/{resource['id']}")))(app)
+        return lambda e, s: named({**e, "PATH_INFO": e["PATH_INFO"].replace("/tenant/", "/")}, s)
+
+    upstream = Upstream(tmp_path / "slashed.db", around=slashed)
+    environ = {"API_KEY": KEY, "FORWARD_SCIM_URL": upstream.url, "FORWARD_SCIM_KEY": UPSTREAM_KEY}
+    app = create_app(Settings.from_env({**environ, "LOGLEVEL": "ERROR"}))
+    scim = ScimClient(app.test_client())
+    user = scim.user("ann")
+    location = user["meta"]["location"]
+
+    assert location == f"/Users/{quote(user['id'], safe='')}" and "/" in user["id"]
+    assert scim("GET", location).json == user
+    assert scim("PUT", location, {**user, "title": "t"}).json["title"] == "t"
+    assert scim("DELETE", location).status_code == 204
+    assert scim("GET", location).status_code == 404
+    app.extensions["scim.storage"].close()
+    upstream.stop()
 
 
 def test_members_of_a_foreign_group_are_read_as_they_are(make: Any) -> None:

@@ -156,6 +156,15 @@ def test_who_is_asked_for_is_a_member_exactly_if_the_members_show_it(
     assert {member.resource_id for member in adapter.members(GROUP, group.id)} == {inner.id, alice.id}
 
 
+def test_who_has_a_long_name_joins(adapter: StorageAdapter) -> None:
+    user = create(adapter, USER, userName="a", displayName="x" * 3000)
+    group = create(adapter, GROUP, displayName="staff")
+
+    adapter.change_members(GROUP, group.id, adapter.find([user.id]).values(), ())
+
+    assert [member.display for member in adapter.members(GROUP, group.id)] == ["x" * 3000]
+
+
 def test_a_display_that_cannot_be_held_changes_nothing(adapter: StorageAdapter) -> None:
     group = create(adapter, GROUP, displayName="staff")
     alice, bob = (create(adapter, USER, userName=name) for name in ("alice", "bob"))
@@ -181,6 +190,13 @@ def test_passwords_are_those_of_the_accounts_and_are_kept_nowhere_else(
         session.users.get("a")
     assert "0ther" not in str(store.metadata(user.id))
     assert adapter.get(USER, user.id).secrets == {}
+
+
+def test_a_password_is_not_said_to_be_removed(adapter: StorageAdapter) -> None:
+    user = adapter.create(USER, replace(stored("1", userName="a"), secrets={"password": "t1meMa$heen"}))
+
+    with pytest.raises(ValueRefused, match="password"):
+        adapter.replace(USER, replace(changed(user, userName="a"), removed_secrets=frozenset({"password"})))
 
 
 @pytest.mark.parametrize("password", ["x" * 43, "pass\u00e9", " x ", "a\nb", ""])

@@ -49,9 +49,29 @@ def test_the_data_of_a_user_passes_to_a_marked_group(store: Store) -> None:
     moved = {path for path in catalog.paths() if path.startswith(f"{HOME}/{group}/")}
     files = {path.removeprefix(f"{HOME}/{group}/") for path in moved if path.endswith(".txt")}
     assert files == {"plan.txt", "runs/1/result.txt", "runs/notes.txt", "trash/old.txt"}
-    assert all(group in catalog.owners[path] for path in moved - {f"{HOME}/{group}/trash"})
+    assert all(group in catalog.owners[path] for path in moved)
     assert group in catalog.owners[f"{HOME}/project/shared.txt"]
     assert not [path for path in catalog.paths() if path.startswith(f"{HOME}/alice")]
+
+
+def test_what_is_in_the_trash_alone_passes_to_a_group_too(store: Store) -> None:
+    user = create(store.adapter, USER, userName="alice")
+    catalog = store.fake.catalog
+    catalog.put_data(f"/{ZONE}/trash/home/alice/old.txt", "alice")
+
+    store.adapter.delete(USER, user.id)
+
+    assert (f"{HOME}/{heir(store)}/trash", "old.txt") in catalog.data
+
+
+def test_data_of_an_earlier_user_of_the_name_is_not_passed_on_again(store: Store) -> None:
+    store.fake.catalog.put_data(f"{HOME}/alice/plan.txt", "alice")
+    store.adapter.delete(USER, create(store.adapter, USER, userName="alice").id)
+    group = heir(store)
+
+    store.adapter.delete(USER, create(store.adapter, USER, userName="alice").id)
+
+    assert heir(store) == group
 
 
 def test_the_group_that_holds_the_data_is_no_resource(store: Store) -> None:

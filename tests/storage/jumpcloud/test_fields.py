@@ -253,6 +253,15 @@ def test_passwords_go_to_jumpcloud_and_never_come_back(store: Store) -> None:
     assert "password" not in store.fake.requests[-1].body
 
 
+def test_a_password_is_not_said_to_be_removed(store: Store) -> None:
+    created = store.adapter.create(USER, replace(stored("x", userName="a"), secrets={"password": "p"}))
+
+    with pytest.raises(ValueRefused, match="password"):
+        store.adapter.replace(
+            USER, replace(stored(created.id, userName="a"), removed_secrets=frozenset({"password"}))
+        )
+
+
 def test_secrets_that_jumpcloud_has_no_place_for_are_refused(store: Store) -> None:
     resource = replace(stored("x", userName="a"), secrets={"urn:x:pin.value": "1"})
 
