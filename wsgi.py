@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from app import celery_of, create_app, start_worker
+from app import celery_of, create_app
 from app.settings import Settings
 
 application = create_app(Settings.from_env())
-start_worker(application)
+if "scim.embedded" in application.extensions:
+    # Whoever loads this may be about to fork.
+    application.extensions["scim.embedded"].start_soon()
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from threading import BoundedSemaphore
 from typing import Any
 
 from flask import Flask, Request, Response
@@ -19,7 +20,7 @@ from app.blueprints.feeds import feeds_blueprint, keys_blueprint
 from app.blueprints.health import health_blueprint
 from app.blueprints.me import me_blueprint
 from app.blueprints.metrics import metrics_blueprint
-from app.blueprints.resources import resource_blueprint
+from app.blueprints.resources import IdConverter, resource_blueprint
 from app.blueprints.search import search_blueprint
 from app.deferral import Deferral
 from app.delivery import Delivery, open_delivery
@@ -135,9 +136,12 @@ def _assemble(
     # A redirect would lose the body of a POST: both spellings are served.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    app.url_map.converters["id"] = IdConverter
     api = make_api(app)
     authenticator = Authenticator(settings.api_key, settings.profile)
-    deferral = Deferral(requests, settings.async_request, settings.location_prefix)
+    # Half of the threads may be held by who waits for something; requests need the others.
+    places = BoundedSemaphore(max(1, settings.threads // 2))
+    deferral = Deferral(requests, settings.async_request, settings.location_prefix, places)
     for resource_type in operations.registry.resource_types:
         blueprint = resource_blueprint(
             resource_type, operations, searcher, deferral, settings.max_body_size
@@ -159,7 +163,7 @@ def _assemble(
         adapter,
         page_size=settings.page_size,
         wait_s=settings.set_poll_wait,
-        waiting=max(1, settings.threads // 2),
+        places=places,
     )
     metrics = metrics_blueprint(delivery.inventory, is_on=delivery.publishing.is_on)
     for blueprint in (feeds, metrics):

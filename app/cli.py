@@ -14,6 +14,7 @@ import click
 from gunicorn.app.base import BaseApplication
 
 from app import configure_log, create_app, make_operations, start_worker
+from app.deferral import LONGEST_WAIT_S
 from app.protocol.importing import ResourceImport
 from app.settings import Settings, SettingsError
 from app.worker import Worker
@@ -70,6 +71,8 @@ def work() -> None:
     with _problems_said():
         app = create_app(Settings.from_env())
     worker: Worker = app.extensions["scim.worker"]
+    if not worker.pieces:
+        _LOG.warning("no work comes: see SET_PUSH_URL, SET_RECEIVERS, SET_POLL_ENABLED, ASYNC_REQUEST")
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
@@ -83,13 +86,18 @@ def events() -> None:
     """What is on its way to which receiver."""
 
 
-def _inventory() -> Inventory:
+def _inventory(receiver: str | None = None) -> Inventory:
+    """Return the inventory; the program ends where nothing is known of `receiver`."""
     with _problems_said():
         settings = Settings.from_env()
         if not settings.publishing.is_on:
             sys.exit("scim: nobody receives events: see SET_PUSH_URL, SET_RECEIVERS, SET_POLL_ENABLED")
         configure_log(settings)
-        return make_operations(settings)[2].inventory
+        inventory = make_operations(settings)[2].inventory
+        names = [state.name for state in inventory.receivers()]
+    if receiver is not None and receiver not in names:
+        sys.exit(f"scim: there is no receiver {receiver}, but {', '.join(names) or 'none at all'}")
+    return inventory
 
 
 @events.command("list")
@@ -122,7 +130,7 @@ def list_events(dead: bool) -> None:
 @click.argument("jti", nargs=-1)
 def retry_events(receiver: str, jti: tuple[str, ...]) -> None:
     """Deliver again what RECEIVER refused: these SETs, or all; and try it at once after failures."""
-    click.echo(f"{_inventory().retry(receiver, jti)} to be delivered again")
+    click.echo(f"{_inventory(receiver).retry(receiver, jti)} to be delivered again")
 
 
 @events.command("drop")
@@ -131,7 +139,9 @@ def retry_events(receiver: str, jti: tuple[str, ...]) -> None:
 @click.option("--pending", is_flag=True, help="Forget what is still to be delivered to RECEIVER, too.")
 def drop_events(receiver: str, jti: tuple[str, ...], pending: bool) -> None:
     """Forget what RECEIVER refused: these SETs, or all."""
-    inventory = _inventory()
+    if pending and jti:
+        raise click.UsageError("--pending forgets all that is to be delivered; it goes with no JTI.")
+    inventory = _inventory(receiver)
     dropped = inventory.drop(receiver, jti) + (inventory.drop_pending(receiver) if pending else 0)
     click.echo(f"{dropped} forgotten")
 
@@ -171,7 +181,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "worker_class": "gthread",
             "threads": self._settings.threads,
             "loglevel": self._settings.loglevel.lower(),
-            "graceful_timeout": 20,
+            # Whoever waits for a request that is carried out has his answer by then.
+            "graceful_timeout": LONGEST_WAIT_S + 5,
             "keepalive": 75,
             "worker_exit": _end_work,
             # It would be a second way in, at a path that several servers of one user share.

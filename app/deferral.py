@@ -1,5 +1,7 @@
 """Answering before the work is done: `Prefer: respond-async` (RFC 9967 section 2.5.1, RFC 7240)."""
 
+import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -9,27 +11,35 @@ from flask import Response, request
 
 from app.guard import current_principal
 from app.protocol.asynchronous import AsyncRequest, AsyncRequests
-from app.protocol.bulk import BulkRequest
+from app.protocol.bulk import BulkRequest, bulk_response
 from app.protocol.preferences import read_preferences
 from app.responses import scim_response
-from schema import urns
+from storage.errors import StorageError
+
+_LOG = logging.getLogger(__name__)
 
 # How often to look whether a request is done that somebody waits for, in seconds.
 _LOOK_S: Final = 0.02
-# Nobody keeps a connection waiting longer than this, in seconds, whatever they say.
-_LONGEST_WAIT_S: Final = 30
+# Nobody keeps a connection waiting longer than this, in seconds, whatever they say: a server that is
+# to end must have told them by then.
+LONGEST_WAIT_S: Final = 15
+# Whoever waits longer than this, in seconds, needs a place: most requests are done by then.
+_BRIEFLY_S: Final = 0.2
 
 
 class Deferral:
     """Decides which requests are answered with 202, under `mode` none, request or long.
 
-    `prefix` precedes the path in every location.
+    `prefix` precedes the path in every location. A request that waits long takes one of `places`.
     """
 
-    def __init__(self, requests: AsyncRequests | None, mode: str, prefix: str) -> None:
+    def __init__(
+        self, requests: AsyncRequests | None, mode: str, prefix: str, places: threading.Semaphore
+    ) -> None:
         self._requests = requests
         self._mode = mode
         self._prefix = prefix
+        self._places = places
 
     def accept(self, make: Callable[[], AsyncRequest]) -> Response | None:
         """Keep the request at hand if it is one for later, and return the answer to it.
@@ -59,17 +69,18 @@ class Deferral:
         if self._mode == "request":
             return 0.0 if preferences.respond_async else None
         if preferences.wait_s is not None:
-            return float(min(preferences.wait_s, _LONGEST_WAIT_S))
+            return float(min(preferences.wait_s, LONGEST_WAIT_S))
         return 0.0 if preferences.respond_async else None
 
     def _answer(self, txn: str, wait_s: float) -> Response:
-        assert self._requests is not None
-        until = time.monotonic() + wait_s
-        while time.monotonic() < until:
-            status = self._requests.jobs.status(txn, current_principal().name)
-            if status is not None and status.result is not None:
-                return normal_response(status.result)
-            time.sleep(_LOOK_S)
+        try:
+            result = self._waited(txn, wait_s)
+        except StorageError as problem:
+            # It is accepted: whoever were told otherwise would ask for it again.
+            _LOG.warning("the request %s: %s", txn, problem)
+            result = None
+        if result is not None:
+            return normal_response(result)
         headers = {
             "Set-Txn": txn,
             "Preference-Applied": "respond-async",
@@ -79,6 +90,27 @@ class Deferral:
         # There is no body, so there is no type of it.
         response.headers.pop("Content-Type", None)
         return response
+
+    def _waited(self, txn: str, wait_s: float) -> Mapping[str, Any] | None:
+        result = self._looked(txn, min(wait_s, _BRIEFLY_S))
+        # Who finds every place taken is told to come back: other requests need the threads.
+        if result is None and wait_s > _BRIEFLY_S and self._places.acquire(blocking=False):
+            try:
+                return self._looked(txn, wait_s - _BRIEFLY_S)
+            finally:
+                self._places.release()
+        return result
+
+    def _looked(self, txn: str, wait_s: float) -> Mapping[str, Any] | None:
+        """Return the result of a request once it is done, None if that takes longer than `wait_s`."""
+        assert self._requests is not None
+        until = time.monotonic() + wait_s
+        while time.monotonic() < until:
+            status = self._requests.jobs.status(txn, current_principal().name)
+            if status is not None and status.result is not None:
+                return status.result
+            time.sleep(_LOOK_S)
+        return None
 
 
 def normal_response(result: Mapping[str, Any]) -> Response:
@@ -90,8 +122,7 @@ def normal_response(result: Mapping[str, Any]) -> Response:
     if "location" in result and status < 300 and result["method"] != "DELETE":
         headers["Location"] = result["location"]
     if "operations" in result:
-        body = {"schemas": [urns.BULK_RESPONSE], "Operations": result["operations"]}
-        return scim_response(orjson.dumps(body), status)
+        return scim_response(bulk_response(result["operations"]), status)
     if "response" not in result:
         return Response(status=status, headers=headers)
     return scim_response(orjson.dumps(result["response"]), status, headers)

@@ -126,7 +126,7 @@ def open_delivery(
         outbox,
         judge,
         Dispatcher(database, publishing),
-        Streams(database),
+        Streams(database, publishing.feed_size),
         Retention(database, publishing),
         Inventory(database, publishing),
         recorder,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 from flask import Request
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from app.protocol.errors import Refusal
 from app.protocol.search import Query
@@ -17,6 +17,12 @@ from schema.projection import Projection, make_projection
 from schema.resource_type import ResourceType
 
 _MEDIA_TYPES: Final = frozenset({SCIM_JSON, JSON, ""})
+# SQL knows 64 bits; what is longer is no page number.
+_DIGITS: Final = 18
+_IN_64_BITS: Final = validate.Range(-(10**_DIGITS), 10**_DIGITS)
+
+
+ACCEPTED: Final = "The client prefers not to wait: the result will be at the Location."
 
 
 class ErrorMessage(Schema):
@@ -70,8 +76,12 @@ class SearchMessage(Schema):
     filter = fields.String(metadata={"example": 'userName sw "b"'})
     sortBy = fields.String(metadata={"description": "Path of the attribute to sort by."})
     sortOrder = fields.String(metadata={"description": "ascending or descending."})
-    startIndex = fields.Integer(strict=True, metadata={"description": "Index of the first one, from 1."})
-    count = fields.Integer(strict=True, metadata={"description": "The most resources wanted."})
+    startIndex = fields.Integer(
+        strict=True, validate=_IN_64_BITS, metadata={"description": "Index of the first one, from 1."}
+    )
+    count = fields.Integer(
+        strict=True, validate=_IN_64_BITS, metadata={"description": "The most resources wanted."}
+    )
     cursor = fields.String(metadata={"description": "Empty for the first page, then what nextCursor said."})
 
 
@@ -185,7 +195,6 @@ def _integer(arguments: Mapping[str, str], name: str, default: Any) -> Any:
     text = arguments.get(name)
     if text is None or text == "":
         return default
-    # SQL knows 64 bits; what is longer is no page number.
-    if re.fullmatch(r"[+-]?[0-9]{1,18}", text) is None:
+    if re.fullmatch(rf"[+-]?[0-9]{{1,{_DIGITS}}}", text) is None:
         raise InvalidValue(f"{name}: must be an integer, not {text[:40]!r}")
     return int(text)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from set_delivery.streams import Publishing, Receiver
-from set_delivery.tokens import SigningKey, private_key, shared_key
+from set_delivery.tokens import SHARED, SigningKey, private_key, shared_key
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -14,7 +14,7 @@ def make_publishing(settings: "Settings") -> Publishing:
     """Return how events leave. Raises ValueError with a line for each thing that is wrong."""
     problems: list[str] = []
     keys = _keys(settings, problems)
-    shared = _shared(settings.set_signing_secret, settings.set_signing_algorithm, keys, problems)
+    shared = _shared(settings, problems)
     key = keys[0] if keys else shared
     receivers = []
     if settings.set_push_url:
@@ -52,9 +52,20 @@ def make_publishing(settings: "Settings") -> Publishing:
         feed_size=settings.set_poll_max_events,
         retention_s=settings.set_retention,
         timeout_s=settings.set_push_timeout,
-        feed_url=f"{settings.base_url}{settings.base_path}/Events/Feeds/",
+        feed_url=f"{_base(settings)}{settings.base_path}/Events/Feeds/",
         ignored_attributes=settings.event_ignored_attributes,
     )
+
+
+def _base(settings: "Settings") -> str:
+    """Return the URL that feeds are under, empty when none is known.
+
+    Who coming from the product we replace has no BASE_URL says it by SET_ISSUER.
+    """
+    issuer = settings.set_issuer
+    if settings.base_url or not issuer.lower().startswith(("http://", "https://")):
+        return settings.base_url
+    return issuer.rstrip("/").removesuffix(settings.base_path)
 
 
 def _keys(settings: "Settings", problems: list[str]) -> list[SigningKey]:
@@ -69,10 +80,14 @@ def _keys(settings: "Settings", problems: list[str]) -> list[SigningKey]:
     return keys
 
 
-def _shared(
-    secret: str, algorithm: str, keys: list[SigningKey], problems: list[str]
-) -> SigningKey | None:
-    if not secret or keys:
+def _shared(settings: "Settings", problems: list[str]) -> SigningKey | None:
+    secret, algorithm = settings.set_signing_secret, settings.set_signing_algorithm
+    if settings.set_signing_key_files:
+        return None
+    if not secret:
+        # Who has asked for signatures must not get SETs without any.
+        if algorithm not in SHARED:
+            problems.append(f"SET_SIGNING_ALGORITHM: {algorithm} needs SET_SIGNING_KEY_FILES")
         return None
     try:
         return shared_key(secret, algorithm)
@@ -84,22 +99,27 @@ def _shared(
 def _receiver(
     described: Mapping[str, Any], key: SigningKey | None, mode: str, position: int, problems: list[str]
 ) -> Receiver:
-    audience = described.get("audience")
-    own = key
+    audience, own = described.get("audience"), key
+    mode = described.get("mode", mode)
+    for uri in described.get("event_uris", ()):
+        if mode == "notice" and uri.endswith(":full"):
+            problems.append(f"SET_RECEIVERS: [{position}].event_uris: in the mode notice there is no {uri}")
     try:
         if "secret" in described:
             own = shared_key(described["secret"], described.get("algorithm", "HS256"))
         elif "key_file" in described:
             with open(described["key_file"], "rb") as file:
                 own = private_key(file.read(), described.get("algorithm", "RS256"))
-    except (OSError, ValueError) as exc:
+    except OSError as exc:
+        problems.append(f"SET_RECEIVERS: [{position}].key_file: {described['key_file']}: {exc.strerror}")
+    except ValueError as exc:
         problems.append(f"SET_RECEIVERS: [{position}]: {exc}")
     return Receiver(
         described["name"],
         described["url"],
         described.get("token", ""),
         own,
-        described.get("mode", mode),
+        mode,
         frozenset(described.get("feeds", ())),
         frozenset(described.get("event_uris", ())),
         (audience,) if audience else (),

@@ -115,7 +115,11 @@ def _flag(value: str) -> bool:
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
         raise ValueError("must be a URL such as https://receiver.example.com/events")
     return value
 
@@ -134,8 +138,15 @@ def _broker_url(value: str) -> str:
     return value
 
 
+def _json(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as exc:
+        raise ValueError(f"is not JSON: {exc}") from None
+
+
 def _receivers(value: str) -> list[Any]:
-    receivers = [dict(one) for one in receivers_from(json.loads(value))]
+    receivers = [dict(one) for one in receivers_from(_json(value))]
     for position, one in enumerate(receivers):
         try:
             _http_url(one["url"])
@@ -146,7 +157,7 @@ def _receivers(value: str) -> list[Any]:
 
 def _feeds(value: str) -> tuple[Feed, ...]:
     if value.lstrip().startswith(("[", "{")):
-        return feeds_from(json.loads(value))
+        return feeds_from(_json(value))
     return feeds_from([part.strip() for part in value.split(",") if part.strip()])
 
 
@@ -169,7 +180,7 @@ def _paths(value: str) -> frozenset[str]:
 
 
 def _mapping(value: str) -> dict[str, str]:
-    mapping = json.loads(value)
+    mapping = _json(value)
     if not isinstance(mapping, dict) or not all(isinstance(path, str) for path in mapping.values()):
         raise ValueError("must be a JSON object of attribute paths")
     return mapping

@@ -24,6 +24,8 @@ _REST_S: Final = 0.05
 # How often to look for what processes left behind, and for what is kept too long.
 _SWEEP_S: Final = 5.0
 _RETENTION_S: Final = 60.0
+# How long after it has loaded the application a server forks the processes that serve requests.
+_SETTLED_S: Final = 3.0
 # How many asynchronous requests one process carries out at a time.
 _AT_A_TIME: Final = 2
 
@@ -41,6 +43,7 @@ class Worker:
         self._process = 0
         self._starting = threading.Lock()
         self._stopping = threading.Event()
+        self._forked = threading.Event()
         self._bells: dict[str, threading.Event] = {}
         self._threads: list[threading.Thread] = []
         self._next_sweep = self._next_retention = 0.0
@@ -79,12 +82,33 @@ class Worker:
                 self._start()
                 self._process = os.getpid()
 
+    def start_soon(self) -> None:
+        """Start the threads in a moment, in each process that forks no other meanwhile.
+
+        One that forks others does not serve requests itself; and what its threads are doing at that
+        moment would leave locks to the others that nobody gives back.
+        """
+        self._await_fork()
+        # Later asked for: a child has an event of its own.
+        os.register_at_fork(after_in_parent=lambda: self._forked.set(), after_in_child=self._await_fork)
+
+    def _await_fork(self) -> None:
+        self._starting, self._forked = threading.Lock(), threading.Event()
+        forked = self._forked
+
+        def start() -> None:
+            if not forked.wait(_SETTLED_S):
+                self.ensure_started()
+
+        threading.Thread(target=start, name="scim start", daemon=True).start()
+
     def stop(self, timeout_s: float = 10.0) -> None:
-        """End the threads, and wait for what they are doing."""
+        """End the threads, and wait for what they are doing, all of them together so long."""
+        deadline = time.monotonic() + timeout_s
         self._stopping.set()
         self._ring("")
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(0.0, deadline - time.monotonic()))
         self._process = 0
 
     def _start(self) -> None:

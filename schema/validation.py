@@ -95,6 +95,10 @@ def _check_schemas(schemas: Any, resource_type: ResourceType, leniency: Leniency
     given = {urn.lower() for urn in schemas}
     if core not in given and not given & leniency.schema_aliases:
         raise InvalidValue(f"schemas: must contain {resource_type.schema.id}")
+    if not leniency.unknown_attributes:
+        unknown = given - {core} - {extension.schema.id.lower() for extension in resource_type.extensions}
+        if unknown:
+            raise InvalidValue(f"schemas: {min(unknown)[:200]} is no schema of {resource_type.name}")
 
 
 def _object_reader(attributes: Iterable[Attribute], leniency: Leniency) -> Reader:

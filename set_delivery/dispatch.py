@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import orjson
@@ -33,52 +33,71 @@ class Dispatcher:
         Ends earlier when `until` says so.
         """
         made = 0
+        begun: dict[int, Change] = {}
         while True:
-            more, count = self._take_over()
+            more, count = self._take_over(begun)
             made += count
             if not more or until():
                 return made
 
-    def _take_over(self) -> tuple[bool, int]:
-        """Take over some changes, in one transaction; return whether there may be more."""
-        if self._database.row("SELECT 1 FROM scim_outbox WHERE due_at = 0 LIMIT 1") is None:
+    def is_due(self) -> bool:
+        """Return whether there is a change to take over."""
+        return self._database.row("SELECT 1 FROM scim_outbox WHERE due_at = 0 LIMIT 1") is not None
+
+    def _take_over(self, begun: dict[int, Change]) -> tuple[bool, int]:
+        """Take over some changes, in one transaction; return whether there may be more.
+
+        `begun` holds the change that the last transaction had no room for all of: with very many
+        members, to read it anew for each part would take longer than all the rest.
+        """
+        if not self.is_due():
             return False, 0
         with self._database.transaction():
             # Positions are given out by one at a time: who has read up to one misses nothing below it.
             take_lease(self._database, "dispatch", "dispatch", 0)
-            rows = self._database.rows(
-                "SELECT seq, made_at, body FROM scim_outbox WHERE due_at = 0 ORDER BY seq LIMIT ?",
-                (_CHANGES,),
-            )
+            rows = self._due(next(iter(begun), -1))
             taken: list[int] = []
             count = 0
-            for seq, made_at, body in rows:
-                change = Change.from_json(orjson.loads(body))
-                rest = self._publish(change, made_at, _SETS - count)
-                count += len(change.events) + len(change.memberships) - len(rest.memberships)
-                if rest.memberships:
+            for seq, made_at, done, body in rows:
+                change = begun.pop(seq, None) or Change.from_json(orjson.loads(body))
+                so_far = self._publish(change, made_at, done or 0, _SETS - count)
+                count += so_far - (done or 0) + (0 if done else len(change.events))
+                if so_far < len(change.memberships):
                     # A group of very many members: the rest comes with the next transaction.
-                    self._keep_rest(seq, rest)
+                    self._note_done(seq, so_far)
+                    begun[seq] = change
                     break
                 taken.append(seq)
                 if count >= _SETS:
                     break
             if taken:
-                self._database.run(f"DELETE FROM scim_outbox WHERE seq IN ({marks(taken)})", taken)
+                for table in ("scim_outbox", "scim_begun"):
+                    self._database.run(f"DELETE FROM {table} WHERE seq IN ({marks(taken)})", taken)
         return bool(rows), count
 
-    def _keep_rest(self, seq: int, rest: Change) -> None:
-        body = orjson.dumps(rest.as_json()).decode()
-        self._database.run("UPDATE scim_outbox SET body = ? WHERE seq = ?", (body, seq))
+    def _due(self, known: int) -> list[Any]:
+        """Return the next changes, oldest first, without the body of the one that is `known`."""
+        return self._database.rows(
+            "SELECT o.seq, o.made_at, b.done, CASE WHEN o.seq = ? THEN NULL ELSE o.body END "
+            "FROM scim_outbox o LEFT JOIN scim_begun b ON b.seq = o.seq "
+            "WHERE o.due_at = 0 ORDER BY o.seq LIMIT ?",
+            (known, _CHANGES),
+        )
 
-    def _publish(self, change: Change, made_at: int, room: int) -> Change:
-        """Make the SETs of a change, and return what there was no room for."""
-        for event in change.events:
-            self._publish_event(event, change.txn, made_at, self._feeds_of(change))
-        now, later = change.memberships[: max(1, room)], change.memberships[max(1, room) :]
+    def _note_done(self, seq: int, done: int) -> None:
+        # Not beside the body, which some databases would write anew each time.
+        self._database.run("DELETE FROM scim_begun WHERE seq = ?", (seq,))
+        self._database.run("INSERT INTO scim_begun (seq, done) VALUES (?, ?)", (seq, done))
+
+    def _publish(self, change: Change, made_at: int, done: int, room: int) -> int:
+        """Make SETs of a change of which `done` memberships are; return how many are then."""
+        if not done:
+            for event in change.events:
+                self._publish_event(event, change.txn, made_at, self._feeds_of(change))
+        now = change.memberships[done : done + max(1, room)]
         for event in Change(change.txn, (), memberships=now).feed_events():
             self._publish_event(event, change.txn, made_at, [change.feed] if change.feed else [])
-        return Change(change.txn, (), change.feeds, change.feed, later)
+        return done + len(now)
 
     def _feeds_of(self, change: Change) -> list[str]:
         feeds = [feed.id for feed in self._publishing.feeds]

@@ -18,6 +18,12 @@ ASYNC_RESPONSE: Final = f"{_PREFIX}:misc:asyncresp"
 # The kinds of event that say what they are about in one of two ways.
 _MODAL: Final = (CREATE, PUT, PATCH)
 MODES: Final = ("notice", "full")
+EVENT_URIS: Final = frozenset(
+    {
+        *(f"{kind}:{mode}" for kind in _MODAL for mode in MODES),
+        *(DELETE, ACTIVATE, DEACTIVATE, FEED_ADD, FEED_REMOVE, ASYNC_RESPONSE),
+    }
+)
 
 
 @dataclass(frozen=True)

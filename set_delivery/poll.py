@@ -27,11 +27,21 @@ class Part:
 
 
 class Streams:
-    """The streams of the feeds, shared by all processes."""
+    """The streams of the feeds, shared by all processes; each shows its latest `size` SETs."""
 
-    def __init__(self, database: StateDatabase, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self, database: StateDatabase, size: int = 10_000, clock: Callable[[], int] = now_ms
+    ) -> None:
         self._database = database
+        self._size = size
         self._clock = clock
+
+    def holds_anything(self, feed: str) -> bool:
+        """Return whether there is a SET in a feed."""
+        if "\0" in feed:
+            # Not every database can be asked for it.
+            return False
+        return self._database.row("SELECT 1 FROM scim_stream WHERE feed = ? LIMIT 1", (feed,)) is not None
 
     def after(self, feed: str, jti: str | None, limit: int) -> Part:
         """Return up to `limit` SETs behind the one called `jti`, or from the first one on.
@@ -45,7 +55,7 @@ class Streams:
                 "WHERE s.jti = ? AND t.feed = ?",
                 (jti, feed),
             )
-            if row is None:
+            if row is None or self._is_surplus(feed, row[0]):
                 raise OutOfWindow(f"the feed {feed} does not hold the SET {jti[:100]} (any more)")
             position = row[0]
         return self._part(feed, "t.position > ?", (position,), limit)
@@ -77,13 +87,37 @@ class Streams:
         """Note that the receiver cannot use these SETs (RFC 8936 section 2.4): they are settled."""
         for jti, error in errors.items():
             code = error.get("err") if isinstance(error, Mapping) else None
-            _LOG.error("the reader of the feed %s refuses the SET %.64s: %.200s", feed, jti, code)
+            # As a reader says them: without the quotes of %r they could break the line.
+            _LOG.error("the reader of the feed %s refuses the SET %.64r: %.200r", feed, jti, code)
         self.acknowledge(feed, list(errors))
 
     def _part(self, feed: str, condition: str, params: tuple[Any, ...], limit: int) -> Part:
-        rows = self._database.rows(
+        rows = self._rows(feed, condition, params, limit + 1)
+        if rows and self._is_surplus(feed, rows[0][0]):
+            # The next sweep of `Retention` drops it.
+            params = (*params, self._oldest(feed))
+            rows = self._rows(feed, f"{condition} AND t.position >= ?", params, limit + 1)
+        return Part([read_set(row) for row in rows[:limit]], len(rows) > limit)
+
+    def _rows(self, feed: str, condition: str, params: tuple[Any, ...], limit: int) -> list[Any]:
+        return self._database.rows(
             f"SELECT {_COLUMNS} FROM scim_stream t JOIN scim_set s ON s.position = t.position "
             f"WHERE t.feed = ? AND {condition} ORDER BY t.position LIMIT ?",
-            (feed, *params, limit + 1),
+            (feed, *params, limit),
         )
-        return Part([read_set(row) for row in rows[:limit]], len(rows) > limit)
+
+    def _is_surplus(self, feed: str, position: int) -> bool:
+        """Return whether a feed has as many SETs as it keeps behind a position."""
+        row = self._database.row(
+            "SELECT 1 FROM scim_stream WHERE feed = ? AND position > ? ORDER BY position LIMIT 1 OFFSET ?",
+            (feed, position, self._size - 1),
+        )
+        return row is not None
+
+    def _oldest(self, feed: str) -> int:
+        """Return the position of the first SET that a feed keeps."""
+        row = self._database.row(
+            "SELECT position FROM scim_stream WHERE feed = ? ORDER BY position DESC LIMIT 1 OFFSET ?",
+            (feed, self._size - 1),
+        )
+        return int(row[0]) if row else 0

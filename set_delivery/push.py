@@ -124,7 +124,7 @@ class Pusher:
         body, media_type = encode(one.claims(publishing.issuer, audience, receiver.mode), receiver.key)
         try:
             return self._answer(receiver, body.encode(), media_type)
-        except requests.RequestException as exc:
+        except (requests.RequestException, HTTPError) as exc:
             # Its text may hold what was sent; the kind of failure is enough.
             return Outcome(problem=f"{type(exc).__name__}")
 
@@ -204,14 +204,16 @@ class _Line:
         # Made once: it takes longer than to send it. Proxies and certificates come from the environment.
         self._request = requests.Request("POST", receiver.url, headers).prepare()
         self._settings = self._session.merge_environment_settings(receiver.url, {}, True, None, None)
+        self._adapter = self._session.get_adapter(receiver.url)
 
     def post(self, body: bytes, media_type: str, timeout_s: float) -> requests.Response:
-        """Return the answer to a SET, its body not read yet. Raises RequestException."""
+        """Return the answer to a SET, its body not read yet. Raises RequestException and HTTPError."""
         request = self._request.copy()
         request.body = body
         request.headers.update({"Content-Type": media_type, "Content-Length": str(len(body))})
-        # A token for one host must not go to another.
-        return self._session.send(request, timeout=timeout_s, allow_redirects=False, **self._settings)
+        # Past the session, which would look into a redirect even where it is not followed, and fail at
+        # what is no URL. A token for one host must not go to another.
+        return self._adapter.send(request, timeout=timeout_s, **self._settings)
 
     def close(self) -> None:
         """Close the connection."""

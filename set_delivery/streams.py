@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from set_delivery.events import Event
+from set_delivery.events import EVENT_URIS, Event
 from set_delivery.tokens import SigningKey
 
 DEFAULT_FEED = "default"
@@ -83,8 +83,12 @@ class Publishing:
     def audience_of(self, event: Event, feeds: Sequence[str]) -> tuple[str, ...]:
         """Return the `aud` claim of an event: what is configured, or else the feeds it is in."""
         if event.kind.startswith("urn:ietf:params:scim:event:feed:") or not self.audience:
-            return tuple(f"{self.feed_url}{feed}" for feed in feeds)
+            return tuple(self.url_of(feed) for feed in feeds)
         return self.audience
+
+    def url_of(self, feed: str) -> str:
+        """Return where a feed is."""
+        return f"{self.feed_url}{quote(feed, safe='@:')}"
 
 
 def receivers_from(described: Any) -> list[Mapping[str, Any]]:
@@ -102,15 +106,23 @@ def receivers_from(described: Any) -> list[Mapping[str, Any]]:
             raise ValueError(f"[{position}]: {sorted(unknown)[0]} is not known")
         for name, kind in _MEMBERS.items():
             if name in one and not isinstance(one[name], kind):
-                raise ValueError(f"[{position}].{name}: is of another type")
+                raise ValueError(f"[{position}].{name}: must be a {'list' if kind is list else 'string'}")
         for name in ("feeds", "event_uris"):
             if not all(isinstance(value, str) for value in one.get(name, ())):
                 raise ValueError(f"[{position}].{name}: must be a list of strings")
+        for uri in one.get("event_uris", ()):
+            if uri not in EVENT_URIS:
+                raise ValueError(f"[{position}].event_uris: there is no event {uri}")
+        for name in ("name", "secret", "key_file", "algorithm"):
+            if one.get(name) == "":
+                raise ValueError(f"[{position}].{name}: is empty")
+        if "secret" in one and "key_file" in one:
+            raise ValueError(f"[{position}]: has both a secret and a key_file")
         parts = urlsplit(one["url"])
         # Without what might be a password in it.
         one.setdefault("name", f"{parts.hostname or ''}{parts.path}")
-        if len(one["name"]) > 200:
-            raise ValueError(f"[{position}].name: must have 200 characters at most")
+        if len(one["name"]) > 200 or not one["name"].isprintable():
+            raise ValueError(f"[{position}].name: must have 200 characters at most, all of them printable")
         if "algorithm" in one and "secret" not in one and "key_file" not in one:
             raise ValueError(f"[{position}].algorithm: needs a secret or a key_file")
         if one["name"] in names:
@@ -142,12 +154,14 @@ def feeds_from(described: Any) -> tuple[Feed, ...]:
         feed_id = one.get("id") if isinstance(one, dict) else one
         if not isinstance(feed_id, str) or not feed_id or "/" in feed_id:
             raise ValueError("must be feed ids, or objects with an id")
+        if len(feed_id) > 190 or feed_id in (".", "..") or not feed_id.isprintable():
+            raise ValueError(f"{feed_id[:200]!r} cannot be a feed id")
         shown = one.get("displayName", feed_id) if isinstance(one, dict) else feed_id
         if not isinstance(shown, str):
             raise ValueError(f"{feed_id}: displayName must be a string")
         if feed_id in feeds:
             raise ValueError(f"there are two feeds called {feed_id}")
-        feeds[feed_id] = Feed(feed_id, shown if shown != DEFAULT_FEED else "Default")
+        feeds[feed_id] = Feed(feed_id, "Default" if feed_id == shown == DEFAULT_FEED else shown)
     if not feeds:
         raise ValueError("must name a feed")
     return tuple(feeds.values())

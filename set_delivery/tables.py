@@ -2,6 +2,7 @@
 
     scim_outbox(seq, made_at, due_at, body)     what was changed, in the transaction of the change; with
                                                 `due_at`, an intent: what is about to be changed
+    scim_begun(seq, done)                       how many memberships of a large change are SETs by now
     scim_set(position, jti, txn, made_at, event, feeds)   the events, in one order for everybody
     scim_stream(feed, position, acked_at)       which feed has which event
     scim_delivery(receiver, position, ...)      what is still to be pushed, or was refused for good
@@ -68,6 +69,7 @@ def _definitions(database: StateDatabase) -> list[str]:
     statements = [
         f"CREATE TABLE IF NOT EXISTS scim_outbox (seq {row_key}, made_at BIGINT NOT NULL, "
         f"due_at BIGINT NOT NULL, body {text} NOT NULL){end}",
+        f"CREATE TABLE IF NOT EXISTS scim_begun (seq BIGINT NOT NULL PRIMARY KEY, done BIGINT NOT NULL){end}",
         f"CREATE TABLE IF NOT EXISTS scim_set (position {row_key}, jti {key} NOT NULL, "
         f"txn {key} NOT NULL, made_at BIGINT NOT NULL, event {text} NOT NULL, feeds {text} NOT NULL"
         f"{inlined('scim_set')}){end}",

@@ -13,9 +13,9 @@ from jwt.algorithms import get_default_algorithms
 
 SECEVENT_JWT: Final = "application/secevent+jwt"
 JSON: Final = "application/json"
-_SHARED: Final = ("HS256", "HS384", "HS512")
+SHARED: Final = ("HS256", "HS384", "HS512")
 ALGORITHMS: Final = (
-    *_SHARED,
+    *SHARED,
     *("RS256", "RS384", "RS512"),
     *("PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512"),
@@ -35,14 +35,14 @@ class SigningKey:
 
 def shared_key(secret: str, algorithm: str) -> SigningKey:
     """Return a key that the receiver has as well. Raises ValueError for another algorithm."""
-    if algorithm not in _SHARED:
-        raise ValueError(f"a secret signs with {', '.join(_SHARED)}; {algorithm} needs a private key")
+    if algorithm not in SHARED:
+        raise ValueError(f"a secret signs with {', '.join(SHARED)}; {algorithm} needs a private key")
     return SigningKey(algorithm, secret)
 
 
 def private_key(pem: bytes, algorithm: str) -> SigningKey:
     """Return the private key in `pem`. Raises ValueError when it does not fit the algorithm."""
-    if algorithm in _SHARED or algorithm not in ALGORITHMS:
+    if algorithm in SHARED or algorithm not in ALGORITHMS:
         raise ValueError(f"a private key cannot sign with {algorithm}")
     try:
         key = load_pem_private_key(pem, None)

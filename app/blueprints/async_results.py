@@ -11,10 +11,10 @@ from flask_smorest import Blueprint
 from app.guard import current_principal
 from app.messages import ErrorMessage
 from app.protocol.asynchronous import AsyncRequests
+from app.protocol.bulk import bulk_response
 from app.protocol.errors import Refusal
 from app.protocol.jobs import JobStatus
 from app.responses import SCIM_JSON, scim_response
-from schema import urns
 from set_delivery.streams import Publishing
 from set_delivery.tokens import SECEVENT_JWT, encode, unsecured
 
@@ -44,7 +44,7 @@ def async_blueprint(requests: AsyncRequests | None, publishing: Publishing) -> B
             result = _part(status, txn, position)
             if SECEVENT_JWT in request.environ.get("HTTP_ACCEPT", ""):
                 return _token(asked, publishing, txn, result)
-            return scim_response(orjson.dumps(_shown(result)))
+            return scim_response(_shown(result))
 
         @blueprint.doc(summary="Forget a result, or withdraw a request that has not begun")
         @blueprint.response(204)
@@ -81,10 +81,8 @@ def _part(status: JobStatus, txn: str, position: int | None) -> Mapping[str, Any
     return operation
 
 
-def _shown(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    if "operations" not in result:
-        return result
-    return {"schemas": [urns.BULK_RESPONSE], "Operations": result["operations"]}
+def _shown(result: Mapping[str, Any]) -> bytes:
+    return bulk_response(result["operations"]) if "operations" in result else orjson.dumps(result)
 
 
 def _token(

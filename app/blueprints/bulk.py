@@ -6,7 +6,7 @@ from flask_smorest import Blueprint
 
 from app.deferral import Deferral
 from app.guard import current_principal
-from app.messages import BulkMessage, ErrorMessage, read_body
+from app.messages import ACCEPTED, BulkMessage, ErrorMessage, read_body
 from app.protocol.bulk import BulkOperations, bulk_response, read_bulk_request
 from app.responses import SCIM_JSON, scim_response
 from schema import urns
@@ -41,6 +41,7 @@ def bulk_blueprint(
 
         @blueprint.doc(requestBody=body, summary="Many operations in one request")
         @blueprint.response(200, {"type": "object"}, content_type=SCIM_JSON)
+        @blueprint.alt_response(202, description=ACCEPTED)
         @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
         @blueprint.alt_response(413, schema=ErrorMessage, content_type=SCIM_JSON)
         def post(self) -> Response:

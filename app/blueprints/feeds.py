@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -14,6 +15,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from app.delivery import Delivery
 from app.messages import ErrorMessage, read_body
 from app.protocol.errors import Refusal
+from app.protocol.representation import quoted
 from app.protocol.resources import ResourceOperations
 from app.responses import JSON, SCIM_JSON, document_response, scim_response
 from schema import urns
@@ -29,6 +31,8 @@ from storage.search import search
 
 # How often a reader that waits is looked after, in seconds.
 _LOOK_S: Final = 0.1
+# A reader does not wait longer for SETs to be made: a change of a very large group makes very many.
+_PUBLISH_S: Final = 1.0
 _BODY_BYTES: Final = 4 * 1024 * 1024
 # How many SETs one answer may hold.
 _MOST_SETS: Final = 1000
@@ -77,6 +81,7 @@ class Feeds:
     """The feeds there are: those of the settings, and one for each group."""
 
     def __init__(self, delivery: Delivery, operations: ResourceOperations, adapter: StorageAdapter) -> None:
+        self._delivery = delivery
         self._publishing = delivery.publishing
         self._operations = operations
         self._adapter = adapter
@@ -109,14 +114,28 @@ class Feeds:
             return shown, self._members(resource_type, stored.id)
         raise Refusal(404, f"there is no feed {feed_id[:100]}")
 
+    def check_readable(self, feed_id: str) -> None:
+        """Return if a feed can be read: that of a group which is gone as long as it holds anything.
+
+        Whoever reads it has yet to learn that. Raises Refusal 404.
+        """
+        try:
+            self.find(feed_id)
+        except Refusal:
+            if not self._publishing.groups_are_feeds:
+                raise
+            self._delivery.dispatcher.run(lambda: True)
+            if not self._delivery.streams.holds_anything(feed_id):
+                raise
+
     def _shown(self, feed_id: str, display_name: str) -> dict[str, Any]:
-        relative = f"/Events/Feeds/{feed_id}"
+        relative = f"/Events/Feeds/{quoted(feed_id)}"
         return {
             "id": feed_id,
             "displayName": display_name,
-            "uri": f"{self._publishing.feed_url}{feed_id}",
+            "uri": self._publishing.url_of(feed_id),
             "relativeUri": relative,
-            "poll": {"supported": self._publishing.poll, "stream": f"{relative}/Stream"},
+            "poll": {"supported": self._publishing.poll, "stream": f"{request.script_root}{relative}/Stream"},
         }
 
     def _everything(self) -> Iterator[str]:
@@ -132,22 +151,22 @@ class Feeds:
 
 
 class Reading:
-    """Reads streams; `waiting` requests may wait for a SET at a time, each `wait_s` seconds."""
+    """Reads streams; who waits for a SET takes one of `places`, for `wait_s` seconds."""
 
-    def __init__(self, delivery: Delivery, wait_s: float, waiting: int) -> None:
+    def __init__(self, delivery: Delivery, wait_s: float, places: threading.Semaphore) -> None:
         self._delivery = delivery
         self._wait_s = wait_s
-        self._places = threading.BoundedSemaphore(waiting)
+        self._places = places
 
     def after(self, feed: str, jti: str | None, limit: int) -> dict[str, Any]:
         """Return SETs as clients of the product we replace read them."""
-        self._delivery.dispatcher.run()
+        is_all = self._publish()
         try:
             part = self._delivery.streams.after(feed, jti, limit)
         except OutOfWindow as exc:
             raise Refusal(410, f"after: {exc}; read on without it") from exc
         sets = [self._claims(one) for one in part.sets]
-        return {"feed": feed, "sets": sets, "moreAvailable": part.more_available}
+        return {"feed": feed, "sets": sets, "moreAvailable": part.more_available or not is_all}
 
     def poll(self, feed: str, asked: Mapping[str, Any], most: int) -> dict[str, Any]:
         """Settle what the reader has, and return what it has not (RFC 8936 section 2.4)."""
@@ -161,14 +180,21 @@ class Reading:
             return {"sets": {}, "moreAvailable": bool(streams.unacknowledged(feed, 1).sets)}
 
         def look() -> Part:
-            self._delivery.dispatcher.run()
-            return streams.unacknowledged(feed, limit)
+            is_all = self._publish()
+            part = streams.unacknowledged(feed, limit)
+            return part if is_all else replace(part, more_available=True)
 
         part = look()
         if not part.sets and not asked.get("returnImmediately", False):
             part = self._waited(look)
         sets = {one.jti: self._token(one) for one in part.sets}
         return {"sets": sets, "moreAvailable": part.more_available}
+
+    def _publish(self) -> bool:
+        """Make SETs of what was changed, for a moment, and return whether that was all of it."""
+        dispatcher, until = self._delivery.dispatcher, time.monotonic() + _PUBLISH_S
+        dispatcher.run(lambda: time.monotonic() >= until)
+        return time.monotonic() < until or not dispatcher.is_due()
 
     def _waited(self, look: Callable[[], Part]) -> Part:
         # Who finds every place taken is answered at once: other requests need the threads.
@@ -202,12 +228,12 @@ def feeds_blueprint(
     *,
     page_size: int,
     wait_s: float,
-    waiting: int,
+    places: threading.Semaphore,
 ) -> Blueprint:
     """Return the blueprint of /Events/Feeds; `page_size` is the most feeds or SETs in an answer."""
     blueprint = Blueprint("Events", __name__, url_prefix="/Events/Feeds")
     feeds = Feeds(delivery, operations, adapter)
-    reading = Reading(delivery, wait_s, waiting)
+    reading = Reading(delivery, wait_s, places)
 
     @blueprint.route("")
     class All(MethodView):
@@ -255,7 +281,7 @@ def feeds_blueprint(
         @blueprint.alt_response(501, schema=ErrorMessage, content_type=SCIM_JSON)
         def get(self, feed_id: str) -> Response:
             _must_poll(delivery.publishing)
-            feeds.find(feed_id)
+            feeds.check_readable(feed_id)
             limit = _integer("limit", page_size)
             if limit < 1:
                 raise InvalidValue("limit: must be 1 or more")
@@ -271,7 +297,7 @@ def feeds_blueprint(
         @blueprint.alt_response(501, schema=ErrorMessage, content_type=SCIM_JSON)
         def post(self, feed_id: str) -> Response:
             _must_poll(delivery.publishing)
-            feeds.find(feed_id)
+            feeds.check_readable(feed_id)
             asked = _read_poll(read_body(request, _BODY_BYTES))
             answer = reading.poll(feed_id, asked, _MOST_SETS)
             return Response(orjson.dumps(answer), content_type=JSON)

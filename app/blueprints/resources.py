@@ -8,12 +8,14 @@ from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
+from werkzeug.routing import PathConverter
 
 from app.blueprints.search import SEARCH_BODY
 from app.deferral import Deferral
 from app.examples import example
 from app.guard import current_principal
 from app.messages import (
+    ACCEPTED,
     LIST_MEMBERS,
     ErrorMessage,
     PatchMessage,
@@ -24,7 +26,7 @@ from app.messages import (
     read_search_request,
 )
 from app.protocol.asynchronous import AsyncRequest
-from app.protocol.preconditions import entity_tag, names
+from app.protocol.preconditions import entity_tag, names, require_match
 from app.protocol.resources import Conditions, ResourceOperations
 from app.protocol.search import Searcher
 from app.responses import SCIM_JSON, list_response, resource_response
@@ -93,6 +95,14 @@ _PATCH_BODY = {
 }
 
 
+class IdConverter(PathConverter):
+    """An id in a path: an upstream may give ids with slashes, which come as %2F."""
+
+    def to_python(self, value: str) -> str:
+        # Both spellings of the path are served, with and without a slash at its end.
+        return value.removesuffix("/")
+
+
 def resource_blueprint(
     resource_type: ResourceType,
     operations: ResourceOperations,
@@ -149,6 +159,7 @@ def resource_blueprint(
 
         @blueprint.doc(requestBody=body, parameters=_PROJECTION_PARAMETERS, summary="Create")
         @blueprint.response(201, resource_schema, content_type=SCIM_JSON)
+        @blueprint.alt_response(202, description=ACCEPTED)
         @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
         @blueprint.alt_response(409, schema=ErrorMessage, content_type=SCIM_JSON)
         def post(self) -> Response:
@@ -171,16 +182,18 @@ def resource_blueprint(
             query = read_search_request(read_body(request, max_body_size))
             return list_response(searcher.search(resource_type, query, current_principal().name))
 
-    @blueprint.route("/<resource_id>")
+    @blueprint.route("/<id:resource_id>")
     class Single(MethodView):
         init_every_request = False
 
         @blueprint.doc(parameters=_PROJECTION_PARAMETERS, summary="Retrieve")
         @blueprint.response(200, resource_schema, content_type=SCIM_JSON)
+        @blueprint.alt_response(304, description="It is at a version named in If-None-Match.")
         @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
         def get(self, resource_id: str) -> Response:
             chosen = projection()
             stored = operations.get(resource_type, resource_id)
+            require_match(request.environ.get("HTTP_IF_MATCH"), stored.version)
             known = request.environ.get("HTTP_IF_NONE_MATCH")
             if known is not None and names(known, stored.version):
                 return Response(status=304, headers={"ETag": entity_tag(stored.version)})
@@ -189,8 +202,10 @@ def resource_blueprint(
 
         @blueprint.doc(requestBody=body, parameters=_PROJECTION_PARAMETERS, summary="Replace")
         @blueprint.response(200, resource_schema, content_type=SCIM_JSON)
+        @blueprint.alt_response(202, description=ACCEPTED)
         @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
         @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
+        @blueprint.alt_response(409, schema=ErrorMessage, content_type=SCIM_JSON)
         @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
         def put(self, resource_id: str) -> Response:
             chosen = projection()
@@ -204,9 +219,11 @@ def resource_blueprint(
 
         @blueprint.doc(requestBody=_PATCH_BODY, parameters=_PROJECTION_PARAMETERS, summary="Change parts")
         @blueprint.response(200, resource_schema, content_type=SCIM_JSON)
+        @blueprint.alt_response(202, description=ACCEPTED)
         @blueprint.alt_response(204, description="Done; the group is too large to be repeated.")
         @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
         @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
+        @blueprint.alt_response(409, schema=ErrorMessage, content_type=SCIM_JSON)
         @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
         def patch(self, resource_id: str) -> Response:
             chosen = projection()
@@ -222,6 +239,7 @@ def resource_blueprint(
 
         @blueprint.doc(summary="Delete")
         @blueprint.response(204)
+        @blueprint.alt_response(202, description=ACCEPTED)
         @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
         @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
         def delete(self, resource_id: str) -> Response:

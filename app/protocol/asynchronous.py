@@ -13,7 +13,7 @@ from app.protocol.bulk import BulkOperations, BulkRequest
 from app.protocol.changes import uri_of
 from app.protocol.errors import Refusal, error_body, status_of
 from app.protocol.jobs import EVERYTHING, Job, Jobs, LostJob
-from app.protocol.patch import read_operations
+from app.protocol.patch import check_operations, read_operations
 from app.protocol.preconditions import entity_tag
 from app.protocol.recording import NoRecorder
 from app.protocol.resources import Conditions, ResourceOperations
@@ -85,7 +85,8 @@ class AsyncRequests:
         if request.method in ("POST", "PUT"):
             self._operations.check(resource_type, request.body, request.profile)
         elif request.method == "PATCH":
-            read_operations(request.body, PROFILES[request.profile])
+            profile = PROFILES[request.profile]
+            check_operations(resource_type, read_operations(request.body, profile), profile)
         target = f"{resource_type.endpoint}/{request.resource_id}"
         return self.jobs.accept(principal, target, {"single": request.as_json()})
 

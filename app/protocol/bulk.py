@@ -38,6 +38,9 @@ class BulkRequest:
     fail_on_errors: int | None = None
 
 
+# What became of an operation that others kept from being tried; no operation ends so by itself.
+_NOT_REACHED: Final = 424
+
 Note = Callable[[int, Any], object]
 """Keeps how many operations are done, and what is needed to go on from there."""
 
@@ -170,7 +173,7 @@ class BulkOperations:
         """Carry out a request of which `state` is done already, None for nothing at all.
 
         `note` is told how many operations are done, and the state, in the transaction that did them;
-        `finish` the operations of the BulkResponse.
+        `finish` what became of each operation, of those that were not reached too.
         """
         run = _Run(request, profile, pending=list(range(len(request.operations))), txn=txn, note=note)
         if state is not None:
@@ -180,7 +183,8 @@ class BulkOperations:
             note(0, {"run": run.as_json()})
         while run.pending and not run.is_over:
             run = in_transaction(self._adapter, partial(self._share, run))
-        finish([run.results[position] for position in sorted(run.results)])
+        operations = enumerate(request.operations)
+        finish([run.results.get(position) or _not_reached(operation) for position, operation in operations])
 
     def _share(self, before: "_Run") -> "_Run":
         """Carry out some of the pending operations; `before` stays as it is, for another try."""
@@ -342,6 +346,8 @@ class BulkOperations:
                 raise Refusal(405, f"POST is not supported at {path[:200]}")
             if not _bulk_id(operation) and "method" in operation:
                 raise InvalidValue("bulkId: is required with POST")
+            if _bulk_id(operation) in run.ids:
+                raise InvalidValue("bulkId: stands for another resource of this request")
             return resource_type, None
         if not resource_id:
             raise Refusal(405, f"{method} is not supported at {path[:200]}")
@@ -367,8 +373,15 @@ class BulkOperations:
 
 
 def bulk_response(operations: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return the BulkResponse message as JSON."""
-    return orjson.dumps({"schemas": [urns.BULK_RESPONSE], "Operations": operations})
+    """Return the BulkResponse message as JSON, without the operations that were not reached."""
+    reached = [operation for operation in operations if operation["status"] != str(_NOT_REACHED)]
+    return orjson.dumps({"schemas": [urns.BULK_RESPONSE], "Operations": reached})
+
+
+def _not_reached(operation: Mapping[str, Any]) -> dict[str, Any]:
+    problem = Refusal(_NOT_REACHED, "not carried out: failOnErrors was reached before")
+    result = _result(operation)
+    return {**result, "status": str(_NOT_REACHED), "response": orjson.loads(error_body(problem))}
 
 
 def _method(operation: Mapping[str, Any]) -> str:

@@ -2,10 +2,14 @@
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
+import orjson
+
+from app.protocol.differences import changed_paths, exact_paths, operations, present_paths
 from app.protocol.representation import Representation, quoted
 from schema import urns
 from schema.projection import Projection
@@ -25,10 +29,13 @@ from set_delivery.events import (
 )
 from set_delivery.streams import Publishing
 from storage.adapter import Member, StorageAdapter, StoredResource
+from storage.errors import ResourceNotFound
 
 # A group with more members, or members changed, goes out as a notice: a SET of many megabytes is
 # refused by any receiver.
 _MOST_MEMBERS: Final = 1000
+# Of so many members that join or leave at once, each is looked up for its externalId.
+_MOST_LOOKED_UP: Final = 100
 _KINDS: Final = {"create": CREATE, "put": PUT, "patch": PATCH, "delete": DELETE}
 
 
@@ -65,7 +72,7 @@ class ChangeBuilder:
         self, resource_type: ResourceType, stored: StoredResource, members: Sequence[Member], txn: str
     ) -> Change:
         """Return the change that created a resource."""
-        names = [name for name in stored.document if name != "schemas"] + sorted(stored.secrets)
+        names = ["id", *present_paths(resource_type, stored)]
         if members and resource_type.members is not None:
             names.append(resource_type.members.name)
         data = self._whole(resource_type, stored) if self._publishing.needs_data else None
@@ -89,6 +96,8 @@ class ChangeBuilder:
         if not set(paths) - self._publishing.ignored_attributes:
             return None
         data = None
+        if kind == "patch":
+            paths = exact_paths(resource_type, before, after, paths)
         if self._publishing.needs_data and kind == "put":
             data = self._whole(resource_type, after)
         elif self._publishing.needs_data:
@@ -154,11 +163,16 @@ class ChangeBuilder:
         return Change(txn, events, self.feeds(resource_type, stored), feed, memberships)
 
     def _memberships(self, members: MemberDelta) -> Iterable[Membership]:
+        are_few = len(members.joined) + len(members.left) <= _MOST_LOOKED_UP
         for joined, group in ((False, members.left), (True, members.joined)):
             for member in group:
                 resource_type = self._registry.resource_type(member.resource_type)
                 if resource_type is not None:
                     subject = Subject(uri_of(resource_type, member.resource_id), member.resource_id)
+                    if are_few:
+                        with suppress(ResourceNotFound):
+                            stored = self._adapter.get(resource_type, member.resource_id)
+                            subject = self.subject(resource_type, stored)
                     yield Membership(subject, joined)
 
     def _whole(self, resource_type: ResourceType, stored: StoredResource) -> dict[str, Any] | None:
@@ -180,61 +194,32 @@ class ChangeBuilder:
         paths: Sequence[str],
         members: MemberDelta,
     ) -> dict[str, Any] | None:
-        """Return a PatchOp that does the same, or None if it is too large."""
+        """Return a PatchOp that does the same, or None if it is too large or there is none."""
         if len(members.joined) + len(members.left) > _MOST_MEMBERS:
             return None
-        shown = Projection(resource_type).apply(after.document)
-        operations: list[dict[str, Any]] = []
-        for text in paths:
-            path = resource_type.path(text)
-            if path is None or path.attribute == resource_type.members or path.leaf.returned == "never":
-                continue
-            value = path.holder(shown).get(path.attribute.name)
-            if value is None:
-                operations.append({"op": "remove", "path": text})
-            else:
-                operations.append({"op": "replace", "path": text, "value": value})
-        if members and resource_type.members is not None:
-            operations += self._member_operations(resource_type.members.name, members)
-        return {"schemas": [urns.PATCH_OP], "Operations": operations}
+        attribute = resource_type.members
+        if attribute is not None and attribute.name in paths and not members:
+            # What is displayed of members is changed by no operation.
+            return None
+        made = operations(resource_type, after, paths)
+        if members and attribute is not None:
+            made += self._member_operations(attribute.name, members)
+        return {"schemas": [urns.PATCH_OP], "Operations": made} if made else None
 
     def _member_operations(self, name: str, members: MemberDelta) -> list[dict[str, Any]]:
-        operations: list[dict[str, Any]] = [
-            {"op": "remove", "path": f'{name}[value eq "{member.resource_id}"]'} for member in members.left
+        made: list[dict[str, Any]] = [
+            {"op": "remove", "path": f"{name}[value eq {orjson.dumps(member.resource_id).decode()}]"}
+            for member in members.left
         ]
         if members.joined:
             shown = [self._representation.member(member) for member in members.joined]
-            operations.append({"op": "add", "path": name, "value": shown})
-        return operations
+            made.append({"op": "add", "path": name, "value": shown})
+        return made
 
 
 def new_txn() -> str:
     """Return the name of a transaction that nobody has named yet."""
     return uuid.uuid4().hex
-
-
-def changed_paths(
-    resource_type: ResourceType, before: StoredResource, after: StoredResource
-) -> list[str]:
-    """Return the path of every attribute that differs, those of extensions one by one."""
-    paths: list[str] = []
-    old, new = before.document, after.document
-    extensions = {extension.schema.id for extension in resource_type.extensions}
-    for name in dict.fromkeys((*old, *new)):
-        if name in ("schemas", "id") or old.get(name) == new.get(name):
-            continue
-        if name not in extensions:
-            paths.append(name)
-            continue
-        inner_old, inner_new = old.get(name) or {}, new.get(name) or {}
-        paths += [
-            f"{name}:{key}"
-            for key in dict.fromkeys((*inner_old, *inner_new))
-            if inner_old.get(key) != inner_new.get(key)
-        ]
-    known, kept = before.secrets, after.secrets
-    paths += [path for path in sorted({*known, *kept}) if known.get(path) != kept.get(path)]
-    return paths
 
 
 def _activation(before: Any, after: Any) -> str | None:

@@ -43,7 +43,8 @@ class Cursors:
             [
                 int(self._clock().timestamp()),
                 count,
-                [position.place, position.key] if position else None,
+                # A place may have more bits than a number of JSON.
+                [f"{position.place:x}", position.key] if position else None,
                 cursor.backwards,
                 cursor.offset,
             ]
@@ -69,8 +70,10 @@ class Cursors:
             raise ExpiredCursor(f"cursor: is older than {self._timeout_s} seconds")
         if wanted != count:
             raise InvalidCount(f"count: was {wanted} in the first request of this query")
-        return Cursor(Position(*position) if position else None, backwards, offset)
+        at = Position(int(position[0], 16), position[1]) if position else None
+        return Cursor(at, backwards, offset)
 
     def _signature(self, content: bytes, principal: str, query: tuple[Any, ...]) -> bytes:
-        bound = orjson.dumps([principal, query, content.decode()])
+        # Whatever a client sends may be the content, text or not.
+        bound = orjson.dumps([principal, query]) + content
         return hmac.new(self._key, bound, hashlib.sha256).digest()[:_SIGNATURE_BYTES]

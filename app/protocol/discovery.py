@@ -58,7 +58,7 @@ class SecurityEvents:
         if self.async_request != "none":
             # Also where nobody receives events: the result can be fetched as one.
             uris.append(ASYNC_RESPONSE)
-        feeds = [f"{publishing.feed_url}{feed.id}" for feed in publishing.feeds]
+        feeds = [publishing.url_of(feed.id) for feed in publishing.feeds]
         shown = {"feeds": feeds} if publishing.is_on else {}
         return {"asyncRequest": self.async_request, "eventUris": uris, **shown}
 

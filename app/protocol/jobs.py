@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from set_delivery.database import StateDatabase
 from set_delivery.outbox import now_ms
+from storage.errors import StorageError
+
+_LOG = logging.getLogger(__name__)
 
 # A job whose process is gone is taken over after this long; a process that lives says so in time.
 _LEASE_MS: Final = 8_000
@@ -158,11 +162,11 @@ class Jobs:
 
         def stay() -> None:
             while not over.wait(_ALIVE_S):
-                with self._database.transaction():
-                    self._database.run(
-                        "UPDATE scim_job SET lease_until = ? WHERE txn = ? AND owner = ? AND done_at IS NULL",
-                        (self._clock() + _LEASE_MS, job.txn, job.owner),
-                    )
+                try:
+                    self._stay(job)
+                except StorageError as problem:
+                    # The next time may be soon enough.
+                    _LOG.warning("the request %s is not kept: %s", job.txn, problem)
             self._database.close()
 
         thread = Thread(target=stay, name="scim job", daemon=True)
@@ -171,6 +175,13 @@ class Jobs:
             yield
         finally:
             over.set()
+
+    def _stay(self, job: Job) -> None:
+        with self._database.transaction():
+            self._database.run(
+                "UPDATE scim_job SET lease_until = ? WHERE txn = ? AND owner = ? AND done_at IS NULL",
+                (self._clock() + _LEASE_MS, job.txn, job.owner),
+            )
 
     def note(self, job: Job, done: int, state: Any) -> None:
         """Keep what an attempt has done so far, in the caller's transaction. Raises LostJob."""

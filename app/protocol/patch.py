@@ -1,6 +1,7 @@
 """PATCH (RFC 7644 section 3.5.2): a pure function from a resource and operations to a resource."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -126,11 +127,33 @@ def apply_patch(
     """
     patcher = _Patcher(resource_type, orjson.loads(orjson.dumps(resource)), profile, members)
     for position, operation in enumerate(operations):
-        try:
+        with _place_named(position):
             patcher.run(operation)
-        except ScimError as problem:
-            raise type(problem)(f"Operations[{position}]: {problem.detail}") from None
     return Patched(patcher.finish(), frozenset(patcher.removed_secrets))
+
+
+def check_operations(
+    resource_type: ResourceType, operations: Sequence[PatchOperation], profile: Profile
+) -> None:
+    """Raise, as `apply_patch` would, what is wrong with `operations` whatever the resource holds."""
+    for position, operation in enumerate(operations):
+        patcher = _Patcher(resource_type, {}, profile, MemberChanges(lambda: ()))
+        with _place_named(position):
+            try:
+                patcher.run(operation)
+            except NoTarget:
+                # What a path selects depends on the resource.
+                if operation.path is None:
+                    raise
+
+
+@contextmanager
+def _place_named(position: int) -> Iterator[None]:
+    """Have what an operation raises name it."""
+    try:
+        yield
+    except ScimError as problem:
+        raise type(problem)(f"Operations[{position}]: {problem.detail}") from None
 
 
 class _Patcher:

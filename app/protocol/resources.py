@@ -68,6 +68,7 @@ class _Attempts:
     also: Also = None
     members_changed: bool = False
     members: MemberDelta = NO_DELTA
+    removed_secrets: frozenset[str] = frozenset()
 
 
 class _NotHashed(Exception):
@@ -135,6 +136,10 @@ class ResourceOperations:
         new = self.new(resource_type, body, profile, spare_id=spare_id)
         name = txn or new_txn()
 
+        def told(created: StoredResource) -> StoredResource:
+            # Not every backend gives back secrets that it was given.
+            return replace(created, secrets=new.resource.secrets)
+
         def change() -> StoredResource:
             joining = self._existing(resource_type, new.members)
             delta = MemberDelta(joining)
@@ -144,7 +149,7 @@ class ResourceOperations:
                 if joining:
                     created = self._joined(resource_type, created, joining)
                 done(
-                    lambda builder: builder.created(resource_type, created, joining, name),
+                    lambda builder: builder.created(resource_type, told(created), joining, name),
                     partial(also, created) if also else None,
                 )
             return created
@@ -247,6 +252,7 @@ class ResourceOperations:
             plain = take_secrets(resource_type, resource)
             if not plain.keys() <= hashed.keys():
                 raise _NotHashed(plain, known)
+            attempts.removed_secrets = self._removable(patched.removed_secrets - hashed.keys())
             return self._keep(resource_type, before, resource, {**known, **hashed}, members, attempts)
 
         attempts = _Attempts("patch", txn or new_txn(), also)
@@ -276,7 +282,9 @@ class ResourceOperations:
             before = self._adapter.get(resource_type, resource_id)
             conditions.check(before.version)
             memberships = self._adapter.memberships(resource_type, [resource_id]).get(resource_id, ())
-            direct = [membership for membership in memberships if membership.direct]
+            # A group that is a member of itself goes as a whole.
+            itself = resource_type.name, resource_id
+            direct = [m for m in memberships if m.direct and (m.resource_type, m.resource_id) != itself]
             # The feed of a group goes with it, and says so.
             feeds = [m.resource_id for m in direct]
             if resource_type.members is not None:
@@ -293,6 +301,10 @@ class ResourceOperations:
                 )
 
         in_transaction(self._adapter, change)
+
+    def _removable(self, secrets: frozenset[str]) -> frozenset[str]:
+        """Return `secrets`, or none where they go with what is kept of them."""
+        return secrets if self._adapter.capabilities.removes_secrets else frozenset()
 
     def _validated(
         self, resource_type: ResourceType, body: Mapping[str, Any], profile: str
@@ -333,8 +345,8 @@ class ResourceOperations:
     ) -> StoredResource:
         """Store the new state of `before` if it differs, within a transaction."""
         joining, leaving, delta = self._member_changes(resource_type, before.id, members)
-        document = {**resource, "id": before.id}
-        same = document == before.document and secrets == before.secrets
+        same = {**resource, "id": before.id} == before.document and secrets == before.secrets
+        same = same and not attempts.removed_secrets
         if same and not joining and not leaving and not attempts.members_changed:
             if attempts.also is not None:
                 attempts.also(before)
@@ -347,6 +359,7 @@ class ResourceOperations:
             created=before.created,
             last_modified=format_date_time(self._clock()),
             secrets=secrets,
+            removed_secrets=attempts.removed_secrets,
         )
         kind, done_members, txn = attempts.kind, attempts.members, attempts.txn
         intent = partial(plan, kind, resource_type, before, None, done_members, (), txn)
@@ -355,7 +368,7 @@ class ResourceOperations:
                 changed = self._adapter.change_members(resource_type, before.id, joining, leaving)
                 attempts.members_changed = attempts.members_changed or changed
             after = self._replaced(resource_type, before, new, same, attempts)
-            seen = replace(after, secrets=secrets) if after is not before else before
+            seen = _told(after, new) if after.version != before.version else before
             done(
                 lambda b: b.changed(kind, resource_type, before, seen, done_members, txn),
                 partial(attempts.also, after) if attempts.also else None,
@@ -443,6 +456,11 @@ class ResourceOperations:
         if resource_type.members is None or not named:
             return []
         return existing_members(self._adapter, resource_type.members, named)
+
+
+def _told(kept: StoredResource, new: StoredResource) -> StoredResource:
+    """Return what is kept with the secrets of `new`: not every backend gives back what it was given."""
+    return replace(kept, secrets=new.secrets, removed_secrets=new.removed_secrets)
 
 
 def _text(resource_id: str, resource: Mapping[str, Any]) -> str:

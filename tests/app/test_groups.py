@@ -88,6 +88,18 @@ def test_groups_may_contain_each_other(scim: ScimClient) -> None:
     assert {group["display"]: group["type"] for group in groups} == {"first": "direct", "second": "indirect"}
 
 
+def test_a_group_that_contains_itself_can_be_deleted(scim: ScimClient) -> None:
+    user, group = scim.user("a"), scim.group("g")
+    path = group["meta"]["location"]
+    members = [{"value": group["id"]}, {"value": user["id"]}]
+    assert scim("PUT", path, {"displayName": "g", "members": members}).status_code == 200
+
+    assert scim("DELETE", path).status_code == 204
+
+    error_of(scim("GET", path), 404)
+    assert "groups" not in scim("GET", user["meta"]["location"]).json
+
+
 def test_replacing_a_group_replaces_its_members(scim: ScimClient) -> None:
     first, second, third = (scim.user(name)["id"] for name in "abc")
     group = scim.group("g", first, second)
@@ -145,6 +157,31 @@ def test_groups_are_found_by_member_and_users_by_group(scim: ScimClient) -> None
     assert groups(f'members[type eq "User" and value eq "{inner["id"]}"]') == []
     assert scim.names(f'groups.value eq "{outer["id"]}"') == ["a", "b"]
     assert scim.names('groups[display eq "outer" and type eq "direct"]') == ["b"]
+
+
+def test_links_are_one_condition_among_others(scim: ScimClient) -> None:
+    first, second, third = (scim.user(name)["id"] for name in "abc")
+    scim.group("inner", first)
+    outer = scim.group("outer", third)
+    scim.group("other", second)
+    scim.user("d")
+
+    for text, names in {
+        f'members.value eq "{first}" or members.value eq "{second}"': ["inner", "other"],
+        f'members eq "{second}" or displayName eq "OUTER"': ["other", "outer"],
+        f'members pr and (members.value eq "{first}" or members.value eq "{third}")': ["inner", "outer"],
+        'members pr or displayName eq "nobody"': ["inner", "other", "outer"],
+    }.items():
+        assert sorted(scim.names(text, "/Groups", "displayName")) == names, text
+    for text, names in {
+        f'groups.value eq "{outer["id"]}" or userName eq "d"': ["c", "d"],
+        f'groups.value eq "{outer["id"]}" or groups.value eq "nobody"': ["c"],
+        'groups pr or userName eq "nobody"': ["a", "b", "c"],
+        'groups pr and not (userName eq "a") or userName eq "nobody"': ["b", "c"],
+    }.items():
+        assert sorted(scim.names(text)) == names, text
+        counted = scim("GET", "/Users", query_string={"filter": text, "count": 0}).json
+        assert counted["totalResults"] == len(names), text
 
 
 def test_members_can_be_left_out(scim: ScimClient) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import USER, ScimClient, error_of
+from tests.events import payload, sets
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -392,16 +393,18 @@ def test_conditions(scim: ScimClient, babs: dict[str, Any]) -> None:
     error_of(patch(scim, babs, operation, **{"If-Match": babs["meta"]["version"]}), 412)
 
 
-def test_a_password_is_set_and_removed(scim: ScimClient, babs: dict[str, Any]) -> None:
-    operation = {"op": "replace", "path": "password", "value": "t1meMa$heen"}
+def test_a_password_is_set_and_removed(polled: ScimClient) -> None:
+    operations = [{"op": "replace", "path": "password", "value": "t1meMa$heen"}] * 2
+    operations += [{"op": "remove", "path": "password"}] * 2
+    users = [polled.user("bjensen")]
 
-    first = patched(scim, babs, operation)
-    again = patched(scim, first, operation)
-    gone = patched(scim, again, {"op": "remove", "path": "password"})
+    for operation in operations:
+        users.append(patched(polled, users[-1], operation))
 
-    assert "password" not in first
-    versions = [user["meta"]["version"] for user in (babs, first, again, gone)]
-    assert versions[1] == versions[2] and len(set(versions)) == 3
+    assert not any("password" in user for user in users)
+    none, first, again, gone, still = (user["meta"]["version"] for user in users)
+    assert first == again and gone == still and len({none, first, gone}) == 3
+    assert [payload(one)["attributes"] for one in sets(polled)[1:]] == [["password"]] * 2
 
 
 def test_the_answer_follows_the_projection(scim: ScimClient, babs: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ScimClient, Server, error_of
-from tests.events import POLL, ask, pushes, sets, unsecured_claims
+from tests.events import POLL, ask, kinds, pushes, sets, unsecured_claims
 from tests.receivers import HttpReceiver
 
 
@@ -105,12 +105,73 @@ def test_reading_goes_on_after_the_last_set(polled: ScimClient) -> None:
 
 def test_a_cursor_that_fell_out_of_the_window_is_told_so(make_scim: Callable[..., ScimClient]) -> None:
     scim = make_scim(SET_POLL_MAX_EVENTS="2", **POLL)
-    for name in "abcd":
+    scim.user("a")
+    (oldest,) = sets(scim)
+    for name in "bcd":
         scim.user(name)
-    oldest = sets(scim)[0]["jti"]
+    latest = sets(scim)
+
+    def answer() -> Any:
+        return scim("GET", "/Events/Feeds/default/Stream", query_string={"after": oldest["jti"]})
+
+    assert oldest["jti"] in error_of(answer(), 410)
+    assert len(latest) == len(ask(scim, {})["sets"]) == 2 and oldest not in latest
+    assert not ask(scim, {})["moreAvailable"]
     scim.app.extensions["scim.delivery"].retention.run()
+    assert oldest["jti"] in error_of(answer(), 410)
+    assert sets(scim) == latest
 
-    answer = scim("GET", "/Events/Feeds/default/Stream", query_string={"after": oldest})
 
-    assert oldest in error_of(answer, 410)
-    assert len(sets(scim)) == 2
+def test_the_feed_of_a_group_that_is_gone_says_so(polled: ScimClient) -> None:
+    user = polled.user("a")["id"]
+    group = polled.group("g", user)["id"]
+    polled("DELETE", f"/Groups/{group}")
+
+    found = sets(polled, group)
+    last = unsecured_claims(*reversed(list(ask(polled, {}, group)["sets"].items())[-1]))
+
+    assert kinds(found)[-1] == ("prov:delete", f"/Groups/{group}")
+    assert last == found[-1]
+    error_of(polled("GET", f"/Events/Feeds/{group}"), 404)
+    database = polled.app.extensions["scim.delivery"].database
+    with database.transaction():
+        database.run("DELETE FROM scim_stream")
+    error_of(polled("GET", f"/Events/Feeds/{group}/Stream"), 404)
+
+
+def test_a_feed_is_where_it_says_it_is(make_scim: Callable[..., ScimClient]) -> None:
+    issuer = "https://scim.example.com"
+    scim = make_scim(SET_ISSUER=issuer, BASE_PATH="/api/v2", **POLL)
+    group = scim.group("g", scim.user("a")["id"])["id"]
+
+    shown = scim("GET", f"/api/v2/Events/Feeds/{group}").json
+    (joined,) = (
+        one
+        for one in scim("GET", shown["poll"]["stream"]).json["sets"]
+        if kinds([one])[0][0] == "feed:add"
+    )
+
+    assert shown["uri"] == joined["aud"] == f"{issuer}/api/v2/Events/Feeds/{group}"
+    assert shown["poll"]["stream"] == f"/api/v2/Events/Feeds/{group}/Stream"
+    assert joined["sub_id"]["uri"].startswith("/Users/")
+    announced = scim("GET", "/api/v2/ServiceProviderConfig").json["securityEvents"]["feeds"]
+    assert announced == [f"{issuer}/api/v2/Events/Feeds/default"]
+
+
+@pytest.mark.sqlite
+def test_a_reader_does_not_wait_until_everything_is_made_a_set(
+    polled: ScimClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.blueprints.feeds._PUBLISH_S", 0.0)
+    for number in range(150):
+        polled.user(f"u{number}")
+
+    def read(after: str) -> Any:
+        query = {"limit": 1000, "after": after}
+        return polled("GET", "/Events/Feeds/default/Stream", query_string=query).json
+
+    first = read("")
+    second = read(first["sets"][-1]["jti"])
+
+    assert first["moreAvailable"] and not second["moreAvailable"]
+    assert 0 < len(first["sets"]) < 150 == len(first["sets"]) + len(second["sets"])

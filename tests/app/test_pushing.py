@@ -174,7 +174,7 @@ def test_keys_are_published_and_rotated_without_a_set_that_cannot_be_verified(
 @pytest.mark.parametrize(
     "environ, problem",
     [
-        ({"SET_RECEIVERS": "{"}, "SET_RECEIVERS"),
+        ({"SET_RECEIVERS": "{"}, "SET_RECEIVERS: is not JSON"),
         ({"SET_RECEIVERS": '["http://x"]'}, "SET_RECEIVERS: [0]: must be an object with a url"),
         ({"SET_RECEIVERS": '[{"url": "ftp://x"}]'}, "SET_RECEIVERS: [0].url"),
         ({"SET_RECEIVERS": '[{"url": "http://x", "tokn": "t"}]'}, "tokn is not known"),
@@ -187,7 +187,18 @@ def test_keys_are_published_and_rotated_without_a_set_that_cannot_be_verified(
             {"SET_RECEIVERS": '[{"url": "http://x", "secret": "s", "algorithm": "RS256"}]'},
             "needs a private key",
         ),
+        ({"SET_RECEIVERS": '[{"url": "http://x", "secret": ""}]'}, "[0].secret: is empty"),
+        ({"SET_RECEIVERS": '[{"url": "http://x", "secret": "s", "key_file": "k"}]'}, "both a secret and"),
+        ({"SET_RECEIVERS": '[{"url": "http://x", "name": "a\\nb"}]'}, "[0].name"),
+        ({"SET_RECEIVERS": '[{"url": "http://x", "feeds": "a"}]'}, "[0].feeds: must be a list"),
+        ({"SET_RECEIVERS": '[{"url": "http://x", "event_uris": ["a:b"]}]'}, "there is no event a:b"),
+        (
+            {"SET_RECEIVERS": json.dumps([{"url": "http://x", "event_uris": [f"{EVENT}:prov:put:full"]}])},
+            f"[0].event_uris: in the mode notice there is no {EVENT}:prov:put:full",
+        ),
         ({"SET_PUSH_URL": "receiver.example.com"}, "SET_PUSH_URL"),
+        ({"SET_PUSH_URL": "http://x:99999/"}, "SET_PUSH_URL: must be a URL"),
+        ({"SET_PUSH_URL": "http://x", "SET_SIGNING_ALGORITHM": "ES256"}, "needs SET_SIGNING_KEY_FILES"),
         ({"SET_PUSH_URL": "http://x", "SET_PUSH_TOKEN": "a\u20acb"}, "token of the receiver push"),
         ({"SET_PUSH_URL": "http://x", "SET_PUSH_REQUIRE_TLS": "true"}, "push is not reached by https"),
         (
@@ -204,6 +215,7 @@ def test_keys_are_published_and_rotated_without_a_set_that_cannot_be_verified(
         ({"SET_SIGNING_KEY_FILES": __file__, "SET_SIGNING_ALGORITHM": "ES256"}, "is no private key"),
         ({"SET_FEEDS": '["a", "a"]'}, "two feeds called a"),
         ({"SET_FEEDS": "a/b"}, "SET_FEEDS"),
+        ({"SET_FEEDS": "a,.."}, "'..' cannot be a feed id"),
         ({"EVENT_MODE": "some"}, "EVENT_MODE"),
         ({"SET_POLL_MAX_EVENTS": "0"}, "SET_POLL_MAX_EVENTS"),
     ],
@@ -314,3 +326,66 @@ def test_operators_list_retry_and_drop(
     assert run(monkeypatch, environ, "events", "drop", "push") == "1 forgotten\n"
     listed = run(monkeypatch, environ, "events", "list")
     assert "receiver push: pending 0, delivered 2, dead 0, dropped 0" in listed
+
+
+@pytest.mark.sqlite
+def test_what_is_not_meant_is_not_dropped(
+    make_scim: Callable[..., ScimClient],
+    receiver: HttpReceiver,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scim = pushes(make_scim, receiver)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/data/scim.db")
+    monkeypatch.setenv("SET_PUSH_URL", receiver.url)
+    monkeypatch.setenv("LOGLEVEL", "ERROR")
+    scim.user("a")
+    delivery = scim.app.extensions["scim.delivery"]
+    delivery.dispatcher.run()
+
+    for words, said in (
+        (("retry", "psuh"), "there is no receiver psuh, but push"),
+        (("drop", "psuh", "--pending"), "there is no receiver psuh, but push"),
+        (("drop", "push", "a-jti", "--pending"), "no JTI"),
+    ):
+        result = CliRunner().invoke(main, ["events", *words])
+        assert result.exit_code != 0
+        assert said in result.output
+    (state,) = delivery.inventory.receivers()
+    assert state.pending == 1
+
+
+_FORKS = """
+import os, threading, time
+import wsgi
+
+def runs():
+    return any(thread.name == "scim events" for thread in threading.enumerate())
+
+def waited():
+    deadline = time.monotonic() + 60
+    while not runs() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return runs()
+
+assert not runs()
+children = [os.fork()]
+if children[0] == 0:
+    os._exit(0 if waited() else 1)
+assert os.waitpid(children[0], 0)[1] == 0
+assert not runs(), "what the threads of a process are doing when it forks stays locked in the other one"
+wsgi.application.test_client().get("/health")
+assert runs()
+"""
+
+
+@pytest.mark.sqlite
+def test_a_process_that_forks_those_that_serve_does_no_work_meanwhile(tmp_path: Path) -> None:
+    environ = {"API_KEY": KEY, "LOGLEVEL": "ERROR", "SET_POLL_ENABLED": "true"}
+    environ |= {"DATABASE_URL": f"sqlite:///{tmp_path}/scim.db", "PYTHONPATH": str(Path.cwd())}
+
+    result = subprocess.run(
+        [sys.executable, "-c", _FORKS], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+
+    assert result.returncode == 0, result.stderr

@@ -227,6 +227,7 @@ def test_cursors_belong_to_their_query(scim: ScimClient, people: dict[str, str])
 
     for query, scim_type in (
         ({"cursor": "nonsense"}, "invalidCursor"),
+        ({"cursor": "_" * 44}, "invalidCursor"),
         ({"cursor": cursor[:-2] + "AA", "count": 2}, "invalidCursor"),
         ({"cursor": cursor, "count": 2, "filter": "title pr"}, "invalidCursor"),
         ({"cursor": cursor, "count": 2, "sortBy": "title"}, "invalidCursor"),
@@ -292,6 +293,7 @@ def test_search_by_post(scim: ScimClient, people: dict[str, str]) -> None:
     [
         ({"schemas": ["urn:nope"]}, "invalidSyntax"),
         ({"schemas": [SEARCH], "count": "1"}, "invalidValue"),
+        ({"schemas": [SEARCH], "startIndex": 2**64 - 1}, "invalidValue"),
         ({"schemas": [SEARCH], "attributes": "userName"}, "invalidValue"),
         ({"schemas": [SEARCH], "filter": "userName"}, "invalidFilter"),
     ],

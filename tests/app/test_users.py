@@ -75,6 +75,20 @@ def test_schemas_name_the_extensions_that_are_present(scim: ScimClient) -> None:
     assert ENTERPRISE not in user
 
 
+@pytest.mark.sqlite
+def test_by_the_letter_every_schema_must_be_one_of_the_type(make_scim: Any) -> None:
+    scim = make_scim(PROFILE="strict")
+    core = "urn:ietf:params:scim:schemas:core:2.0:User"
+
+    detail = error_of(
+        scim("POST", "/Users", {"schemas": [core, "urn:nope"], "userName": "a"}), 400, "invalidValue"
+    )
+
+    assert "urn:nope" in detail
+    enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+    assert scim("POST", "/Users", {"schemas": [core, enterprise], "userName": "a"}).status_code == 201
+
+
 def test_only_user_name_is_required(scim: ScimClient) -> None:
     user = scim.user("bjensen")
 
@@ -315,6 +329,8 @@ def test_conditional_requests(scim: ScimClient) -> None:
     same = scim("GET", path, headers={"If-None-Match": version})
     assert (same.status_code, same.data, same.headers["ETag"]) == (304, b"", version)
     assert scim("GET", path, headers={"If-None-Match": 'W/"0"'}).status_code == 200
+    assert scim("GET", path, headers={"If-Match": version}).status_code == 200
+    error_of(scim("GET", path, headers={"If-Match": 'W/"0"'}), 412)
     error_of(scim("PUT", path, {"userName": "b"}, headers={"If-Match": 'W/"0"'}), 412)
     error_of(scim("DELETE", path, headers={"If-Match": 'W/"0"'}), 412)
     for known in ("*", version):

@@ -189,6 +189,29 @@ def test_a_redirect_is_not_followed(deliver: Callable[..., Delivery], receiver: 
     assert delivery.inventory.receivers()[0].pending == 1
 
 
+@pytest.mark.parametrize("location", ["\xff\xfe", "http://[::1", "http://x:99999/"])
+def test_a_redirect_to_no_url_is_a_failure_like_any_other(
+    deliver: Callable[..., Delivery], receiver: HttpReceiver, location: str
+) -> None:
+    delivery = deliver(receiver.url)
+    delivery.change(1, 2)
+    receiver.first = [ACCEPTS, answers(302, {"Location": location})]
+
+    assert delivery.run() == 1
+
+    (state,) = delivery.inventory.receivers()
+    assert (state.pending, state.delivered, state.problem) == (1, 1, "status 302")
+
+
+def test_a_host_that_cannot_be_is_a_failure_like_any_other(deliver: Callable[..., Delivery]) -> None:
+    delivery = deliver(f"http://{'a' * 64}.example/")
+    delivery.change(1)
+
+    assert delivery.run() == 0
+
+    assert delivery.inventory.receivers()[0].attempts == 1
+
+
 def test_tls_is_verified(
     deliver: Callable[..., Delivery], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
