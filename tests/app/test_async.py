@@ -1,5 +1,6 @@
 """Asynchronous requests (RFC 9967 section 2.5.1): accepted with 202, carried out exactly once."""
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -563,6 +564,14 @@ class _Writing:
                 self.accepted[answer.headers["Location"]] = ("204", f"{name}-x")
 
 
+def until_accepted_more(clients: list[_Writing]) -> None:
+    """Return once another request has been accepted."""
+    before, deadline = sum(len(client.accepted) for client in clients), time.monotonic() + 60
+    while sum(len(client.accepted) for client in clients) == before:
+        assert time.monotonic() < deadline, "nobody is served any more"
+        time.sleep(0.01)
+
+
 def test_every_202_ends_in_one_effect_and_one_result_whoever_is_killed(
     request: pytest.FixtureRequest, serve: Callable[..., Server]
 ) -> None:
@@ -575,7 +584,8 @@ def test_every_202_ends_in_one_effect_and_one_result_whoever_is_killed(
         thread.start()
     try:
         for _ in range(20 if many else 8):
-            time.sleep(0.2)
+            until_accepted_more(clients)
+            time.sleep(random.uniform(0, 0.2))
             server.kill()
             server.start()
     finally:
