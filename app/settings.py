@@ -33,18 +33,20 @@ def _text(value: str) -> str:
     return value
 
 
+def _whole(value: str, least: int, most: int, meant: str) -> int:
+    """Return a whole number of that range. Raises ValueError saying what is `meant`."""
+    # Other numerals than these ten, and `_` between them, are more likely to be a mistake.
+    if not re.fullmatch(r"\s*\+?[0-9]{1,18}\s*", value) or not least <= int(value) <= most:
+        raise ValueError(f"must be {meant}")
+    return int(value)
+
+
 def _positive(value: str) -> int:
-    number = int(value)
-    if number < 1:
-        raise ValueError("must be 1 or more")
-    return number
+    return _whole(value, 1, 10**18 - 1, "a whole number, 1 or more")
 
 
 def _port(value: str) -> int:
-    number = int(value)
-    if not 0 <= number <= 65535:
-        raise ValueError("must be a port number")
-    return number
+    return _whole(value, 0, 65535, "a port number")
 
 
 def _log_level(value: str) -> str:
@@ -101,10 +103,9 @@ def _ldap_url(value: str) -> str:
 
 
 def _seconds(value: str) -> float:
-    number = float(value)
-    if not 0 < number <= 3600:
-        raise ValueError("must be a number of seconds above 0")
-    return number
+    if not re.fullmatch(r"\s*([0-9]{1,4}(\.[0-9]*)?|\.[0-9]+)\s*", value) or not 0 < float(value) <= 3600:
+        raise ValueError("must be a number of seconds, above 0 and up to 3600")
+    return float(value)
 
 
 def _flag(value: str) -> bool:

@@ -40,6 +40,24 @@ def test_every_problem_is_named_at_once() -> None:
     assert sorted(problem.split(":")[0] for problem in caught.value.problems) == sorted(environ)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("DATABASE_POOL_SIZE", "many", "must be a whole number, 1 or more"),
+        ("PAGE_SIZE", "1" + "0" * 18, "must be a whole number, 1 or more"),
+        ("THREADS", "1.5", "must be a whole number, 1 or more"),
+        ("PORT", "http", "must be a port number"),
+        ("REMOTE_TIMEOUT", "10s", "must be a number of seconds, above 0 and up to 3600"),
+        ("SET_POLL_WAIT", "3600.1", "must be a number of seconds, above 0 and up to 3600"),
+    ],
+)
+def test_what_a_number_must_be_is_said(name: str, value: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({name: value})
+
+    assert caught.value.problems == [f"{name}: {said}"]
+
+
 def test_both_spellings_of_the_model_names_are_read() -> None:
     settings = Settings.from_env({"USER_model_name": "myUsers", "GROUP_MODEL_NAME": "myGroups"})
 
