@@ -116,7 +116,7 @@ class ServerProcess:
 
     def empty_state(self, database: str) -> None:
         """Delete every event and request in a database that is prepared for them."""
-        tables = ("outbox", "set", "stream", "delivery", "receiver", "feed", "job")
+        tables = ("outbox", "begun", "set", "stream", "delivery", "receiver", "feed", "job")
         self.execute(database, *(f"DELETE FROM scim_{table}" for table in tables))
 
     def remove(self) -> None:
