@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from storage.ldap.adapter import LdapAdapter
+from storage.ldap.claims import UNIT
 from storage.ldap.connections import Target
 
 _NO_UNITS: Mapping[str, str] = MappingProxyType({})
@@ -23,8 +24,11 @@ def open_adapter(
     """Return an adapter on the tree below `base`, without connecting to the server.
 
     `url` may be a host, host:port, or an LDAP URI. `units` names the organizational units of
-    resource types that are not called as their endpoint.
+    resource types that are not called as their endpoint. Raises ValueError for a name that cannot be
+    used.
     """
+    if UNIT in (name.lower() for name in units.values()):
+        raise ValueError(f"{UNIT} cannot be the organizational unit of resources")
     target = Target(
         url if "://" in url else f"ldap://{url}",
         username,

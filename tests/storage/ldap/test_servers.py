@@ -79,6 +79,11 @@ def test_a_wrong_setting_is_named(ldap: LdapServer, options: dict[str, str], sai
         adapter.prepare(REGISTRY.resource_types)
 
 
+def test_resources_cannot_be_where_unique_values_are(ldap: LdapServer) -> None:
+    with pytest.raises(ValueError, match="scim-unique cannot be"):
+        open_storage("ldap", ldap.options(SUFFIX) | {"units": {"User": "SCIM-unique"}})
+
+
 @pytest.mark.parametrize("url", ["ldap://127.0.0.1:1", "ldap://nowhere.invalid"])
 def test_a_server_that_is_not_there_is_said(url: str) -> None:
     with pytest.raises(StorageUnavailable, match=re.escape(url)):
