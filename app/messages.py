@@ -20,8 +20,7 @@ _MEDIA_TYPES: Final = frozenset({SCIM_JSON, JSON, ""})
 # SQL knows 64 bits; what is longer is no page number.
 _DIGITS: Final = 18
 _IN_64_BITS: Final = validate.Range(-(10**_DIGITS), 10**_DIGITS)
-
-
+# What the description of the API says of 202.
 ACCEPTED: Final = "The client prefers not to wait: the result will be at the Location."
 
 

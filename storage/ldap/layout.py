@@ -126,14 +126,17 @@ def equality(attribute: str, value: str) -> str:
 
 def any_of(filters: Iterable[str]) -> str:
     """Return the filter for what one of `filters`, at least one, finds."""
-    parts = list(dict.fromkeys(filters))
-    return parts[0] if len(parts) == 1 else f"(|{''.join(parts)})"
+    return _joined("|", filters)
 
 
 def all_of(filters: Iterable[str]) -> str:
     """Return the filter for what each of `filters`, at least one, finds."""
+    return _joined("&", filters)
+
+
+def _joined(sign: str, filters: Iterable[str]) -> str:
     parts = list(dict.fromkeys(filters))
-    return parts[0] if len(parts) == 1 else f"(&{''.join(parts)})"
+    return parts[0] if len(parts) == 1 else f"({sign}{''.join(parts)})"
 
 
 def generalized_time(instant: str) -> str:
