@@ -34,14 +34,21 @@ def document_response(document: Any) -> Response:
     return scim_response(orjson.dumps(document))
 
 
+def discovery_response(document: Mapping[str, Any]) -> Response:
+    """Return one resource of the discovery endpoints, with its `meta.location` as Location."""
+    return scim_response(orjson.dumps(document), headers={"Location": document["meta"]["location"]})
+
+
 def resource_response(
-    body: str | Iterator[bytes], version: str, status: int = 200, location: str | None = None
+    body: str | Iterator[bytes], version: str, location: str, status: int = 200
 ) -> Response:
-    """Return one resource with its entity-tag and, when given, its location."""
-    headers = {"ETag": entity_tag(version)}
-    if location is not None:
-        headers["Location"] = location
-    return scim_response(body, status, headers)
+    """Return one resource with its entity-tag and its location (RFC 7644 sections 3.3 to 3.5)."""
+    return scim_response(body, status, {"ETag": entity_tag(version), "Location": location})
+
+
+def changed_response(version: str, location: str) -> Response:
+    """Return the answer to a PATCH that does not repeat the resource (RFC 7644 section 3.5.2)."""
+    return Response(status=204, headers={"ETag": entity_tag(version), "Location": location})
 
 
 def list_response(answer: Answer) -> Response:

@@ -9,7 +9,7 @@ from flask_smorest import Blueprint
 from app.messages import ErrorMessage
 from app.protocol.discovery import Discovery
 from app.protocol.errors import Refusal
-from app.responses import SCIM_JSON, document_response
+from app.responses import SCIM_JSON, discovery_response, document_response
 from schema import urns
 
 _ANY = {"type": "object"}
@@ -29,7 +29,7 @@ def discovery_blueprint(discovery: Discovery) -> Blueprint:
         @blueprint.response(200, _ANY, content_type=SCIM_JSON)
         def get(self) -> Response:
             _refuse_filter()
-            return document_response(config)
+            return discovery_response(config)
 
     for path, documents, noun in (
         ("ResourceTypes", discovery.resource_types, "resource type"),
@@ -65,7 +65,7 @@ def _add_catalogue(
         document = documents.get(name.lower())
         if document is None:
             raise Refusal(404, f"there is no {noun} {name}")
-        return document_response(document)
+        return discovery_response(document)
 
     blueprint.add_url_rule(f"/{path}", f"list_{path}", list_all)
     blueprint.add_url_rule(f"/{path}/<name>", f"get_{path}", get_one)

@@ -29,7 +29,7 @@ from app.protocol.asynchronous import AsyncRequest
 from app.protocol.preconditions import entity_tag, names, require_match
 from app.protocol.resources import Conditions, ResourceOperations
 from app.protocol.search import Searcher
-from app.responses import SCIM_JSON, list_response, resource_response
+from app.responses import SCIM_JSON, changed_response, list_response, resource_response
 from schema import urns
 from schema.marshalling import marshmallow_schema
 from schema.projection import Projection
@@ -141,10 +141,12 @@ def resource_blueprint(
             )
         )
 
-    def written(stored: StoredResource, chosen: Projection, status: int) -> Response:
-        shown = operations.representation.chunks(resource_type, stored, chosen)
-        location = operations.representation.location(resource_type.name, stored.id)
-        return resource_response(shown, stored.version, status, location)
+    def location(stored: StoredResource) -> str:
+        return operations.representation.location(resource_type.name, stored.id)
+
+    def shown(stored: StoredResource, chosen: Projection, status: int = 200) -> Response:
+        text = operations.representation.chunks(resource_type, stored, chosen)
+        return resource_response(text, stored.version, location(stored), status)
 
     @blueprint.route("")
     class Collection(MethodView):
@@ -169,7 +171,7 @@ def resource_blueprint(
             if accepted is not None:
                 return accepted
             stored = operations.create(resource_type, body, current_principal().profile)
-            return written(stored, chosen, 201)
+            return shown(stored, chosen, 201)
 
     @blueprint.route("/.search")
     class Search(MethodView):
@@ -197,8 +199,7 @@ def resource_blueprint(
             known = request.environ.get("HTTP_IF_NONE_MATCH")
             if known is not None and names(known, stored.version):
                 return Response(status=304, headers={"ETag": entity_tag(stored.version)})
-            shown = operations.representation.chunks(resource_type, stored, chosen)
-            return resource_response(shown, stored.version)
+            return shown(stored, chosen)
 
         @blueprint.doc(requestBody=body, parameters=_PROJECTION_PARAMETERS, summary="Replace")
         @blueprint.response(200, resource_schema, content_type=SCIM_JSON)
@@ -215,7 +216,7 @@ def resource_blueprint(
                 return accepted
             profile = current_principal().profile
             stored = operations.replace(resource_type, resource_id, body, _conditions(), profile)
-            return written(stored, chosen, 200)
+            return shown(stored, chosen)
 
         @blueprint.doc(requestBody=_PATCH_BODY, parameters=_PROJECTION_PARAMETERS, summary="Change parts")
         @blueprint.response(200, resource_schema, content_type=SCIM_JSON)
@@ -234,8 +235,8 @@ def resource_blueprint(
             profile = current_principal().profile
             stored = operations.patch(resource_type, resource_id, body, _conditions(), profile)
             if not request.query_string and operations.representation.is_large(resource_type, resource_id):
-                return Response(status=204, headers={"ETag": entity_tag(stored.version)})
-            return written(stored, chosen, 200)
+                return changed_response(stored.version, location(stored))
+            return shown(stored, chosen)
 
         @blueprint.doc(summary="Delete")
         @blueprint.response(204)
