@@ -2,11 +2,11 @@
 
 import random
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import orjson
+
+from schema.retry_after import retry_after_s
 
 # The first pause after a failure, and the longest, in seconds; it doubles in between.
 _PAUSE_S: Final = 1.0
@@ -45,7 +45,7 @@ def judged(status: int, said: bytes, retry_after: str | None) -> Outcome:
             return Outcome(refused=error)
     elif 400 < status < 500 and status not in _LATER:
         return Outcome(refused=problem)
-    return Outcome(problem=problem, retry_after_s=_seconds(retry_after))
+    return Outcome(problem=problem, retry_after_s=retry_after_s(retry_after))
 
 
 def _error(said: bytes) -> str | None:
@@ -62,23 +62,8 @@ def _error(said: bytes) -> str | None:
     return "".join(letter if letter.isprintable() else " " for letter in words[:500])
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Return how long Retry-After asks to wait (RFC 9110 section 10.2.3)."""
-    if not retry_after:
-        return None
-    if retry_after.strip().isdecimal():
-        return float(retry_after)
-    try:
-        at = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds())
-
-
-def pause_after(attempts: int, retry_after_s: float | None) -> float:
+def pause_after(attempts: int, wanted_s: float | None) -> float:
     """Return the seconds to wait after so many failures in a row, never less than was asked for."""
     longest = min(_LONGEST_PAUSE_S, _PAUSE_S * 2.0 ** min(attempts - 1, 20))
     pause_s = random.uniform(longest / 2, longest)
-    return max(pause_s, min(retry_after_s or 0.0, 86400.0))
+    return max(pause_s, wanted_s or 0.0)

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, Final
 from uuid import uuid4
@@ -102,7 +103,7 @@ class Pusher:
         for one in due:
             if time.monotonic() > deadline or until() or not held.holds():
                 break
-            outcome = self._attempt(receiver, one)
+            outcome = self._outcome(receiver, one)
             if outcome.taken:
                 taken.append(one.position)
             elif outcome.refused is not None:
@@ -117,6 +118,20 @@ class Pusher:
         return failure is None and settled > 0, settled
 
     # -- one attempt
+
+    def _outcome(self, receiver: Receiver, one: Set) -> Outcome:
+        """Return what became of a SET; an attempt that breaks is a failure like any other.
+
+        What the batch has achieved before is written down, and the receiver is left alone for a while.
+        """
+        try:
+            return self._attempt(receiver, one)
+        except Exception as exc:
+            # Its text may hold what was sent.
+            kind = type(exc).__name__
+            _LOG.error("receiver %s: the SET %s cannot be sent: %s", receiver.name, one.jti, kind)
+            _LOG.debug("it happened here:\n%s", "".join(traceback.format_tb(exc.__traceback__)))
+            return Outcome(problem=kind)
 
     def _attempt(self, receiver: Receiver, one: Set) -> Outcome:
         publishing = self._publishing

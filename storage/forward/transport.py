@@ -5,13 +5,12 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
 
+from schema.retry_after import retry_after_s
 from storage.errors import BadBackendAnswer, StorageUnavailable
 from storage.forward.connections import BrokenOff, Connections, NotReached
 from storage.forward.messages import Answer, Request
@@ -106,7 +105,7 @@ class Transport:
     def _check_status(self, response: Any) -> None:
         status = response.status_code
         if status == 429 or status in _PASSING:
-            wait_s = _retry_after_s(response.headers.get("Retry-After"))
+            wait_s = retry_after_s(response.headers.get("Retry-After"))
             raise _Busy(f"{self.name} answers {status}, it is busy or down", status == 429, wait_s)
         if 300 <= status < 400:
             raise BadBackendAnswer(f"{self.name} redirects to another place, which is not followed")
@@ -167,15 +166,3 @@ def _may_repeat(request: Request, failure: StorageUnavailable) -> bool:
     """Return whether sending again cannot do twice what should be done once."""
     untouched = isinstance(failure, NotReached) or (isinstance(failure, _Busy) and failure.is_refusal)
     return untouched or request.method in _IDEMPOTENT
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, None when it does not say."""
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None

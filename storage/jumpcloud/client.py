@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import re
 import threading
 import time
 import weakref
@@ -17,6 +18,7 @@ import orjson
 import requests
 from urllib3.util import Timeout
 
+from schema.retry_after import retry_after_s
 from storage.deadline import DeadlineAdapter
 from storage.errors import BadBackendAnswer, StorageReadOnly, StorageUnavailable, ValueRefused
 from storage.jumpcloud.answers import Again, parsed, read, translated
@@ -170,7 +172,7 @@ class Client:
         message = self._message(text)
         if status == 429:
             patience = StorageUnavailable("JumpCloud is asked too much: it answers 429")
-            raise Again(patience, _count(headers.get("retry-after")) or 0.0)
+            raise Again(patience, retry_after_s(headers.get("retry-after")) or 0.0)
         if status >= 500:
             raise Again(BadBackendAnswer(f"JumpCloud fails: it answers {status}"))
         if status == 401:
@@ -201,4 +203,4 @@ def _after_fork(reference: "weakref.ref[Client]") -> None:
 
 
 def _count(value: str | None) -> int | None:
-    return int(value) if value is not None and value.isascii() and value.isdigit() else None
+    return int(value) if value is not None and re.fullmatch("[0-9]{1,18}", value) else None

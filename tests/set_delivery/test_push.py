@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from set_delivery import push
 from set_delivery.answers import judged, pause_after
 from set_delivery.dispatch import Dispatcher
+from set_delivery.events import Change
 from set_delivery.inventory import Inventory
 from set_delivery.leases import take_lease
 from set_delivery.outbox import Outbox, now_ms
@@ -30,11 +32,14 @@ from tests.receivers import (
     refuses,
     says_nothing,
 )
-from tests.set_delivery.conftest import user_change
+from tests.set_delivery.conftest import user_change, user_event
 
 # Nobody is as slow as that by accident.
 TIMEOUT_S = 5.0
 IMPATIENT_S = 0.5
+
+# Its zone is further away than any date of Python.
+FAR_ZONE = "Mon, 01 Jan 2026 00:00:00 +99999999999999"
 
 
 class Delivery:
@@ -118,6 +123,8 @@ def test_sets_are_delivered_in_order_over_one_connection(
         (answers(400, body=b'{"err": 5}'), "status 400"),
         (answers(302, {"Location": "/elsewhere"}), "status 302"),
         (answers(500, {"Retry-After": "\xb2"}), "status 500"),
+        (answers(503, {"Retry-After": FAR_ZONE}), "status 503"),
+        (answers(429, {"Retry-After": "1 Jan 99999999999 0:0:0 GMT"}), "status 429"),
         (says_nothing, "ReadTimeout"),
         (hangs_up, "ConnectionError"),
         (drips(500), "status 500"),
@@ -142,6 +149,32 @@ def test_a_failure_is_tried_again_and_nothing_is_lost_or_overtaken(
     jtis = [claims["jti"] for claims in receiver.claims]
     assert jtis[1] == jtis[2], "a SET that is sent again is the same SET"
     assert delivery.inventory.receivers()[0].problem is None
+
+
+def test_a_set_that_cannot_be_sent_takes_nothing_back(
+    deliver: Callable[..., Delivery], receiver: HttpReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one that is nested more deeply than JSON is written: what was taken before it is not sent again."""
+    delivery = deliver(receiver.url)
+    full = replace(delivery.receiver, mode="full")
+    delivery.change(1)
+    delivery.outbox.add(Change("txn-2", [replace(user_event(2), data={"deep": 0})]))
+    delivery.dispatcher.run()
+    deep = '{"a":' * 300 + "0" + "}" * 300
+    with delivery.database.transaction():
+        where = "UPDATE scim_set SET event = REPLACE(event, ?, ?)"
+        delivery.database.run(where, ('{"deep":0}', deep))
+
+    assert delivery.pushers[0].run(full) == 1
+    (state,) = delivery.inventory.receivers()
+    assert (state.pending, state.delivered, state.attempts) == (1, 1, 1)
+    assert state.due_in_s > 0 and "cannot be sent" in caplog.text
+    assert delivery.pushers[0].run(full) == 0, "it is left alone until the pause is over"
+    delivery.wait()
+    assert delivery.pushers[0].run(full) == 0
+
+    assert users(receiver) == ["1"]
+    assert delivery.inventory.receivers()[0].attempts == 2
 
 
 def test_a_receiver_that_is_down_gets_everything_when_it_is_up_again(
@@ -418,7 +451,13 @@ def test_retry_after_as_a_date() -> None:
     assert judged(503, b"", "Mon, 01 Jan 2001 00:00:00 GMT").retry_after_s == 0.0
 
 
-@pytest.mark.parametrize("said", ["\xb2", "9" * 400, "Sat, 01 Jan 99999 00:00:00 GMT", "\xff" * 50, "1, 2"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("\xb2", "9" * 400, "9" * 5000, "Sat, 01 Jan 99999 00:00:00 GMT", "\xff" * 50, "1, 2"),
+        *(FAR_ZONE, FAR_ZONE.replace("+", "-"), "1 Jan 99999999999 0:0:0 GMT", FAR_ZONE + "9" * 5000),
+    ],
+)
 def test_retry_after_that_makes_no_sense_harms_nothing(said: str) -> None:
     assert 0.5 <= pause_after(1, judged(503, b"", said).retry_after_s) <= 86400
 

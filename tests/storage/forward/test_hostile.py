@@ -103,6 +103,19 @@ RUBBISH: dict[str, tuple[Behaviour, type[StorageError]]] = {
     "a failure": (answering("500 Oops", b'{"detail": "stack"}'), BadBackendAnswer),
     "another place": (answering("302 Found", b"", "Location: http://192.0.2.1/"), BadBackendAnswer),
     "down for long": (answering("503 Down", b"", "Retry-After: 3600"), StorageUnavailable),
+    "down for no number": (
+        raw(b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\nRetry-After: \xb2\r\n\r\n"),
+        StorageUnavailable,
+    ),
+    "down for very long": (answering("503 Down", b"", f"Retry-After: {'9' * 5000}"), StorageUnavailable),
+    "down until no date": (
+        answering("503 Down", b"", "Retry-After: Mon, 01 Jan 2026 00:00:00 -99999999999999"),
+        StorageUnavailable,
+    ),
+    "down until the year 99999999999": (
+        answering("503 Down", b"", "Retry-After: 1 Jan 99999999999 0:0:0 GMT"),
+        StorageUnavailable,
+    ),
     "silence": (silent, BackendTimeout),
     "drops": (dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + b" " * 99), BackendTimeout),
     "a refused key": (answering("401 No", b'{"detail": "who are you"}'), StorageUnavailable),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from app import create_app
@@ -134,10 +135,16 @@ def test_a_limit_of_calls_slows_down_and_loses_nothing(store: Store) -> None:
     assert {member.resource_id for member in store.adapter.members(GROUP, group.id)} == set(created)
 
 
-@pytest.mark.parametrize("headers", [{}, {"Retry-After": "3600"}, {"Retry-After": "soon"}])
-def test_patience_ends_with_the_time_out(store: Store, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(None, "3600", "soon", "9" * 5000, "1 Jan 2099 00:00:00 GMT", "1 Jan 99999999999 00:00:00 GMT"),
+        "Mon, 01 Jan 2026 00:00:00 +99999999999999",
+    ],
+)
+def test_patience_ends_with_the_time_out(store: Store, said: str | None) -> None:
     adapter = opened(store.fake.url, store.key)
-    store.fake.faults.add(Fault(429, times=99, headers=headers))
+    store.fake.faults.add(Fault(429, times=99, headers={"Retry-After": said} if said else {}))
     started = time.monotonic()
 
     with pytest.raises(StorageUnavailable, match="429"):
@@ -145,6 +152,15 @@ def test_patience_ends_with_the_time_out(store: Store, headers: dict[str, str]) 
 
     assert time.monotonic() - started < 8
     assert len(store.calls()) < 8
+
+
+def test_a_total_of_too_many_digits_is_no_total(store: Store) -> None:
+    group = store.adapter.create(GROUP, stored("x", displayName="g"))
+    body = orjson.dumps([{"id": group.id, "name": "g", "type": "user_group"}])
+    fault = Fault(200, times=1, path="usergroups", headers={"x-total-count": "9" * 5000}, body=body)
+    store.fake.faults.add(fault)
+
+    assert [found.id for found in store.adapter.scan(GROUP)] == [group.id]
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
