@@ -3,7 +3,7 @@
 The meaning is that of `scim_filter.evaluate`; every backend must give the same answer.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from schema.resource_type import AttributePath, ResourceType
@@ -57,6 +57,19 @@ def page_of(
     if selection.before is not None:
         return Page(ordered[max(0, len(ordered) - selection.limit) :], total)
     return Page(ordered[selection.offset : selection.offset + selection.limit], total)
+
+
+def counted_page(found: Sequence[StoredResource], counted: int, selection: Selection) -> Page:
+    """Return a page of a backend that counts apart from it, with a total that fits what it shows.
+
+    Others may come and go between page and count.
+    """
+    if selection.after is not None or selection.before is not None:
+        return Page(found, max(counted, len(found)))
+    end = selection.offset + len(found)
+    if found or selection.limit == 0:
+        return Page(found, max(counted, end if found else 0))
+    return Page(found, min(counted, end))
 
 
 def position_of(stored: StoredResource, sort: Sort | None, resource: Mapping[str, Any]) -> Position:

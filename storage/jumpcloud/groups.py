@@ -10,7 +10,7 @@ from storage.jumpcloud.client import Rejection
 from storage.jumpcloud.directory import PAGE, Directory, Json, every, existing
 from storage.jumpcloud.forms import GroupForm
 from storage.jumpcloud.memberships import Memberships
-from storage.search import page_of
+from storage.search import counted_page, page_of
 from storage.uniqueness import unique_values
 
 
@@ -127,7 +127,7 @@ class Groups:
                 return None
             found += map(self.form.read, groups)
             if not groups or selection.offset + len(found) >= total or len(found) >= (limit or total):
-                return Page(found if limit is None else found[:limit], total)
+                return counted_page(found if limit is None else found[:limit], total, selection)
 
     def _split(self, node: Node | None) -> tuple[str | None, Node | None]:
         """Return the member that a filter asks for, if it does, and what is left of the filter."""

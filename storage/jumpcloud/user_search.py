@@ -11,7 +11,7 @@ from storage.jumpcloud.filter import Native, UserFilterCompiler
 from storage.jumpcloud.forms import UserForm
 from storage.jumpcloud.identity import id_at
 from storage.jumpcloud.memberships import Memberships
-from storage.search import mentions_links, page_of
+from storage.search import counted_page, mentions_links, page_of
 
 
 class UserSearch:
@@ -55,7 +55,7 @@ class UserSearch:
             found += map(self._form.read, users)
             if not users or selection.offset + len(found) >= (total or 0):
                 break
-        return Page(found if limit is None else found[:limit], total or 0)
+        return counted_page(found if limit is None else found[:limit], total or 0, selection)
 
     def _page_after(self, selection: Selection) -> Page | None:
         """Return the users behind a position, without those ahead of it; None where that is not sure."""

@@ -9,7 +9,7 @@ from storage.ldap.layout import all_of
 from storage.ldap.outline import sort_outline
 from storage.ldap.resources import Tree
 from storage.ldap.session import Session
-from storage.search import page_of
+from storage.search import counted_page, page_of
 
 
 class Listing:
@@ -53,7 +53,7 @@ class Listing:
         entries, total = window
         read = [unit.read(entry) for entry in entries]
         resources = [one.stored for one in read if one is not None]
-        return Page(resources, total) if len(resources) == len(entries) else None
+        return counted_page(resources, total, selection) if len(resources) == len(entries) else None
 
 
 def _keys(unit: Unit, selection: Selection) -> list[str] | None:

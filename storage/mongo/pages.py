@@ -14,7 +14,7 @@ from storage.mongo.layout import Layout
 from storage.mongo.links import Links
 from storage.mongo.look_up import batches
 from storage.mongo.members import Members
-from storage.search import mentions_links, page_of
+from storage.search import counted_page, mentions_links, page_of
 
 PLACE = "_scim.place"
 
@@ -73,7 +73,7 @@ class Pages:
         from_start = selection.after is None and selection.before is None
         if from_start and found and (selection.limit is None or len(found) < selection.limit):
             return Page(found, selection.offset + len(found))
-        return Page(found, self.total(native))
+        return counted_page(found, self.total(native), selection)
 
     def total(self, native: Query | None = None) -> int:
         """Return how many resources match `native`, or how many there are."""

@@ -251,6 +251,25 @@ class Database:
         for callback in committed:
             callback()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read in this context was committed at one instant; nothing can be written."""
+        if self.in_transaction:
+            yield
+            return
+        self._leased_for_good(self._begin_reading)
+        self._local.held = True
+        try:
+            yield
+        finally:
+            self._roll_back()
+            self._local.held = False
+            self._give_back()
+
+    def _begin_reading(self) -> None:
+        for statement in self.dialect.begin_reading:
+            self._execute(statement, None)
+
     def when_committed(self, callback: Callable[[], object]) -> None:
         """Call `callback` once the transaction under way is committed, or now if there is none.
 
@@ -316,12 +335,11 @@ class Database:
         counts = self._local.counts
         counts[type_number] = counts.get(type_number, 0) + change
 
-    def counted(self, type_number: int) -> int:
-        """Return the total of a type, this transaction included."""
-        (total,) = self.row("SELECT SUM(total) FROM scim_count WHERE type = ?", (type_number,))
+    def counted(self, type_number: int) -> tuple[str, Row]:
+        """Return the expression for the total of a type, this transaction included."""
         pending = getattr(self._local, "counts", None) or {}
-        changed: int = pending.get(type_number, 0)
-        return int(total or 0) + changed
+        counted = "(SELECT COALESCE(SUM(total), 0) + ? FROM scim_count WHERE type = ?)"
+        return counted, (pending.get(type_number, 0), type_number)
 
     def _write_counts(self) -> None:
         # In one order everywhere: writers wait for each other, but never in a circle.

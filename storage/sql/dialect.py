@@ -32,6 +32,8 @@ class Dialect(ABC):
     mark: ClassVar[str] = "%s"
     quote: ClassVar[str] = '"'
     begin: ClassVar[str] = "BEGIN"
+    # What begins a transaction that reads, and sees what was committed at one instant.
+    begin_reading: ClassVar[Sequence[str]]
     # Behind a SELECT of resources: nobody else may change them, or remove them, until the
     # transaction ends.
     for_update: ClassVar[str] = " FOR UPDATE"

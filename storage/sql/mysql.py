@@ -62,6 +62,10 @@ class Mysql(Dialect):
 
     name = "mysql"
     quote = "`"
+    begin_reading = (
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    )
     for_share = " LOCK IN SHARE MODE"
     # MariaDB would begin at the first of the type, however far the page is.
     by_type = " FORCE INDEX (scim_resource_type)"

@@ -63,32 +63,53 @@ class Pages:
         return selection.sort.path.text in self._layout.numbers and not several
 
     def _native_page(self, selection: Selection, native: Native | None) -> Page:
+        """Return a page and its total as they were at one instant."""
         limit = UNLIMITED if selection.limit is None else selection.limit
-        found: list[StoredResource] = []
-        if limit and selection.sort is None:
-            found = self._unsorted(selection, native, limit)
-        elif limit:
+        if not limit:
+            return Page([], self.total(native))
+        page = self._unsorted(selection, native, limit) if selection.sort is None else None
+        if page is not None:
+            return page
+        with self._database.snapshot():
+            if selection.sort is None:
+                return self._unsorted(selection, native, limit) or Page([], self.total(native))
             found = self._load(self._ordered_rids(selection, native, limit))
-        from_start = selection.after is None and selection.before is None
-        if from_start and 0 < len(found) < limit:
-            return Page(found, selection.offset + len(found))
-        return Page(found, self.total(native))
+            if found and len(found) < limit and _is_from_start(selection):
+                return Page(found, selection.offset + len(found))
+            return Page(found, self.total(native))
 
-    def _unsorted(self, selection: Selection, native: Native | None, limit: int) -> list[StoredResource]:
-        """Return a page in order of creation, in one statement; documents are read for it alone."""
+    def _unsorted(self, selection: Selection, native: Native | None, limit: int) -> Page | None:
+        """Return a page in order of creation, read with its total in one statement.
+
+        Documents are read for the page alone, and what matches is counted only where the page does
+        not tell. None is for an empty page that does not tell how many there are.
+        """
         keys = self._keys(native)
         backwards = selection.before is not None
         position = selection.before or selection.after
         direction, beyond = ("DESC", "<") if backwards else ("ASC", ">")
         onward = f" AND r.rid {beyond} ?" if position else ""
+        counted, count_params = self._counted(native)
+        enough = limit if _is_from_start(selection) else 0
         rows = self._database.rows(
-            f"{self._columns} FROM ({keys.select} {keys.source}{onward} "
-            f"ORDER BY r.rid {direction} LIMIT ? OFFSET ?) p "
+            f"{self._columns}, CASE WHEN p.many >= ? THEN {counted} END "
+            f"FROM (SELECT q.rid, COUNT(*) OVER () AS many FROM ({keys.select} {keys.source}{onward} "
+            f"ORDER BY r.rid {direction} LIMIT ? OFFSET ?) q) p "
             f"JOIN scim_resource r ON r.rid = p.rid JOIN {self._layout.table} d ON d.id = r.id "
             "ORDER BY r.rid",
-            (*keys.params, *([position.place] if position else []), limit, selection.offset),
+            (
+                *(enough, *count_params, *keys.params),
+                *([position.place] if position else []),
+                *(limit, selection.offset),
+            ),
         )
-        return [stored(row) for row in rows]
+        if not rows:
+            return Page([], 0) if _is_from_start(selection) and not selection.offset else None
+        total = rows[0][-1]
+        return Page(
+            [stored(row[:-1]) for row in rows],
+            selection.offset + len(rows) if total is None else int(total),
+        )
 
     def _keys(self, native: Native | None) -> "_Part":
         """Return the row keys of what matches `native`, from whatever tells them fastest."""
@@ -124,14 +145,24 @@ class Pages:
 
     def total(self, native: Native | None) -> int:
         """Return how many resources match `native`, or how many there are."""
+        counted, params = self._counted(native)
+        return int(self._database.row(f"SELECT {counted}", params)[0])
+
+    def _counted(self, native: Native | None) -> tuple[str, tuple[Any, ...]]:
+        """Return the expression for how many resources match `native`: all of it is one statement.
+
+        What is told by a difference must not be read apart: others write in between.
+        """
         if native is None:
-            return self._database.counted(self._layout.number)
+            counted, count_params = self._database.counted(self._layout.number)
+            return counted, (*count_params,)
         if native.negated is not None:
-            return self.total(None) - self.total(native.negated)
+            all_of_them, params = self._counted(None)
+            without, rest = self._counted(native.negated)
+            return f"({all_of_them} - {without})", (*params, *rest)
         keys = self._keys(native)
-        counted = "r.rid" if native.distinct or keys.select == "SELECT r.rid" else "DISTINCT r.rid"
-        (total,) = self._database.row(f"SELECT COUNT({counted}) {keys.source}", keys.params)
-        return int(total)
+        key = "r.rid" if native.distinct or keys.select == "SELECT r.rid" else "DISTINCT r.rid"
+        return f"(SELECT COUNT({key}) {keys.source})", (*keys.params,)
 
     def _load(self, rids: Sequence[int]) -> list[StoredResource]:
         found: dict[int, StoredResource] = {}
@@ -183,6 +214,10 @@ class Pages:
             beyond_params=(key, key, position.place),
         )
         return [valued] if descending else [valued, *parts[1:]]
+
+
+def _is_from_start(selection: Selection) -> bool:
+    return selection.after is None and selection.before is None
 
 
 @dataclass(frozen=True)

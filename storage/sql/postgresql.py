@@ -59,6 +59,7 @@ class Postgresql(Dialect):
     """PostgreSQL: text is compared by code points, whatever the database is set to."""
 
     name = "postgresql"
+    begin_reading = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
     for_share = " FOR KEY SHARE"
     # The text is kept as it was written, which jsonb does not.
     text = "d.details::text"

@@ -45,6 +45,7 @@ class Sqlite(Dialect):
     mark = "?"
     # IMMEDIATE: two writers that both read first would otherwise fail at their first write.
     begin = "BEGIN IMMEDIATE"
+    begin_reading = ("BEGIN",)
     for_update = ""
     shards = 1
     row_key = "INTEGER PRIMARY KEY"
