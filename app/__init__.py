@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from threading import BoundedSemaphore
@@ -27,6 +28,7 @@ from app.delivery import Delivery, open_delivery
 from app.documentation import make_api, openapi_config
 from app.error_handlers import register_error_handlers
 from app.guard import protect
+from app.messages import BodyLimits
 from app.protocol.asynchronous import AsyncRequests
 from app.protocol.bulk import BulkOperations
 from app.protocol.cursors import Cursors
@@ -142,17 +144,18 @@ def _assemble(
     # Half of the threads may be held by who waits for something; requests need the others.
     places = BoundedSemaphore(max(1, settings.threads // 2))
     deferral = Deferral(requests, settings.async_request, settings.location_prefix, places)
+    limits = BodyLimits(settings.max_body_size, settings.max_body_depth)
     for resource_type in operations.registry.resource_types:
         blueprint = resource_blueprint(
-            resource_type, operations, searcher, deferral, settings.max_body_size
+            resource_type, operations, searcher, deferral, limits
         )
         protect(blueprint, authenticator)
         api.register_blueprint(blueprint)
     bulk_view = bulk_blueprint(
         bulk,
         deferral,
+        replace(limits, size=settings.bulk_max_payload_size),
         max_operations=settings.bulk_max_operations,
-        max_payload_size=settings.bulk_max_payload_size,
     )
     for blueprint in (bulk_view, me_blueprint(), async_blueprint(requests, delivery.publishing)):
         protect(blueprint, authenticator)
@@ -163,6 +166,7 @@ def _assemble(
         adapter,
         page_size=settings.page_size,
         wait_s=settings.set_poll_wait,
+        max_depth=settings.max_body_depth,
         places=places,
     )
     metrics = metrics_blueprint(delivery.inventory, is_on=delivery.publishing.is_on)
@@ -170,7 +174,7 @@ def _assemble(
         protect(blueprint, authenticator)
         api.register_blueprint(blueprint)
     api.register_blueprint(keys_blueprint(delivery.publishing))
-    api.register_blueprint(search_blueprint(searcher, authenticator, settings.max_body_size))
+    api.register_blueprint(search_blueprint(searcher, authenticator, limits))
     api.register_blueprint(discovery_blueprint(discovery))
     worker = Worker(delivery, requests)
     checks: list[Callable[[], object]] = [adapter.check]

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
 from flask import Request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
+from app.protocol.documents import read_object
 from app.protocol.errors import Refusal
 from app.protocol.search import Query
 from app.responses import JSON, SCIM_JSON
@@ -94,27 +95,29 @@ LIST_MEMBERS: Final[dict[str, Any]] = {
 }
 
 
-def read_body(request: Request, limit: int) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class BodyLimits:
+    """The largest body of a request, in bytes, and the deepest, in levels."""
+
+    size: int
+    depth: int
+
+
+def read_body(request: Request, limits: BodyLimits) -> Mapping[str, Any]:
     """Return the JSON object a request carries.
 
-    Raises Refusal 413 for a body of more than `limit` bytes, 415 for another media type, and
-    InvalidSyntax for what is no JSON object.
+    Raises Refusal 413 for a body that is too large, 415 for another media type, and InvalidSyntax
+    for text that is no JSON object, or is nested too deeply.
     """
     media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES:
         raise Refusal(415, f"the body must be {SCIM_JSON} or {JSON}, not {media_type}")
-    if (request.content_length or 0) > limit:
-        raise Refusal(413, f"the body is larger than {limit} bytes", "tooLarge")
-    raw = request.stream.read(limit + 1)
-    if len(raw) > limit:
-        raise Refusal(413, f"the body is larger than {limit} bytes", "tooLarge")
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as exc:
-        raise InvalidSyntax(f"the body is not JSON: {exc}") from exc
-    if not isinstance(body, dict):
-        raise InvalidSyntax("the body must be a JSON object")
-    return body
+    if (request.content_length or 0) > limits.size:
+        raise Refusal(413, f"the body is larger than {limits.size} bytes", "tooLarge")
+    raw = request.stream.read(limits.size + 1)
+    if len(raw) > limits.size:
+        raise Refusal(413, f"the body is larger than {limits.size} bytes", "tooLarge")
+    return read_object(raw, limits.depth)
 
 
 def read_query(arguments: Mapping[str, str]) -> Query:
@@ -123,8 +126,8 @@ def read_query(arguments: Mapping[str, str]) -> Query:
         return Query()
     return Query(
         filter=arguments.get("filter") or None,
-        start_index=_integer(arguments, "startIndex", 1),
-        count=_integer(arguments, "count", None),
+        start_index=read_integer(arguments, "startIndex", 1),
+        count=read_integer(arguments, "count", None),
         sort_by=arguments.get("sortBy") or None,
         descending=_is_descending(arguments.get("sortOrder")),
         cursor=arguments.get("cursor"),
@@ -190,7 +193,11 @@ def _names(arguments: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in arguments.get(name, "").split(",") if part.strip())
 
 
-def _integer(arguments: Mapping[str, str], name: str, default: Any) -> Any:
+def read_integer(arguments: Mapping[str, str], name: str, default: Any) -> Any:
+    """Return the argument called `name` as a number of at most 18 digits, `default` where it is absent.
+
+    Raises InvalidValue.
+    """
     text = arguments.get(name)
     if text is None or text == "":
         return default

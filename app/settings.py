@@ -45,6 +45,11 @@ def _positive(value: str) -> int:
     return _whole(value, 1, 10**18 - 1, "a whole number, 1 or more")
 
 
+def _depth(value: str) -> int:
+    # JSON nested more than 254 levels deep cannot be written, and some levels are of the server's own.
+    return _whole(value, 10, 200, "a whole number from 10 to 200")
+
+
 def _port(value: str) -> int:
     return _whole(value, 0, 65535, "a port number")
 
@@ -279,6 +284,7 @@ class Settings:
     sqlite_synchronous: str = _setting("FULL", _one_of("FULL", "NORMAL"))
     profile: str = _setting("default", _one_of("default", "strict"))
     max_body_size: int = _setting(1024 * 1024, _positive)
+    max_body_depth: int = _setting(100, _depth)
     bulk_max_operations: int = _setting(1000, _positive)
     bulk_max_payload_size: int = _setting(1024 * 1024, _positive)
     cursor_timeout: int = _setting(3600, _positive)

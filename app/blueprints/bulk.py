@@ -6,7 +6,7 @@ from flask_smorest import Blueprint
 
 from app.deferral import Deferral
 from app.guard import current_principal
-from app.messages import ACCEPTED, BulkMessage, ErrorMessage, read_body
+from app.messages import ACCEPTED, BodyLimits, BulkMessage, ErrorMessage, read_body
 from app.protocol.bulk import BulkOperations, bulk_response, read_bulk_request
 from app.responses import SCIM_JSON, scim_response
 from schema import urns
@@ -29,7 +29,7 @@ _EXAMPLE = {
 
 
 def bulk_blueprint(
-    bulk: BulkOperations, deferral: Deferral, *, max_operations: int, max_payload_size: int
+    bulk: BulkOperations, deferral: Deferral, limits: BodyLimits, max_operations: int
 ) -> Blueprint:
     """Return the blueprint of /Bulk."""
     blueprint = Blueprint("Bulk", __name__)
@@ -45,7 +45,7 @@ def bulk_blueprint(
         @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
         @blueprint.alt_response(413, schema=ErrorMessage, content_type=SCIM_JSON)
         def post(self) -> Response:
-            message = read_bulk_request(read_body(request, max_payload_size), max_operations)
+            message = read_bulk_request(read_body(request, limits), max_operations)
             accepted = deferral.accept_bulk(message)
             if accepted is not None:
                 return accepted

@@ -13,7 +13,7 @@ from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.delivery import Delivery
-from app.messages import ErrorMessage, read_body
+from app.messages import BodyLimits, ErrorMessage, read_body, read_integer
 from app.protocol.errors import Refusal
 from app.protocol.representation import quoted
 from app.protocol.resources import ResourceOperations
@@ -228,12 +228,14 @@ def feeds_blueprint(
     *,
     page_size: int,
     wait_s: float,
+    max_depth: int,
     places: threading.Semaphore,
 ) -> Blueprint:
     """Return the blueprint of /Events/Feeds; `page_size` is the most feeds or SETs in an answer."""
     blueprint = Blueprint("Events", __name__, url_prefix="/Events/Feeds")
     feeds = Feeds(delivery, operations, adapter)
     reading = Reading(delivery, wait_s, places)
+    limits = BodyLimits(_BODY_BYTES, max_depth)
 
     @blueprint.route("")
     class All(MethodView):
@@ -242,8 +244,9 @@ def feeds_blueprint(
         @blueprint.doc(summary="List the event feeds")
         @blueprint.response(200, FeedList, content_type=SCIM_JSON)
         def get(self) -> Response:
-            start = max(1, _integer("startIndex", 1))
-            total, found = feeds.page(start - 1, max(0, min(page_size, _integer("count", page_size))))
+            start = max(1, read_integer(request.args, "startIndex", 1))
+            count = min(page_size, read_integer(request.args, "count", page_size))
+            total, found = feeds.page(start - 1, max(0, count))
             return document_response(
                 {
                     "schemas": [urns.LIST_RESPONSE],
@@ -282,7 +285,7 @@ def feeds_blueprint(
         def get(self, feed_id: str) -> Response:
             _must_poll(delivery.publishing)
             feeds.check_readable(feed_id)
-            limit = _integer("limit", page_size)
+            limit = read_integer(request.args, "limit", page_size)
             if limit < 1:
                 raise InvalidValue("limit: must be 1 or more")
             after = request.args.get("after") or None
@@ -298,7 +301,7 @@ def feeds_blueprint(
         def post(self, feed_id: str) -> Response:
             _must_poll(delivery.publishing)
             feeds.check_readable(feed_id)
-            asked = _read_poll(read_body(request, _BODY_BYTES))
+            asked = _read_poll(read_body(request, limits))
             answer = reading.poll(feed_id, asked, _MOST_SETS)
             return Response(orjson.dumps(answer), content_type=JSON)
 
@@ -336,16 +339,6 @@ def _read_poll(body: Mapping[str, Any]) -> Mapping[str, Any]:
         name, problem = next(iter(exc.messages_dict.items()))
         raise InvalidValue(f"{name}: {problem}") from None
     return asked
-
-
-def _integer(name: str, default: int) -> int:
-    text = request.args.get(name)
-    if text is None or text == "":
-        return default
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidValue(f"{name}: must be an integer, not {text[:40]!r}") from None
 
 
 def _with_members(shown: Mapping[str, Any], members: Iterator[str]) -> Iterator[bytes]:

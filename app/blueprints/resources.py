@@ -17,6 +17,7 @@ from app.guard import current_principal
 from app.messages import (
     ACCEPTED,
     LIST_MEMBERS,
+    BodyLimits,
     ErrorMessage,
     PatchMessage,
     read_body,
@@ -108,7 +109,7 @@ def resource_blueprint(
     operations: ResourceOperations,
     searcher: Searcher,
     deferral: Deferral,
-    max_body_size: int,
+    limits: BodyLimits,
 ) -> Blueprint:
     """Return the blueprint that serves `resource_type` at its endpoint."""
     blueprint = Blueprint(resource_type.name, __name__, url_prefix=resource_type.endpoint)
@@ -166,7 +167,7 @@ def resource_blueprint(
         @blueprint.alt_response(409, schema=ErrorMessage, content_type=SCIM_JSON)
         def post(self) -> Response:
             chosen = projection()
-            body = read_body(request, max_body_size)
+            body = read_body(request, limits)
             accepted = deferred(str(uuid4()), body)
             if accepted is not None:
                 return accepted
@@ -181,7 +182,7 @@ def resource_blueprint(
         @blueprint.response(200, list_schema, content_type=SCIM_JSON)
         @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
         def post(self) -> Response:
-            query = read_search_request(read_body(request, max_body_size))
+            query = read_search_request(read_body(request, limits))
             return list_response(searcher.search(resource_type, query, current_principal().name))
 
     @blueprint.route("/<id:resource_id>")
@@ -210,7 +211,7 @@ def resource_blueprint(
         @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
         def put(self, resource_id: str) -> Response:
             chosen = projection()
-            body = read_body(request, max_body_size)
+            body = read_body(request, limits)
             accepted = deferred(resource_id, body)
             if accepted is not None:
                 return accepted
@@ -228,7 +229,7 @@ def resource_blueprint(
         @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
         def patch(self, resource_id: str) -> Response:
             chosen = projection()
-            body = read_body(request, max_body_size)
+            body = read_body(request, limits)
             accepted = deferred(resource_id, body)
             if accepted is not None:
                 return accepted

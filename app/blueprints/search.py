@@ -7,7 +7,7 @@ from flask_smorest import Blueprint
 from app.auth import Authenticator
 from app.documentation import PAGE_VIEW
 from app.guard import authenticate, current_principal
-from app.messages import ErrorMessage, SearchMessage, read_body, read_query, read_search_request
+from app.messages import BodyLimits, ErrorMessage, SearchMessage, read_body, read_query, read_search_request
 from app.protocol.search import Searcher
 from app.responses import SCIM_JSON, list_response
 
@@ -15,7 +15,7 @@ SEARCH_BODY = {"content": {SCIM_JSON: {"schema": SearchMessage}}, "required": Tr
 LIST = {"type": "object"}
 
 
-def search_blueprint(searcher: Searcher, authenticator: Authenticator, max_body_size: int) -> Blueprint:
+def search_blueprint(searcher: Searcher, authenticator: Authenticator, limits: BodyLimits) -> Blueprint:
     """Return the blueprint of the root and of its /.search."""
     blueprint = Blueprint("Search", __name__)
 
@@ -28,7 +28,7 @@ def search_blueprint(searcher: Searcher, authenticator: Authenticator, max_body_
         @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
         def post(self) -> Response:
             authenticate(authenticator)
-            query = read_search_request(read_body(request, max_body_size))
+            query = read_search_request(read_body(request, limits))
             return list_response(searcher.search_all(query, current_principal().name))
 
     @blueprint.route("/")
