@@ -1,6 +1,6 @@
 """Bulk (RFC 7644 section 3.7): many operations in one request, referring to each other by bulkId."""
 
-import re
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,8 @@ from typing import Any, Final
 import orjson
 
 from app.protocol.attempts import in_transaction
-from app.protocol.errors import Refusal, error_body, status_of
+from app.protocol.bulk_references import BulkReferences, Ids, bulk_id_of, creates
+from app.protocol.errors import Refusal, error_body, error_json, status_of
 from app.protocol.preconditions import entity_tag
 from app.protocol.recording import NoRecorder
 from app.protocol.representation import Representation
@@ -22,8 +23,9 @@ from schema.resource_type import ResourceType
 from storage.adapter import StorageAdapter, StoredResource
 from storage.errors import Contention, StorageError, StorageUnavailable
 
+_LOG = logging.getLogger(__name__)
+
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
-_REFERENCE: Final = re.compile(r"bulkId:([^/\s]+)", re.IGNORECASE)
 
 # Operations share a transaction for this long, in seconds: one wait for the disk serves many of
 # them, and other writers do not wait longer than that.
@@ -51,14 +53,13 @@ class _Run:
 
     request: BulkRequest
     profile: str
+    references: BulkReferences
+    pending: list[int]
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
-    ids: dict[str, str] = field(default_factory=dict)
-    failed_ids: set[str] = field(default_factory=set)
-    under_way: set[int] = field(default_factory=set)
+    ids: Ids = field(default_factory=Ids)
     # By position, the ids of what could not yet refer to all that it refers to.
     incomplete: dict[int, str] = field(default_factory=dict)
     errors: int = 0
-    pending: list[int] = field(default_factory=list)
     # Of a request that is carried out later: its transaction, what keeps its progress, and whether
     # an attempt before this one may have got somewhere.
     txn: str | None = None
@@ -70,9 +71,7 @@ class _Run:
         return replace(
             self,
             results={position: dict(result) for position, result in self.results.items()},
-            ids=dict(self.ids),
-            failed_ids=set(self.failed_ids),
-            under_way=set(self.under_way),
+            ids=Ids(dict(self.ids.created), set(self.ids.failed)),
             incomplete=dict(self.incomplete),
             pending=list(self.pending),
         )
@@ -82,8 +81,8 @@ class _Run:
         done = {p: result for p, result in self.results.items() if "status" in result}
         return {
             "results": sorted(done.items()),
-            "ids": self.ids,
-            "failed_ids": sorted(self.failed_ids),
+            "ids": self.ids.created,
+            "failed_ids": sorted(self.ids.failed),
             "incomplete": sorted(self.incomplete.items()),
             "errors": self.errors,
         }
@@ -91,15 +90,19 @@ class _Run:
     def go_on_from(self, state: Mapping[str, Any]) -> None:
         """Take up what `as_json` returned."""
         self.results = dict(map(tuple, state["results"]))
-        self.ids, self.failed_ids = dict(state["ids"]), set(state["failed_ids"])
+        self.ids = Ids(dict(state["ids"]), set(state["failed_ids"]))
         self.incomplete = dict(map(tuple, state["incomplete"]))
         self.errors = state["errors"]
+        done = [position for position in self.references.order if position in self.results]
         self.pending = [position for position in self.pending if position not in self.results]
+        if done:
+            self.stop_at_limit(done[-1])
 
-    @property
-    def is_over(self) -> bool:
+    def stop_at_limit(self, last: int) -> None:
+        """Once there were too many errors, leave out all but what refers to the `last` operation."""
         limit = self.request.fail_on_errors
-        return limit is not None and self.errors >= limit
+        if limit is not None and self.errors >= limit:
+            self.pending = [p for p in self.pending if self.references.waits(p, last)]
 
 
 def read_bulk_request(body: Mapping[str, Any], max_operations: int) -> BulkRequest:
@@ -154,11 +157,17 @@ class BulkOperations:
 
         An operation that others refer to is carried out before them, wherever it stands; where
         they refer to each other in a circle, the reference is made once both exist. With
-        `fail_on_errors`, operations after that many errors are left out.
+        `fail_on_errors`, operations after that many errors are left out. What was done is in the
+        answer, whatever became of the rest: an error ends the whole only where nothing was done.
         """
-        run = _Run(request, profile, pending=list(range(len(request.operations))))
-        while run.pending and not run.is_over:
-            run = in_transaction(self._adapter, partial(self._share, run))
+        run = self._begun(request, profile)
+        while run.pending:
+            try:
+                run = in_transaction(self._adapter, partial(self._share, run))
+            except Exception as problem:
+                if not run.results:
+                    raise
+                _break_off(run, problem)
         return [run.results[position] for position in sorted(run.results)]
 
     def run_job(
@@ -175,27 +184,32 @@ class BulkOperations:
         `note` is told how many operations are done, and the state, in the transaction that did them;
         `finish` what became of each operation, of those that were not reached too.
         """
-        run = _Run(request, profile, pending=list(range(len(request.operations))), txn=txn, note=note)
+        run = replace(self._begun(request, profile), txn=txn, note=note)
         if state is not None:
             run.go_on_from(state["run"])
             run.resuming = True
         else:
             note(0, {"run": run.as_json()})
-        while run.pending and not run.is_over:
+        while run.pending:
             run = in_transaction(self._adapter, partial(self._share, run))
         operations = enumerate(request.operations)
         finish([run.results.get(position) or _not_reached(operation) for position, operation in operations])
+
+    @staticmethod
+    def _begun(request: BulkRequest, profile: str) -> "_Run":
+        references = BulkReferences(request.operations)
+        return _Run(request, profile, references, list(references.order))
 
     def _share(self, before: "_Run") -> "_Run":
         """Carry out some of the pending operations; `before` stays as it is, for another try."""
         run = before.copy()
         until = self._clock_s() + _SHARE_S
-        while run.pending and not run.is_over and self._clock_s() < until:
+        while run.pending and self._clock_s() < until:
             self._run_one(run, run.pending.pop(0))
             if run.resuming:
                 # What is found to be done is noted at once: nothing may wait beside it.
                 break
-        if not run.pending or run.is_over:
+        if not run.pending:
             self._complete(run)
         note = partial(self._note_progress, run)
         if self._recorder.is_transactional:
@@ -214,24 +228,19 @@ class BulkOperations:
     # -- one operation
 
     def _run_one(self, run: _Run, position: int) -> None:
-        if position in run.results or position in run.under_way or run.is_over:
-            return
-        run.under_way.add(position)
         operation = run.request.operations[position]
-        for other in self._referred(run, operation):
-            self._run_one(run, other)
         result = _result(operation)
         run.results[position] = result
         try:
             with self._adapter.savepoint():
                 self._carry_out(run, position, operation, result)
-        except (ScimError, Refusal, StorageError) as problem:
+        except Exception as problem:
             self._let_pass(problem)
             run.errors += 1
-            run.failed_ids.add(_bulk_id(operation))
-            result["status"] = str(status_of(problem))
-            result["response"] = orjson.loads(error_body(problem))
-        run.under_way.discard(position)
+            if creates(operation):
+                run.ids.failed.add(bulk_id_of(operation))
+            result |= _failure(problem)
+            run.stop_at_limit(position)
         if not self._transactions:
             self._note_progress(run)
 
@@ -249,14 +258,14 @@ class BulkOperations:
             data = operation.get("data")
             if not isinstance(data, Mapping):
                 raise InvalidSyntax("data: must be an object")
-            data, left = _resolved(data, run)
+            data, left = run.references.data(resource_type, data, run.ids)
 
         def done(stored: StoredResource | None) -> None:
             if "status" in result:
                 return
             result["status"] = {"POST": "201", "DELETE": "204"}.get(method, "200")
             if stored is not None and method == "POST":
-                run.ids[_bulk_id(operation)] = stored.id
+                run.ids.created[bulk_id_of(operation)] = stored.id
             if stored is not None and left:
                 run.incomplete[position] = stored.id
             self._note(result, resource_type, stored)
@@ -308,7 +317,7 @@ class BulkOperations:
             resource_type, _ = self._target(run, "POST", {"path": _endpoint(operation)})
             try:
                 with self._adapter.savepoint():
-                    data, left = _resolved(operation["data"], run)
+                    data, left = run.references.data(resource_type, operation["data"], run.ids)
                     if left:
                         raise InvalidValue(f"bulkId:{left[0]} was not created")
                     method = "PATCH" if _method(operation) == "PATCH" else "PUT"
@@ -318,10 +327,9 @@ class BulkOperations:
                     self._write(
                         method, resource_type, resource_id, data, Conditions(), run.profile, txn, done
                     )
-            except (ScimError, Refusal, StorageError) as problem:
+            except Exception as problem:
                 self._let_pass(problem)
-                result["status"] = str(status_of(problem))
-                result["response"] = orjson.loads(error_body(problem))
+                result |= _failure(problem)
         run.incomplete.clear()
 
     def _let_pass(self, problem: Exception) -> None:
@@ -344,32 +352,14 @@ class BulkOperations:
         if method == "POST":
             if resource_id:
                 raise Refusal(405, f"POST is not supported at {path[:200]}")
-            if not _bulk_id(operation) and "method" in operation:
+            if not bulk_id_of(operation) and "method" in operation:
                 raise InvalidValue("bulkId: is required with POST")
-            if _bulk_id(operation) in run.ids:
+            if bulk_id_of(operation) in run.ids.created:
                 raise InvalidValue("bulkId: stands for another resource of this request")
             return resource_type, None
         if not resource_id:
             raise Refusal(405, f"{method} is not supported at {path[:200]}")
-        match = _REFERENCE.fullmatch(resource_id)
-        if match is None:
-            return resource_type, resource_id
-        found = run.ids.get(match.group(1))
-        if found is None:
-            raise InvalidValue(f"path: bulkId:{match.group(1)} was not created")
-        return resource_type, found
-
-    def _referred(self, run: _Run, operation: Mapping[str, Any]) -> Sequence[int]:
-        """Return the positions of the operations that create what this one refers to."""
-        text = orjson.dumps([operation.get("path"), operation.get("data")], default=str).decode()
-        wanted = {match.group(1).rstrip('"],}') for match in re.finditer(r'bulkId:([^/\s"]+)', text, re.I)}
-        if not wanted:
-            return ()
-        return [
-            position
-            for position, other in enumerate(run.request.operations)
-            if _bulk_id(other) in wanted and str(other.get("method", "")).upper() == "POST"
-        ]
+        return resource_type, run.references.path(resource_id, run.ids)
 
 
 def bulk_response(operations: Sequence[Mapping[str, Any]]) -> bytes:
@@ -391,11 +381,6 @@ def _method(operation: Mapping[str, Any]) -> str:
     return method.upper()
 
 
-def _bulk_id(operation: Mapping[str, Any]) -> str:
-    bulk_id = operation.get("bulkId")
-    return bulk_id if isinstance(bulk_id, str) else ""
-
-
 def _endpoint(operation: Mapping[str, Any]) -> str:
     return str(operation.get("path", "")).strip("/").partition("/")[0]
 
@@ -411,46 +396,28 @@ def _version(operation: Mapping[str, Any]) -> str | None:
 
 def _result(operation: Mapping[str, Any]) -> dict[str, Any]:
     result = {"method": operation.get("method")}
-    if _bulk_id(operation):
+    if bulk_id_of(operation):
         result["bulkId"] = operation["bulkId"]
     return result
 
 
-def _resolved(data: Any, run: _Run) -> tuple[Any, list[str]]:
-    """Return `data` with bulkIds replaced by ids, and the bulkIds of what is still to be created.
+def _failure(problem: Exception) -> dict[str, Any]:
+    """Return what the result of an operation says of the reason it failed; unexpected ones are logged."""
+    if isinstance(problem, (ScimError, Refusal, StorageError)):
+        status, body = status_of(problem), error_body(problem)
+    else:
+        _LOG.error("an operation of a Bulk request failed", exc_info=problem)
+        status = 500
+        body = error_json(status, "an unexpected error, which the log of the server describes")
+    return {"status": str(status), "response": orjson.loads(body)}
 
-    An element of a list that refers to such a resource is left out for now. Raises InvalidValue
-    for a reference to what no operation creates, or what could not be created.
-    """
-    left: list[str] = []
 
-    def resolve(value: Any) -> Any:
-        if isinstance(value, str):
-            match = _REFERENCE.fullmatch(value)
-            return value if match is None else identify(match.group(1))
-        if isinstance(value, Mapping):
-            return {key: resolve(item) for key, item in value.items()}
-        if isinstance(value, list):
-            kept = []
-            for item in value:
-                before = len(left)
-                found = resolve(item)
-                if len(left) == before:
-                    kept.append(found)
-            return kept
-        return value
-
-    def identify(bulk_id: str) -> str | None:
-        if bulk_id in run.ids:
-            return run.ids[bulk_id]
-        creators = [
-            position
-            for position, operation in enumerate(run.request.operations)
-            if _bulk_id(operation) == bulk_id and position in run.under_way
-        ]
-        if bulk_id in run.failed_ids or not creators:
-            raise InvalidValue(f"bulkId:{bulk_id} was not created")
-        left.append(bulk_id)
-        return None
-
-    return resolve(data), left
+def _break_off(run: _Run, problem: Exception) -> None:
+    """Let every operation that is left fail for one reason: what was done before is to be told."""
+    if isinstance(problem, StorageUnavailable):
+        _LOG.error("%s", problem)
+    failure = _failure(problem)
+    for position in (*run.pending, *run.incomplete):
+        result = run.results.get(position) or _result(run.request.operations[position])
+        run.results[position] = {**result, **failure}
+    run.pending.clear()
