@@ -25,6 +25,8 @@ from app.blueprints.resources import IdConverter, resource_blueprint
 from app.blueprints.search import search_blueprint
 from app.deferral import Deferral
 from app.delivery import Delivery, open_delivery
+from app.description.document import describe
+from app.description.table import operations_of
 from app.documentation import make_api, openapi_config
 from app.error_handlers import register_error_handlers
 from app.guard import protect
@@ -139,7 +141,7 @@ def _assemble(
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["id"] = IdConverter
-    api = make_api(app)
+    api = make_api(app, settings.base_path)
     authenticator = Authenticator(settings.api_key, settings.profile)
     # Half of the threads may be held by who waits for something; requests need the others.
     places = BoundedSemaphore(max(1, settings.threads // 2))
@@ -183,6 +185,7 @@ def _assemble(
     if settings.celery_broker_url:
         checks.append(_use_celery(app, settings, delivery, worker))
     api.register_blueprint(health_blueprint(*checks))
+    describe(api.spec, operations_of(operations.registry))
     register_error_handlers(app)
     # For whoever has to give back its connections, or to do its work.
     app.extensions["scim.storage"] = adapter

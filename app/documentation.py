@@ -1,18 +1,44 @@
 """The description of the API: /openapi.json, and Swagger UI at / with assets from a package."""
 
 import importlib.resources
-from typing import Any
+import json
+from typing import Any, Final
 
-from flask import Blueprint, Flask
+from apispec import BasePlugin
+from flask import Blueprint, Flask, Response
 from flask_smorest import Api
 
-from app.messages import ErrorMessage
 from app.settings import Settings
 
-_ASSETS = "/docs/assets"
+_ASSETS: Final = "/docs/assets"
+_START: Final = "/docs/start.js"
+# The view that makes the page, which is shown at the root as well.
+PAGE_VIEW: Final = "docs.page"
 
-# The view that makes the page.
-PAGE_VIEW = "api-docs.openapi_swagger_ui"
+_PAGE: Final = """<!DOCTYPE html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <title>SCIM</title>
+    <link rel="stylesheet" href="{assets}/swagger-ui.css">
+    <link rel="icon" href="{assets}/favicon-32x32.png">
+  </head>
+  <body>
+    <div id="swagger-ui"></div>
+    <script src="{assets}/swagger-ui-bundle.js"></script>
+    <script src="{start}"></script>
+  </body>
+</html>
+"""
+# The API key is typed into this page: it runs no script and asks no server but this one's, and no
+# other page can frame it. Swagger UI brings its arrows as data.
+_PAGE_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+}
 
 
 def openapi_config(settings: Settings) -> dict[str, Any]:
@@ -23,15 +49,6 @@ def openapi_config(settings: Settings) -> dict[str, Any]:
         "OPENAPI_VERSION": "3.1.0",
         "OPENAPI_URL_PREFIX": "/",
         "OPENAPI_JSON_PATH": "openapi.json",
-        # The page is shown at the root, which also answers searches.
-        "OPENAPI_SWAGGER_UI_PATH": "docs",
-        "OPENAPI_SWAGGER_UI_URL": f"{settings.base_path}{_ASSETS}/",
-        # The validator badge would ask a server on the internet.
-        "OPENAPI_SWAGGER_UI_CONFIG": {
-            "validatorUrl": None,
-            "persistAuthorization": True,
-            "tryItOutEnabled": True,
-        },
         "API_SPEC_OPTIONS": {
             "servers": [{"url": settings.base_path or "/"}],
             "info": {"description": "SCIM 2.0 service provider (RFC 7643, RFC 7644)."},
@@ -41,17 +58,51 @@ def openapi_config(settings: Settings) -> dict[str, Any]:
                     "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
                 }
             },
-            "security": [{"bearer": []}, {"apiKey": []}],
         },
     }
 
 
-def make_api(app: Flask) -> Api:
-    """Return the API of `app`; its page and its assets are served by `app` alone."""
+def make_api(app: Flask, base_path: str) -> Api:
+    """Return the API of `app`; its page and its assets are served by `app` alone, below `base_path`."""
     assets = str(importlib.resources.files("flask_swagger_ui") / "dist")
     app.register_blueprint(Blueprint("assets", __name__, static_folder=assets, static_url_path=_ASSETS))
-    return _ScimApi(app)
+    app.register_blueprint(_page_blueprint(base_path))
+    app.after_request(_forbid_sniffing)
+    # The paths come from the table of operations, not from the routes.
+    return _ScimApi(app, spec_kwargs={"flask_plugin": BasePlugin()})
 
 
 class _ScimApi(Api):  # type: ignore[misc]
-    ERROR_SCHEMA = ErrorMessage
+    def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None:
+        """Serve a blueprint; `app.description` describes it."""
+        self._app.register_blueprint(blueprint, **options)
+
+
+def _page_blueprint(base_path: str) -> Blueprint:
+    blueprint = Blueprint("docs", __name__)
+    page = _PAGE.format(assets=base_path + _ASSETS, start=base_path + _START)
+    options = {
+        "url": f"{base_path}/openapi.json",
+        "dom_id": "#swagger-ui",
+        # The badge would ask a server on the internet.
+        "validatorUrl": None,
+        "persistAuthorization": True,
+        "tryItOutEnabled": True,
+    }
+    start = f"window.ui = SwaggerUIBundle({json.dumps(options)});\n"
+
+    @blueprint.route("/docs", endpoint="page")
+    def show() -> Response:
+        return Response(page, headers=_PAGE_HEADERS, content_type="text/html; charset=utf-8")
+
+    @blueprint.route(_START, endpoint="start")
+    def start_page() -> Response:
+        return Response(start, content_type="text/javascript; charset=utf-8")
+
+    return blueprint
+
+
+def _forbid_sniffing(response: Response) -> Response:
+    # A browser takes what clients stored for what it is called, never for a page.
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

@@ -1,4 +1,4 @@
-"""Reading requests, and the SCIM messages as the API description shows them (RFC 7644 section 3)."""
+"""Reading requests (RFC 7644 section 3)."""
 
 import re
 from collections.abc import Mapping
@@ -21,50 +21,6 @@ _MEDIA_TYPES: Final = frozenset({SCIM_JSON, JSON, ""})
 # SQL knows 64 bits; what is longer is no page number.
 _DIGITS: Final = 18
 _IN_64_BITS: Final = validate.Range(-(10**_DIGITS), 10**_DIGITS)
-# What the description of the API says of 202.
-ACCEPTED: Final = "The client prefers not to wait: the result will be at the Location."
-
-
-class ErrorMessage(Schema):
-    """A SCIM error (RFC 7644 section 3.12)."""
-
-    schemas = fields.List(fields.String(), metadata={"example": [urns.ERROR]})
-    status = fields.String(metadata={"example": "404"})
-    scimType = fields.String(metadata={"description": "A word of RFC 7644 table 9, with status 400 or 409."})
-    detail = fields.String()
-
-
-class PatchOperationMessage(Schema):
-    """One operation of a PATCH."""
-
-    op = fields.String(required=True, metadata={"description": "add, remove or replace."})
-    path = fields.String(metadata={"example": 'emails[type eq "work"].value'})
-    value = fields.Raw(metadata={"description": "Any value that the attribute takes."})
-
-
-class PatchMessage(Schema):
-    """A PATCH request (RFC 7644 section 3.5.2)."""
-
-    schemas = fields.List(fields.String(), required=True, metadata={"example": [urns.PATCH_OP]})
-    Operations = fields.List(fields.Nested(PatchOperationMessage), required=True)
-
-
-class BulkOperationMessage(Schema):
-    """One operation of a Bulk request."""
-
-    method = fields.String(required=True, metadata={"description": "POST, PUT, PATCH or DELETE."})
-    bulkId = fields.String(metadata={"description": "Name of what POST creates, within this request."})
-    path = fields.String(required=True, metadata={"description": "Such as /Users or /Users/bulkId:a."})
-    version = fields.String(metadata={"description": "Entity-tag the resource must have."})
-    data = fields.Dict(metadata={"description": "The body of the single request."})
-
-
-class BulkMessage(Schema):
-    """A Bulk request (RFC 7644 section 3.7)."""
-
-    schemas = fields.List(fields.String(), required=True, metadata={"example": [urns.BULK_REQUEST]})
-    failOnErrors = fields.Integer(metadata={"description": "Stop after this many errors."})
-    Operations = fields.List(fields.Nested(BulkOperationMessage), required=True)
 
 
 class SearchMessage(Schema):
@@ -83,16 +39,6 @@ class SearchMessage(Schema):
         strict=True, validate=_IN_64_BITS, metadata={"description": "The most resources wanted."}
     )
     cursor = fields.String(metadata={"description": "Empty for the first page, then what nextCursor said."})
-
-
-LIST_MEMBERS: Final[dict[str, Any]] = {
-    "schemas": fields.List(fields.String(), metadata={"example": [urns.LIST_RESPONSE]}),
-    "totalResults": fields.Integer(metadata={"description": "Size of the whole answer."}),
-    "itemsPerPage": fields.Integer(metadata={"description": "Number of resources in this page."}),
-    "startIndex": fields.Integer(metadata={"description": "Index of the first of them, from 1."}),
-    "nextCursor": fields.String(metadata={"description": "Cursor of the next page, if there is one."}),
-    "previousCursor": fields.String(metadata={"description": "Cursor of the page before, if there is one."}),
-}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.settings import Settings
+from tests.description import assert_described
 from tests.ports import free_port
 from tests.servers import MariadbServer, PostgresqlServer
 
@@ -47,9 +48,11 @@ class ScimClient:
         sent |= headers or {}
         if body is not None:
             options["json"] = body
-        return self._client.open(
+        answer = self._client.open(
             path, method=method, headers={k: v for k, v in sent.items() if v}, **options
         )
+        assert_described(self.app, answer)
+        return answer
 
     def user(self, user_name: str, **attributes: Any) -> dict[str, Any]:
         """Create a user and return it."""

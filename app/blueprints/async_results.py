@@ -9,12 +9,11 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from app.guard import current_principal
-from app.messages import ErrorMessage
 from app.protocol.asynchronous import AsyncRequests
 from app.protocol.bulk import bulk_response
 from app.protocol.errors import Refusal
 from app.protocol.jobs import JobStatus
-from app.responses import SCIM_JSON, scim_response
+from app.responses import scim_response
 from set_delivery.streams import Publishing
 from set_delivery.tokens import SECEVENT_JWT, encode, unsecured
 
@@ -29,10 +28,6 @@ def async_blueprint(requests: AsyncRequests | None, publishing: Publishing) -> B
     class Result(MethodView):
         init_every_request = False
 
-        @blueprint.doc(summary="The result of an asynchronous request")
-        @blueprint.response(200, {"type": "object"}, content_type=SCIM_JSON)
-        @blueprint.alt_response(202, description="It is not done yet.")
-        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
         def get(self, txn: str) -> Response:
             asked, whole, position = _asked(requests, txn)
             status = asked.jobs.status(whole, current_principal().name)
@@ -46,10 +41,6 @@ def async_blueprint(requests: AsyncRequests | None, publishing: Publishing) -> B
                 return _token(asked, publishing, txn, result)
             return scim_response(_shown(result))
 
-        @blueprint.doc(summary="Forget a result, or withdraw a request that has not begun")
-        @blueprint.response(204)
-        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
-        @blueprint.alt_response(409, schema=ErrorMessage, content_type=SCIM_JSON)
         def delete(self, txn: str) -> Response:
             asked, whole, position = _asked(requests, txn)
             principal = current_principal().name

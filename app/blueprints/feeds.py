@@ -13,11 +13,11 @@ from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.delivery import Delivery
-from app.messages import BodyLimits, ErrorMessage, read_body, read_integer
+from app.messages import BodyLimits, read_body, read_integer
 from app.protocol.errors import Refusal
 from app.protocol.representation import quoted
 from app.protocol.resources import ResourceOperations
-from app.responses import JSON, SCIM_JSON, document_response, scim_response
+from app.responses import JSON, document_response, scim_response
 from schema import urns
 from schema.errors import InvalidValue
 from schema.resource_type import ResourceType
@@ -47,34 +47,6 @@ class PollMessage(Schema):
     setErrs = fields.Dict(
         keys=fields.String(), metadata={"description": "By jti, `err` and `description` of SETs refused."}
     )
-
-
-class PollAnswer(Schema):
-    """The answer to a poll (RFC 8936 section 2.3)."""
-
-    sets = fields.Dict(keys=fields.String(), values=fields.String())
-    moreAvailable = fields.Boolean()
-
-
-class FeedMessage(Schema):
-    """An event feed."""
-
-    id = fields.String()
-    displayName = fields.String()
-    uri = fields.String(metadata={"description": "Where the feed is: the `aud` of its events."})
-    relativeUri = fields.String()
-    members = fields.List(fields.String(), metadata={"description": "The resources in the feed."})
-    poll = fields.Dict(metadata={"description": "Whether the feed can be read, and where."})
-
-
-class FeedList(Schema):
-    """A list of feeds."""
-
-    schemas = fields.List(fields.String(), metadata={"example": [urns.LIST_RESPONSE]})
-    totalResults = fields.Integer()
-    itemsPerPage = fields.Integer()
-    startIndex = fields.Integer()
-    Resources = fields.List(fields.Nested(FeedMessage))
 
 
 class Feeds:
@@ -241,8 +213,6 @@ def feeds_blueprint(
     class All(MethodView):
         init_every_request = False
 
-        @blueprint.doc(summary="List the event feeds")
-        @blueprint.response(200, FeedList, content_type=SCIM_JSON)
         def get(self) -> Response:
             start = max(1, read_integer(request.args, "startIndex", 1))
             count = min(page_size, read_integer(request.args, "count", page_size))
@@ -261,9 +231,6 @@ def feeds_blueprint(
     class Single(MethodView):
         init_every_request = False
 
-        @blueprint.doc(summary="An event feed and the resources in it")
-        @blueprint.response(200, FeedMessage, content_type=SCIM_JSON)
-        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
         def get(self, feed_id: str) -> Response:
             shown, members = feeds.find(feed_id)
             return scim_response(_with_members(shown, members))
@@ -272,16 +239,6 @@ def feeds_blueprint(
     class Stream(MethodView):
         init_every_request = False
 
-        @blueprint.doc(
-            summary="Read an event feed",
-            parameters=[
-                {"in": "query", "name": "after", "schema": {"type": "string"}},
-                {"in": "query", "name": "limit", "schema": {"type": "integer"}},
-            ],
-        )
-        @blueprint.response(200, content_type=SCIM_JSON)
-        @blueprint.alt_response(410, schema=ErrorMessage, content_type=SCIM_JSON)
-        @blueprint.alt_response(501, schema=ErrorMessage, content_type=SCIM_JSON)
         def get(self, feed_id: str) -> Response:
             _must_poll(delivery.publishing)
             feeds.check_readable(feed_id)
@@ -291,13 +248,6 @@ def feeds_blueprint(
             after = request.args.get("after") or None
             return document_response(reading.after(feed_id, after, min(limit, _MOST_SETS)))
 
-        @blueprint.doc(
-            summary="Poll an event feed (RFC 8936)",
-            requestBody={"content": {JSON: {"schema": PollMessage}}, "required": True},
-        )
-        @blueprint.response(200, PollAnswer)
-        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
-        @blueprint.alt_response(501, schema=ErrorMessage, content_type=SCIM_JSON)
         def post(self, feed_id: str) -> Response:
             _must_poll(delivery.publishing)
             feeds.check_readable(feed_id)
@@ -316,8 +266,6 @@ def keys_blueprint(publishing: Publishing) -> Blueprint:
     class Keys(MethodView):
         init_every_request = False
 
-        @blueprint.doc(summary="The public keys that event tokens are signed with", security=[])
-        @blueprint.response(200, {"type": "object"}, content_type="application/jwk-set+json")
         def get(self) -> Response:
             own = [receiver.key for receiver in publishing.receivers if receiver.key is not None]
             keys = {key.key_id: key for key in (*publishing.keys, *own) if key.public is not None}

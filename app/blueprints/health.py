@@ -6,10 +6,7 @@ from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from app.messages import ErrorMessage
-from app.responses import JSON, SCIM_JSON
-
-_STATUS = {"type": "object", "properties": {"status": {"type": "string"}}, "example": {"status": "OK"}}
+from app.responses import JSON
 
 
 def health_blueprint(*checks: Callable[[], object]) -> Blueprint:
@@ -23,8 +20,6 @@ def health_blueprint(*checks: Callable[[], object]) -> Blueprint:
     class Health(MethodView):
         init_every_request = False
 
-        @blueprint.doc(summary="The process answers", security=[])
-        @blueprint.response(200, _STATUS)
         def get(self) -> Response:
             return Response(b'{"status":"OK"}', content_type=JSON)
 
@@ -32,9 +27,6 @@ def health_blueprint(*checks: Callable[[], object]) -> Blueprint:
     class Ready(MethodView):
         init_every_request = False
 
-        @blueprint.doc(summary="Storage, state database and broker answer", security=[])
-        @blueprint.response(200, _STATUS)
-        @blueprint.alt_response(503, schema=ErrorMessage, content_type=SCIM_JSON)
         def get(self) -> Response:
             for check in checks:
                 check()

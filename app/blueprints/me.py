@@ -4,9 +4,7 @@ from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from app.messages import ErrorMessage
 from app.protocol.errors import Refusal
-from app.responses import SCIM_JSON
 
 
 def me_blueprint() -> Blueprint:
@@ -17,8 +15,6 @@ def me_blueprint() -> Blueprint:
     class Me(MethodView):
         init_every_request = False
 
-        @blueprint.doc(summary="The user who calls")
-        @blueprint.alt_response(501, schema=ErrorMessage, content_type=SCIM_JSON)
         def get(self) -> Response:
             raise Refusal(501, "the credentials of this request do not stand for a user")
 

@@ -37,8 +37,6 @@ def metrics_blueprint(inventory: Inventory, *, is_on: bool) -> Blueprint:
     class Metrics(MethodView):
         init_every_request = False
 
-        @blueprint.doc(summary="Figures of events, for Prometheus")
-        @blueprint.response(200, {"type": "string"}, content_type="text/plain")
         def get(self) -> Response:
             lines = _heads("scim_events_enabled", "gauge", "Whether anybody receives events.")
             lines.append(f"scim_events_enabled {int(is_on)}")

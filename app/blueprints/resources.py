@@ -7,19 +7,12 @@ from uuid import uuid4
 from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
-from marshmallow import Schema, fields
 from werkzeug.routing import PathConverter
 
-from app.blueprints.search import SEARCH_BODY
 from app.deferral import Deferral
-from app.examples import example
 from app.guard import current_principal
 from app.messages import (
-    ACCEPTED,
-    LIST_MEMBERS,
     BodyLimits,
-    ErrorMessage,
-    PatchMessage,
     read_body,
     read_names,
     read_projection,
@@ -30,70 +23,10 @@ from app.protocol.asynchronous import AsyncRequest
 from app.protocol.preconditions import entity_tag, names, require_match
 from app.protocol.resources import Conditions, ResourceOperations
 from app.protocol.search import Searcher
-from app.responses import SCIM_JSON, changed_response, list_response, resource_response
-from schema import urns
-from schema.marshalling import marshmallow_schema
+from app.responses import changed_response, list_response, resource_response
 from schema.projection import Projection
 from schema.resource_type import ResourceType
 from storage.adapter import StoredResource
-
-_PROJECTION_PARAMETERS = [
-    {
-        "in": "query",
-        "name": name,
-        "schema": {"type": "string"},
-        "description": f"Attribute paths, separated by commas: {meaning}.",
-    }
-    for name, meaning in (
-        ("attributes", "return only these"),
-        ("excludedAttributes", "return all but these"),
-    )
-]
-_LIST_PARAMETERS = [
-    {
-        "in": "query",
-        "name": "filter",
-        "schema": {"type": "string"},
-        "description": 'A filter (RFC 7644 section 3.4.2.2), such as `externalId eq "701984"`.',
-    },
-    {
-        "in": "query",
-        "name": "startIndex",
-        "schema": {"type": "integer", "default": 1},
-        "description": "Index of the first resource wanted, from 1.",
-    },
-    {"in": "query", "name": "sortBy", "schema": {"type": "string"}, "description": "Path to sort by."},
-    {
-        "in": "query",
-        "name": "sortOrder",
-        "schema": {"type": "string", "enum": ["ascending", "descending"]},
-        "description": "Resources without a value come last when ascending.",
-    },
-    {
-        "in": "query",
-        "name": "cursor",
-        "schema": {"type": "string"},
-        "description": "Empty for the first page in cursor pagination, then what nextCursor said.",
-    },
-    {
-        "in": "query",
-        "name": "count",
-        "schema": {"type": "integer"},
-        "description": "How many resources are wanted at the most.",
-    },
-]
-_PATCH_BODY = {
-    "content": {
-        SCIM_JSON: {
-            "schema": PatchMessage,
-            "example": {
-                "schemas": [urns.PATCH_OP],
-                "Operations": [{"op": "replace", "path": "displayName", "value": "Babs"}],
-            },
-        }
-    },
-    "required": True,
-}
 
 
 class IdConverter(PathConverter):
@@ -113,15 +46,6 @@ def resource_blueprint(
 ) -> Blueprint:
     """Return the blueprint that serves `resource_type` at its endpoint."""
     blueprint = Blueprint(resource_type.name, __name__, url_prefix=resource_type.endpoint)
-    resource_schema = marshmallow_schema(resource_type)
-    list_schema = Schema.from_dict(
-        {**LIST_MEMBERS, "Resources": fields.List(fields.Nested(resource_schema))},
-        name=f"{resource_type.name}ListResponse",
-    )
-    body = {
-        "content": {SCIM_JSON: {"schema": resource_schema, "example": example(resource_type)}},
-        "required": True,
-    }
     whole = Projection(resource_type)
 
     def projection() -> Projection:
@@ -153,18 +77,10 @@ def resource_blueprint(
     class Collection(MethodView):
         init_every_request = False
 
-        @blueprint.doc(parameters=_LIST_PARAMETERS + _PROJECTION_PARAMETERS, summary="List or search")
-        @blueprint.response(200, list_schema, content_type=SCIM_JSON)
-        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
         def get(self) -> Response:
             query = read_query(request.args if request.query_string else {})
             return list_response(searcher.search(resource_type, query, current_principal().name))
 
-        @blueprint.doc(requestBody=body, parameters=_PROJECTION_PARAMETERS, summary="Create")
-        @blueprint.response(201, resource_schema, content_type=SCIM_JSON)
-        @blueprint.alt_response(202, description=ACCEPTED)
-        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
-        @blueprint.alt_response(409, schema=ErrorMessage, content_type=SCIM_JSON)
         def post(self) -> Response:
             chosen = projection()
             body = read_body(request, limits)
@@ -178,9 +94,6 @@ def resource_blueprint(
     class Search(MethodView):
         init_every_request = False
 
-        @blueprint.doc(requestBody=SEARCH_BODY, summary="Search by POST")
-        @blueprint.response(200, list_schema, content_type=SCIM_JSON)
-        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
         def post(self) -> Response:
             query = read_search_request(read_body(request, limits))
             return list_response(searcher.search(resource_type, query, current_principal().name))
@@ -189,10 +102,6 @@ def resource_blueprint(
     class Single(MethodView):
         init_every_request = False
 
-        @blueprint.doc(parameters=_PROJECTION_PARAMETERS, summary="Retrieve")
-        @blueprint.response(200, resource_schema, content_type=SCIM_JSON)
-        @blueprint.alt_response(304, description="It is at a version named in If-None-Match.")
-        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
         def get(self, resource_id: str) -> Response:
             chosen = projection()
             stored = operations.get(resource_type, resource_id)
@@ -202,13 +111,6 @@ def resource_blueprint(
                 return Response(status=304, headers={"ETag": entity_tag(stored.version)})
             return shown(stored, chosen)
 
-        @blueprint.doc(requestBody=body, parameters=_PROJECTION_PARAMETERS, summary="Replace")
-        @blueprint.response(200, resource_schema, content_type=SCIM_JSON)
-        @blueprint.alt_response(202, description=ACCEPTED)
-        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
-        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
-        @blueprint.alt_response(409, schema=ErrorMessage, content_type=SCIM_JSON)
-        @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
         def put(self, resource_id: str) -> Response:
             chosen = projection()
             body = read_body(request, limits)
@@ -219,14 +121,6 @@ def resource_blueprint(
             stored = operations.replace(resource_type, resource_id, body, _conditions(), profile)
             return shown(stored, chosen)
 
-        @blueprint.doc(requestBody=_PATCH_BODY, parameters=_PROJECTION_PARAMETERS, summary="Change parts")
-        @blueprint.response(200, resource_schema, content_type=SCIM_JSON)
-        @blueprint.alt_response(202, description=ACCEPTED)
-        @blueprint.alt_response(204, description="Done; the group is too large to be repeated.")
-        @blueprint.alt_response(400, schema=ErrorMessage, content_type=SCIM_JSON)
-        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
-        @blueprint.alt_response(409, schema=ErrorMessage, content_type=SCIM_JSON)
-        @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
         def patch(self, resource_id: str) -> Response:
             chosen = projection()
             body = read_body(request, limits)
@@ -239,11 +133,6 @@ def resource_blueprint(
                 return changed_response(stored.version, location(stored))
             return shown(stored, chosen)
 
-        @blueprint.doc(summary="Delete")
-        @blueprint.response(204)
-        @blueprint.alt_response(202, description=ACCEPTED)
-        @blueprint.alt_response(404, schema=ErrorMessage, content_type=SCIM_JSON)
-        @blueprint.alt_response(412, schema=ErrorMessage, content_type=SCIM_JSON)
         def delete(self, resource_id: str) -> Response:
             accepted = deferred(resource_id)
             if accepted is not None:

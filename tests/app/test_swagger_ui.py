@@ -1,6 +1,7 @@
 """The page at / in a real browser: it authorizes, executes a request, and asks nobody else."""
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import websocket
 
-from tests.conftest import KEY, Server
+from tests.conftest import KEY, ScimClient, Server
 
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
@@ -75,15 +76,18 @@ class Browser:
         self._socket = websocket.create_connection(target["webSocketDebuggerUrl"], timeout=60)
         self._number = 0
         self.requested: list[str] = []
+        self.problems: list[str] = []
 
     def call(self, method: str, **params: Any) -> Any:
-        """Send a command and return its result; requests of the page are noted on the way."""
+        """Send a command and return its result; requests and errors of the page are noted on the way."""
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
         while True:
             message = json.loads(self._socket.recv())
             if message.get("method") == "Network.requestWillBeSent":
                 self.requested.append(message["params"]["request"]["url"])
+            if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
+                self.problems.append(message["params"]["entry"]["text"])
             if message.get("id") == self._number:
                 assert "error" not in message, message
                 return message["result"]
@@ -108,6 +112,7 @@ def test_the_page_authorizes_and_executes_without_leaving_the_machine(
     server = serve(BASE_PATH=base_path, LOGLEVEL="ERROR")
     browser.call("Network.enable")
     browser.call("Page.enable")
+    browser.call("Log.enable")
 
     browser.call("Page.navigate", url=f"{server.url}{base_path or '/'}")
     result = browser.call("Runtime.evaluate", expression=STEPS % KEY, awaitPromise=True, returnByValue=True)
@@ -117,3 +122,25 @@ def test_the_page_authorizes_and_executes_without_leaving_the_machine(
     assert any(url.split("?")[0] == f"{server.url}{base_path}/Users" for url in browser.requested)
     hosts = {urlsplit(url).netloc for url in browser.requested if urlsplit(url).scheme.startswith("http")}
     assert hosts == {urlsplit(server.url).netloc}
+    # Nothing of the page was refused by its own policy.
+    assert browser.problems == []
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_the_page_runs_no_script_and_asks_no_server_but_this(scim: ScimClient, path: str) -> None:
+    page = scim("GET", path, headers={"Authorization": "", "Content-Type": ""})
+
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    rules = dict(rule.split(None, 1) for rule in page.headers["Content-Security-Policy"].split(";"))
+    assert rules["default-src"] == rules["frame-ancestors"] == "'none'"
+    assert rules["script-src"] == rules["connect-src"] == rules["style-src"] == "'self'"
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert "<script>" not in page.text and "style=" not in page.text
+    for reference in re.findall(r'(?:src|href)="([^"]*)"', page.text):
+        with scim("GET", reference) as asset:
+            assert asset.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/docs/start.js", "/openapi.json", "/Users", "/Nope", "/health"])
+def test_no_answer_is_taken_for_another_type_than_it_has(scim: ScimClient, path: str) -> None:
+    assert scim("GET", path).headers.get("X-Content-Type-Options") == "nosniff"

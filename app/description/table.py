@@ -1,0 +1,279 @@
+"""The table of operations: every endpoint of the API with all that can be sent and answered.
+
+A new endpoint is one more entry; parameters, headers and errors are named, and described in
+`app.description.vocabulary`. Tests compare the table with the routes, and with what is answered.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from marshmallow import Schema, fields
+
+from app.blueprints.feeds import PollMessage
+from app.description import examples
+from app.description.messages import (
+    LIST_MEMBERS,
+    BulkMessage,
+    FeedList,
+    FeedMessage,
+    PatchMessage,
+    PollAnswer,
+)
+from app.description.operation import Answer, Body, Operation
+from app.messages import SearchMessage
+from app.responses import JSON, SCIM_JSON
+from schema.marshalling import marshmallow_schema
+from schema.registry import Registry
+from schema.resource_type import ResourceType
+from set_delivery.tokens import SECEVENT_JWT
+
+_ANY: Final = {"type": "object"}
+_TEXT: Final = {"type": "string"}
+_STATUS: Final = {"type": "object", "properties": {"status": _TEXT}, "example": {"status": "OK"}}
+
+_PROJECTION: Final = ("attributes", "excludedAttributes")
+_LIST: Final = ("filter", "startIndex", "count", "sortBy", "sortOrder", "cursor", *_PROJECTION)
+_CONDITIONS: Final = ("If-Match", "If-None-Match")
+# What a storage may be the reason of.
+_STORED: Final = (501, 502, 503, 504)
+_SEARCHED: Final = (400, 403, *_STORED)
+_WRITTEN: Final = (400, 403, 404, 409, 412, *_STORED)
+
+_ACCEPTED: Final = Answer(
+    "The client prefers not to wait: the result will be at the Location.",
+    headers=("Set-Txn", "Preference-Applied", "Location"),
+)
+_DONE: Final = Answer("Done.")
+
+
+def operations_of(registry: Registry) -> Iterator[Operation]:
+    """Yield every operation of a server with these resource types; no two have the same id."""
+    for resource_type in registry.resource_types:
+        yield from _of_type(resource_type)
+    yield from _of_all_types(registry)
+    yield from _OF_REQUESTS
+    yield from _OF_EVENTS
+    yield from _OF_DISCOVERY
+    yield from _OF_OPERATION
+
+
+def _scim(schema: Any, description: str = "Done.", headers: tuple[str, ...] = ()) -> Answer:
+    return Answer(description, {SCIM_JSON: schema}, headers)
+
+
+def _of_type(resource_type: ResourceType) -> Iterator[Operation]:
+    # No id of the operations below begins with one of these verbs, so a type cannot take one.
+    name, path = resource_type.name, resource_type.endpoint
+    schema = marshmallow_schema(resource_type)
+    found = _scim(_list_schema(name, schema), "The resources that were found.")
+    one = _scim(schema, "The resource.", ("ETag", "Location"))
+    created = _scim(schema, "The resource, as it was created.", ("ETag", "Location"))
+    unchanged = Answer("The resource is at a version that If-None-Match names.", headers=("ETag",))
+    unrepeated = Answer("Done; the group is too large to be repeated.", headers=("ETag", "Location"))
+    whole = Body(schema, examples.resource_example(resource_type))
+    parts = Body(PatchMessage, examples.patch_example(resource_type))
+    sought = Body(SearchMessage, examples.search_example(resource_type))
+    written = (*_PROJECTION, *_CONDITIONS, "Prefer")
+
+    def row(verb: str, method: str, below: str, summary: str, *rest: Any, **more: Any) -> Operation:
+        return Operation(f"{verb}{name}", method, path + below, name, summary, *rest, **more)
+
+    yield row("list", "GET", "", "List or search", {200: found}, _LIST, errors=_SEARCHED)
+    yield row(
+        "create",
+        "POST",
+        "",
+        "Create",
+        {201: created, 202: _ACCEPTED},
+        (*_PROJECTION, "Prefer"),
+        whole,
+        (*_STORED, 403, 404, 409),
+    )
+    yield row("search", "POST", "/.search", "Search by POST", {200: found}, body=sought, errors=_SEARCHED)
+    single = "/{resource_id}"
+    identified = ("resource_id", *written)
+    yield row(
+        "get",
+        "GET",
+        single,
+        "Retrieve",
+        {200: one, 304: unchanged},
+        ("resource_id", *_PROJECTION, *_CONDITIONS),
+        errors=(400, 404, 412, *_STORED),
+    )
+    later = {202: _ACCEPTED, 204: unrepeated}
+    yield row("replace", "PUT", single, "Replace", {200: one, **later}, identified, whole, _WRITTEN)
+    yield row("patch", "PATCH", single, "Change parts", {200: one, **later}, identified, parts, _WRITTEN)
+    yield row(
+        "delete",
+        "DELETE",
+        single,
+        "Delete",
+        {202: _ACCEPTED, 204: _DONE},
+        ("resource_id", *_CONDITIONS, "Prefer"),
+        errors=_WRITTEN,
+    )
+
+
+def _list_schema(name: str, schema: type[Schema]) -> type[Schema]:
+    members = {**LIST_MEMBERS, "Resources": fields.List(fields.Nested(schema))}
+    return Schema.from_dict(members, name=f"{name}ListResponse")
+
+
+def _of_all_types(registry: Registry) -> Iterator[Operation]:
+    found = _scim(_ANY, "The resources that were found.")
+    page = ("Content-Security-Policy", "Referrer-Policy")
+    yield Operation(
+        "findAll",
+        "GET",
+        "/",
+        "Search",
+        "With a query or as SCIM, a search over all types; otherwise this page, without credentials",
+        {200: Answer(found.description, {**found.content, "text/html": _TEXT}, page)},
+        _LIST,
+        errors=_SEARCHED,
+        access="either",
+    )
+    yield Operation(
+        "findAllByPost",
+        "POST",
+        "/.search",
+        "Search",
+        "Search all resource types",
+        {200: found},
+        body=Body(SearchMessage, examples.search_all_example(registry)),
+        errors=_SEARCHED,
+    )
+    yield Operation(
+        "runBulk",
+        "POST",
+        "/Bulk",
+        "Bulk",
+        "Many operations in one request",
+        {200: _scim(_ANY, "The result of each operation."), 202: _ACCEPTED},
+        ("Prefer",),
+        Body(BulkMessage, examples.bulk_example(registry)),
+        (403, *_STORED),
+    )
+
+
+_OF_REQUESTS: Final = (
+    *(
+        Operation(f"me{method.title()}", method, "/Me", "Me", "The user who calls", {}, errors=(501,))
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    ),
+    Operation(
+        "readResult",
+        "GET",
+        "/Async/{txn}",
+        "Async",
+        "The result of an asynchronous request",
+        {
+            200: Answer("The result.", {SCIM_JSON: _ANY, SECEVENT_JWT: _TEXT}),
+            202: _scim(_ANY, "It is not done yet.", ("Retry-After",)),
+        },
+        ("txn",),
+        errors=(404, *_STORED),
+    ),
+    Operation(
+        "forgetResult",
+        "DELETE",
+        "/Async/{txn}",
+        "Async",
+        "Forget a result, or withdraw a request that has not begun",
+        {204: _DONE},
+        ("txn",),
+        errors=(404, 409, *_STORED),
+    ),
+)
+_FEED: Final = "/Events/Feeds/{feed_id}"
+_OF_EVENTS: Final = (
+    Operation(
+        "readFeeds",
+        "GET",
+        "/Events/Feeds",
+        "Events",
+        "List the event feeds",
+        {200: _scim(FeedList, "The feeds.")},
+        ("startIndex", "count"),
+        errors=(400, *_STORED),
+    ),
+    Operation(
+        "readFeed",
+        "GET",
+        _FEED,
+        "Events",
+        "An event feed and the resources in it",
+        {200: _scim(FeedMessage, "The feed.")},
+        ("feed_id",),
+        errors=(404, *_STORED),
+    ),
+    Operation(
+        "readEvents",
+        "GET",
+        f"{_FEED}/Stream",
+        "Events",
+        "Read an event feed",
+        {200: _scim(_ANY, "The events.")},
+        ("feed_id", "after", "limit"),
+        errors=(400, 404, 410, *_STORED),
+    ),
+    Operation(
+        "pollEvents",
+        "POST",
+        f"{_FEED}/Stream",
+        "Events",
+        "Poll an event feed (RFC 8936)",
+        {200: Answer("The events that are not acknowledged.", {JSON: PollAnswer})},
+        ("feed_id",),
+        Body(PollMessage, examples.POLL, JSON),
+        (404, *_STORED),
+    ),
+    Operation(
+        "readKeys",
+        "GET",
+        "/.well-known/jwks.json",
+        "Keys",
+        "The public keys that event tokens are signed with",
+        {200: Answer("The keys.", {"application/jwk-set+json": _ANY})},
+        access="public",
+    ),
+)
+
+
+def _discovery(verb: str, path: str, summary: str, *parameters: str) -> Operation:
+    headers = () if summary.startswith("Every") else ("Location",)
+    answer = _scim(_ANY, summary, headers)
+    errors = (403, 404) if parameters else (403,)
+    return Operation(
+        verb, "GET", path, "Discovery", summary, {200: answer}, parameters, None, errors, "public"
+    )
+
+
+_OF_DISCOVERY: Final = (
+    _discovery("readServiceProviderConfig", "/ServiceProviderConfig", "What this service provider supports"),
+    _discovery("readResourceTypes", "/ResourceTypes", "Every resource type"),
+    _discovery("readResourceType", "/ResourceTypes/{name}", "One resource type", "type_name"),
+    _discovery("readSchemas", "/Schemas", "Every schema"),
+    _discovery("readSchema", "/Schemas/{name}", "One schema", "schema_urn"),
+)
+
+
+def _health(verb: str, path: str, summary: str, *errors: int) -> Operation:
+    answer = Answer(summary, {JSON: _STATUS})
+    return Operation(verb, "GET", path, "Health", summary, {200: answer}, errors=errors, access="public")
+
+
+_OF_OPERATION: Final = (
+    _health("checkHealth", "/health", "The process answers"),
+    _health("checkReadiness", "/health/ready", "Storage, state database and broker answer", 502, 503, 504),
+    Operation(
+        "readMetrics",
+        "GET",
+        "/metrics",
+        "Metrics",
+        "Figures of events, for Prometheus",
+        {200: Answer("The figures.", {"text/plain": _TEXT})},
+        errors=_STORED,
+    ),
+)
