@@ -23,7 +23,12 @@ from set_delivery.poll import Streams
 from set_delivery.push import Pusher
 from set_delivery.retention import Retention
 from set_delivery.streams import Publishing
-from set_delivery.tables import StateTooNew, prepare_state
+from set_delivery.tables import (
+    StateTooNew,
+    check_state,
+    prepare_state,
+    refuse_later_state,
+)
 from storage.adapter import StorageAdapter
 from storage.errors import StorageUnavailable
 from storage.sql import open_database
@@ -69,8 +74,8 @@ class Delivery:
         return Pusher(self.database, self.publishing, owner)
 
     def check(self) -> None:
-        """Return if what must survive can be kept. Raises StorageUnavailable."""
-        self.database.row("SELECT version FROM scim_state")
+        """Return if what must survive can be kept, and its tables are there. Raises StorageUnavailable."""
+        check_state(self.database)
 
     def settle_intents(self) -> int:
         """Find out what became of writes that nobody answered for, and return how many there were."""
@@ -103,9 +108,14 @@ def open_delivery(
         database = adapter.database
     else:
         database = open_database(settings.state_url, settings.database_pool_size)
-    if publishing.is_on or settings.async_request != "none":
+    is_needed = publishing.is_on or settings.async_request != "none"
+    # What shares its database with resources is looked at in any case.
+    if is_needed or transactional:
         try:
-            prepare_state(database)
+            if is_needed:
+                prepare_state(database)
+            else:
+                refuse_later_state(database)
         except StateTooNew as exc:
             raise StorageUnavailable(str(exc)) from exc
         finally:

@@ -42,6 +42,9 @@ class StateDatabase(Protocol):
     def has_table(self, name: str) -> bool:
         """Return whether there is a table called `name`."""
 
+    def columns(self, table: str) -> dict[str, str]:
+        """Return the names and types of the columns of a table; none where there is none."""
+
     def rows(self, statement: str, params: Sequence[Any] = ()) -> list[Any]:
         """Return every row of a SELECT."""
 

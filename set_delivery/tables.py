@@ -17,7 +17,14 @@ from typing import Final
 
 from set_delivery.database import StateDatabase
 
-VERSION: Final = 1
+# Raise it with every change of `_definitions`, and add to `_ADDED` which columns older tables lack.
+VERSION: Final = 2
+
+# Columns that came after their table.
+_ADDED: Final = (
+    ("scim_delivery", "refused_at", "BIGINT"),
+    ("scim_receiver", "refused", "BIGINT NOT NULL DEFAULT 0"),
+)
 
 
 class StateTooNew(Exception):
@@ -25,23 +32,55 @@ class StateTooNew(Exception):
 
 
 def prepare_state(database: StateDatabase) -> None:
-    """Make what is missing. Raises StateTooNew."""
+    """Make what is missing, and bring what is old up to date. Raises StateTooNew."""
     with database.dialect.preparing(database):
-        row = None
-        if database.has_table("scim_state"):
-            row = database.row("SELECT version FROM scim_state")
-        if row is not None:
-            if row[0] > VERSION:
-                raise StateTooNew(f"the state tables are of version {row[0]}; this release knows {VERSION}")
+        if _version(database) == VERSION:
             return
+        # MySQL has no transaction around definitions: each step may be found done.
         with database.transaction():
             for statement in _definitions(database):
                 database.run_ddl(statement)
+            for table, column, kind in _ADDED:
+                if column not in database.columns(table):
+                    database.run_ddl(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
             # Whoever gives out positions waits for this row.
             values = "VALUES ('dispatch', 'dispatch', 0)"
             database.run(database.dialect.insert_ignoring("scim_lease", "name, owner, until", values))
+            _count_refused(database)
             database.run("DELETE FROM scim_state")
             database.run("INSERT INTO scim_state (version) VALUES (?)", (VERSION,))
+
+
+def refuse_later_state(database: StateDatabase) -> None:
+    """Raise StateTooNew when a later release has made the tables; there may be none."""
+    _version(database)
+
+
+def check_state(database: StateDatabase) -> None:
+    """Return if every table is there, with the columns that came last. Raises what the database does."""
+    database.row(
+        "SELECT refused_at, refused FROM scim_outbox, scim_begun, scim_set, scim_stream, scim_delivery, "
+        "scim_receiver, scim_feed, scim_job, scim_lease, scim_state WHERE 1 = 0"
+    )
+
+
+def _version(database: StateDatabase) -> int:
+    """Return the version of the tables, 0 for none. Raises StateTooNew."""
+    row = database.row("SELECT version FROM scim_state") if database.has_table("scim_state") else None
+    version = int(row[0]) if row is not None else 0
+    if version > VERSION:
+        raise StateTooNew(
+            f"the state tables are of version {version}, made by a later release; this one knows {VERSION}"
+        )
+    return version
+
+
+def _count_refused(database: StateDatabase) -> None:
+    """Begin to count what receivers refuse with what is kept of that."""
+    database.run(
+        "UPDATE scim_receiver SET refused = (SELECT COUNT(*) FROM scim_delivery d "
+        "WHERE d.receiver = scim_receiver.name AND d.dead_at IS NOT NULL)"
+    )
 
 
 def _definitions(database: StateDatabase) -> list[str]:
@@ -76,10 +115,11 @@ def _definitions(database: StateDatabase) -> list[str]:
         f"CREATE TABLE IF NOT EXISTS scim_stream (feed {key} NOT NULL, position BIGINT NOT NULL, "
         f"acked_at BIGINT, PRIMARY KEY (feed, position){inlined('scim_stream')}){end}",
         f"CREATE TABLE IF NOT EXISTS scim_delivery (receiver {key} NOT NULL, position BIGINT NOT NULL, "
-        f"dead_at BIGINT, reason {text}, PRIMARY KEY (receiver, position){inlined('scim_delivery')}){end}",
+        f"dead_at BIGINT, reason {text}, refused_at BIGINT, PRIMARY KEY (receiver, position)"
+        f"{inlined('scim_delivery')}){end}",
         f"CREATE TABLE IF NOT EXISTS scim_receiver (name {key} NOT NULL PRIMARY KEY, "
         "delivered BIGINT NOT NULL, attempts INTEGER NOT NULL, due_at BIGINT NOT NULL, "
-        f"dropped BIGINT NOT NULL, problem {text}){end}",
+        f"dropped BIGINT NOT NULL, problem {text}, refused BIGINT NOT NULL DEFAULT 0){end}",
         f"CREATE TABLE IF NOT EXISTS scim_feed (id {key} NOT NULL PRIMARY KEY, "
         f"trimmed_to BIGINT NOT NULL, dropped BIGINT NOT NULL){end}",
         f"CREATE TABLE IF NOT EXISTS scim_job (seq {row_key}, txn {key} NOT NULL UNIQUE, "

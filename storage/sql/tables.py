@@ -25,7 +25,7 @@ from storage.sql.layout import TypeLayout
 _LOG = logging.getLogger(__name__)
 
 # Raise it with every change of `_definitions`, and say in `_MIGRATIONS` how to get there.
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 def prepare_tables(
@@ -137,7 +137,6 @@ def _from_1(database: Database) -> None:
         "total BIGINT NOT NULL, PRIMARY KEY (type, shard))",
         "INSERT INTO scim_count (type, shard, total) SELECT number, 0, total FROM scim_type",
         "ALTER TABLE scim_type DROP COLUMN total",
-        "ALTER TABLE scim_type ADD COLUMN documents VARCHAR(190)",
         "ALTER TABLE scim_type ADD COLUMN adopting VARCHAR(20)",
         "ALTER TABLE scim_type ADD COLUMN adopted_to VARCHAR(255)",
         "ALTER TABLE scim_type ADD COLUMN indexed_to INTEGER",
@@ -145,9 +144,21 @@ def _from_1(database: Database) -> None:
         "ALTER TABLE scim_path ADD COLUMN ready SMALLINT NOT NULL DEFAULT 0",
     ):
         database.run_ddl(statement)
+    # The first tables of version 1 kept no display of a member.
+    _add_column(database, "scim_member", "display", database.dialect.long)
 
 
-_MIGRATIONS: Final[Mapping[int, Callable[[Database], None]]] = {1: _from_1}
+def _from_2(database: Database) -> None:
+    # The first tables of version 2 did not say where the documents are.
+    _add_column(database, "scim_type", "documents", "VARCHAR(190)")
+
+
+def _add_column(database: Database, table: str, column: str, kind: str) -> None:
+    if column not in database.columns(table):
+        database.run_ddl(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+
+
+_MIGRATIONS: Final[Mapping[int, Callable[[Database], None]]] = {1: _from_1, 2: _from_2}
 
 
 # -- resource types

@@ -15,6 +15,7 @@ from app.settings import Settings
 from storage.errors import StorageUnavailable
 from storage.registry import open_storage
 from storage.sql import adoption
+from storage.sql.tables import VERSION
 from tests.conftest import KEY, ScimClient, error_of
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
 from tests.storage.contract import GROUP, REGISTRY, USER
@@ -274,7 +275,21 @@ def test_tables_of_version_1_are_brought_up_to_date(
     error_of(scim("POST", "/Users", {"userName": "ALICE"}), 409, "uniqueness")
     scim.user("carol")
     assert scim("GET", "/Users").json["totalResults"] == 3
-    assert server.execute(url, "SELECT version FROM scim_layout") == [(2,)]
+    assert server.execute(url, "SELECT version FROM scim_layout") == [(VERSION,)]
+
+
+def test_the_first_tables_of_version_1_kept_no_display_of_a_member(
+    tmp_path: Path, open_app: Callable[..., ScimClient]
+) -> None:
+    server = SqliteFolder(tmp_path)
+    url = server.new_database()
+    dump = (Path(__file__).parent / "version1.sql").read_text()
+    server.execute(url, *(statement for statement in dump.split(";\n") if statement.strip()))
+    server.execute(url, "ALTER TABLE scim_member DROP COLUMN display")
+
+    (group,) = open_app(url)("GET", "/Groups").json["Resources"]
+
+    assert {member["display"] for member in group["members"]} == {"Alice", "bob"}
 
 
 def test_tables_of_a_later_version_are_left_alone(
