@@ -34,8 +34,15 @@ def parse_date_time(text: str) -> datetime:
 
 
 def format_date_time(instant: datetime) -> str:
-    """Return an aware `instant` as a UTC dateTime with milliseconds and `Z`."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
+    """Return an aware `instant` as a UTC dateTime with milliseconds and `Z`; years have four digits.
+
+    What `parse_date_time` makes of it is `instant` without its microseconds. Raises ValueError when
+    `instant` is in none of the years 1 to 9999 of UTC.
+    """
+    try:
+        return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    except OverflowError as exc:
+        raise ValueError("dateTime out of range") from exc
 
 
 def check_string(value: Any) -> str | None:
@@ -58,11 +65,14 @@ def check_integer(value: Any) -> str | None:
     return None if -_INTEGER_LIMIT <= value < _INTEGER_LIMIT else "must fit in 64 bits"
 
 
+def _is_decimal(value: Any) -> bool:
+    # Neither is true of what is not a number (NaN).
+    return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max
+
+
 def check_decimal(value: Any) -> str | None:
     """Return what is wrong with `value` as a decimal, or None."""
-    if type(value) not in (int, float) or abs(value) > sys.float_info.max:
-        return "must be a number"
-    return None
+    return None if _is_decimal(value) else "must be a number"
 
 
 def check_date_time(value: Any) -> str | None:
@@ -107,7 +117,7 @@ def _text_key(value: str) -> str:
 
 
 def _folded_key(value: str) -> str:
-    return value.casefold()
+    return _text_key(value).casefold()
 
 
 def _boolean_key(value: bool) -> str:
@@ -123,7 +133,7 @@ def _integer_key(value: int) -> str:
 
 
 def _decimal_key(value: float) -> str:
-    if type(value) not in (int, float) or abs(value) > sys.float_info.max:
+    if not _is_decimal(value):
         raise TypeError("not a number of this range")
     bits = int.from_bytes(struct.pack(">d", float(value) + 0.0), "big")
     return f"{bits ^ (2**64 - 1) if bits >> 63 else bits | 1 << 63:016x}"
@@ -151,6 +161,22 @@ def comparison_key(attribute: Attribute, value: Any) -> str:
     is not of the type, as other programs may have stored.
     """
     return key_function(attribute)(value)
+
+
+def lenient_key(attribute: Attribute) -> Callable[[Any], str | None]:
+    """Return the function behind `comparison_key` for values that other programs may have stored.
+
+    It returns None for a value that is not of the type, and raises nothing.
+    """
+    key = key_function(attribute)
+
+    def found(value: Any) -> str | None:
+        try:
+            return key(value)
+        except (TypeError, ValueError, AttributeError):
+            return None
+
+    return found
 
 
 def key_function(attribute: Attribute) -> Callable[[Any], str]:

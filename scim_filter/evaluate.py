@@ -1,12 +1,11 @@
 """What a filter means: the answer every backend has to agree with (RFC 7644 section 3.4.2.2)."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from schema.attribute import Attribute
 from schema.resource_type import AttributePath
-from schema.values import check_integer, key_function
+from schema.values import lenient_key
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
 from scim_filter.visitor import Visitor
 
@@ -117,26 +116,13 @@ def _under(holder: Any, name: str) -> Sequence[Any]:
 
 def _comparison_test(node: BoundComparison) -> Predicate:
     leaf = node.path.leaf
-    fits, key, test, wanted = _type_test(leaf), key_function(leaf), _TESTS[node.operator], node.key
+    key, test, wanted = lenient_key(leaf), _TESTS[node.operator], node.key
 
     def holds(value: Any) -> bool:
-        try:
-            return fits(value) and test(key(value), wanted)
-        except (ValueError, OverflowError):
-            return False
+        found = key(value)
+        return found is not None and test(found, wanted)
 
     return holds
-
-
-def _type_test(attribute: Attribute) -> Predicate:
-    match attribute.type:
-        case "boolean":
-            return lambda value: type(value) is bool
-        case "integer":
-            return lambda value: check_integer(value) is None
-        case "decimal":
-            return lambda value: type(value) in (int, float) and math.isfinite(value)
-    return lambda value: type(value) is str
 
 
 def _presence_test(attribute: Attribute) -> Predicate:

@@ -1,8 +1,7 @@
 """Documents that other programs wrote: read as far as they go, and said what does not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC
 from typing import Any
 
 from schema.errors import ScimError
@@ -10,6 +9,8 @@ from schema.resource_type import ResourceType
 from schema.validation import Leniency, compile_attribute_validator
 from schema.values import format_date_time, parse_date_time
 
+# Deeper than this, orjson cannot write what the value is shown in.
+_DEEPEST = 200
 _COMPUTED = ("id", "schemas", "meta")
 
 
@@ -54,15 +55,30 @@ class ForeignReader:
         core = self._type.schema.id
         present = [e.schema.id for e in self._type.extensions if e.schema.id in found.resource]
         found.resource = {"schemas": [core, *present], **found.resource}
-        meta = document.get("meta")
-        if isinstance(meta, Mapping):
-            found.last_modified = _instant(meta.get("lastModified"))
-            found.created = _instant(meta.get("created")) or found.last_modified
+        self._read_dates(document.get("meta"), found)
         return found
+
+    @staticmethod
+    def _read_dates(meta: Any, found: ForeignDocument) -> None:
+        """Add the dates in `meta`, as far as they are some."""
+        if not isinstance(meta, Mapping):
+            if meta is not None:
+                found.problems.append("meta: must be an object")
+            return
+        dates = {name: meta.get(name) for name in ("created", "lastModified")}
+        instants = {name: instant_of(value) for name, value in dates.items()}
+        for name, value in dates.items():
+            if value is not None and not instants[name]:
+                found.problems.append(f"meta.{name}: must be a dateTime such as 2011-05-13T04:42:34Z")
+        found.last_modified = instants["lastModified"]
+        found.created = instants["created"] or found.last_modified
 
     def _read_attribute(self, key: str, value: Any, found: ForeignDocument) -> None:
         entry = self._readers.get(key.lower())
         if value is None or key.lower() in _COMPUTED or value in ([], {}):
+            return
+        if not is_shallow(value):
+            found.problems.append(f"{key}: is nested deeper than {_DEEPEST} levels")
             return
         if entry is None:
             found.resource[key] = value
@@ -96,13 +112,27 @@ def _members(value: Any) -> dict[str, str | None]:
     return members
 
 
-def _instant(value: Any) -> str:
+def is_shallow(value: Any) -> bool:
+    """Return whether a value is nested so little that it can be shown within others."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for one in level for inner in _inner(one)]
+        if not level:
+            return True
+    return False
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def instant_of(value: Any) -> str:
     """Return a dateTime as it is stored; without a zone it is taken for UTC. Empty if it is none."""
     if not isinstance(value, str):
         return ""
-    for text in (value, f"{value}Z"):
-        try:
-            return format_date_time(parse_date_time(text.replace(" ", "T", 1)).astimezone(UTC))
-        except ValueError:
-            continue
-    return ""
+    try:
+        return format_date_time(parse_date_time(value.replace(" ", "T", 1)))
+    except ValueError:
+        return ""

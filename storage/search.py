@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from schema.resource_type import AttributePath, ResourceType
-from schema.values import key_function
+from schema.values import lenient_key
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import filter_paths
 from storage.adapter import Page, Position, Represent, Selection, Sort, StorageAdapter, StoredResource
@@ -95,6 +95,8 @@ def sort_key(path: AttributePath, resource: Mapping[str, Any]) -> str | None:
     Of a multi-valued attribute it is the primary value, or else the first.
     """
     elements = path.elements(resource)
+    if path.sub_attribute is not None:
+        elements = [element for element in elements if isinstance(element, Mapping)]
     if not elements:
         return None
     element = next((e for e in elements if isinstance(e, dict) and e.get("primary") is True), elements[0])
@@ -103,11 +105,8 @@ def sort_key(path: AttributePath, resource: Mapping[str, Any]) -> str | None:
         value = value[0] if value else None
     if value is None:
         return None
-    try:
-        return key_function(path.leaf)(value)
-    except (TypeError, ValueError, AttributeError):
-        # Data another program wrote: a value that is not of its type sorts as missing.
-        return None
+    # Data another program wrote: a value that is not of its type sorts as missing.
+    return lenient_key(path.leaf)(value)
 
 
 def mentions_links(resource_type: ResourceType, selection: Selection) -> bool:

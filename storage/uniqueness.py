@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from schema.resource_type import AttributePath, ResourceType
-from schema.values import comparison_key
+from schema.values import lenient_key
 
 
 def unique_values(
@@ -12,9 +12,11 @@ def unique_values(
 ) -> Iterator[tuple[AttributePath, str]]:
     """Yield each unique attribute of a canonical resource with the key of its value.
 
-    Empty text is no value: clients send it for "unassigned", and two of them may.
+    Empty text is no value: clients send it for "unassigned", and two of them may. Nor is what is not
+    of its type, such as another program may have stored.
     """
     for path in resource_type.unique_paths:
         for value in path.values(document):
-            if value != "":
-                yield path, comparison_key(path.leaf, value)
+            key = lenient_key(path.leaf)(value) if value != "" else None
+            if key is not None:
+                yield path, key

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ _LOG = logging.getLogger(__name__)
 # Hashes of what is never returned; no attribute can have this name.
 _SECRETS: Final = "$secrets"
 _LONGEST_ID: Final = 1000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_SECOND: Final = 2**31 - 1
 
 
 class UnreadableFile(StorageError):
@@ -53,12 +55,25 @@ def encode(
 
 
 def instant_ns(date_time: str) -> int:
-    """Return a dateTime in nanoseconds since 1970, 0 for what is none."""
+    """Return a dateTime in nanoseconds since 1970, as far from it as a file can be; 0 for what is none."""
     try:
         instant = parse_date_time(date_time)
     except ValueError:
         return 0
-    return (int(instant.timestamp()) * 1_000_000 + instant.microsecond) * 1000
+    seconds, rest = divmod(instant - _EPOCH, timedelta(seconds=1))
+    # No file system keeps the years 1 to 9999; these it does.
+    if not -_LAST_SECOND <= seconds <= _LAST_SECOND:
+        return _LAST_SECOND * 1_000_000_000 * (1 if seconds > 0 else -1)
+    return seconds * 1_000_000_000 + rest // timedelta(microseconds=1) * 1000
+
+
+def _date_time(at_ns: int) -> str:
+    """Return the time of a change of a file, in nanoseconds since 1970, as a dateTime."""
+    try:
+        return format_date_time(_EPOCH + timedelta(microseconds=at_ns // 1000))
+    except OverflowError:
+        # A clock can be that wrong.
+        return format_date_time(datetime.max.replace(tzinfo=UTC) if at_ns > 0 else _EPOCH)
 
 
 def created_in(content: bytes) -> str:
@@ -92,7 +107,7 @@ class FileReader:
         for problem in found.problems:
             _LOG.warning("%s %s: %s", self._type.name, resource_id, problem)
         whole = {"schemas": found.resource["schemas"], "id": resource_id, **found.resource}
-        modified = format_date_time(datetime.fromtimestamp(modified_ns // 1_000_000 / 1000, UTC))
+        modified = _date_time(modified_ns)
         resource = StoredResource(
             resource_id,
             _dumped(whole),

@@ -12,7 +12,7 @@ from schema.attribute import Attribute
 from schema.resource_type import AttributePath, ResourceType, Schema, SchemaExtension
 from storage.adapter import Member, Membership, StoredResource
 from storage.errors import BadBackendAnswer, ValueRefused
-from storage.foreign import ForeignReader
+from storage.foreign import ForeignReader, is_shallow
 
 # What stands in an entity-tag and in JSON as it is.
 _PLAIN_VERSION = re.compile(r"[\w.:;/+=~@,-]{1,200}", re.ASCII)
@@ -49,6 +49,7 @@ class ResourceReader:
             resource_id = str(resource_id)
         if not isinstance(resource_id, str) or not resource_id:
             raise BadBackendAnswer(f"the upstream shows a {self._type.name} without id")
+        raw = {name: value for name, value in raw.items() if is_shallow(value)}
         found = self._reader.read(raw)
         kept = {name: value for name, value in found.resource.items() if name.lower() in self._names}
         document = {"schemas": kept.pop("schemas"), "id": resource_id, **kept}

@@ -14,8 +14,9 @@ from urllib.parse import quote
 import orjson
 
 from schema.resource_type import AttributePath, ResourceType
-from schema.values import key_function
+from schema.values import lenient_key
 from storage.adapter import StoredResource
+from storage.foreign import instant_of
 from storage.irods.zone import Avu
 
 # All that belongs to a resource begins so; members are apart, for there may be very many.
@@ -37,6 +38,7 @@ FOREIGN: Final = "0"
 CHUNK: Final = 2700
 # Of a key, the characters that are kept as they are; the rest is told by a digest.
 _KEY_LENGTH: Final = 200
+_NEVER: Final = "1970-01-01T00:00:00.000Z"
 # Paths with keys beside the unique ones: what clients look resources up by.
 _LOOKED_UP: Final = ("displayName", "emails.value")
 
@@ -88,7 +90,8 @@ def _read(number: int, version: str, text: str) -> StoredResource | None:
     try:
         kept = orjson.loads(text)
         document = {**kept["resource"], "id": str(number)}
-        created, modified = str(kept["created"]), str(kept["lastModified"])
+        created = instant_of(kept["created"]) or _NEVER
+        modified = instant_of(kept["lastModified"]) or created
         text = orjson.dumps(document).decode()
     except (ValueError, TypeError, LookupError):
         return None
@@ -132,8 +135,8 @@ class KeyAvus:
 
     def _of(self, text: str, document: Mapping[str, Any]) -> set[Avu]:
         path = self.paths[text]
-        key = key_function(path.leaf)
-        return {key_avu(path, key(value)) for value in path.values(document) if value != ""}
+        found = (lenient_key(path.leaf)(value) for value in path.values(document) if value != "")
+        return {key_avu(path, key) for key in found if key is not None}
 
 
 def key_avu(path: AttributePath, key: str) -> Avu:

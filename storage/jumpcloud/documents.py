@@ -49,12 +49,14 @@ class Documents:
         for extension, name in self._slots(rest):
             _put(document, extension, name, _value(rest, extension, name))
         for lens in self.lenses:
-            holder = rest if lens.extension is None else rest.get(lens.extension) or {}
+            found = rest if lens.extension is None else rest.get(lens.extension)
+            holder = found if isinstance(found, Mapping) else {}
             value = holder.get(lens.attribute)
             if lens.attribute not in holder or not lens.is_same(lens.project(value), live):
                 value = lens.merge(value, live)
             _put(document, lens.extension, lens.attribute, value)
-        named = rest.get("schemas") or []
+        listed = rest.get("schemas")
+        named = [urn for urn in listed if isinstance(urn, str)] if isinstance(listed, list) else []
         schemas = [*named, *(urn for urn in self._schemas(document) if urn not in named)]
         ordered = sorted(document, key=lambda name: self._order.get(name, len(self._order)))
         return {"schemas": schemas, **{name: document[name] for name in ordered}}
@@ -89,7 +91,8 @@ def _value(document: Mapping[str, Any], extension: str | None, name: str) -> Any
 
 
 def _put(document: Json, extension: str | None, name: str, value: Any) -> None:
-    holder = document if extension is None else document.get(extension, {})
+    inner = document if extension is None else document.get(extension)
+    holder = inner if isinstance(inner, dict) else {}
     if value is None:
         holder.pop(name, None)
     else:

@@ -11,10 +11,9 @@ from typing import Any, Final
 import orjson
 
 from schema.resource_type import ResourceType
-from schema.values import format_date_time, parse_date_time
 from storage.adapter import StoredResource
 from storage.errors import ValueRefused
-from storage.foreign import ForeignReader
+from storage.foreign import ForeignReader, instant_of
 from storage.jumpcloud import ssh
 from storage.jumpcloud.documents import Documents
 from storage.jumpcloud.fields import GROUP_LENSES, USER_LENSES
@@ -46,13 +45,13 @@ class Form:
         resource_id = id_of(live)
         kept = self.kept(live)
         document = self._shown(self._documents.join(live, kept.rest), live)
-        created = kept.created or _instant(live.get("created")) or born(resource_id)
+        created = instant_of(kept.created) or instant_of(live.get("created")) or born(resource_id)
         return StoredResource(
             resource_id,
             orjson.dumps({"schemas": document.pop("schemas"), "id": resource_id, **document}).decode(),
             self._version(live),
             created,
-            kept.last_modified or created,
+            instant_of(kept.last_modified) or created,
             place=place_of(resource_id),
         )
 
@@ -204,13 +203,6 @@ class GroupForm(Form):
 def is_dynamic(group: Json) -> bool:
     """Return whether JumpCloud itself decides who is in a group."""
     return str(group.get("membershipMethod") or "STATIC").upper() not in ("STATIC", "NOTSET")
-
-
-def _instant(value: Any) -> str:
-    try:
-        return format_date_time(parse_date_time(value)) if isinstance(value, str) else ""
-    except ValueError:
-        return ""
 
 
 def _entries(live: Json) -> list[Json]:

@@ -17,7 +17,7 @@ from ldap.dn import escape_dn_chars, str2dn
 from schema.resource_type import ResourceType
 from storage.adapter import Member, StoredResource
 from storage.errors import ResourceNotFound
-from storage.foreign import ForeignReader
+from storage.foreign import ForeignReader, instant_of
 from storage.ldap.foreign import complete_old, digest, foreign_id, foreign_place, old_document
 from storage.ldap.layout import LAYOUTS, OLD_CLASSES, Kind, Layout, all_of, any_of, date_time, equality
 from storage.ldap.mapping import StandardAttributes
@@ -152,7 +152,7 @@ class Unit:
             document["id"],
             orjson.dumps(document).decode(),
             version=version,
-            created=envelope["created"],
+            created=instant_of(envelope["created"]) or date_time(entry.value("createTimestamp") or ""),
             last_modified=modified,
             place=entry.number(layout.place) or 0,
         )
@@ -238,9 +238,22 @@ def _envelope(entry: Entry, layout: Layout) -> dict[str, Any] | None:
             envelope = orjson.loads(value)
         except orjson.JSONDecodeError:
             continue
-        if isinstance(envelope, dict) and {"created", "standard", "document"} <= envelope.keys():
+        if isinstance(envelope, dict) and _is_whole(envelope):
             return envelope
     return None
+
+
+def _is_whole(envelope: Mapping[str, Any]) -> bool:
+    document, standard = envelope.get("document"), envelope.get("standard")
+    if not isinstance(document, dict) or not isinstance(standard, dict):
+        return False
+    texts = (document.get("id"), envelope.get("created"))
+    secrets = envelope.get("secrets") or {}
+    return (
+        all(isinstance(text, str) and text for text in texts)
+        and all(isinstance(values, list) for values in standard.values())
+        and isinstance(secrets, dict)
+    )
 
 
 def rdn_of(dn: str) -> dict[str, str]:

@@ -5,12 +5,11 @@ together.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
 from ldap.filter import escape_filter_chars
 
 from schema.resource_type import AttributePath
-from schema.values import format_date_time
+from schema.values import format_date_time, parse_date_time
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node
 from storage.ldap.entries import Unit
@@ -116,7 +115,7 @@ class LdapFilterCompiler(FilterCompiler[str]):
         attribute = layout.created if created else layout.modified
         if not layout.has_times or attribute is None or node.operator not in ("gt", "ge"):
             raise NotPushable(node)
-        time = generalized_time(format_date_time(datetime.fromisoformat(node.key)))
+        time = generalized_time(format_date_time(parse_date_time(node.key)))
         parts = [f"({attribute}>={time})", f"(!({attribute}=*))"]
         if not created:
             # What others changed is as new as that.

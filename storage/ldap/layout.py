@@ -12,6 +12,7 @@ from typing import Final
 from ldap.filter import escape_filter_chars
 
 from schema.resource_type import ResourceType
+from schema.values import check_date_time
 
 
 @dataclass(frozen=True)
@@ -151,4 +152,5 @@ def date_time(time: str) -> str:
         return ""
     *parts, fraction = match.groups()
     year, month, day, hour, minute, second = parts
-    return f"{year}-{month}-{day}T{hour}:{minute}:{second}.{(fraction or '').ljust(3, '0')[:3]}Z"
+    text = f"{year}-{month}-{day}T{hour}:{minute}:{second}.{(fraction or '').ljust(3, '0')[:3]}Z"
+    return text if check_date_time(text) is None else ""

@@ -4,13 +4,11 @@ The product we replace keeps a resource as a document with the id as `_id`. Such
 by what they lack, `_scim.layout`, and get it one by one; each is whole before and after.
 """
 
-import base64
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import bson
 import orjson
 
 from schema.values import format_date_time
@@ -19,14 +17,13 @@ from storage.errors import UniquenessConflict, ValueRefused, VersionMismatch
 from storage.foreign import ForeignReader
 from storage.mongo.claims import Claims
 from storage.mongo.database import Database
-from storage.mongo.documents import Places, claims_of, document_of, is_ours, stored
+from storage.mongo.documents import NO_VALUE, Places, as_json, claims_of, document_of, is_ours, stored
 from storage.mongo.layout import Claim, Layout
 from storage.mongo.members import Members
 
 _LOG = logging.getLogger(__name__)
 
 _BATCH: Final = 200
-_NO_VALUE: Final = object()
 
 
 class Adoption:
@@ -148,33 +145,7 @@ class Adoption:
         plain = {}
         for name, value in attributes.items():
             # Names in front of which other programs put `_` are their own affair: _id, _cls, __v.
-            single = _NO_VALUE if name.startswith("_") else _as_json(value)
-            if single is not _NO_VALUE:
+            single = NO_VALUE if name.startswith("_") else as_json(value)
+            if single is not NO_VALUE:
                 plain[name] = single
         return plain
-
-
-def _as_json(value: Any) -> Any:
-    """Return a value of BSON as JSON has it, or _NO_VALUE."""
-    match value:
-        case None | str() | bool() | float():
-            return value
-        case bson.Int64():
-            return int(value)
-        case int():
-            return value
-        case datetime():
-            return format_date_time(value.replace(tzinfo=UTC))
-        case bson.ObjectId():
-            return str(value)
-        case bson.Decimal128():
-            return float(str(value))
-        case bytes():
-            return base64.b64encode(value).decode()
-        case Mapping():
-            inner = {str(name): _as_json(item) for name, item in value.items()}
-            return {name: item for name, item in inner.items() if item is not _NO_VALUE}
-        case list():
-            items = [_as_json(item) for item in value]
-            return [item for item in items if item is not _NO_VALUE]
-    return _NO_VALUE

@@ -6,16 +6,20 @@ MongoDB before 5.0 has no names with a dot or a dollar in front, so these are wr
 a name of an attribute never begins with `_` (RFC 7643 section 2.1), so nothing can be taken for `_scim`.
 """
 
+import base64
 import os
 import random
 import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
+import bson
 import orjson
 
+from schema.values import format_date_time
 from storage.adapter import StoredResource
 from storage.errors import ValueRefused
 from storage.mongo.layout import Claim, Layout
@@ -25,6 +29,7 @@ WITHOUT_INDEX: Final = {"_scim.keys": 0, "_scim.long": 0, "_scim.elements": 0, "
 
 _INT64: Final = 2**63
 _ESCAPED: Final = re.compile(r"%(25|2E|24|5F|00)")
+NO_VALUE: Final = object()
 _EPOCH_US: Final = 1_577_836_800_000_000
 
 
@@ -93,6 +98,7 @@ def document_of(
 def stored(document: Mapping[str, Any]) -> StoredResource:
     """Return the resource that a document of ours holds."""
     kept = document["_scim"]
+    secrets = kept.get("secrets")
     attributes = {
         unescaped(name): _read_value(value)
         for name, value in document.items()
@@ -101,11 +107,11 @@ def stored(document: Mapping[str, Any]) -> StoredResource:
     whole = {"schemas": attributes.pop("schemas", []), "id": document["_id"], **attributes}
     return StoredResource(
         document["_id"],
-        orjson.dumps(whole).decode(),
+        orjson.dumps(whole, default=_shown, option=orjson.OPT_PASSTHROUGH_DATETIME).decode(),
         str(kept["version"]),
         kept["created"],
         kept["lastModified"],
-        {unescaped(path): secret for path, secret in kept.get("secrets", {}).items()},
+        {unescaped(path): secret for path, secret in secrets.items()} if isinstance(secrets, Mapping) else {},
         kept["place"],
     )
 
@@ -121,7 +127,9 @@ def is_ours(document: Mapping[str, Any]) -> bool:
 
 def claims_of(document: Mapping[str, Any]) -> dict[str, Claim]:
     """Return the claims of a document by their ids."""
-    return {one["id"]: Claim(one["id"], one["token"]) for one in document["_scim"].get("claims", ())}
+    claims = document["_scim"].get("claims")
+    listed = [one for one in claims if isinstance(one, Mapping)] if isinstance(claims, list) else []
+    return {one["id"]: Claim(one["id"], one["token"]) for one in listed if {"id", "token"} <= one.keys()}
 
 
 def _stored_value(value: Any, where: str) -> Any:
@@ -140,3 +148,35 @@ def _read_value(value: Any) -> Any:
     if isinstance(value, dict):
         return {unescaped(name): _read_value(inner) for name, inner in value.items()}
     return [_read_value(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _shown(value: Any) -> Any:
+    # Another program has put it into a document of ours.
+    single = as_json(value)
+    return None if single is NO_VALUE else single
+
+
+def as_json(value: Any) -> Any:
+    """Return a value of BSON as JSON has it, or NO_VALUE."""
+    match value:
+        case None | str() | bool() | float():
+            return value
+        case bson.Int64():
+            return int(value)
+        case int():
+            return value
+        case datetime():
+            return format_date_time(value.replace(tzinfo=UTC))
+        case bson.ObjectId():
+            return str(value)
+        case bson.Decimal128():
+            return float(str(value))
+        case bytes():
+            return base64.b64encode(value).decode()
+        case Mapping():
+            inner = {str(name): as_json(item) for name, item in value.items()}
+            return {name: item for name, item in inner.items() if item is not NO_VALUE}
+        case list():
+            items = [as_json(item) for item in value]
+            return [item for item in items if item is not NO_VALUE]
+    return NO_VALUE

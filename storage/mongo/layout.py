@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from schema.resource_type import AttributePath, ResourceType
-from schema.values import key_function
+from schema.values import lenient_key
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import BoundPresence
 from storage.index_keys import KEY_LENGTH, index_key, indexed_paths, numbered_paths, signature
@@ -37,7 +37,7 @@ class _Simple:
     """A path with values; `keeps_whole` says whether a long key is kept beside its beginning."""
 
     path: AttributePath
-    key: Callable[[Any], str]
+    key: Callable[[Any], str | None]
     keeps_whole: bool
 
 
@@ -58,9 +58,8 @@ class _Entries:
     long: set[str] = field(default_factory=set)
 
     def add(self, entry: _Simple, value: Any) -> None:
-        try:
-            key = entry.key(value)
-        except (TypeError, ValueError, AttributeError):
+        key = entry.key(value)
+        if key is None:
             # Not of its type: another program wrote it, and it satisfies no comparison.
             return
         text = entry.path.text
@@ -100,7 +99,7 @@ class Layout:
     def _simple(self, text: str) -> _Simple:
         path = self.resource_type.path(text)
         assert path is not None
-        return _Simple(path, key_function(path.leaf), path.leaf.type in ("string", "reference"))
+        return _Simple(path, lenient_key(path.leaf), path.leaf.type in ("string", "reference"))
 
     def _add(self, path: AttributePath) -> None:
         space = self._spaces.setdefault(path.extension, {})
@@ -165,10 +164,10 @@ class Layout:
     def unique_ids(self, document: Mapping[str, Any]) -> set[str]:
         """Return the ids that claims on the unique values of a canonical resource have."""
         return {
-            f"{self.resource_type.name}/{entry.path.text}{EQUALS}{index_key(entry.key(value))}"
+            f"{self.resource_type.name}/{entry.path.text}{EQUALS}{index_key(key)}"
             for entry in self._unique
             for value in entry.path.values(document)
-            if value != ""
+            if value != "" and (key := entry.key(value)) is not None
         }
 
     def unique_path(self, claim_id: str) -> str:

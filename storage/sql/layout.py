@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schema.resource_type import AttributePath, ResourceType
-from schema.values import key_function
+from schema.values import lenient_key
 from storage.index_keys import KEY_LENGTH, index_key, indexed_paths
 
 IndexRow = tuple[int, str, int, str | None]
@@ -18,7 +18,7 @@ class _Indexed:
 
     number: int
     path: AttributePath
-    key: Callable[[Any], str]
+    key: Callable[[Any], str | None]
     keeps_whole: bool
 
 
@@ -69,26 +69,26 @@ class TypeLayout:
         path = self.resource_type.path(text)
         assert path is not None
         is_text = path.leaf.type in ("string", "reference")
-        return _Indexed(self.numbers[text], path, key_function(path.leaf), is_text)
+        return _Indexed(self.numbers[text], path, lenient_key(path.leaf), is_text)
 
     def index_rows(self, document: Mapping[str, Any], created: str, last_modified: str) -> set[IndexRow]:
         """Return the rows of scim_attribute for a canonical resource."""
         rows: set[IndexRow] = set()
         for entry, instant in zip(self._meta, (created, last_modified), strict=True):
-            rows.add(_row(entry, instant, 0))
+            rows.update(_rows(entry, [instant], 0))
         for extension, space in self._spaces.items():
             holder = document if extension is None else document.get(extension)
-            if holder:
+            if isinstance(holder, dict):
                 _add_rows(rows, space, holder)
         return rows
 
     def unique_rows(self, document: Mapping[str, Any]) -> set[tuple[int, str]]:
         """Return the rows of scim_unique, without rid, for a canonical resource."""
         return {
-            (entry.number, index_key(entry.key(value)))
+            (entry.number, index_key(key))
             for entry in self._unique
             for value in entry.path.values(document)
-            if value != ""
+            if value != "" and (key := entry.key(value)) is not None
         }
 
     def unique_path(self, number: int) -> str:
@@ -105,7 +105,8 @@ def _add_rows(
             continue
         elements = value if isinstance(value, list) else [value]
         if isinstance(entry, _Indexed):
-            rows.update([_row(entry, item, element) for element, item in enumerate(elements)])
+            for element, item in enumerate(elements):
+                rows.update(_rows(entry, [item], element))
             continue
         for element, item in enumerate(_primary_first(elements)):
             present = False
@@ -114,8 +115,7 @@ def _add_rows(
                 sub_entry = entry.entries.get(sub_name)
                 if sub_entry is None or sub_value is None:
                     continue
-                for single in sub_value if isinstance(sub_value, list) else (sub_value,):
-                    rows.add(_row(sub_entry, single, element))
+                rows.update(_rows(sub_entry, sub_value if isinstance(sub_value, list) else [sub_value], element))
             rows.add((entry.number, "1" if present else "", element, None))
 
 
@@ -128,8 +128,12 @@ def _primary_first(elements: list[Any]) -> list[Any]:
     return objects
 
 
-def _row(entry: _Indexed, value: Any, element: int) -> IndexRow:
-    key = entry.key(value)
-    if len(key) <= KEY_LENGTH:
-        return entry.number, key, element, None
-    return entry.number, index_key(key), element, key if entry.keeps_whole else None
+def _rows(entry: _Indexed, values: list[Any], element: int) -> list[IndexRow]:
+    """Return the rows of an attribute of one element; what is not of its type satisfies no comparison."""
+    rows: list[IndexRow] = []
+    for key in map(entry.key, values):
+        if key is not None and len(key) <= KEY_LENGTH:
+            rows.append((entry.number, key, element, None))
+        elif key is not None:
+            rows.append((entry.number, index_key(key), element, key if entry.keeps_whole else None))
+    return rows
