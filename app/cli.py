@@ -116,6 +116,8 @@ def list_events(dead: bool) -> None:
             f"receiver {state.name}: pending {state.pending}, delivered {state.delivered}, "
             f"dead {state.dead}, dropped {state.dropped}"
         )
+        if state.dead:
+            click.echo(f"  {state.dead} undelivered for good: see --dead, then retry or drop them")
         if state.problem:
             click.echo(f"  {state.attempts} failures ({state.problem}), next in {state.due_in_s:.0f} s")
     for feed in inventory.feeds():

@@ -51,6 +51,7 @@ def make_publishing(settings: "Settings") -> Publishing:
         poll=settings.set_poll_enabled,
         feed_size=settings.set_poll_max_events,
         retention_s=settings.set_retention,
+        refused_after_s=settings.set_refused_after,
         timeout_s=settings.set_push_timeout,
         feed_url=f"{_base(settings)}{settings.base_path}/Events/Feeds/",
         ignored_attributes=settings.event_ignored_attributes,

@@ -271,6 +271,7 @@ class Settings:
     set_poll_max_events: int = _setting(10_000, _positive)
     set_poll_wait: float = _setting(5.0, _seconds)
     set_retention: int = _setting(30 * 86400, _positive)
+    set_refused_after: int = _setting(86400, _positive)
     async_request: str = _setting("none", _one_of("none", "request", "long"))
     async_result_ttl: int = _setting(86400, _positive)
     celery_broker_url: str = _setting("", _broker_url, secret=True)

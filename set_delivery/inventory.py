@@ -13,13 +13,18 @@ _BATCH: Final = 500
 
 @dataclass(frozen=True)
 class ReceiverState:
-    """How a receiver fares; `due_in_s` is when it is tried again after a failure."""
+    """How a receiver fares; `due_in_s` is when it is tried again after a failure.
+
+    `dead` is how many SETs that were refused for good are kept, `refused` how many ever were, and
+    `dropped` how many were kept too long without being taken or refused.
+    """
 
     name: str
     pending: int
     delivered: int
     dead: int
     dropped: int
+    refused: int = 0
     attempts: int = 0
     due_in_s: float = 0.0
     problem: str | None = None
@@ -69,19 +74,19 @@ class Inventory:
         for name, pending, dead, oldest in rows:
             counts[name] = [int(pending), int(dead), self._made_at(oldest) or now]
         known = {
-            name: (delivered, dropped, attempts, due_at, problem)
-            for name, delivered, dropped, attempts, due_at, problem in self._database.rows(
-                "SELECT name, delivered, dropped, attempts, due_at, problem FROM scim_receiver"
+            name: tuple(figures)
+            for name, *figures in self._database.rows(
+                "SELECT name, delivered, dropped, refused, attempts, due_at, problem FROM scim_receiver"
             )
         }
         configured = [receiver.name for receiver in self._publishing.receivers]
         states = []
         for name in dict.fromkeys((*configured, *sorted({*counts, *known}))):
             pending, dead, oldest = counts.get(name, [0, 0, now])
-            delivered, dropped, attempts, due_at, problem = known.get(name, (0, 0, 0, 0, None))
+            delivered, dropped, refused, attempts, due_at, problem = known.get(name, (0, 0, 0, 0, 0, None))
             states.append(
                 ReceiverState(
-                    *(name, pending, delivered, dead, dropped, attempts),
+                    *(name, pending, delivered, dead, dropped, refused, attempts),
                     max(0, due_at - now) / 1000,
                     problem,
                     max(0, now - oldest) / 1000,
@@ -129,7 +134,8 @@ class Inventory:
 
     def retry(self, receiver: str, jtis: Sequence[str] = ()) -> int:
         """Deliver again what a receiver refused, and at once what it failed to take; return how much."""
-        return self._on_dead(receiver, jtis, "UPDATE scim_delivery SET dead_at = NULL, reason = NULL")
+        alive = "dead_at = NULL, reason = NULL, refused_at = NULL"
+        return self._on_dead(receiver, jtis, f"UPDATE scim_delivery SET {alive}")
 
     def drop(self, receiver: str, jtis: Sequence[str] = ()) -> int:
         """Forget what a receiver refused, and return how much."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from set_delivery.answers import is_final
 from set_delivery.database import StateDatabase, marks
 from set_delivery.events import Set
 from set_delivery.outbox import now_ms
@@ -84,12 +85,21 @@ class Streams:
                     )
 
     def refuse(self, feed: str, errors: Mapping[str, Any]) -> None:
-        """Note that the receiver cannot use these SETs (RFC 8936 section 2.4): they are settled."""
+        """Note that the receiver cannot use these SETs (RFC 8936 section 2.4): they are settled.
+
+        An error about the transmitter, such as one that could not be authenticated, settles nothing:
+        the SET is given again.
+        """
+        settled = []
         for jti, error in errors.items():
             code = error.get("err") if isinstance(error, Mapping) else None
             # As a reader says them: without the quotes of %r they could break the line.
+            if isinstance(code, str) and not is_final(code):
+                _LOG.warning("the reader of the feed %s does not take the SET %.64r: %s", feed, jti, code)
+                continue
             _LOG.error("the reader of the feed %s refuses the SET %.64r: %.200r", feed, jti, code)
-        self.acknowledge(feed, list(errors))
+            settled.append(jti)
+        self.acknowledge(feed, settled)
 
     def _part(self, feed: str, condition: str, params: tuple[Any, ...], limit: int) -> Part:
         rows = self._rows(feed, condition, params, limit + 1)

@@ -5,6 +5,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
 
@@ -96,26 +97,23 @@ class Pusher:
     ) -> tuple[bool, int]:
         """Deliver some SETs; return whether to go on at once, and how many were settled."""
         due = self._due(receiver, _BATCH)
-        taken: list[int] = []
-        refused: list[tuple[int, str]] = []
-        failure: Outcome | None = None
+        batch = _Batch()
         deadline = time.monotonic() + _BATCH_S
         for one in due:
             if time.monotonic() > deadline or until() or not held.holds():
                 break
             outcome = self._outcome(receiver, one)
             if outcome.taken:
-                taken.append(one.position)
+                batch.taken.append(one.position)
             elif outcome.refused is not None:
-                refused.append((one.position, outcome.refused))
+                batch.refused.append((one.position, outcome.refused))
                 _LOG.error("receiver %s refuses the SET %s: %s", receiver.name, one.jti, outcome.refused)
             else:
-                failure = outcome
+                batch.failed, batch.failure = one, outcome
                 break
-        settled = len(taken) + len(refused)
-        if settled or failure is not None:
-            self._settle(receiver, taken, refused, failure)
-        return failure is None and settled > 0, settled
+        if batch.settled or batch.failure is not None:
+            self._settle(receiver, batch)
+        return batch.failure is None and batch.settled > 0, batch.settled
 
     # -- one attempt
 
@@ -135,7 +133,7 @@ class Pusher:
 
     def _attempt(self, receiver: Receiver, one: Set) -> Outcome:
         publishing = self._publishing
-        audience = receiver.audience or publishing.audience_of(one.event, one.feeds)
+        audience = publishing.audience_of(one.event, one.feeds, receiver.audience)
         body, media_type = encode(one.claims(publishing.issuer, audience, receiver.mode), receiver.key)
         try:
             return self._answer(receiver, body.encode(), media_type)
@@ -157,34 +155,52 @@ class Pusher:
 
     # -- what is written down
 
-    def _settle(
-        self,
-        receiver: Receiver,
-        taken: list[int],
-        refused: list[tuple[int, str]],
-        failure: Outcome | None,
-    ) -> None:
+    def _settle(self, receiver: Receiver, batch: "_Batch") -> None:
         now = self._clock()
         with self._database.transaction():
             run = self._database.run
-            if taken:
-                statement = f"DELETE FROM scim_delivery WHERE receiver = ? AND position IN ({marks(taken)})"
-                run(statement, (receiver.name, *taken))
-            for position, reason in refused:
+            if batch.failed is not None and self._is_given_up(receiver, batch.failed, batch.failure):
+                batch.give_up()
+            if batch.taken:
+                places = marks(batch.taken)
+                statement = f"DELETE FROM scim_delivery WHERE receiver = ? AND position IN ({places})"
+                run(statement, (receiver.name, *batch.taken))
+            for position, reason in batch.refused:
                 run(
                     "UPDATE scim_delivery SET dead_at = ?, reason = ? WHERE receiver = ? AND position = ?",
                     (now, reason, receiver.name, position),
                 )
             attempts, due_at, problem = 0, 0, None
-            if failure is not None:
-                attempts = 1 if taken or refused else self._attempts(receiver) + 1
-                pause_s = pause_after(attempts, failure.retry_after_s)
-                due_at, problem = now + int(pause_s * 1000), failure.problem
+            if batch.failure is not None:
+                attempts = 1 if batch.settled else self._attempts(receiver) + 1
+                pause_s = pause_after(attempts, batch.failure.retry_after_s)
+                due_at, problem = now + int(pause_s * 1000), batch.failure.problem
                 _LOG.warning(
                     "receiver %s: attempt %d failed (%s), next in %.0f s",
                     *(receiver.name, attempts, problem, pause_s),
                 )
-            self._note(receiver, len(taken), attempts, due_at, problem)
+            self._note(receiver, len(batch.taken), attempts, due_at, problem)
+            if batch.refused:
+                statement = "UPDATE scim_receiver SET refused = refused + ? WHERE name = ?"
+                run(statement, (len(batch.refused), receiver.name))
+
+    def _is_given_up(self, receiver: Receiver, failed: Set, failure: Outcome | None) -> bool:
+        """Return whether a SET has been refused without a reason for too long; note the first time."""
+        if failure is None or not failure.is_doubtful:
+            return False
+        now, mine, after_s = self._clock(), (receiver.name, failed.position), self._publishing.refused_after_s
+        where = "WHERE receiver = ? AND position = ?"
+        row = self._database.row(f"SELECT refused_at FROM scim_delivery {where}", mine)
+        if row is None or row[0] is None:
+            self._database.run(f"UPDATE scim_delivery SET refused_at = ? {where}", (now, *mine))
+            return False
+        if now - row[0] < after_s * 1000:
+            return False
+        _LOG.error(
+            "receiver %s: the SET %s is given up, it was refused for %d s without a reason (%s)",
+            *(receiver.name, failed.jti, after_s, failure.problem),
+        )
+        return True
 
     def _attempts(self, receiver: Receiver) -> int:
         row = self._database.row("SELECT attempts FROM scim_receiver WHERE name = ?", (receiver.name,))
@@ -206,6 +222,27 @@ class Pusher:
                 "VALUES (?, ?, ?, ?, 0, ?)",
             )
             self._database.run(statement, (receiver.name, delivered, attempts, due_at, problem))
+
+
+@dataclass
+class _Batch:
+    """What became of some SETs: positions of those taken, with reasons of those refused, and a failure."""
+
+    taken: list[int] = field(default_factory=list)
+    refused: list[tuple[int, str]] = field(default_factory=list)
+    failed: Set | None = None
+    failure: Outcome | None = None
+
+    @property
+    def settled(self) -> int:
+        """How many need not be sent again."""
+        return len(self.taken) + len(self.refused)
+
+    def give_up(self) -> None:
+        """Count the SET that failed as refused."""
+        if self.failed is not None and self.failure is not None:
+            self.refused.append((self.failed.position, self.failure.problem))
+        self.failed = self.failure = None
 
 
 class _Line:

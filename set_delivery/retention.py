@@ -25,12 +25,27 @@ class Retention:
         self._database = database
         self._publishing = publishing
         self._clock = clock
-        self._warned: set[str] = set()
+        self._warned: set[tuple[str, str]] = set()
 
     def run(self) -> None:
         """Do what is due."""
-        for receiver, *_ in self._database.rows("SELECT DISTINCT receiver FROM scim_delivery"):
-            self._expire_deliveries(receiver)
+        rows = self._database.rows(
+            "SELECT receiver, SUM(CASE WHEN dead_at IS NULL THEN 0 ELSE 1 END) FROM scim_delivery "
+            "GROUP BY receiver"
+        )
+        behind = {("feed", name) for kind, name in self._warned if kind == "feed"}
+        behind |= {(kind, name) for name, _ in rows for kind in ("pending", "dead")}
+        # Who has taken everything is warned of again the next time.
+        self._warned &= behind
+        for receiver, dead in rows:
+            self._warn(
+                ("dead", receiver),
+                dead > 0,
+                "receiver %s has refused %d SETs for good: see scim events list --dead",
+                *(receiver, dead),
+            )
+            self._expire_pending(receiver)
+            self._expire_dead(receiver)
         # Of all feeds at once: each group may have one.
         feeds = self._database.rows(
             "SELECT feed, COUNT(*), SUM(CASE WHEN acked_at IS NULL THEN 1 ELSE 0 END), MIN(position) "
@@ -41,51 +56,61 @@ class Retention:
             self._trim(feed, held, int(unread), too_old if first <= too_old else 0)
         self._forget()
 
-    def _expire_deliveries(self, receiver: str) -> None:
-        """Drop what a receiver has not taken for too long."""
+    def _expire_pending(self, receiver: str) -> None:
+        """Drop what a receiver has neither taken nor refused for too long."""
         retention_ms = int(self._publishing.retention_s * 1000)
         oldest = self._database.row(
             "SELECT MIN(s.made_at) FROM scim_delivery d JOIN scim_set s ON s.position = d.position "
-            "WHERE d.receiver = ?",
+            "WHERE d.receiver = ? AND d.dead_at IS NULL",
             (receiver,),
         )[0]
-        if oldest is None:
-            return
-        age_ms = self._clock() - oldest
+        age_ms = 0 if oldest is None else self._clock() - oldest
         self._warn(
-            receiver,
+            ("pending", receiver),
             age_ms > _WARN * retention_ms,
             "receiver %s has not taken events for %d hours: they will be dropped after %d",
             *(receiver, age_ms // 3_600_000, retention_ms // 3_600_000),
         )
         if age_ms <= retention_ms:
             return
-        while True:
-            with self._database.transaction():
-                rows = self._database.rows(
-                    "SELECT d.position FROM scim_delivery d JOIN scim_set s ON s.position = d.position "
-                    "WHERE d.receiver = ? AND s.made_at < ? ORDER BY d.position LIMIT ?",
-                    (receiver, self._clock() - retention_ms, _BATCH),
-                )
-                positions = [position for (position,) in rows]
-                if not positions:
-                    return
-                # Another process may be at it: only what is dropped here counts here.
-                dropped = self._database.run(
-                    f"DELETE FROM scim_delivery WHERE receiver = ? AND position IN ({marks(positions)})",
-                    (receiver, *positions),
-                ).rowcount
-                statement = self._database.dialect.insert_ignoring(
-                    "scim_receiver",
-                    "name, delivered, attempts, due_at, dropped",
-                    "VALUES (?, 0, 0, 0, 0)",
-                )
-                self._database.run(statement, (receiver,))
-                self._database.run(
-                    "UPDATE scim_receiver SET dropped = dropped + ? WHERE name = ?",
-                    (dropped, receiver),
-                )
+        while dropped := self._drop_batch(receiver, "IS NULL"):
             _LOG.error("receiver %s: %d events were dropped undelivered", receiver, dropped)
+
+    def _expire_dead(self, receiver: str) -> None:
+        """Forget what a receiver refused too long ago; that was counted when it did."""
+        while dropped := self._drop_batch(receiver, "IS NOT NULL"):
+            _LOG.warning("receiver %s: %d SETs that it had refused were forgotten", receiver, dropped)
+
+    def _drop_batch(self, receiver: str, dead: str) -> int:
+        """Drop some of what is too old to be kept and return how many that was.
+
+        `dead` is the condition on when it was refused; what was not counts as dropped.
+        """
+        latest = self._clock() - int(self._publishing.retention_s * 1000)
+        with self._database.transaction():
+            rows = self._database.rows(
+                "SELECT d.position FROM scim_delivery d JOIN scim_set s ON s.position = d.position "
+                f"WHERE d.receiver = ? AND d.dead_at {dead} AND s.made_at < ? ORDER BY d.position LIMIT ?",
+                (receiver, latest, _BATCH),
+            )
+            positions = [position for (position,) in rows]
+            if not positions:
+                return 0
+            # Another process may be at it: only what is dropped here counts here.
+            dropped = self._database.run(
+                f"DELETE FROM scim_delivery WHERE receiver = ? AND position IN ({marks(positions)})",
+                (receiver, *positions),
+            ).rowcount
+            statement = self._database.dialect.insert_ignoring(
+                "scim_receiver",
+                "name, delivered, attempts, due_at, dropped",
+                "VALUES (?, 0, 0, 0, 0)",
+            )
+            self._database.run(statement, (receiver,))
+            if dead == "IS NULL":
+                counted = "UPDATE scim_receiver SET dropped = dropped + ? WHERE name = ?"
+                self._database.run(counted, (dropped, receiver))
+        return int(dropped)
 
     def _too_old(self) -> int:
         """Return the last position of what is too old to be kept, 0 if there is none."""
@@ -97,7 +122,7 @@ class Retention:
         """Drop the oldest of a feed that holds too many, and what is `too_old`, a position, or before."""
         size = self._publishing.feed_size
         self._warn(
-            f"feed {feed}",
+            ("feed", feed),
             unread > _WARN * size,
             "the feed %s holds %d events that nobody has acknowledged, of %d that it keeps",
             *(feed, unread, size),
@@ -146,7 +171,7 @@ class Retention:
                 )
             last = positions[-1]
 
-    def _warn(self, subject: str, holds: bool, text: str, *params: object) -> None:
+    def _warn(self, subject: tuple[str, str], holds: bool, text: str, *params: object) -> None:
         """Warn once, until it is over."""
         if holds and subject not in self._warned:
             _LOG.warning(text, *params)

@@ -50,7 +50,8 @@ class Publishing:
 
     `feeds` receive everything; with `groups_are_feeds` there is one for each group as well, and
     with `membership_events` members that join or leave one are an event. `feed_size` is how many
-    events a feed keeps, `retention_s` how many seconds any event is kept. `feed_url` is where
+    events a feed keeps, `retention_s` how many seconds any event is kept. `refused_after_s` is how
+    many seconds a SET is tried again that a receiver refuses without a reason. `feed_url` is where
     feeds are, up to their id.
     """
 
@@ -66,6 +67,7 @@ class Publishing:
     poll: bool = False
     feed_size: int = 10_000
     retention_s: float = 30 * 86400.0
+    refused_after_s: float = 86400.0
     timeout_s: float = 10.0
     feed_url: str = "/Events/Feeds/"
     ignored_attributes: frozenset[str] = frozenset()
@@ -80,11 +82,18 @@ class Publishing:
         """Whether anybody gets more than notices."""
         return self.mode == "full" or any(receiver.mode == "full" for receiver in self.receivers)
 
-    def audience_of(self, event: Event, feeds: Sequence[str]) -> tuple[str, ...]:
-        """Return the `aud` claim of an event: what is configured, or else the feeds it is in."""
-        if event.kind.startswith("urn:ietf:params:scim:event:feed:") or not self.audience:
-            return tuple(self.url_of(feed) for feed in feeds)
-        return self.audience
+    def audience_of(
+        self, event: Event, feeds: Sequence[str], configured: tuple[str, ...] = ()
+    ) -> tuple[str, ...]:
+        """Return the `aud` claim of an event.
+
+        That is who is `configured`, for one receiver or else for all, and without that the feeds it is
+        in. An event that somebody joined or left a feed names the feed in any case, behind the others.
+        """
+        chosen = configured or self.audience
+        if chosen and not event.kind.startswith("urn:ietf:params:scim:event:feed:"):
+            return chosen
+        return tuple(dict.fromkeys((*chosen, *map(self.url_of, feeds))))
 
     def url_of(self, feed: str) -> str:
         """Return where a feed is."""

@@ -17,7 +17,8 @@ _TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _RECEIVER: Final = {
     "scim_events_pending": ("gauge", "SETs that a receiver has not taken yet.", "pending"),
     "scim_events_delivered_total": ("counter", "SETs that a receiver has taken.", "delivered"),
-    "scim_events_dead": ("gauge", "SETs that a receiver has refused for good.", "dead"),
+    "scim_events_dead": ("gauge", "SETs refused for good that are kept, undelivered.", "dead"),
+    "scim_events_refused_total": ("counter", "SETs that a receiver has refused for good.", "refused"),
     "scim_events_dropped_total": ("counter", "SETs that were kept too long and never taken.", "dropped"),
     "scim_events_failures": ("gauge", "Attempts that failed in a row.", "attempts"),
     "scim_events_oldest_pending_seconds": ("gauge", "Age of the oldest SET that is pending.", "oldest_s"),

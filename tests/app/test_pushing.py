@@ -24,7 +24,7 @@ from joserfc.jwk import KeySet, OctKey
 from app.cli import main
 from app.settings import Settings, SettingsError
 from tests.conftest import KEY, ScimClient, Server
-from tests.events import EVENT, POLL, ask, kinds, patch, pushes
+from tests.events import EVENT, POLL, ask, kinds, patch, pushes, sets
 from tests.receivers import ACCEPTS, HttpReceiver, answers, refuses
 
 
@@ -248,6 +248,30 @@ def test_the_log_of_the_settings_holds_no_secret() -> None:
     assert "the-secret" not in repr(Settings.from_env(environ).publishing)
 
 
+def test_who_joins_or_leaves_a_feed_is_told_to_the_audience_and_of_the_feed(
+    make_scim: Callable[..., ScimClient], receiver: HttpReceiver
+) -> None:
+    """The audience checks that it is meant, and learns from the feed where somebody joined."""
+    own = [{"name": "own", "url": f"{receiver.url}/own", "audience": "own"}]
+    environ = {"SET_AUDIENCE": "all", "BASE_URL": "https://scim.example.com", "SET_POLL_ENABLED": "true"}
+    scim = pushes(make_scim, receiver, SET_RECEIVERS=json.dumps(own), **environ)
+    user = scim.user("a")["id"]
+    group = scim.group("g", user)["id"]
+    patch(scim, f"/Groups/{group}", {"op": "remove", "path": "members"})
+    scim.work()
+
+    feed = f"https://scim.example.com/Events/Feeds/{group}"
+    for path, audience in (("/events", "all"), ("/events/own", "own")):
+        found = [attempt.claims for attempt in receiver.attempts if attempt.path == path]
+        assert {kind for kind, _ in kinds(found)} > {"feed:add", "feed:remove"}
+        for one in found:
+            is_of_feed = kinds([one])[0][0].startswith("feed:")
+            assert one["aud"] == ([audience, feed] if is_of_feed else audience)
+    for name in ("default", group):
+        told = [one["aud"] for one in sets(scim, name) if kinds([one])[0][0].startswith("feed:")]
+        assert told == [["all", feed]] * 2
+
+
 def test_figures_for_monitoring(make_scim: Callable[..., ScimClient], receiver: HttpReceiver) -> None:
     scim = pushes(make_scim, receiver, SET_POLL_ENABLED="true")
     receiver.first = [refuses("invalid_key")]
@@ -266,6 +290,7 @@ def test_figures_for_monitoring(make_scim: Callable[..., ScimClient], receiver: 
     assert figures["scim_events_waiting"] == "0"
     assert figures['scim_events_pending{receiver="push"}'] == "2"
     assert figures['scim_events_dead{receiver="push"}'] == "1"
+    assert figures['scim_events_refused_total{receiver="push"}'] == "1"
     assert figures['scim_events_delivered_total{receiver="push"}'] == "0"
     assert figures['scim_events_dropped_total{receiver="push"}'] == "0"
     assert figures['scim_events_failures{receiver="push"}'] == "1"

@@ -99,3 +99,15 @@ def test_what_the_reader_refuses_is_settled_and_in_the_log(
 
     assert users(streams.unacknowledged("default", 1)) == ["1"]
     assert jti in caplog.text and "invalid_key" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["authentication_failed", "access_denied"])
+def test_an_error_about_the_transmitter_settles_no_set(
+    streams: Streams, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second, *_ = streams.unacknowledged("default", 2).sets
+
+    streams.refuse("default", {first.jti: {"err": code}, second.jti: {"err": "invalid_request"}})
+
+    assert users(streams.unacknowledged("default", 2)) == ["0", "2"]
+    assert code in caplog.text

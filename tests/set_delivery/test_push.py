@@ -38,6 +38,7 @@ from tests.set_delivery.conftest import user_change, user_event
 TIMEOUT_S = 5.0
 IMPATIENT_S = 0.5
 
+TOKEN_IS_OVER = "status 400: authentication_failed: the token is over"
 # Its zone is further away than any date of Python.
 FAR_ZONE = "Mon, 01 Jan 2026 00:00:00 +99999999999999"
 
@@ -121,6 +122,9 @@ def test_sets_are_delivered_in_order_over_one_connection(
         (answers(401), "status 401"),
         (answers(400), "status 400"),
         (answers(400, body=b'{"err": 5}'), "status 400"),
+        (answers(400, body=b'{"err": ""}'), "status 400"),
+        (refuses("authentication_failed", "the token is over"), TOKEN_IS_OVER),
+        (refuses("access_denied"), "status 400: access_denied: "),
         (answers(302, {"Location": "/elsewhere"}), "status 302"),
         (answers(500, {"Retry-After": "\xb2"}), "status 500"),
         (answers(503, {"Retry-After": FAR_ZONE}), "status 503"),
@@ -261,6 +265,51 @@ def test_tls_is_verified(
 
     assert users(receiver) == ["1"]
     receiver.stop()
+
+
+def test_a_set_that_is_refused_without_a_reason_does_not_hold_up_the_queue_for_ever(
+    deliver: Callable[..., Delivery], receiver: HttpReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    delivery = deliver(receiver.url)
+    delivery.change(1, 2, 3)
+
+    def minds_the_second(handler: object) -> None:
+        is_second = receiver.claims[-1]["sub_id"]["id"] == "2"
+        (answers(400, body=b"I do not like it") if is_second else ACCEPTS)(handler)  # type: ignore[arg-type]
+
+    receiver.behaviour = minds_the_second
+    assert delivery.run() == 1
+    delivery.later_ms += 86_000_000
+    assert delivery.run() == 0
+    (state,) = delivery.inventory.receivers()
+    assert (state.pending, state.delivered, state.dead, state.refused) == (2, 1, 0, 0)
+    delivery.later_ms += 800_000
+    assert delivery.run() == 2
+
+    assert users(receiver) == ["1", "2", "2", "2", "3"]
+    (state,) = delivery.inventory.receivers()
+    assert (state.pending, state.delivered, state.dead, state.refused) == (0, 2, 1, 1)
+    (letter,) = delivery.inventory.dead_letters()
+    assert letter.reason == "status 400" and letter.jti == receiver.claims[1]["jti"]
+    assert f"the SET {letter.jti} is given up" in caplog.text
+    assert delivery.inventory.retry("r") == 1
+    assert delivery.run() == 0, "it has its time again"
+    assert delivery.inventory.receivers()[0].dead == 0
+
+
+def test_a_receiver_that_does_not_know_the_transmitter_gets_everything_when_it_does(
+    deliver: Callable[..., Delivery], receiver: HttpReceiver
+) -> None:
+    """However long that takes: nothing is wrong with any of the SETs."""
+    delivery = deliver(receiver.url)
+    delivery.change(1, 2)
+    receiver.first = [refuses("authentication_failed"), refuses("access_denied"), refuses("access_denied")]
+    for _ in range(3):
+        assert delivery.run() == 0
+        delivery.later_ms += 90_000_000
+
+    assert delivery.run() == 2
+    assert users(receiver) == ["1", "1", "1", "1", "2"]
 
 
 @pytest.mark.parametrize("words", ["not for us", "two\nlines\x00and\x1b[31mmore", "\u2028", "x" * 5000])
@@ -433,6 +482,21 @@ def test_an_error_code_is_a_refusal_in_the_words_of_the_receiver() -> None:
     assert judged(400, b'{"err": "invalid_issuer"}', None).refused == "invalid_issuer"
     assert judged(400, b'{"err": "a", "description": "b"}', None).refused == "a: b"
     assert judged(500, b'{"err": "a"}', None).refused is None
+
+
+@pytest.mark.parametrize("code", ["invalid_request", "invalid_key", "invalid_issuer", "invalid_audience"])
+def test_codes_about_the_set_are_final(code: str) -> None:
+    outcome = judged(400, b'{"err": "%s"}' % code.encode(), None)
+
+    assert outcome.refused == code and not outcome.is_doubtful
+
+
+@pytest.mark.parametrize("code", ["authentication_failed", "access_denied"])
+def test_codes_about_the_transmitter_are_as_passing_as_401(code: str) -> None:
+    outcome = judged(400, b'{"err": "%s"}' % code.encode(), "60")
+
+    assert outcome.refused is None and not outcome.taken and not outcome.is_doubtful
+    assert (outcome.problem, outcome.retry_after_s) == (f"status 400: {code}", 60.0)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,34 @@ def test_it_warns_once_before_it_drops_and_says_what_it_dropped(
     assert count(database, "scim_set") == 1
 
 
+def test_what_was_refused_is_neither_waited_for_nor_dropped(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    publishing = Publishing("scim", receivers=RECEIVERS[:1], retention_s=36000)
+    made_at(database, [9.5, 1.0], publishing)
+    with database.transaction():
+        database.run("UPDATE scim_delivery SET dead_at = 1, reason = 'x' WHERE position = 1")
+    now = [now_ms()]
+    retention = Retention(database, publishing, lambda: now[0])
+
+    retention.run()
+    retention.run()
+    assert caplog.messages == ["receiver r has refused 1 SETs for good: see scim events list --dead"]
+    now[0] += HOUR_MS
+    retention.run()
+
+    assert caplog.messages[1:] == ["receiver r: 1 SETs that it had refused were forgotten"]
+    (state,) = Inventory(database, publishing).receivers()
+    assert (state.pending, state.dead, state.dropped) == (1, 0, 0)
+    retention.run()
+    with database.transaction():
+        database.run("UPDATE scim_delivery SET dead_at = 1, reason = 'x'")
+    retention.run()
+    retention.run()
+    assert len(caplog.messages) == 3, "each time that there is something to see, once"
+
+
 def test_a_feed_keeps_the_latest_and_warns_when_it_fills_up(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
