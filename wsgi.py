@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from app import celery_of, create_app
+from app import celery_of, configure_log, create_app
 from app.settings import Settings
 
-application = create_app(Settings.from_env())
+settings = Settings.from_env()
+configure_log(settings)
+application = create_app(settings)
 if "scim.embedded" in application.extensions:
     # Whoever loads this may be about to fork.
     application.extensions["scim.embedded"].start_soon()

@@ -63,11 +63,11 @@ class _NoSession(SessionInterface):
 def create_app(settings: Settings) -> Flask:
     """Return the application for `settings`, its storage prepared.
 
-    Two applications live in one process without knowing each other. Raises DefinitionError for
+    Two applications live in one process without knowing each other; what the process logs, and from
+    which level on, is the choice of the program (`configure_log`). Raises DefinitionError for
     schema files that cannot be used, SettingsError for attributes that do not exist, and
     StorageUnavailable when the storage cannot be prepared.
     """
-    configure_log(settings)
     operations, adapter, delivery = make_operations(settings)
     registry, representation = operations.registry, operations.representation
     searcher = Searcher(
@@ -103,6 +103,7 @@ def make_operations(settings: Settings) -> tuple[ResourceOperations, StorageAdap
 
     Raises as `create_app`.
     """
+    _say_settings(settings)
     registry = load_registry(settings.schema_path)
     _check_paths(settings, registry)
     adapter = complete(_open_storage(settings), registry.resource_types)
@@ -271,9 +272,13 @@ def _check_paths(settings: Settings, registry: Registry) -> None:
 
 
 def configure_log(settings: Settings) -> None:
-    """Log to standard error, and say what everybody should know about the settings."""
+    """Log to standard error from LOGLEVEL on: for the program that a process runs, once."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger().setLevel(settings.loglevel)
+
+
+def _say_settings(settings: Settings) -> None:
+    """Say what everybody should know about the settings."""
     _LOG.info("settings %s", settings.shown())
     if not settings.api_key:
         _LOG.warning("API_KEY is empty: every request will be refused")

@@ -35,6 +35,7 @@ def serve() -> None:
     """Serve HTTP on HOST:PORT until SIGTERM or SIGINT."""
     with _problems_said():
         settings = Settings.from_env()
+        configure_log(settings)
         # Once here, so that whatever is wrong is said once, before workers start.
         create_app(settings)
     _Server(settings).run()
@@ -69,7 +70,9 @@ def import_resources(file: BinaryIO) -> None:
 def work() -> None:
     """Deliver events and carry out asynchronous requests until SIGTERM or SIGINT, without serving HTTP."""
     with _problems_said():
-        app = create_app(Settings.from_env())
+        settings = Settings.from_env()
+        configure_log(settings)
+        app = create_app(settings)
     worker: Worker = app.extensions["scim.worker"]
     if not worker.pieces:
         _LOG.warning("no work comes: see SET_PUSH_URL, SET_RECEIVERS, SET_POLL_ENABLED, ASYNC_REQUEST")

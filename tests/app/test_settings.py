@@ -1,7 +1,11 @@
 """Settings: read once, checked whole."""
 
+import logging
+from pathlib import Path
+
 import pytest
 
+from app import create_app
 from app.settings import Settings, SettingsError
 from storage.database_url import parse_database_url
 
@@ -125,3 +129,14 @@ def test_what_must_survive_lies_beside_the_files() -> None:
     assert Settings.from_env({"IRODS_HOST": "h"}).state_url == "sqlite:///data/state.db"
     given = {"IRODS_HOST": "h", "STATE_DATABASE_URL": "postgresql://h/db"}
     assert Settings.from_env(given).state_url == "postgresql://h/db"
+
+
+def test_an_application_changes_no_level_of_the_log(tmp_path: Path) -> None:
+    """Others in the process have theirs: the program that a process runs chooses it, not they."""
+    before = logging.getLogger().level
+    for number, level in enumerate(("DEBUG", "CRITICAL")):
+        environ = {"LOGLEVEL": level, "DATABASE_URL": f"sqlite:///{tmp_path}/{number}.db"}
+        app = create_app(Settings.from_env(environ))
+        app.extensions["scim.storage"].close()
+
+        assert logging.getLogger().level == before
