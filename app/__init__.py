@@ -30,6 +30,7 @@ from app.description.table import operations_of
 from app.documentation import make_api, openapi_config
 from app.error_handlers import register_error_handlers
 from app.guard import protect
+from app.log_levels import silence_drivers
 from app.messages import BodyLimits
 from app.protocol.asynchronous import AsyncRequests
 from app.protocol.bulk import BulkOperations
@@ -275,6 +276,7 @@ def configure_log(settings: Settings) -> None:
     """Log to standard error from LOGLEVEL on: for the program that a process runs, once."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger().setLevel(settings.loglevel)
+    silence_drivers(logging.getLogger().level)
 
 
 def _say_settings(settings: Settings) -> None:

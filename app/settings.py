@@ -1,6 +1,7 @@
 """The settings of a server: the environment is read here, once, and nowhere else."""
 
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -10,12 +11,18 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from app.publishing import make_publishing
+from app.variables import Unusable, doubtful, file_variable, read_variable, without_passwords
 from set_delivery.streams import DEFAULT_FEED, Feed, Publishing, feeds_from, receivers_from
 from set_delivery.tokens import ALGORITHMS
 from storage.database_url import parse_database_url
 
+_LOG = logging.getLogger(__name__)
+
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+# Other names that Python has for them; what has no level logs all there is.
+_LEVELS_ALSO = {"FATAL": "CRITICAL", "WARN": "WARNING", "NOTSET": "DEBUG"}
 DEFAULT_API_KEY = "secret"
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 BROKER_SCHEMES = ("redis", "rediss", "amqp", "amqps")
 # Where resources are when nothing says where.
 EMBEDDED_STORE = "sqlite:///data/scim.db"
@@ -55,9 +62,11 @@ def _port(value: str) -> int:
 
 
 def _log_level(value: str) -> str:
-    if value.upper() not in LOG_LEVELS:
+    level = value.strip().upper()
+    level = _LEVELS_ALSO.get(level, level)
+    if level not in LOG_LEVELS:
         raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
-    return value.upper()
+    return level
 
 
 def _base_path(value: str) -> str:
@@ -114,9 +123,10 @@ def _seconds(value: str) -> float:
 
 
 def _flag(value: str) -> bool:
-    if value.lower() not in ("true", "false", "1", "0", "yes", "no"):
+    word = value.strip().lower()
+    if word not in (*_TRUE, *_FALSE):
         raise ValueError("must be true or false")
-    return value.lower() in ("true", "1", "yes")
+    return word in _TRUE
 
 
 def _http_url(value: str) -> str:
@@ -194,7 +204,7 @@ def _mapping(value: str) -> dict[str, str]:
 
 def _one_of(*words: str) -> Callable[[str], str]:
     def read(value: str) -> str:
-        found = next((word for word in words if word.lower() == value.lower()), None)
+        found = next((word for word in words if word.lower() == value.strip().lower()), None)
         if found is None:
             raise ValueError(f"must be one of {', '.join(words)}")
         return found
@@ -208,11 +218,12 @@ def _setting(
     return field(default=default, metadata={"read": read, "also": also, "secret": secret})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Settings:
     """Everything an operator may choose; README.md describes each by its environment variable.
 
-    The name of a field in capitals is the name of its variable.
+    The name of a field in capitals is the name of its variable. What is marked as a secret is not
+    shown, and may come from a file that the variable with `_FILE` behind its name names.
     """
 
     loglevel: str = _setting("INFO", _log_level)
@@ -304,6 +315,15 @@ class Settings:
         return tuple(names)
 
     @classmethod
+    def file_variables(cls) -> tuple[str, ...]:
+        """Return the name of every variable that names a file with a secret."""
+        names: list[str] = []
+        for entry in cls.__dataclass_fields__.values():
+            if entry.metadata["secret"]:
+                names += [file_variable(name) for name in (entry.name.upper(), *entry.metadata["also"])]
+        return tuple(names)
+
+    @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings from an environment. Raises SettingsError naming every problem.
 
@@ -313,17 +333,25 @@ class Settings:
         problems: list[str] = []
         values: dict[str, Any] = {}
         for entry in cls.__dataclass_fields__.values():
-            name, raw = _variable(environ, entry.name.upper(), entry.metadata["also"])
-            if raw is None or (raw == "" and name != "API_KEY"):
-                continue
+            name = entry.name.upper()
             try:
+                name, raw = read_variable(
+                    environ, (name, *entry.metadata["also"]), entry.metadata["secret"]
+                )
+                if raw is None or (raw == "" and name != "API_KEY"):
+                    continue
                 values[entry.name] = entry.metadata["read"](raw)
+            except Unusable as exc:
+                problems.append(str(exc))
             except ValueError as exc:
                 problems.append(f"{name}: {exc}")
         settings = cls(**values)
         problems += settings.contradictions()
         if problems:
             raise SettingsError(problems)
+        if settings.loglevel not in ("CRITICAL", "ERROR"):
+            for line in doubtful(environ, (*cls.variables(), *cls.file_variables())):
+                _LOG.warning("%s", line)
         return settings
 
     def contradictions(self) -> list[str]:
@@ -445,19 +473,15 @@ class Settings:
             "indexed": self.indexed_attributes,
         }
 
+    def __repr__(self) -> str:
+        return f"Settings({self.shown()})"
+
     def shown(self) -> str:
-        """Return the settings as JSON for the log, secrets left out."""
+        """Return the settings as JSON for the log: without secrets, nor passwords in URLs."""
         return json.dumps(
             {
-                name: str(value)
+                name: without_passwords(str(value))
                 for name, value in vars(self).items()
                 if not self.__dataclass_fields__[name].metadata["secret"] and value not in ("", None)
             }
         )
-
-
-def _variable(environ: Mapping[str, str], name: str, also: tuple[str, ...]) -> tuple[str, str | None]:
-    for spelling in (name, *also):
-        if spelling in environ:
-            return spelling, environ[spelling]
-    return name, None

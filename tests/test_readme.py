@@ -30,5 +30,11 @@ def test_the_defaults_in_the_table_are_those_of_the_code() -> None:
             assert field.default in ("", None, (), frozenset()), name
 
 
+def test_every_secret_can_come_from_a_file_and_stands_in_the_sentence_that_says_so() -> None:
+    sentence = next(text for text in README.split("\n\n") if text.startswith("A secret may come from a file"))
+
+    assert re.findall(r"`([A-Z_]+)`", sentence) == [n for n in Settings.file_variables() if n.isupper()]
+
+
 def test_every_endpoint_stands_in_the_readme(scim_paths: set[str]) -> None:
     assert {path for path in scim_paths if f"`{path}`" not in README} == set()

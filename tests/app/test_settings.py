@@ -1,6 +1,8 @@
 """Settings: read once, checked whole."""
 
 import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from app import create_app
 from app.settings import Settings, SettingsError
 from storage.database_url import parse_database_url
+from tests.conftest import ScimClient
 
 
 def test_defaults_need_no_variable() -> None:
@@ -80,24 +83,194 @@ def test_sqlite_urls(url: str, file: str) -> None:
     assert parse_database_url(Settings.from_env({"DATABASE_URL": url}).database_url).name == file
 
 
+# A value for each secret that is not just any text, and for what is no secret but may hold one.
+PLANTED = {
+    "DATABASE_URL": "postgresql://u:hush@h/db",
+    "STATE_DATABASE_URL": "mysql://u:hush@h/db",
+    "MONGO_DB": "mongodb://u:hush@h/db",
+    "SET_PUSH_URL": "https://u:hush@h/",
+    "SET_RECEIVERS": '[{"name": "r", "url": "http://u:hush@x/", "token": "hush"}]',
+    "CELERY_BROKER_URL": "redis://:hush@h;amqp://u:hush@h/v",
+}
+WITH_PASSWORDS = {
+    "BASE_URL": "https://u:hush@h",
+    "JUMPCLOUD_URL": "https://u:hu@sh:hush@h",
+    "FORWARD_SCIM_URL": "https://u:hush@h/v2",
+    "LDAP_HOSTNAME": "ldaps://u:hush@h",
+}
+SECRETS = [name.removesuffix("_FILE") for name in Settings.file_variables()]
+
+
 def test_secrets_are_not_shown() -> None:
-    secrets = {
+    secrets = {name: PLANTED.get(name, "hush") for name in SECRETS}
+
+    settings = Settings.from_env({**secrets, **WITH_PASSWORDS, "DATA_PATH": "/d"} | {"DATABASE_URL": ""})
+    in_database = Settings.from_env({"DATABASE_URL": PLANTED["DATABASE_URL"]})
+
+    assert {"API_KEY", "SCIM_FORWARD_KEY", "IRODS_ADMIN_PASSWORD", "SET_SIGNING_SECRET"} <= set(SECRETS)
+    publishing = Settings.from_env({**secrets, "STATE_DATABASE_URL": ""}).publishing
+    for shown in (settings.shown(), repr(settings), repr(in_database), repr(publishing)):
+        assert "hush" not in shown
+    assert "/d" in repr(settings) and "https://***@h" in settings.shown()
+
+
+@pytest.mark.sqlite
+def test_secrets_are_not_in_the_log_of_the_start(
+    make_scim: Callable[..., ScimClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    others = ("DATABASE_URL", "STATE_DATABASE_URL", "MONGO_DB", "CELERY_BROKER_URL")
+    secrets = {name: PLANTED.get(name, "hush") for name in SECRETS if name not in others}
+
+    make_scim(**secrets, LOGLEVEL="DEBUG", BASE_URL=WITH_PASSWORDS["BASE_URL"], EMBEDDED_WORKER="false")
+
+    assert "base_url" in caplog.text and "://***@h" in caplog.text
+    assert "hush" not in caplog.text
+
+
+# The beginnings of the names of our loggers.
+OURS = {"app", "schema", "scim", "scim_filter", "set_delivery", "storage"}
+
+
+def test_drivers_log_nothing_of_a_session_whatever_the_level(
+    make_scim: Callable[..., ScimClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    scim = make_scim(LOGLEVEL="DEBUG", SET_POLL_ENABLED="true", EMBEDDED_WORKER="false")
+    email = "babs@example.org"
+    user = scim.user("babs", password="t1meMa$heen", emails=[{"value": email, "type": "work"}])
+    replace = {"op": "replace", "path": "password", "value": "t1meMa$heen2"}
+    body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [replace]}
+
+    assert scim("PATCH", user["meta"]["location"], body).status_code == 200
+    assert scim.names(f'emails.value eq "{email}"') == ["babs"]
+    scim("DELETE", user["meta"]["location"])
+
+    assert {record.name.partition(".")[0] for record in caplog.records} <= OURS
+    assert not [text for text in ("argon2", "t1meMa$heen", email) if text in caplog.text]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_comes_from_a_file(tmp_path: Path, name: str) -> None:
+    text = PLANTED.get(name, "hush")
+    (tmp_path / "secret").write_text(f"{text}\r\n")
+    # What it needs, and what must not be beside it.
+    more = {"DATA_PATH": "/d"} if name != "DATABASE_URL" else {}
+
+    from_file = Settings.from_env({f"{name}_FILE": str(tmp_path / "secret"), name: "", **more})
+
+    assert from_file == Settings.from_env({name: text, **more}) != Settings.from_env(more)
+
+
+def test_only_the_last_line_break_of_a_file_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(" a\n\n")
+
+    settings = Settings.from_env({"LDAP_PASSWORD_FILE": str(tmp_path / "secret")})
+
+    assert settings.ldap_password == " a\n"
+
+
+def test_a_secret_that_is_set_twice_or_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"hush\xff")
+    (tmp_path / "wrong").write_text("hush://u:hush@h/hush")
+    (tmp_path / "option").write_text("mysql://u:hush@h/db?nope=hush")
+    environ = {
         "API_KEY": "hush",
-        "DATABASE_URL": "sqlite:///hush.db",
-        "MONGO_DB": "mongodb://u:hush@h/db",
-        "LDAP_PASSWORD": "hush",
-        "JUMPCLOUD_KEY": "hush",
-        "SCIM_FORWARD_KEY": "hush",
-        "IRODS_ADMIN_PASSWORD": "hush",
-        "SET_PUSH_TOKEN": "hush",
-        "SET_SIGNING_SECRET": "hush",
-        "SET_RECEIVERS": '[{"url": "http://x/", "token": "hush"}]',
+        "API_KEY_FILE": str(tmp_path / "wrong"),
+        "LDAP_PASSWORD_FILE": str(tmp_path / "nope"),
+        "JUMPCLOUD_KEY_FILE": str(tmp_path),
+        "IRODS_ADMIN_PASSWORD_FILE": str(tmp_path / "empty"),
+        "SCIM_FORWARD_KEY_FILE": str(tmp_path / "binary"),
+        "DATABASE_URL_FILE": str(tmp_path / "wrong"),
+        "STATE_DATABASE_URL_FILE": str(tmp_path / "option"),
+        "MONGO_DB_FILE": str(tmp_path / "wrong"),
+        "SET_PUSH_URL_FILE": str(tmp_path / "wrong"),
+        "SET_RECEIVERS_FILE": str(tmp_path / "wrong"),
+        "CELERY_BROKER_URL_FILE": str(tmp_path / "wrong"),
     }
 
-    settings = Settings.from_env(secrets)
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(environ)
 
-    assert "hush" not in settings.shown()
-    assert "hush" not in repr(settings.publishing)
+    named = {re.split("[:,]", problem)[0] for problem in caught.value.problems}
+    assert named >= set(environ) - {"API_KEY_FILE"}
+    assert "hush" not in str(caught.value)
+
+
+def test_a_file_is_no_setting_of_what_is_no_secret() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"PAGE_SIZE_FILE": "/nope", "API_KEY_FILE": "/nope"})
+
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["API_KEY_FILE"]
+
+
+@pytest.mark.parametrize(
+    ("word", "level"),
+    [("warn", "WARNING"), ("WARN", "WARNING"), ("fatal", "CRITICAL"), ("NOTSET", "DEBUG"), ("Info ", "INFO")],
+)
+def test_the_names_of_levels_are_those_of_python(word: str, level: str) -> None:
+    assert Settings.from_env({"LOGLEVEL": word}).loglevel == level
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [(("on", "ON", "On", "yes\n", " true "), True), (("off", "OFF", "Off", "no\n", " false "), False)],
+)
+def test_flags_have_many_words(words: tuple[str, ...], value: bool) -> None:
+    for word in words:
+        assert Settings.from_env({"SET_GROUP_AS_FEED": word}).set_group_as_feed is value
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("API_KEY_FLE", "API_KEY_FILE"),
+        ("APIKEY", "API_KEY"),
+        ("api_key", "API_KEY"),
+        ("LOG_LEVEL", "LOGLEVEL"),
+        ("DATABASE_URI", "DATABASE_URL"),
+        ("LDAP_HOST", "LDAP_HOSTNAME"),
+        ("LDAP_PASSWORD_FIL", "LDAP_PASSWORD_FILE"),
+        ("IRODS_PASSWORD", "IRODS_ADMIN_PASSWORD"),
+        ("SET_POLL_ENABLE", "SET_POLL_ENABLED"),
+    ],
+)
+def test_a_variable_that_is_nearly_a_setting_is_warned_of(
+    caplog: pytest.LogCaptureFixture, name: str, meant: str
+) -> None:
+    with caplog.at_level("WARNING"):
+        Settings.from_env({name: "hush"})
+        Settings.from_env({name: "hush", "LOGLEVEL": "ERROR"})
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{name} is not a setting and has no effect: {meant} may be meant"
+    ]
+
+
+# What shells, containers, Kubernetes, clouds and libraries set; all beside one that is warned of.
+FOREIGN = """
+    PATH HOME HOSTNAME PWD SHELL USER USERNAME LOGNAME LANG LC_ALL TERM SHLVL TZ TMPDIR PAGER MAIL GROUPS
+    HOSTTYPE PROFILEREAD PYTHONPATH PYTHONUNBUFFERED PYTHON_VERSION VIRTUAL_ENV http_proxy NO_PROXY
+    SSL_CERT_FILE REQUESTS_CA_BUNDLE SCIM_SERVICE_HOST SCIM_SERVICE_PORT SCIM_SERVICE_PORT_HTTP SCIM_PORT
+    SCIM_PORT_80_TCP SCIM_PORT_80_TCP_PROTO SCIM_PORT_80_TCP_PORT SCIM_PORT_80_TCP_ADDR LDAP_SERVICE_HOST
+    LDAP_SERVICE_PORT LDAP_PORT LDAP_PORT_389_TCP IRODS_SERVICE_HOST IRODS_PORT_1247_TCP_ADDR
+    KUBERNETES_SERVICE_PORT_HTTPS PGHOST PGPORT PGPASSFILE LDAPTLS_CACERT LDAPCONF LDAPBASE LDAPURI
+    CELERY_BROKER_READ_URL CELERY_BROKER_WRITE_URL CELERY_RESULT_BACKEND WEB_CONCURRENCY GUNICORN_CMD_ARGS
+    UWSGI_WORKERS DYNO REDIS_URL SECRET_KEY FLASK_APP OTEL_SERVICE_NAME AWS_PROFILE WEBSITE_HOSTNAME
+    K_SERVICE VCAP_SERVICES INVOCATION_ID NOTIFY_SOCKET GITHUB_TOKEN OMP_NUM_THREADS DEBIAN_FRONTEND
+""".split()
+
+
+def test_variables_of_the_platform_are_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    environ = {name: "tcp://10.0.0.1:80" for name in FOREIGN}
+
+    with caplog.at_level("WARNING"):
+        Settings.from_env({**environ, "PAGESIZE": "1"})
+
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["PAGESIZE"]
+
+
+def test_what_kubernetes_sets_for_a_service_called_irods_is_no_setting() -> None:
+    assert Settings.from_env({"IRODS_PORT": "tcp://10.0.0.1:1247"}).irods_port == 1247
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""Where the text of a setting comes from: its variable, or for a secret a file that a variable names."""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+# A name below this length is near to too many that have nothing to do with us, such as HOSTS.
+_LEAST: Final = 6
+# How near a name must be; and how near when it begins as several of our variables do.
+_NEAR: Final = 0.88
+_NEAR_IN_FAMILY: Final = 0.78
+_FAMILY: Final = 3
+# What Kubernetes and Docker set for a service: SCIM_SERVICE_PORT, SCIM_PORT_80_TCP_ADDR.
+_OF_SERVICES: Final = re.compile(r"\w+_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
+_OF_SERVICE_PORT: Final = re.compile(r"(tcp|udp|sctp)://")
+# Everything in a URL that may be a password: userinfo ends at the last @.
+_USERINFO: Final = re.compile(r"://[^\s'\",]*@")
+
+
+class Unusable(ValueError):
+    """A variable that cannot be read; the text begins with its name and has nothing of a secret."""
+
+
+def file_variable(name: str) -> str:
+    """Return the variable that names a file with the value of another."""
+    return f"{name}_FILE"
+
+
+def read_variable(
+    environ: Mapping[str, str], names: Iterable[str], secret: bool
+) -> tuple[str, str | None]:
+    """Return the variable that is set, of several spellings of one setting, and its text or None.
+
+    A secret may come from a file, whose final line break does not count. Raises Unusable when both
+    are set, and for a file that is empty or cannot be read.
+    """
+    spellings = list(names)
+    given = (n for n in spellings if n in environ and not _is_of_a_service(n, environ[n]))
+    found = next(given, None)
+    files = [file_variable(name) for name in spellings] if secret else []
+    file = next((name for name in files if environ.get(name)), None)
+    if file is None:
+        return (found, environ[found]) if found else (spellings[0], None)
+    if found and environ[found]:
+        raise Unusable(f"{found}, {file}: only one of them can be set")
+    return file, _content(file, environ[file])
+
+
+def _content(variable: str, path: str) -> str:
+    try:
+        text = Path(path).expanduser().read_bytes().decode()
+    except UnicodeDecodeError:
+        # The exception would quote the secret.
+        raise Unusable(f"{variable}: the file is not UTF-8 text") from None
+    except (OSError, RuntimeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        raise Unusable(f"{variable}: the file cannot be read: {reason}") from exc
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise Unusable(f"{variable}: the file is empty")
+    return text
+
+
+def doubtful(environ: Mapping[str, str], ours: Iterable[str]) -> list[str]:
+    """Return a line for each variable that is not one of `ours` and looks as if it was meant to be."""
+    known = set(ours)
+    lines = []
+    for name in sorted(set(environ) - known):
+        meant = None if _is_of_a_service(name, environ[name]) else _nearest(name, known)
+        if meant:
+            lines.append(f"{name} is not a setting and has no effect: {meant} may be meant")
+    return lines
+
+
+def _is_of_a_service(name: str, value: str) -> bool:
+    if name.endswith("_PORT") and _OF_SERVICE_PORT.match(value):
+        return True
+    return _OF_SERVICES.fullmatch(name) is not None
+
+
+def _nearest(name: str, known: set[str]) -> str | None:
+    families = Counter(one.partition("_")[0] for one in known)
+    wanted = name.upper()
+    is_family = families[wanted.partition("_")[0]] >= _FAMILY
+    if len(wanted) < _LEAST:
+        return None
+    able = [one for one in known if len(one) >= _LEAST]
+    near = difflib.get_close_matches(wanted, sorted(able), 1, _NEAR_IN_FAMILY if is_family else _NEAR)
+    return near[0] if near else None
+
+
+def without_passwords(text: str) -> str:
+    """Return `text` with user and password of every URL in it left out."""
+    return _USERINFO.sub("://***@", text)
