@@ -10,7 +10,13 @@ import pytest
 from openapi_spec_validator import validate
 
 from tests.conftest import ScimClient
-from tests.description import document_of, operations_in, path_of, resolved
+from tests.description import (
+    assert_described,
+    document_of,
+    operations_in,
+    path_of,
+    resolved,
+)
 
 EVERYTHING = {"SET_POLL_ENABLED": "true", "ASYNC_REQUEST": "request", "EMBEDDED_WORKER": "false"}
 GADGET = "urn:example:params:scim:schemas:core:2.0:Gadget"
@@ -263,3 +269,16 @@ def test_answers_and_their_headers_are_described(
 
     assert answer is not None
     assert set(resolved(document, answer).get("headers", {})) == headers
+
+
+@pytest.mark.sqlite
+def test_an_answer_that_is_not_described_is_noticed(scim: ScimClient) -> None:
+    answer = scim("GET", "/Users")
+    answer.headers["X-New"] = "1"
+    with pytest.raises(AssertionError, match="listUser: 200: .*X-New"):
+        assert_described(scim.app, answer)
+
+    answer = scim("GET", "/Users")
+    answer.status_code = 418
+    with pytest.raises(AssertionError, match="listUser: 418"):
+        assert_described(scim.app, answer)
