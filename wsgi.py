@@ -3,11 +3,13 @@
 from typing import Any
 
 from app import celery_of, configure_log, create_app
+from app.problems import GUNICORN_ENDS, problems_said
 from app.settings import Settings
 
-settings = Settings.from_env()
-configure_log(settings)
-application = create_app(settings)
+with problems_said(GUNICORN_ENDS):
+    settings = Settings.from_env()
+    configure_log(settings)
+    application = create_app(settings)
 if "scim.embedded" in application.extensions:
     # Whoever loads this may be about to fork.
     application.extensions["scim.embedded"].start_soon()

@@ -40,6 +40,7 @@ from app.protocol.mapping import AttributeMapping
 from app.protocol.representation import Representation
 from app.protocol.resources import ResourceOperations
 from app.protocol.search import Searcher
+from app.request_body import install_whole_body
 from app.request_log import install_request_log
 from app.settings import DEFAULT_API_KEY, Settings, SettingsError
 from app.worker import StartsWorker, Worker
@@ -195,6 +196,7 @@ def _assemble(
     app.extensions["scim.worker"] = worker
     if settings.base_path:
         app.wsgi_app = BasePath(app.wsgi_app, settings.base_path)  # type: ignore[method-assign]
+    install_whole_body(app)
     install_request_log(app)
     if settings.embedded_worker and not settings.celery_broker_url and worker.pieces:
         # Also where processes are forked from one that has loaded the application.

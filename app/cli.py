@@ -6,21 +6,18 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import click
-from gunicorn.app.base import BaseApplication
 
-from app import configure_log, create_app, make_operations, start_worker
-from app.deferral import LONGEST_WAIT_S
+from app import configure_log, create_app, make_operations
+from app.problems import problems_said
 from app.protocol.importing import ResourceImport
-from app.settings import Settings, SettingsError
+from app.serving import WebServer
+from app.settings import Settings
 from app.worker import Worker
-from schema.errors import DefinitionError
 from set_delivery.inventory import Inventory
-from storage.errors import StorageError
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,12 +30,12 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Serve HTTP on HOST:PORT until SIGTERM or SIGINT."""
-    with _problems_said():
+    with problems_said():
         settings = Settings.from_env()
         configure_log(settings)
         # Once here, so that whatever is wrong is said once, before workers start.
         create_app(settings)
-    _Server(settings).run()
+    WebServer(settings).run()
 
 
 @main.command("import")
@@ -53,7 +50,7 @@ def import_resources(file: BinaryIO) -> None:
     def report(number: int, problem: str) -> None:
         click.echo(f"line {number}: {problem}", err=True)
 
-    with _problems_said():
+    with problems_said():
         settings = Settings.from_env()
         configure_log(settings)
         operations, adapter, _ = make_operations(settings)
@@ -69,7 +66,7 @@ def import_resources(file: BinaryIO) -> None:
 @main.command("worker")
 def work() -> None:
     """Deliver events and carry out asynchronous requests until SIGTERM or SIGINT, without serving HTTP."""
-    with _problems_said():
+    with problems_said():
         settings = Settings.from_env()
         configure_log(settings)
         app = create_app(settings)
@@ -91,7 +88,7 @@ def events() -> None:
 
 def _inventory(receiver: str | None = None) -> Inventory:
     """Return the inventory; the program ends where nothing is known of `receiver`."""
-    with _problems_said():
+    with problems_said():
         settings = Settings.from_env()
         if not settings.publishing.is_on:
             sys.exit("scim: nobody receives events: see SET_PUSH_URL, SET_RECEIVERS, SET_POLL_ENABLED")
@@ -160,51 +157,3 @@ def _followed(file: BinaryIO, update: Callable[[int], None]) -> Iterator[bytes]:
             update(passed)
             passed = 0
     update(passed)
-
-
-@contextmanager
-def _problems_said() -> Iterator[None]:
-    """End the program with a line for each thing that is wrong, and no traceback."""
-    try:
-        yield
-    except (SettingsError, DefinitionError, StorageError) as exc:
-        sys.exit("\n".join(f"scim: {line}" for line in str(exc).splitlines()))
-
-
-class _Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn with the settings of this server in place of its command line."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        super().__init__()
-
-    def load_config(self) -> None:
-        for name, value in {
-            "bind": f"{self._settings.host}:{self._settings.port}",
-            "workers": self._settings.workers,
-            # Threads: a client that keeps its connection open and silent must not block a worker.
-            "worker_class": "gthread",
-            "threads": self._settings.threads,
-            "loglevel": self._settings.loglevel.lower(),
-            # Whoever waits for a request that is carried out has his answer by then.
-            "graceful_timeout": LONGEST_WAIT_S + 5,
-            "keepalive": 75,
-            "worker_exit": _end_work,
-            # It would be a second way in, at a path that several servers of one user share.
-            "control_socket_disable": True,
-            # Values of filters are longer than the default allows.
-            "limit_request_line": 8190,
-        }.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Any:
-        app = create_app(self._settings)
-        start_worker(app)
-        return app
-
-
-def _end_work(server: Any, process: Any) -> None:
-    """End what a web process does beside requests, so that nobody has to wait for its leases."""
-    application = process.app.callable
-    if application is not None and "scim.embedded" in application.extensions:
-        application.extensions["scim.embedded"].stop()

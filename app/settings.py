@@ -305,6 +305,9 @@ class Settings:
     port: int = _setting(8000, _port)
     workers: int = _setting(2, _positive)
     threads: int = _setting(4, _positive)
+    request_timeout: float = _setting(30.0, _seconds)
+    keepalive_timeout: float = _setting(75.0, _seconds)
+    max_connections: int = _setting(2000, _positive)
 
     @classmethod
     def variables(cls) -> tuple[str, ...]:

@@ -279,16 +279,19 @@ class Server:
         }
         self.start()
 
+    def command(self) -> list[str]:
+        """Return the command that serves."""
+        return [str(Path(sys.executable).parent / "scim"), "serve"]
+
     def start(self) -> None:
         """Start the process and wait until it answers."""
-        scim = Path(sys.executable).parent / "scim"
-        self.process = subprocess.Popen([scim, "serve"], env=self.environ, start_new_session=True)
+        self.process = subprocess.Popen(self.command(), env=self.environ, start_new_session=True)
         deadline = time.monotonic() + 30
         while True:
             try:
                 requests.get(f"{self.url}/health", timeout=5)
                 return
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 assert self.process.poll() is None, "the server did not start"
                 assert time.monotonic() < deadline, "the server does not answer"
                 time.sleep(0.05)

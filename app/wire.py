@@ -1,0 +1,105 @@
+"""Requests and answers as waitress reads and writes them, with bounds and errors of our own."""
+
+from typing import Final
+
+from waitress.adjustments import Adjustments
+from waitress.buffers import OverflowableBuffer
+from waitress.parser import HTTPRequestParser
+from waitress.task import ErrorTask, WSGITask
+from waitress.utilities import Error
+
+from app.protocol.errors import error_json
+from app.request_body import MOST_DISCARDED
+from app.responses import SCIM_JSON
+
+_MOST_HEAD: Final = 65536
+# What of a request and of a response is in memory; more is in a temporary file.
+_IN_MEMORY: Final = 65536
+# A response is held back for a slow reader up to this size; a longer one holds its thread.
+_MOST_HELD: Final = 64 << 20
+_SEND_AT_ONCE: Final = 65536
+
+
+class TimedOut(Error):  # type: ignore[misc]
+    """The error of a request that was not complete in time."""
+
+    code = 408
+    reason = "Request Timeout"
+
+
+class _Body(OverflowableBuffer):  # type: ignore[misc]
+    """Keeps a body up to its limit, and counts the rest."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(_IN_MEMORY)
+        self._limit = limit
+        self._dropped = 0
+
+    def append(self, data: bytes) -> None:
+        if super().__len__() > self._limit:
+            self._dropped += len(data)
+        else:
+            super().append(data)
+
+    def __len__(self) -> int:
+        return int(super().__len__()) + self._dropped
+
+
+class Parser(HTTPRequestParser):  # type: ignore[misc]
+    """Reads a request, and of its body no more than the application will."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        if self.body_rcv is not None:
+            self.body_rcv.buf = _Body(self.adj.body_limit)
+
+
+class Answer(WSGITask):  # type: ignore[misc]
+    """Answers a request; in a process that ends, the client learns that it was the last."""
+
+    def build_response_header(self) -> bytes:
+        if self.channel.server.ends_at is not None:
+            self.set_close_on_finish()
+        head: bytes = super().build_response_header()
+        return head
+
+    def finish(self) -> None:
+        super().finish()
+        self.channel.send_now()
+
+
+class ErrorAnswer(ErrorTask):  # type: ignore[misc]
+    """Answers what never became a request of the application, as a SCIM error."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        body = error_json(error.code, f"{error.reason}: {error.body}")
+        self.status = f"{error.code} {error.reason}"
+        # Whatever version a request of which so little is known has.
+        self.version = "1.1"
+        self.response_headers.append(("Content-Type", SCIM_JSON))
+        self.content_length = len(body)
+        self.set_close_on_finish()
+        self.channel.has_unread = True
+        self.write(body)
+
+    def finish(self) -> None:
+        super().finish()
+        self.channel.send_now()
+
+
+def make_adjustments(body_limit: int) -> Adjustments:
+    """Return the settings of waitress, for bodies that the application reads up to `body_limit`."""
+    adjustments = Adjustments(
+        ident=None,
+        recv_bytes=65536,
+        send_bytes=_SEND_AT_ONCE,
+        inbuf_overflow=_IN_MEMORY,
+        outbuf_high_watermark=_MOST_HELD,
+        max_request_header_size=_MOST_HEAD,
+        max_request_body_size=max(MOST_DISCARDED, body_limit) + 1,
+        log_socket_errors=False,
+        clear_untrusted_proxy_headers=False,
+    )
+    adjustments.body_limit = body_limit
+    return adjustments

@@ -1,0 +1,159 @@
+"""`scim serve` and clients that send little, slowly or nothing: requests of others are answered."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Server
+from tests.web_servers import connect, head, many_connections, rest_of
+
+_HALF_HEAD = head("GET", "/Users")[:-4]
+_HALF_BODY = head("POST", "/Users", "Content-Length: 1000") + b'{"userName":'
+_BEGINNINGS = {
+    "half a head": _HALF_HEAD,
+    "half a body": _HALF_BODY,
+    "half a chunk": head("POST", "/Users", "Transfer-Encoding: chunked") + b"ff\r\n{",
+    "nothing": b"",
+    "a whole request": head("GET", "/health"),
+}
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+    """One server that is patient and one that is not."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('store')}/scim.db"
+    common = {"DATABASE_URL": url, "LOGLEVEL": "ERROR", "WORKERS": "1", "THREADS": "4"}
+    made = {
+        "patient": Server(**common),
+        "quick": Server(**common, REQUEST_TIMEOUT="0.5", KEEPALIVE_TIMEOUT="0.5"),
+        "small": Server(**common, MAX_CONNECTIONS="20"),
+    }
+    yield made
+    for server in made.values():
+        server.kill()
+
+
+def is_served(server: Server) -> bool:
+    return all(server("GET", path).status_code == 200 for path in ("/health", "/Users?count=1"))
+
+
+@pytest.mark.parametrize("beginning", _BEGINNINGS)
+def test_two_thousand_connections_keep_nobody_from_being_served(
+    servers: dict[str, Server], beginning: str
+) -> None:
+    held = many_connections(servers["patient"], 2000, _BEGINNINGS[beginning])
+
+    assert is_served(servers["patient"])
+
+    for connection in held:
+        connection.close()
+
+
+def test_of_too_many_connections_those_that_waited_longest_end(servers: dict[str, Server]) -> None:
+    held = many_connections(servers["small"], 100, _HALF_HEAD)
+
+    assert is_served(servers["small"])
+    assert held[0].recv(1) == b""
+    held[-1].sendall(b"\r\nConnection: close\r\n\r\n")
+    assert rest_of(held[-1]).startswith(b"HTTP/1.1 200")
+    for connection in held:
+        connection.close()
+
+
+@pytest.mark.parametrize("beginning", ["half a head", "half a body", "half a chunk"])
+def test_half_a_request_has_its_time(servers: dict[str, Server], beginning: str) -> None:
+    with connect(servers["quick"]) as connection:
+        connection.sendall(_BEGINNINGS[beginning])
+        answer = rest_of(connection)
+
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == "408"
+
+
+@pytest.mark.parametrize("beginning", ["half a head", "half a body"])
+def test_a_byte_now_and_then_buys_no_time(servers: dict[str, Server], beginning: str) -> None:
+    with connect(servers["quick"]) as connection:
+        connection.settimeout(0.1)
+        connection.sendall(_BEGINNINGS[beginning])
+        for _ in range(100):
+            try:
+                answer = connection.recv(65536)
+                break
+            except TimeoutError:
+                connection.sendall(b"a")
+
+    assert answer.startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize("beginning", ["nothing", "a whole request"])
+def test_an_idle_connection_ends(servers: dict[str, Server], beginning: str) -> None:
+    with connect(servers["quick"]) as connection:
+        connection.sendall(_BEGINNINGS[beginning])
+        answer = rest_of(connection)
+
+    assert answer.startswith(b"HTTP/1.1 200") or (beginning == "nothing" and answer == b"")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /Users\x01 HTTP/1.1\r\nHost\r\n\r\n", 400),
+        (b"NONSENSE\r\n\r\n", 400),
+        (head("POST", "/Users", "Content-Length: -1"), 400),
+        (head("POST", "/Users", "Content-Length: 9x") + b"{}", 400),
+        (head("POST", "/Users", "Transfer-Encoding: gzip") + b"{}", 501),
+        (head("GET", "/Users?filter=" + "x" * 300_000), 431),
+        (head("GET", "/Users", "X-Much: " + "x" * 300_000), 431),
+        (head("POST", "/Users", f"Content-Length: {(8 << 20) + 1}") + b"x" * ((8 << 20) + 1), 413),
+    ],
+    ids=lambda value: None if isinstance(value, bytes) else str(value),
+)
+def test_what_never_becomes_a_request_is_answered_with_a_scim_error(
+    servers: dict[str, Server], request_bytes: bytes, status: int
+) -> None:
+    with connect(servers["patient"]) as connection:
+        connection.sendall(request_bytes)
+        beginning, _, body = rest_of(connection).partition(b"\r\n\r\n")
+
+    assert beginning.startswith(b"HTTP/1.1 %d" % status)
+    assert b"Content-Type: application/scim+json" in beginning
+    assert json.loads(body)["status"] == str(status)
+
+
+def test_requests_in_one_packet_are_answered_in_order(servers: dict[str, Server]) -> None:
+    with connect(servers["patient"]) as connection:
+        one = head("GET", "/health")
+        connection.sendall(one + head("GET", "/Users/none") + head("GET", "/health", "Connection: close"))
+        answers = rest_of(connection)
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"404", b"200"]
+
+
+def test_a_longer_answer_than_a_client_reads_at_once_arrives_whole(servers: dict[str, Server]) -> None:
+    server = servers["patient"]
+    filler = [{"value": f"{number:0100}@example.com"} for number in range(5000)]
+    created = server("POST", "/Users", json={"userName": "long", "emails": filler})
+    path = created.json()["meta"]["location"]
+    with connect(server) as connection:
+        for _ in range(9):
+            connection.sendall(head("GET", path))
+        connection.sendall(head("GET", path, "Connection: close"))
+        # The other threads are free meanwhile.
+        assert is_served(server)
+        answers = rest_of(connection)
+
+    assert answers.count(b"@example.com") == 10 * 5000
+
+
+def test_a_client_that_does_not_read_its_answer_ends(servers: dict[str, Server]) -> None:
+    filler = [{"value": f"{number:0100}@example.org"} for number in range(5000)]
+    created = servers["patient"]("POST", "/Users", json={"userName": "unread", "emails": filler})
+    with connect(servers["quick"]) as connection:
+        connection.sendall(head("GET", created.json()["meta"]["location"]) * 20)
+        with pytest.raises(ConnectionError):
+            for _ in range(300):
+                time.sleep(0.1)
+                connection.sendall(b"\r\n")
