@@ -13,7 +13,7 @@ from app.guard import current_principal
 from app.protocol.asynchronous import AsyncRequest, AsyncRequests
 from app.protocol.bulk import BulkRequest, bulk_response
 from app.protocol.preferences import read_preferences
-from app.responses import scim_response
+from app.responses import empty_response, scim_response
 from storage.errors import StorageError
 
 _LOG = logging.getLogger(__name__)
@@ -86,10 +86,7 @@ class Deferral:
             "Preference-Applied": "respond-async",
             "Location": f"{self._prefix}/Async/{txn}",
         }
-        response = Response(status=202, headers=headers)
-        # There is no body, so there is no type of it.
-        response.headers.pop("Content-Type", None)
-        return response
+        return empty_response(202, headers)
 
     def _waited(self, txn: str, wait_s: float) -> Mapping[str, Any] | None:
         result = self._looked(txn, min(wait_s, _BRIEFLY_S))
@@ -124,5 +121,5 @@ def normal_response(result: Mapping[str, Any]) -> Response:
     if "operations" in result:
         return scim_response(bulk_response(result["operations"]), status)
     if "response" not in result:
-        return Response(status=status, headers=headers)
+        return empty_response(status, headers)
     return scim_response(orjson.dumps(result["response"]), status, headers)

@@ -29,6 +29,13 @@ def scim_response(
     return Response(data, status, headers, content_type=content_type(), direct_passthrough=True)
 
 
+def empty_response(status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response without a body, and so without a type of it."""
+    response = Response(status=status, headers=headers)
+    response.headers.pop("Content-Type", None)
+    return response
+
+
 def document_response(document: Any) -> Response:
     """Return a response that carries `document`, not yet JSON."""
     return scim_response(orjson.dumps(document))
@@ -48,7 +55,7 @@ def resource_response(
 
 def changed_response(version: str, location: str) -> Response:
     """Return the answer to a PATCH that does not repeat the resource (RFC 7644 section 3.5.2)."""
-    return Response(status=204, headers={"ETag": entity_tag(version), "Location": location})
+    return empty_response(204, {"ETag": entity_tag(version), "Location": location})
 
 
 def list_response(answer: Answer) -> Response:

@@ -13,7 +13,7 @@ from app.protocol.asynchronous import AsyncRequests
 from app.protocol.bulk import bulk_response
 from app.protocol.errors import Refusal
 from app.protocol.jobs import JobStatus
-from app.responses import scim_response
+from app.responses import empty_response, scim_response
 from set_delivery.streams import Publishing
 from set_delivery.tokens import SECEVENT_JWT, encode, unsecured
 
@@ -48,7 +48,7 @@ def async_blueprint(requests: AsyncRequests | None, publishing: Publishing) -> B
                 raise _unknown(txn)
             if not asked.jobs.forget(whole, principal):
                 raise Refusal(409, "the request is being carried out")
-            return Response(status=204)
+            return empty_response(204)
 
     return blueprint
 

@@ -23,7 +23,7 @@ from app.protocol.asynchronous import AsyncRequest
 from app.protocol.preconditions import entity_tag, names, require_match
 from app.protocol.resources import Conditions, ResourceOperations
 from app.protocol.search import Searcher
-from app.responses import changed_response, list_response, resource_response
+from app.responses import changed_response, empty_response, list_response, resource_response
 from schema.projection import Projection
 from schema.resource_type import ResourceType
 from storage.adapter import StoredResource
@@ -108,7 +108,7 @@ def resource_blueprint(
             require_match(request.environ.get("HTTP_IF_MATCH"), stored.version)
             known = request.environ.get("HTTP_IF_NONE_MATCH")
             if known is not None and names(known, stored.version):
-                return Response(status=304, headers={"ETag": entity_tag(stored.version)})
+                return empty_response(304, {"ETag": entity_tag(stored.version)})
             return shown(stored, chosen)
 
         def put(self, resource_id: str) -> Response:
@@ -138,7 +138,7 @@ def resource_blueprint(
             if accepted is not None:
                 return accepted
             operations.delete(resource_type, resource_id, _conditions())
-            return Response(status=204)
+            return empty_response(204)
 
     return blueprint
 
