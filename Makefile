@@ -21,12 +21,14 @@ test: packages $(VENV)/.test ## install what the tests need, then lint and run a
 	$(VENV)/bin/pytest -n 2 --dist worksteal
 
 $(VENV)/bin/pip:
+	@echo "making a virtual environment in $(VENV)"
 	@# Debian keeps what `venv` needs in a package of its own.
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || \
 	  { apt-get update -q && apt-get install -qy python3-venv; } >/dev/null && $(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: setup.cfg pyproject.toml | $(VENV)/bin/pip
-	$(VENV)/bin/pip install --quiet --editable '.[postgresql,mysql,mongodb,irods]'
+	@echo "installing into $(VENV), which takes a minute or two the first time"
+	@$(VENV)/bin/pip install --quiet --editable '.[postgresql,mysql,mongodb,irods]'
 	@touch $@
 
 packages:

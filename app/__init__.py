@@ -28,6 +28,7 @@ from app.delivery import Delivery, open_delivery
 from app.description.document import describe
 from app.description.table import operations_of
 from app.documentation import make_api, openapi_config
+from app.drivers import how_to_install
 from app.error_handlers import register_error_handlers
 from app.guard import protect
 from app.log_levels import silence_drivers
@@ -111,7 +112,10 @@ def make_operations(settings: Settings) -> tuple[ResourceOperations, StorageAdap
     adapter = complete(_open_storage(settings), registry.resource_types)
     adapter.prepare(registry.resource_types)
     representation = Representation(registry, adapter, settings.location_prefix)
-    delivery = open_delivery(settings, registry, adapter, representation)
+    try:
+        delivery = open_delivery(settings, registry, adapter, representation)
+    except ImportError as exc:
+        raise SettingsError([f"STATE_DATABASE_URL: {how_to_install(exc.name or '')}"]) from exc
     operations = ResourceOperations(
         *(registry, adapter, representation), mappings=settings.mappings, recorder=delivery.recorder
     )
@@ -218,7 +222,7 @@ def _use_celery(
             settings.celery_broker_url, worker, lambda: create_app(settings).extensions["scim.worker"]
         )
     except ImportError as exc:
-        raise SettingsError([f"CELERY_BROKER_URL: install scim-gateway[celery]: {exc}"]) from exc
+        raise SettingsError([f"CELERY_BROKER_URL: {how_to_install('celery')}"]) from exc
     wake_ups = WakeUps(celery, partial(send_wake_up, celery))
     delivery.bell.answer = lambda what: wake_ups.ring()
     app.extensions["scim.celery"] = celery
@@ -251,7 +255,7 @@ def _open_storage(settings: Settings) -> StorageAdapter:
     try:
         return open_storage(*settings.storage)
     except ImportError as exc:
-        raise SettingsError([f"the driver {exc.name} is not installed, see the README"]) from exc
+        raise SettingsError([f"the storage cannot be used: {how_to_install(exc.name or '')}"]) from exc
     except ValueError as exc:
         raise SettingsError([f"the storage cannot be used: {exc}"]) from exc
 
