@@ -10,9 +10,9 @@ import orjson
 from flask import Response, request
 
 from app.guard import current_principal
+from app.headers import read_preferences
 from app.protocol.asynchronous import AsyncRequest, AsyncRequests
 from app.protocol.bulk import BulkRequest, bulk_response
-from app.protocol.preferences import read_preferences
 from app.responses import empty_response, scim_response
 from storage.errors import StorageError
 

@@ -6,6 +6,7 @@ from flask import Blueprint, g, request
 
 from app.auth import Authenticator, Principal
 from app.protocol.errors import Refusal
+from app.protocol.tolerance import PROFILES, Profile
 
 
 def protect(blueprint: Blueprint, authenticator: Authenticator) -> None:
@@ -26,3 +27,8 @@ def current_principal() -> Principal:
     """Return who sent this request, once it is authenticated."""
     principal: Principal = g.principal
     return principal
+
+
+def current_profile() -> Profile:
+    """Return what the client that sent this request is granted."""
+    return PROFILES[current_principal().profile]

@@ -1,44 +1,68 @@
 """Reading requests (RFC 7644 section 3)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Request
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from app.protocol.documents import read_object
 from app.protocol.errors import Refusal
+from app.protocol.messages import read_message
 from app.protocol.search import Query
+from app.protocol.tolerance import Profile, names_in_a_string, number_in_a_string
 from app.responses import JSON, SCIM_JSON
 from schema import urns
-from schema.errors import InvalidSyntax, InvalidValue
+from schema.errors import InvalidValue
+from schema.leniency import Leniency
 from schema.projection import Projection, make_projection
 from schema.resource_type import ResourceType
 
 _MEDIA_TYPES: Final = frozenset({SCIM_JSON, JSON, ""})
 # SQL knows 64 bits; what is longer is no page number.
 _DIGITS: Final = 18
-_IN_64_BITS: Final = validate.Range(-(10**_DIGITS), 10**_DIGITS)
+
+
+def _text_field(**metadata: str) -> fields.String:
+    return fields.String(metadata=metadata, error_messages={"invalid": "must be a string"})
+
+
+def _names_field(description: str) -> fields.List[Any]:
+    problem = "must be a list of strings"
+    name = fields.String(error_messages={"invalid": problem, "null": problem})
+    return fields.List(
+        name, metadata={"description": description}, error_messages={"invalid": problem}
+    )
+
+
+def _number_field(description: str) -> fields.Integer:
+    problem = f"must be an integer of {_DIGITS} digits at the most"
+    return fields.Integer(
+        strict=True,
+        validate=validate.Range(-(10**_DIGITS), 10**_DIGITS, error=problem),
+        metadata={"description": description},
+        error_messages={"invalid": problem, "too_large": problem},
+    )
 
 
 class SearchMessage(Schema):
     """A search by POST (RFC 7644 section 3.4.3, RFC 9865 section 3)."""
 
     schemas = fields.List(fields.String(), metadata={"example": [urns.SEARCH_REQUEST]})
-    attributes = fields.List(fields.String(), metadata={"description": "Return only these."})
-    excludedAttributes = fields.List(fields.String(), metadata={"description": "Return all but these."})
-    filter = fields.String(metadata={"example": 'userName sw "b"'})
-    sortBy = fields.String(metadata={"description": "Path of the attribute to sort by."})
-    sortOrder = fields.String(metadata={"description": "ascending or descending."})
-    startIndex = fields.Integer(
-        strict=True, validate=_IN_64_BITS, metadata={"description": "Index of the first one, from 1."}
-    )
-    count = fields.Integer(
-        strict=True, validate=_IN_64_BITS, metadata={"description": "The most resources wanted."}
-    )
-    cursor = fields.String(metadata={"description": "Empty for the first page, then what nextCursor said."})
+    attributes = _names_field("Return only these.")
+    excludedAttributes = _names_field("Return all but these.")
+    filter = _text_field(example='userName sw "b"')
+    sortBy = _text_field(description="Path of the attribute to sort by.")
+    sortOrder = _text_field(description="ascending or descending.")
+    startIndex = _number_field("Index of the first one, from 1.")
+    count = _number_field("The most resources wanted.")
+    cursor = _text_field(description="Empty for the first page, then what nextCursor said.")
+
+
+_SEARCH: Final = SearchMessage()
+_SEARCH_NAMES: Final = frozenset(_SEARCH.fields) - {"schemas"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +90,7 @@ def read_body(request: Request, limits: BodyLimits) -> Mapping[str, Any]:
     return read_object(raw, limits.depth)
 
 
-def read_query(arguments: Mapping[str, str]) -> Query:
+def read_query(arguments: Mapping[str, str], profile: Profile) -> Query:
     """Return what the query arguments of a list request ask for. Raises InvalidValue."""
     if not arguments:
         return Query()
@@ -79,24 +103,23 @@ def read_query(arguments: Mapping[str, str]) -> Query:
         cursor=arguments.get("cursor"),
         attributes=_names(arguments, "attributes"),
         excluded_attributes=_names(arguments, "excludedAttributes"),
+        leniency=profile.resources,
     )
 
 
-def read_search_request(body: Mapping[str, Any]) -> Query:
+def read_search_request(body: Mapping[str, Any], profile: Profile) -> Query:
     """Return what a SearchRequest message asks for (RFC 7644 section 3.4.3).
 
     Raises InvalidSyntax for another message, InvalidValue naming what does not fit.
     """
-    names = {name.lower(): name for name in SearchMessage().fields}
-    message = {names.get(key.lower(), key): value for key, value in body.items() if value is not None}
+    message = read_message(body, urns.SEARCH_REQUEST, _SEARCH_NAMES, profile)
+    if profile.loose_messages:
+        message = {name: _LOOSELY.get(name, _as_it_is)(value) for name, value in message.items()}
     try:
-        read = SearchMessage(unknown=EXCLUDE).load(message)
+        read = _SEARCH.load({name: value for name, value in message.items() if value is not None})
     except ValidationError as exc:
-        problems = "; ".join(f"{name}: {_flat(problem)}" for name, problem in exc.messages_dict.items())
-        raise InvalidValue(problems) from None
-    schemas = {urn.lower() for urn in read.get("schemas", ())}
-    if schemas and urns.SEARCH_REQUEST.lower() not in schemas:
-        raise InvalidSyntax(f"schemas: must contain {urns.SEARCH_REQUEST}")
+        name, problem = next(iter(exc.messages_dict.items()))
+        raise InvalidValue(f"{name}: {_first(problem)}") from None
     return Query(
         filter=read.get("filter") or None,
         start_index=read.get("startIndex", 1),
@@ -106,13 +129,28 @@ def read_search_request(body: Mapping[str, Any]) -> Query:
         cursor=read.get("cursor"),
         attributes=tuple(read.get("attributes", ())),
         excluded_attributes=tuple(read.get("excludedAttributes", ())),
+        leniency=profile.resources,
     )
 
 
-def _flat(problem: Any) -> str:
-    if isinstance(problem, dict):
-        return ", ".join(f"[{key}] {_flat(value)}" for key, value in problem.items())
-    return " ".join(map(str, problem)) if isinstance(problem, list) else str(problem)
+# What the default profile reads in another type than that of the RFC.
+_LOOSELY: Final[dict[str, Callable[[Any], Any]]] = {
+    "attributes": names_in_a_string,
+    "excludedAttributes": names_in_a_string,
+    "startIndex": number_in_a_string,
+    "count": number_in_a_string,
+}
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _first(problem: Any) -> str:
+    """Return the first of the problems that marshmallow has with a value."""
+    while not isinstance(problem, str):
+        problem = next(iter(problem.values() if isinstance(problem, dict) else problem))
+    return problem
 
 
 def _is_descending(order: str | None) -> bool:
@@ -128,11 +166,13 @@ def read_names(arguments: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str
     return _names(arguments, "attributes"), _names(arguments, "excludedAttributes")
 
 
-def read_projection(resource_type: ResourceType, arguments: Mapping[str, str]) -> Projection:
+def read_projection(
+    resource_type: ResourceType, arguments: Mapping[str, str], leniency: Leniency
+) -> Projection:
     """Return what the arguments `attributes` and `excludedAttributes` ask for. Raises InvalidValue."""
     if not arguments:
         return Projection(resource_type)
-    return make_projection(resource_type, *read_names(arguments))
+    return make_projection(resource_type, *read_names(arguments), leniency)
 
 
 def _names(arguments: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from flask import Response, request
 
+from app.headers import chosen_type
 from app.protocol.preconditions import entity_tag
 from app.protocol.representation import Text
 from app.protocol.search import Answer
@@ -15,10 +16,9 @@ SCIM_JSON = "application/scim+json"
 JSON = "application/json"
 
 
-def content_type() -> str:
+def _content_type() -> str:
     """Return the media type to answer with (RFC 7644 section 3.1): plain JSON only on request."""
-    accept = request.environ.get("HTTP_ACCEPT", "")
-    return JSON if JSON in accept and SCIM_JSON not in accept else SCIM_JSON
+    return chosen_type(request.environ.get("HTTP_ACCEPT", ""), (SCIM_JSON, JSON))
 
 
 def scim_response(
@@ -26,7 +26,7 @@ def scim_response(
 ) -> Response:
     """Return a response that carries SCIM JSON."""
     data = body.encode() if isinstance(body, str) else body
-    return Response(data, status, headers, content_type=content_type(), direct_passthrough=True)
+    return Response(data, status, headers, content_type=_content_type(), direct_passthrough=True)
 
 
 def empty_response(status: int, headers: Mapping[str, str] | None = None) -> Response:

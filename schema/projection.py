@@ -7,6 +7,7 @@ from typing import Any
 
 from schema.attribute import Attribute
 from schema.errors import InvalidValue
+from schema.leniency import STRICT, Leniency
 from schema.resource_type import AttributePath, ResourceType
 
 
@@ -118,7 +119,10 @@ class Projection:
 
 
 def make_projection(
-    resource_type: ResourceType, attributes: Iterable[str], excluded_attributes: Iterable[str]
+    resource_type: ResourceType,
+    attributes: Iterable[str],
+    excluded_attributes: Iterable[str],
+    leniency: Leniency = STRICT,
 ) -> Projection:
     """Return the projection for attribute paths as clients send them.
 
@@ -130,8 +134,8 @@ def make_projection(
     if requested and excluded:
         raise InvalidValue("attributes and excludedAttributes cannot be used together")
     if not requested:
-        return Projection(resource_type, None, frozenset(_canonical(resource_type, excluded)))
-    return Projection(resource_type, frozenset(_canonical(resource_type, requested)))
+        return Projection(resource_type, None, frozenset(_canonical(resource_type, excluded, leniency)))
+    return Projection(resource_type, frozenset(_canonical(resource_type, requested, leniency)))
 
 
 @lru_cache
@@ -139,10 +143,11 @@ def _default(resource_type: ResourceType) -> Projection:
     return Projection(resource_type)
 
 
-def _canonical(resource_type: ResourceType, names: Iterable[str]) -> Iterable[str]:
+def _canonical(resource_type: ResourceType, names: Iterable[str], leniency: Leniency) -> Iterable[str]:
     for name in names:
-        path: AttributePath | None = resource_type.path(name)
+        text = leniency.canonical(name, resource_type)
+        path: AttributePath | None = resource_type.path(text)
         if path is not None:
             yield path.text.lower()
-        elif name.lower() == resource_type.schema.id.lower():
+        elif text.lower() == resource_type.schema.id.lower():
             yield from (attribute.name.lower() for attribute in resource_type.attributes)

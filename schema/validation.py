@@ -5,44 +5,19 @@ general schema library does on the same resource.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from schema.attribute import Attribute
 from schema.errors import InvalidSyntax, InvalidValue
+from schema.leniency import MISMATCH, STRICT, Leniency, Rewriting
 from schema.resource_type import ResourceType
 from schema.values import CHECKS
 
-MISMATCH: Final = object()
-"""What a coercion returns when it has no better reading of a value either."""
-
-Coercion = Callable[[Attribute, Any], Any]
 Reader = Callable[[Any, str], Any]
-
-
-def no_coercion(attribute: Attribute, value: Any) -> Any:
-    """Return MISMATCH: a value has the type of its attribute or is refused."""
-    return MISMATCH
-
-
-@dataclass(frozen=True)
-class Leniency:
-    """How far a client may stray from the schema.
-
-    `coercion` gets an attribute and a value that does not fit it, and returns a value that does,
-    None for "unassigned", or MISMATCH. `unknown_attributes` and `missing_schemas` say whether
-    those are accepted; `schema_aliases` are URNs taken for the core schema.
-    """
-
-    coercion: Coercion = no_coercion
-    unknown_attributes: bool = False
-    missing_schemas: bool = False
-    schema_aliases: frozenset[str] = frozenset()
-
-
-STRICT: Final = Leniency()
+# What a complex value is called, which is nothing without the value.
+_LABELS: Final = frozenset({"type", "primary", "display"})
 
 
 def compile_validator(
@@ -56,7 +31,9 @@ def compile_validator(
     never changes its argument.
     """
     read_body = _object_reader(
-        resource_type.attributes + tuple(e.attribute for e in resource_type.extensions), leniency
+        resource_type.attributes + tuple(e.attribute for e in resource_type.extensions),
+        leniency,
+        leniency.schema_aliases,
     )
     core = resource_type.schema.id
     extension_urns = tuple(e.schema.id for e in resource_type.extensions)
@@ -86,6 +63,21 @@ def compile_attribute_validator(attribute: Attribute, leniency: Leniency = STRIC
     return _attribute_reader(attribute, leniency)
 
 
+def rewritten_values(attribute: Attribute, values: list[Any], leniency: Leniency) -> list[Any]:
+    """Return the values of a complex attribute that `values` stand for."""
+    return _rewritten(leniency.rewriting(attribute), values)
+
+
+def is_emptied(attribute: Attribute, value: Any, leniency: Leniency) -> bool:
+    """Return whether a client says by "" that a value of `attribute` is none, and may say so."""
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
+    if not leniency.empty_values or not isinstance(value, Mapping):
+        return leniency.empty_values and value == ""
+    (value, *_), absent = rewritten_values(attribute, [value], leniency), _absence(attribute)
+    return absent is not None and absent(value)
+
+
 def _check_schemas(schemas: Any, resource_type: ResourceType, leniency: Leniency) -> None:
     if schemas is None:
         if leniency.missing_schemas:
@@ -93,7 +85,7 @@ def _check_schemas(schemas: Any, resource_type: ResourceType, leniency: Leniency
         raise InvalidValue("schemas: is required")
     core = resource_type.schema.id.lower()
     given = {urn.lower() for urn in schemas}
-    if core not in given and not given & leniency.schema_aliases:
+    if core not in given and core not in {leniency.canonical(u, resource_type).lower() for u in given}:
         raise InvalidValue(f"schemas: must contain {resource_type.schema.id}")
     if not leniency.unknown_attributes:
         unknown = given - {core} - {extension.schema.id.lower() for extension in resource_type.extensions}
@@ -101,7 +93,9 @@ def _check_schemas(schemas: Any, resource_type: ResourceType, leniency: Leniency
             raise InvalidValue(f"schemas: {min(unknown)[:200]} is no schema of {resource_type.name}")
 
 
-def _object_reader(attributes: Iterable[Attribute], leniency: Leniency) -> Reader:
+def _object_reader(
+    attributes: Iterable[Attribute], leniency: Leniency, aliases: Mapping[str, str | None] | None = None
+) -> Reader:
     table: dict[str, tuple[str, Reader | None]] = {}
     required: list[str] = []
     for attribute in attributes:
@@ -111,6 +105,7 @@ def _object_reader(attributes: Iterable[Attribute], leniency: Leniency) -> Reade
         table[name] = table[name.lower()] = entry
         if attribute.required and not ignored and name != "schemas":
             required.append(name)
+    table |= {alias: table[name] for alias, name in (aliases or {}).items() if name in table}
 
     def read(value: Any, path: str) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -144,16 +139,24 @@ def _attribute_reader(attribute: Attribute, leniency: Leniency) -> Reader:
     if not attribute.multi_valued:
         return read_value
     has_primary = attribute.sub_attribute("primary") is not None
+    rewriting = leniency.rewriting(attribute) if attribute.is_complex else None
+
+    def listed(value: Any, path: str) -> list[Any] | None:
+        alone = _rewritten(rewriting, [value])
+        if alone != [value]:
+            return alone
+        found = leniency.coercion(attribute, value)
+        if found is not None and not isinstance(found, list):
+            raise InvalidValue(f"{path}: must be a list")
+        return found
 
     def read(value: Any, path: str) -> Any:
         if not isinstance(value, list):
-            value = leniency.coercion(attribute, value)
+            value = listed(value, path)
             if value is None:
                 return None
-            if value is MISMATCH or not isinstance(value, list):
-                raise InvalidValue(f"{path}: must be a list")
         found = []
-        for position, element in enumerate(value):
+        for position, element in enumerate(_rewritten(rewriting, value)):
             element = None if element is None else read_value(element, f"{path}[{position}]")
             if element is not None:
                 found.append(element)
@@ -173,6 +176,17 @@ def _distinct(elements: list[Any]) -> list[Any]:
     return list(dict.fromkeys(elements))
 
 
+def _rewritten(rewriting: Rewriting | None, values: list[Any]) -> list[Any]:
+    """Return what each of `values` stands for: itself unless `rewriting` has another reading."""
+    if rewriting is None:
+        return values
+    found: list[Any] = []
+    for value in values:
+        reading = rewriting(value)
+        found += [value] if reading is MISMATCH else reading
+    return found
+
+
 def _value_reader(attribute: Attribute, leniency: Leniency) -> Reader:
     if attribute.is_complex:
         return _complex_reader(attribute, leniency)
@@ -181,6 +195,11 @@ def _value_reader(attribute: Attribute, leniency: Leniency) -> Reader:
 
 def _complex_reader(attribute: Attribute, leniency: Leniency) -> Reader:
     read_object = _object_reader(attribute.sub_attributes, leniency)
+    known = frozenset(sub.name.lower() for sub in attribute.sub_attributes)
+    rewriting = None if attribute.multi_valued else leniency.rewriting(attribute)
+    # The object of an extension has its URN as name: it holds attributes, and unknown ones are no value.
+    is_value = ":" not in attribute.name
+    absent = _absence(attribute) if is_value and leniency.empty_values else None
 
     def read(value: Any, path: str) -> Any:
         if not isinstance(value, Mapping):
@@ -189,12 +208,55 @@ def _complex_reader(attribute: Attribute, leniency: Leniency) -> Reader:
                 return None
             if value is MISMATCH or not isinstance(value, Mapping):
                 raise InvalidValue(f"{path}: must be an object")
+        if rewriting is not None:
+            (value,) = _rewritten(rewriting, [value])
+        if is_value and not _holds_any(value, known):
+            return None if leniency.unknown_values else _nothing(value, path)
         # An object of nulls only is as unassigned as null, whatever it requires.
-        if not any(item is not None for item in value.values()):
+        if not is_value and all(item is None for item in value.values()):
+            return None
+        if absent is not None and "" in value.values() and absent(value):
             return None
         return read_object(value, f"{path}.") or None
 
     return read
+
+
+def _holds_any(value: Mapping[str, Any], known: frozenset[str]) -> bool:
+    """Return whether a complex value holds one of the `known` sub-attributes, null apart."""
+    for key, item in value.items():
+        if item is not None and (key in known or key.lower() in known):
+            return True
+    return False
+
+
+def _nothing(value: Mapping[str, Any], path: str) -> None:
+    """Return None for a complex value without any value; InvalidValue names a key that nobody knows.
+
+    Whoever took `{"id": "7"}` for nothing would empty the attribute, and nobody would notice.
+    """
+    for key, item in value.items():
+        if item is not None:
+            raise InvalidValue(f"{path}: {key[:100]} is no sub-attribute, and it has no other")
+
+
+def _absence(attribute: Attribute) -> Callable[[Mapping[str, Any]], bool] | None:
+    """Return the test whether a complex value is none because its `value` is "".
+
+    Beside `value`, only what labels a value and empty text may be given. None where there is no `value`.
+    """
+    if attribute.sub_attribute("value") is None:
+        return None
+    telling = {sub.name.lower() for sub in attribute.sub_attributes if sub.mutability != "readOnly"}
+    telling -= _LABELS
+
+    def absent(value: Mapping[str, Any]) -> bool:
+        given = {key.lower(): item for key, item in value.items()}
+        if given.get("value") != "":
+            return False
+        return not any(item not in (None, "") for name, item in given.items() if name in telling)
+
+    return absent
 
 
 def _simple_reader(attribute: Attribute, leniency: Leniency) -> Reader:

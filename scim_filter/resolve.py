@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from schema.attribute import Attribute
 from schema.errors import InvalidFilter, InvalidPath, ScimError
+from schema.leniency import STRICT, Leniency
 from schema.resource_type import AttributePath, ResourceType
 from schema.values import CHECKS, check_string, comparison_key
 from scim_filter.nodes import (
@@ -33,19 +34,21 @@ _TEXT_TYPES = frozenset({"string", "reference", "binary"})
 _UNORDERED_TYPES = frozenset({"boolean", "binary"})
 
 
-def resolve(node: Node, resource_type: ResourceType) -> Node:
+def resolve(node: Node, resource_type: ResourceType, leniency: Leniency = STRICT) -> Node:
     """Return `node` with every path bound to `resource_type`.
 
     `ne` becomes the negation of `eq`: it holds when no value of the attribute equals the literal,
     absent ones included, for the RFC leaves open what it means for several values. A comparison
     of a complex attribute looks at its `value`. Raises InvalidFilter naming attribute and position.
     """
-    return _Resolver(resource_type, InvalidFilter).visit(node)
+    return _Resolver(resource_type, InvalidFilter, leniency).visit(node)
 
 
-def resolve_path(path: PatchPath, resource_type: ResourceType) -> BoundPatchPath:
+def resolve_path(
+    path: PatchPath, resource_type: ResourceType, leniency: Leniency = STRICT
+) -> BoundPatchPath:
     """Return the path of a PATCH operation bound to `resource_type`. Raises InvalidPath."""
-    resolver = _Resolver(resource_type, InvalidPath)
+    resolver = _Resolver(resource_type, InvalidPath, leniency)
     bound = resolver.path(path.path)
     if path.filter is None and path.sub_attribute is None:
         return BoundPatchPath(bound)
@@ -60,15 +63,20 @@ class _Resolver(Visitor[Node]):
     """Binds nodes; within brackets, `holder` is the attribute whose elements are judged."""
 
     def __init__(
-        self, resource_type: ResourceType, error: type[ScimError], holder: AttributePath | None = None
+        self,
+        resource_type: ResourceType,
+        error: type[ScimError],
+        leniency: Leniency,
+        holder: AttributePath | None = None,
     ) -> None:
         self._resource_type = resource_type
         self._error = error
+        self._leniency = leniency
         self._holder = holder
 
     def within(self, holder: AttributePath) -> "_Resolver":
         """Return the resolver for the filter in brackets behind `holder`."""
-        return _Resolver(self._resource_type, self._error, holder)
+        return _Resolver(self._resource_type, self._error, self._leniency, holder)
 
     def refuse(self, path: Path, problem: str) -> NoReturn:
         raise self._error(f"{problem} (at character {path.position})")
@@ -95,9 +103,10 @@ class _Resolver(Visitor[Node]):
         """Return what `path` names, within the element when in brackets."""
         if self._holder is not None:
             return self.sub_path(self._holder, path)
-        if path.text.lower() == self._resource_type.schema.id.lower():
+        text = self._leniency.canonical(path.text, self._resource_type)
+        if text.lower() == self._resource_type.schema.id.lower():
             self.refuse(path, f"{path.text} is a schema: name one of its attributes")
-        bound = self._resource_type.path(path.text)
+        bound = self._resource_type.path(text)
         if bound is None:
             self.refuse(path, f"{path.text} is no attribute of {self._resource_type.name}")
         return bound
@@ -165,20 +174,19 @@ class _Resolver(Visitor[Node]):
             self.refuse(node.path, f"{path.text} is {kind}: {node.operator} does not apply to it")
 
     def _literal(self, node: Comparison, path: AttributePath) -> Literal:
-        value = _as_type(path.leaf, node.value)
         # A part of a base64 text need not be one itself.
         check = check_string if node.operator in _TEXT_OPERATORS else CHECKS[path.leaf.type]
+        value = _as_type(path.leaf, node.value)
         problem = check(value)
         if problem is not None:
-            self.refuse(node.path, f"{path.text} is {path.leaf.type}: the value {problem}")
+            value = self._leniency.coercion(path.leaf, value)
+            if value is None or check(value) is not None:
+                self.refuse(node.path, f"{path.text} is {path.leaf.type}: the value {problem}")
         return value
 
 
 def _as_type(attribute: Attribute, value: Literal) -> Literal:
-    """Return the literal in the type of the attribute where it is the same value in another form."""
-    if attribute.type == "boolean" and isinstance(value, str):
-        # Entra ID and OneLogin write booleans as strings here, too.
-        return {"true": True, "false": False}.get(value.lower(), value)
+    """Return the literal in the type of the attribute where it is the same number in another form."""
     if attribute.type == "integer" and isinstance(value, float) and value.is_integer():
         return int(value)
     return value

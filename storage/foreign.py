@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schema.errors import ScimError
+from schema.leniency import Leniency
 from schema.resource_type import ResourceType
-from schema.validation import Leniency, compile_attribute_validator
+from schema.validation import compile_attribute_validator
 from schema.values import format_date_time, parse_date_time
 
 # Deeper than this, orjson cannot write what the value is shown in.
@@ -39,7 +40,7 @@ class ForeignReader:
 
     def __init__(self, resource_type: ResourceType) -> None:
         self._type = resource_type
-        leniency = Leniency(unknown_attributes=True)
+        leniency = Leniency(unknown_attributes=True, unknown_values=True)
         attributes = [*resource_type.attributes, *(e.attribute for e in resource_type.extensions)]
         self._readers = {
             attribute.name.lower(): (attribute, compile_attribute_validator(attribute, leniency))

@@ -77,6 +77,7 @@ class Upstream:
 
 
 _OWN_SCHEMAS = "an upstream has schemas of its own"
+_OWN_PROFILE = "an upstream reads values under its own profile"
 
 
 class UpstreamServer:
@@ -95,6 +96,8 @@ class UpstreamServer:
         "test_who_shares_a_value_that_becomes_unique_is_named": _OWN_SCHEMAS,
         "test_a_changed_definition_is_followed_at_the_next_start": _OWN_SCHEMAS,
         "test_an_extension_that_comes_later_is_found": _OWN_SCHEMAS,
+        "test_by_the_letter_an_empty_value_is_a_value": _OWN_PROFILE,
+        "test_roles_and_managers_of_other_products_are_not_read": _OWN_PROFILE,
     }
 
     def __init__(self) -> None:

@@ -9,6 +9,7 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from app.guard import current_principal
+from app.headers import asks_for
 from app.protocol.asynchronous import AsyncRequests
 from app.protocol.bulk import bulk_response
 from app.protocol.errors import Refusal
@@ -37,7 +38,7 @@ def async_blueprint(requests: AsyncRequests | None, publishing: Publishing) -> B
                 body = {"status": "202", "progress": {"done": status.done, "total": status.total}}
                 return scim_response(orjson.dumps(body), 202, {"Retry-After": _RETRY_AFTER_S})
             result = _part(status, txn, position)
-            if SECEVENT_JWT in request.environ.get("HTTP_ACCEPT", ""):
+            if asks_for(request.environ.get("HTTP_ACCEPT", ""), SECEVENT_JWT):
                 return _token(asked, publishing, txn, result)
             return scim_response(_shown(result))
 

@@ -5,7 +5,7 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from app.deferral import Deferral
-from app.guard import current_principal
+from app.guard import current_principal, current_profile
 from app.messages import BodyLimits, read_body
 from app.protocol.bulk import BulkOperations, bulk_response, read_bulk_request
 from app.responses import scim_response
@@ -22,7 +22,7 @@ def bulk_blueprint(
         init_every_request = False
 
         def post(self) -> Response:
-            message = read_bulk_request(read_body(request, limits), max_operations)
+            message = read_bulk_request(read_body(request, limits), max_operations, current_profile())
             accepted = deferral.accept_bulk(message)
             if accepted is not None:
                 return accepted

@@ -10,7 +10,8 @@ from flask_smorest import Blueprint
 from werkzeug.routing import PathConverter
 
 from app.deferral import Deferral
-from app.guard import current_principal
+from app.guard import current_principal, current_profile
+from app.headers import read_conditions
 from app.messages import (
     BodyLimits,
     read_body,
@@ -49,22 +50,27 @@ def resource_blueprint(
     whole = Projection(resource_type)
 
     def projection() -> Projection:
-        return read_projection(resource_type, request.args) if request.query_string else whole
+        if not request.query_string:
+            return whole
+        return read_projection(resource_type, request.args, current_profile().resources)
 
     def deferred(resource_id: str, body: Mapping[str, Any] | None = None) -> Response | None:
         """Return the answer to a request that is carried out later, None when it is not."""
-        return deferral.accept(
-            lambda: AsyncRequest(
+
+        def kept() -> AsyncRequest:
+            conditions = _conditions()
+            return AsyncRequest(
                 request.method,
                 resource_type.name,
                 resource_id,
                 body or {},
-                request.environ.get("HTTP_IF_MATCH"),
-                request.environ.get("HTTP_IF_NONE_MATCH"),
+                conditions.if_match,
+                conditions.if_none_match,
                 current_principal().profile,
                 *read_names(request.args),
             )
-        )
+
+        return deferral.accept(kept)
 
     def location(stored: StoredResource) -> str:
         return operations.representation.location(resource_type.name, stored.id)
@@ -78,7 +84,7 @@ def resource_blueprint(
         init_every_request = False
 
         def get(self) -> Response:
-            query = read_query(request.args if request.query_string else {})
+            query = read_query(request.args if request.query_string else {}, current_profile())
             return list_response(searcher.search(resource_type, query, current_principal().name))
 
         def post(self) -> Response:
@@ -95,7 +101,7 @@ def resource_blueprint(
         init_every_request = False
 
         def post(self) -> Response:
-            query = read_search_request(read_body(request, limits))
+            query = read_search_request(read_body(request, limits), current_profile())
             return list_response(searcher.search(resource_type, query, current_principal().name))
 
     @blueprint.route("/<id:resource_id>")
@@ -104,9 +110,10 @@ def resource_blueprint(
 
         def get(self, resource_id: str) -> Response:
             chosen = projection()
+            conditions = _conditions()
             stored = operations.get(resource_type, resource_id)
-            require_match(request.environ.get("HTTP_IF_MATCH"), stored.version)
-            known = request.environ.get("HTTP_IF_NONE_MATCH")
+            require_match(conditions.if_match, stored.version)
+            known = conditions.if_none_match
             if known is not None and names(known, stored.version):
                 return empty_response(304, {"ETag": entity_tag(stored.version)})
             return shown(stored, chosen)
@@ -144,5 +151,4 @@ def resource_blueprint(
 
 
 def _conditions() -> Conditions:
-    environ: dict[str, Any] = request.environ
-    return Conditions(environ.get("HTTP_IF_MATCH"), environ.get("HTTP_IF_NONE_MATCH"))
+    return read_conditions(request, current_profile())

@@ -8,7 +8,8 @@ from flask_smorest import Blueprint
 
 from app.auth import Authenticator
 from app.documentation import PAGE_VIEW
-from app.guard import authenticate, current_principal
+from app.guard import authenticate, current_principal, current_profile
+from app.headers import asks_for
 from app.messages import BodyLimits, read_body, read_query, read_search_request
 from app.protocol.search import Searcher
 from app.responses import SCIM_JSON, list_response
@@ -24,7 +25,7 @@ def search_blueprint(searcher: Searcher, authenticator: Authenticator, limits: B
 
         def post(self) -> Response:
             authenticate(authenticator)
-            query = read_search_request(read_body(request, limits))
+            query = read_search_request(read_body(request, limits), current_profile())
             return list_response(searcher.search_all(query, current_principal().name))
 
     @blueprint.route("/")
@@ -32,9 +33,11 @@ def search_blueprint(searcher: Searcher, authenticator: Authenticator, limits: B
         init_every_request = False
 
         def get(self) -> Response:
-            if not request.query_string and SCIM_JSON not in request.headers.get("Accept", ""):
+            accept = request.headers.get("Accept", "")
+            if not request.query_string and not asks_for(accept, SCIM_JSON):
                 return cast(Response, current_app.view_functions[PAGE_VIEW]())
             authenticate(authenticator)
-            return list_response(searcher.search_all(read_query(request.args), current_principal().name))
+            query = read_query(request.args, current_profile())
+            return list_response(searcher.search_all(query, current_principal().name))
 
     return blueprint

@@ -45,7 +45,7 @@ class BulkMessage(Schema):
     """A Bulk request (RFC 7644 section 3.7)."""
 
     schemas = fields.List(fields.String(), required=True, metadata={"example": [urns.BULK_REQUEST]})
-    failOnErrors = fields.Integer(metadata={"description": "Stop after this many errors."})
+    failOnErrors = fields.Integer(metadata={"description": "Stop after this many errors; 0 is no limit."})
     Operations = fields.List(fields.Nested(BulkOperationMessage), required=True)
 
 

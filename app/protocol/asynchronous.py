@@ -14,7 +14,7 @@ from app.protocol.changes import uri_of
 from app.protocol.errors import Refusal, error_body, status_of
 from app.protocol.jobs import EVERYTHING, Job, Jobs, LostJob
 from app.protocol.patch import check_operations, read_operations
-from app.protocol.preconditions import entity_tag
+from app.protocol.preconditions import entity_tag, versions_in
 from app.protocol.recording import NoRecorder
 from app.protocol.resources import Conditions, ResourceOperations
 from app.protocol.tolerance import PROFILES
@@ -42,8 +42,8 @@ class AsyncRequest:
     resource_type: str
     resource_id: str
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    if_match: str | None = None
-    if_none_match: str | None = None
+    if_match: Sequence[str] | None = None
+    if_none_match: Sequence[str] | None = None
     profile: str = "default"
     attributes: Sequence[str] = ()
     excluded_attributes: Sequence[str] = ()
@@ -156,7 +156,7 @@ class AsyncRequests:
         resource_type: ResourceType,
         finish: Callable[[StoredResource | None], None],
     ) -> None:
-        conditions = Conditions(request.if_match, request.if_none_match)
+        conditions = Conditions(_versions(request.if_match), _versions(request.if_none_match))
         resource_id, body, profile = request.resource_id, request.body, request.profile
         if request.method == "POST":
             self._operations.create(resource_type, body, profile, job.txn, finish, resource_id)
@@ -202,7 +202,10 @@ class AsyncRequests:
         if request.method != "POST" and not asked and representation.is_large(resource_type, stored.id):
             return None
         projection = make_projection(
-            resource_type, tuple(request.attributes), tuple(request.excluded_attributes)
+            resource_type,
+            tuple(request.attributes),
+            tuple(request.excluded_attributes),
+            PROFILES[request.profile].resources,
         )
         text = representation.chunks(resource_type, stored, projection)
         return orjson.loads(text if isinstance(text, str) else b"".join(text))
@@ -279,6 +282,11 @@ class AsyncRequests:
         if resource_type is None:
             raise Refusal(404, f"there is no resource type {name}")
         return resource_type
+
+
+def _versions(kept: Sequence[str] | None) -> Sequence[str] | None:
+    # Requests that an earlier release accepted have the header as it came.
+    return versions_in(kept) if isinstance(kept, str) else kept
 
 
 def _error(problem: Exception) -> Any:

@@ -12,10 +12,12 @@ import orjson
 from app.protocol.attempts import in_transaction
 from app.protocol.bulk_references import BulkReferences, Ids, bulk_id_of, creates
 from app.protocol.errors import Refusal, error_body, error_json, status_of
-from app.protocol.preconditions import entity_tag
+from app.protocol.messages import read_message, read_names
+from app.protocol.preconditions import check_tags, entity_tag, versions_in
 from app.protocol.recording import NoRecorder
 from app.protocol.representation import Representation
 from app.protocol.resources import Conditions, ResourceOperations
+from app.protocol.tolerance import PROFILES, Profile
 from schema import urns
 from schema.errors import InvalidSyntax, InvalidValue, ScimError
 from schema.registry import Registry
@@ -25,6 +27,8 @@ from storage.errors import Contention, StorageError, StorageUnavailable
 
 _LOG = logging.getLogger(__name__)
 
+# The last three belong to a BulkResponse, and are of the same schema (RFC 7644 section 3.7).
+_OPERATION: Final = ("method", "bulkId", "version", "path", "data", "location", "response", "status")
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 # Operations share a transaction for this long, in seconds: one wait for the disk serves many of
@@ -105,31 +109,28 @@ class _Run:
             self.pending = [p for p in self.pending if self.references.waits(p, last)]
 
 
-def read_bulk_request(body: Mapping[str, Any], max_operations: int) -> BulkRequest:
+def read_bulk_request(body: Mapping[str, Any], max_operations: int, profile: Profile) -> BulkRequest:
     """Return a BulkRequest message.
 
-    Raises InvalidSyntax for another message, InvalidValue for `failOnErrors` that is no number
-    from 1, and Refusal 413 for more operations than `max_operations` (RFC 7644 section 3.7.4).
+    `failOnErrors` of 0 sets no limit: clients send it for a number that is not set. Raises
+    InvalidSyntax for another message, InvalidValue for `failOnErrors` that is no number from 0,
+    and Refusal 413 for more operations than `max_operations` (RFC 7644 section 3.7.4).
     """
-    message = {key.lower(): value for key, value in body.items()}
-    schemas = message.get("schemas")
-    if not isinstance(schemas, list) or urns.BULK_REQUEST.lower() not in {str(u).lower() for u in schemas}:
-        raise InvalidSyntax(f"schemas: must contain {urns.BULK_REQUEST}")
-    operations = message.get("operations")
+    message = read_message(body, urns.BULK_REQUEST, ("Operations", "failOnErrors"), profile)
+    operations = message.get("Operations")
     if not isinstance(operations, list):
         raise InvalidSyntax("Operations: must be a list of operations")
     if len(operations) > max_operations:
         raise Refusal(413, f"Operations: more than maxOperations ({max_operations})", "tooMany")
-    fail_on_errors = message.get("failonerrors")
-    if fail_on_errors is not None and (type(fail_on_errors) is not int or fail_on_errors < 1):
-        raise InvalidValue("failOnErrors: must be an integer from 1")
+    fail_on_errors = message.get("failOnErrors")
+    if fail_on_errors is not None and (type(fail_on_errors) is not int or fail_on_errors < 0):
+        raise InvalidValue("failOnErrors: must be an integer from 0")
     canonical = []
     for position, raw in enumerate(operations):
         if not isinstance(raw, Mapping):
             raise InvalidSyntax(f"Operations[{position}]: must be an object")
-        names = {"bulkid": "bulkId"}
-        canonical.append({names.get(key.lower(), key.lower()): value for key, value in raw.items()})
-    return BulkRequest(tuple(canonical), fail_on_errors)
+        canonical.append(read_names(raw, _OPERATION, profile, f"Operations[{position}]."))
+    return BulkRequest(tuple(canonical), fail_on_errors or None)
 
 
 class BulkOperations:
@@ -251,7 +252,7 @@ class BulkOperations:
         resource_type, resource_id = self._target(run, method, operation)
         if resource_id is not None:
             result["location"] = self._representation.location(resource_type.name, resource_id)
-        conditions = Conditions(if_match=_version(operation))
+        conditions = Conditions(if_match=_version(operation, PROFILES[run.profile]))
         left: list[str] = []
         data: Any = None
         if method != "DELETE":
@@ -385,13 +386,14 @@ def _endpoint(operation: Mapping[str, Any]) -> str:
     return str(operation.get("path", "")).strip("/").partition("/")[0]
 
 
-def _version(operation: Mapping[str, Any]) -> str | None:
+def _version(operation: Mapping[str, Any], profile: Profile) -> list[str] | None:
     version = operation.get("version")
     if version is None:
         return None
     if not isinstance(version, str):
         raise InvalidSyntax("version: must be a string")
-    return version
+    check_tags("version", version, profile)
+    return versions_in(version)
 
 
 def _result(operation: Mapping[str, Any]) -> dict[str, Any]:

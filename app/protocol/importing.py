@@ -15,6 +15,7 @@ from app.protocol.attempts import in_transaction
 from app.protocol.errors import Refusal, detail_of
 from app.protocol.mapping import ADDRESSABLE
 from app.protocol.resources import NewResource, ResourceOperations
+from app.protocol.tolerance import SCHEMA_ALIASES
 from schema.errors import InvalidSyntax, InvalidValue, ScimError
 from schema.registry import Registry
 from schema.resource_type import ResourceType
@@ -50,6 +51,8 @@ class ResourceImport:
         self._operations = operations
         self._report = report
         self._types = {r.schema.id.lower(): r for r in registry.resource_types}
+        known = {alias: self._types.get((urn or "").lower()) for alias, urn in SCHEMA_ALIASES.items()}
+        self._types |= {alias: found for alias, found in known.items() if found is not None}
         self._result = ImportResult()
         # What waits to be written, by type and number of the line.
         self._pending: dict[str, dict[int, NewResource]] = {r.name: {} for r in registry.resource_types}

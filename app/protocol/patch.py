@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 
+from app.protocol.messages import read_message, read_names
 from app.protocol.references import named_members
 from app.protocol.tolerance import Profile
 from schema import urns
@@ -19,8 +20,14 @@ from schema.errors import (
     NoTarget,
     ScimError,
 )
+from schema.leniency import Leniency
 from schema.resource_type import AttributePath, ResourceType
-from schema.validation import Leniency, compile_attribute_validator, compile_element_validator
+from schema.validation import (
+    compile_attribute_validator,
+    compile_element_validator,
+    is_emptied,
+    rewritten_values,
+)
 from scim_filter import parse_path, resolve_path
 from scim_filter.evaluate import select
 from scim_filter.nodes import And, BoundComparison, BoundPatchPath, Node
@@ -86,11 +93,7 @@ def read_operations(body: Mapping[str, Any], profile: Profile) -> list[PatchOper
 
     Raises InvalidSyntax when it is none, or an operation is not add, remove or replace.
     """
-    message = {key.lower(): value for key, value in body.items()}
-    schemas = message.get("schemas")
-    if not isinstance(schemas, list) or urns.PATCH_OP.lower() not in {str(urn).lower() for urn in schemas}:
-        raise InvalidSyntax(f"schemas: must contain {urns.PATCH_OP}")
-    operations = message.get("operations")
+    operations = read_message(body, urns.PATCH_OP, ("Operations",), profile).get("Operations")
     if not isinstance(operations, list) or not operations:
         raise InvalidSyntax("Operations: must be a list of operations")
     return [_read_operation(raw, f"Operations[{i}]", profile) for i, raw in enumerate(operations)]
@@ -99,7 +102,7 @@ def read_operations(body: Mapping[str, Any], profile: Profile) -> list[PatchOper
 def _read_operation(raw: Any, place: str, profile: Profile) -> PatchOperation:
     if not isinstance(raw, Mapping):
         raise InvalidSyntax(f"{place}: must be an object")
-    members = {key.lower(): value for key, value in raw.items()}
+    members = read_names(raw, ("op", "path", "value"), profile, f"{place}.")
     op = members.get("op")
     if isinstance(op, str) and profile.operation_name is not None:
         op = profile.operation_name(op)
@@ -175,7 +178,7 @@ class _Patcher:
         if operation.path is None:
             self._run_without_path(operation)
             return
-        bound = resolve_path(parse_path(operation.path), self._type)
+        bound = resolve_path(parse_path(operation.path), self._type, self._leniency)
         if self._is_extension(bound.path):
             self._run_on_extension(operation.op, bound.path.attribute.name, operation.value)
         else:
@@ -203,7 +206,8 @@ class _Patcher:
             raise NoTarget("path: is required to remove")
         if not isinstance(operation.value, Mapping):
             raise InvalidValue("value: must be an object when there is no path")
-        for key, value in operation.value.items():
+        for name, value in operation.value.items():
+            key = self._leniency.canonical(name, self._type)
             if self._type.extension(key) is not None:
                 self._run_on_extension(operation.op, key, value)
                 continue
@@ -216,12 +220,21 @@ class _Patcher:
 
     def _path_of_key(self, key: str) -> BoundPatchPath | None:
         """Return what a key of a value without path names; None for what is to be ignored."""
+        self._check_key(key)
         try:
-            return resolve_path(parse_path(key), self._type)
+            return resolve_path(parse_path(key), self._type, self._leniency)
         except InvalidPath:
             if self._profile.resources.unknown_attributes:
                 return None
             raise
+
+    def _check_key(self, key: str) -> None:
+        """Raise InvalidPath for a path where the letter has a plain name.
+
+        A value without path is a set of attributes (RFC 7644 section 3.5.2.1), as in a resource.
+        """
+        if not self._profile.paths_as_keys and any(sign in key for sign in ".:["):
+            raise InvalidPath(f"value: {key[:100]} is a path, where the name of an attribute belongs")
 
     def _run_on_extension(self, op: str, urn: str, value: Any) -> None:
         extension = self._type.extension(urn)
@@ -235,9 +248,10 @@ class _Patcher:
         if not isinstance(value, Mapping):
             raise InvalidValue(f"{name}: must be an object")
         for key, item in value.items():
-            if key.lower() == "schemas":
+            if key.lower() == "schemas" and self._leniency.unknown_attributes:
                 # Some libraries model an extension as a resource of its own.
                 continue
+            self._check_key(key)
             path = self._type.path(f"{name}:{key}")
             if path is None:
                 if self._profile.resources.unknown_attributes:
@@ -283,7 +297,7 @@ class _Patcher:
             new = self._changed_element(attribute, old, value, path.text)
         else:
             new = compile_attribute_validator(attribute, self._leniency)(value, path.text)
-            if new is None and op == "add":
+            if new is None and op == "add" and not is_emptied(attribute, value, self._leniency):
                 return
         self._check_immutable(attribute, path, old, new)
         _assign(holder, attribute.name, new)
@@ -303,7 +317,7 @@ class _Patcher:
             only: dict[str, Any] = dict(holder.get(name) or {})
             self._check_immutable(sub, path, only.get(sub.name), new)
             _assign(only, sub.name, new)
-            _assign(holder, name, only)
+            _assign(holder, name, self._emptied(path, only))
             return
         present: list[dict[str, Any]] = holder.get(name) or [{}]
         elements = [dict(element) for element in present]
@@ -312,6 +326,7 @@ class _Patcher:
         for element in elements:
             self._check_immutable(sub, path, element.get(sub.name), new)
             _assign(element, sub.name, new)
+        elements = [self._emptied(path, element) for element in elements]
         _assign(holder, name, [element for element in elements if element])
 
     def _set_in_selected(self, op: str, bound: BoundPatchPath, condition: Node, value: Any) -> None:
@@ -338,7 +353,7 @@ class _Patcher:
             self._check_immutable(sub, path, old.get(sub.name), new)
             element: dict[str, Any] = dict(old)
             _assign(element, sub.name, new)
-            return element
+            return self._emptied(path, element)
         if op == "add" and isinstance(value, Mapping):
             return self._changed_element(path.attribute, old, value, path.text)
         whole = value[0] if isinstance(value, list) and len(value) == 1 else value
@@ -349,12 +364,23 @@ class _Patcher:
     ) -> dict[str, Any]:
         """Return `old` with the sub-attributes in `value` changed, those that are null taken away."""
         given = compile_element_validator(attribute, self._leniency)(value, place) or {}
+        if not given and is_emptied(attribute, value, self._leniency):
+            return {}
         gone = {
             sub.name
             for key, item in value.items()
             if item is None and (sub := attribute.sub_attribute(key)) is not None
         }
         return {**{name: item for name, item in old.items() if name not in gone}, **given}
+
+    def _emptied(self, path: AttributePath, element: dict[str, Any]) -> dict[str, Any]:
+        """Return an element of which one sub-attribute was set: nothing when that was its `value`, to ""."""
+        assert path.sub_attribute is not None
+        if path.sub_attribute.name != "value" or element.get("value") != "":
+            return element
+        # A $ref names what the value was before.
+        left = {name: part for name, part in element.items() if name != "$ref"}
+        return {} if is_emptied(path.attribute, left, self._leniency) else element
 
     # -- remove
 
@@ -370,7 +396,12 @@ class _Patcher:
             return
         if bound.filter is None and path.sub_attribute is None:
             self._check_immutable(path.attribute, path, old, None)
-            kept = _without_values(old, value) if path.attribute.multi_valued and value is not None else None
+            kept = None
+            if path.attribute.multi_valued and value is not None:
+                listed = value if isinstance(value, list) else [value]
+                for one in listed:
+                    _check_known(path, one)
+                kept = _without_values(old, rewritten_values(path.attribute, listed, self._leniency))
             _assign(holder, name, kept)
             return
         elements = [dict(element) for element in (old if isinstance(old, list) else [old])]
@@ -486,9 +517,15 @@ def _keep_one_primary(elements: list[Any], changed: Iterable[int]) -> None:
             element["primary"] = False
 
 
-def _without_values(old: list[Any], value: Any) -> list[Any]:
-    """Return `old` without the elements that `value` describes: by id or by each of its parts."""
-    wanted = value if isinstance(value, list) else [value]
+def _check_known(path: AttributePath, value: Any) -> None:
+    """Raise InvalidValue for an object of unknown sub-attributes alone."""
+    given = [key for key, item in value.items() if item is not None] if isinstance(value, Mapping) else []
+    if given and not any(map(path.attribute.sub_attribute, given)):
+        raise InvalidValue(f"{path.text}: {given[0][:100]} is no sub-attribute, and it has no other")
+
+
+def _without_values(old: list[Any], wanted: list[Any]) -> list[Any]:
+    """Return `old` without the elements that are `wanted`, by id or by each of their parts."""
 
     def described(element: Any) -> bool:
         for one in wanted:

@@ -1,11 +1,19 @@
 """Conditional requests (RFC 7644 section 3.14, RFC 9110 section 13)."""
 
 import re
+from collections.abc import Sequence
+from typing import Final
 
 from app.protocol.errors import PreconditionFailed
+from app.protocol.tolerance import Profile
+from schema.errors import InvalidSyntax
 
-# The opaque part of an entity-tag; some clients leave out the quotes, so they may be missing.
-_TAG = re.compile(r'(?:W/)?"([^"]*)"|([^\s,"]+)')
+ANY_VERSION: Final = "*"
+"""Stands, among the versions that a client names, for all there are."""
+
+_TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
+# Some clients leave out the quotes.
+_BARE_TAG: Final = re.compile(r'(?:W/)?([^\s,"]+)', re.IGNORECASE)
 
 
 def entity_tag(version: str) -> str:
@@ -13,20 +21,31 @@ def entity_tag(version: str) -> str:
     return f'W/"{version}"'
 
 
-def names(header: str, version: str) -> bool:
-    """Return whether an If-Match or If-None-Match header names `version`, by weak comparison."""
-    if header.strip() == "*":
-        return True
-    return any((quoted or bare) == version for quoted, bare in _TAG.findall(header))
+def check_tags(name: str, text: str, profile: Profile) -> None:
+    """Raise InvalidSyntax for anything but quoted entity-tags or `*`, where the letter counts."""
+    if profile.loose_messages or text.strip() == ANY_VERSION:
+        return
+    if _TAG.sub("", text).strip(", \t"):
+        raise InvalidSyntax(f'{name}: must be an entity-tag such as {entity_tag("1")}, or *')
 
 
-def require_match(if_match: str | None, version: str) -> None:
+def versions_in(text: str) -> list[str]:
+    """Return the versions that entity-tags outside of a header name, `*` for all of them."""
+    return _TAG.findall(text) or _BARE_TAG.findall(text)
+
+
+def names(versions: Sequence[str], version: str) -> bool:
+    """Return whether a client names `version`, by weak comparison."""
+    return ANY_VERSION in versions or version in versions
+
+
+def require_match(if_match: Sequence[str] | None, version: str) -> None:
     """Raise PreconditionFailed unless If-Match is absent or names `version`."""
     if if_match is not None and not names(if_match, version):
         raise PreconditionFailed(entity_tag(version))
 
 
-def require_none_match(if_none_match: str | None, version: str) -> None:
+def require_none_match(if_none_match: Sequence[str] | None, version: str) -> None:
     """Raise PreconditionFailed when If-None-Match names `version`: for methods that change."""
     if if_none_match is not None and names(if_none_match, version):
         raise PreconditionFailed(entity_tag(version))

@@ -31,10 +31,10 @@ from storage.errors import StorageError
 
 @dataclass(frozen=True)
 class Conditions:
-    """The conditional headers of a request (RFC 7644 section 3.14), None where absent."""
+    """The versions in the conditional headers of a request (RFC 7644 section 3.14), None where absent."""
 
-    if_match: str | None = None
-    if_none_match: str | None = None
+    if_match: Sequence[str] | None = None
+    if_none_match: Sequence[str] | None = None
 
     def check(self, version: str) -> None:
         """Raise PreconditionFailed unless a change of `version` is wanted."""

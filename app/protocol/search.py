@@ -8,7 +8,8 @@ from typing import Any
 from app.protocol.cursors import Cursor, Cursors
 from app.protocol.representation import Representation, Text
 from schema.errors import InvalidCount, InvalidFilter, InvalidValue
-from schema.projection import make_projection
+from schema.leniency import STRICT, Leniency
+from schema.projection import Projection, make_projection
 from schema.registry import Registry
 from schema.resource_type import AttributePath, ResourceType
 from scim_filter import parse_filter, resolve
@@ -22,7 +23,10 @@ _DEEPEST_MERGE = 100_000
 
 @dataclass(frozen=True)
 class Query:
-    """What a search asks for; `start_index` counts from 1, `cursor` is None for index pagination."""
+    """What a search asks for; `start_index` counts from 1, `cursor` is None for index pagination.
+
+    `leniency` says how paths and values may be spelled.
+    """
 
     filter: str | None = None
     start_index: int = 1
@@ -32,6 +36,7 @@ class Query:
     cursor: str | None = None
     attributes: tuple[str, ...] = ()
     excluded_attributes: tuple[str, ...] = ()
+    leniency: Leniency = STRICT
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,11 @@ class Searcher:
         """
         parsed = self._parsed(query)
         selection = Selection(
-            resolve(parsed, resource_type) if parsed is not None else None,
+            resolve(parsed, resource_type, query.leniency) if parsed is not None else None,
             _sort(resource_type, query) if query.sort_by else None,
             limit=self._limit(query),
         )
-        projection = make_projection(resource_type, query.attributes, query.excluded_attributes)
+        projection = _projection(resource_type, query)
         if query.cursor is None:
             start = max(1, query.start_index)
             page = self._page(resource_type, replace(selection, offset=start - 1))
@@ -159,12 +164,12 @@ class Searcher:
         problem: InvalidFilter | None = None
         for resource_type in self._registry.resource_types:
             try:
-                node = resolve(parsed, resource_type) if parsed is not None else None
+                node = resolve(parsed, resource_type, query.leniency) if parsed is not None else None
             except InvalidFilter as exc:
                 problem = exc
                 continue
             sort = None
-            if query.sort_by and resource_type.path(query.sort_by) is not None:
+            if query.sort_by and _path(resource_type, query) is not None:
                 sort = _sort(resource_type, query)
             selections.append((resource_type, Selection(node, sort)))
         if not selections and problem is not None:
@@ -210,7 +215,7 @@ class Searcher:
         shown: dict[int, Text] = {}
         for resource_type in self._registry.resource_types:
             positions = [i for i, (its_type, _) in enumerate(found) if its_type is resource_type]
-            projection = make_projection(resource_type, query.attributes, query.excluded_attributes)
+            projection = _projection(resource_type, query)
             texts = self._representation.texts(resource_type, [found[i][1] for i in positions], projection)
             shown |= dict(zip(positions, texts, strict=True))
         return [shown[position] for position in range(len(found))]
@@ -235,9 +240,18 @@ def _identity(scope: str, query: Query) -> tuple[Any, ...]:
     return scope, query.filter, query.sort_by, query.descending
 
 
+def _projection(resource_type: ResourceType, query: Query) -> Projection:
+    return make_projection(resource_type, query.attributes, query.excluded_attributes, query.leniency)
+
+
+def _path(resource_type: ResourceType, query: Query) -> AttributePath | None:
+    """Return the attribute to sort by."""
+    return resource_type.path(query.leniency.canonical(query.sort_by or "", resource_type))
+
+
 def _sort(resource_type: ResourceType, query: Query) -> Sort:
     """Return the order a query asks for; a complex attribute is sorted by its `value`."""
-    path = resource_type.path(query.sort_by or "")
+    path = _path(resource_type, query)
     if path is None or path.leaf.returned == "never":
         raise InvalidValue(f"sortBy: {(query.sort_by or '')[:100]} is no attribute of {resource_type.name}")
     if path.leaf.is_complex:

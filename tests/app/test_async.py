@@ -11,8 +11,8 @@ import jwt
 import pytest
 import requests
 
+from app.headers import Preferences, read_preferences
 from app.protocol.jobs import Jobs
-from app.protocol.preferences import Preferences, read_preferences
 from storage.errors import StorageUnavailable
 from tests.conftest import GROUP, KEY, USER, ScimClient, Server, error_of
 

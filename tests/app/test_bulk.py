@@ -174,7 +174,7 @@ def test_versions_are_conditions(scim: ScimClient) -> None:
         ({"schemas": ["urn:nope"], "Operations": []}, "invalidSyntax"),
         ({"schemas": [BULK], "Operations": {}}, "invalidSyntax"),
         ({"schemas": [BULK], "Operations": [1]}, "invalidSyntax"),
-        ({"schemas": [BULK], "Operations": [], "failOnErrors": 0}, "invalidValue"),
+        ({"schemas": [BULK], "Operations": [], "failOnErrors": -1}, "invalidValue"),
         ({"schemas": [BULK], "Operations": [], "failOnErrors": "1"}, "invalidValue"),
     ],
 )

@@ -47,7 +47,7 @@ def test_members_follow_when_the_member_changes_its_name(scim: ScimClient) -> No
     assert scim("GET", group["meta"]["location"]).json["members"][0]["display"] == "new"
 
 
-@pytest.mark.parametrize("member_id", ["nope", "../Users/x", "../../elsewhere/s.json", ""])
+@pytest.mark.parametrize("member_id", ["nope", "../Users/x", "../../elsewhere/s.json"])
 def test_unknown_members_are_refused(scim: ScimClient, member_id: str) -> None:
     answer = scim("POST", "/Groups", {"displayName": "g", "members": [{"value": member_id}]})
 

@@ -119,3 +119,19 @@ def test_settings_that_are_wrong_are_said(run: Import, monkeypatch: pytest.Monke
 
     assert result.exit_code != 0
     assert "DATABASE_URL" in str(result.exception) + result.output
+
+
+def test_lines_are_read_as_the_default_profile_reads_requests(run: Import, scim: ScimClient) -> None:
+    old, extension = "urn:scim:schemas:core:2.0", "urn:scim:schemas:extension:enterprise:2.0"
+    typed = {"resourceType": "User"}
+    result = run(
+        {"schemas": [f"{old}:User"], "userName": "a", extension: {"department": "d"}},
+        {"schemas": [old], "meta": typed, "userName": "b", "emails": [{"type": "work", "value": ""}]},
+        {"schemas": [f"{old}:Group"], "displayName": "g"},
+        user("c", phoneNumbers=[{"number": "3"}]),
+    )
+
+    assert "created 3, already there 0, failed 1" in result.stdout
+    assert "phoneNumbers[0]: number is no sub-attribute" in result.stderr
+    assert scim.names(f'{extension}:department eq "d"') == ["a"]
+    assert scim.names("emails pr") == []

@@ -292,9 +292,10 @@ def test_search_by_post(scim: ScimClient, people: dict[str, str]) -> None:
     ("body", "scim_type"),
     [
         ({"schemas": ["urn:nope"]}, "invalidSyntax"),
-        ({"schemas": [SEARCH], "count": "1"}, "invalidValue"),
+        ({"schemas": [SEARCH], "count": "one"}, "invalidValue"),
+        ({"schemas": [SEARCH], "count": True}, "invalidValue"),
         ({"schemas": [SEARCH], "startIndex": 2**64 - 1}, "invalidValue"),
-        ({"schemas": [SEARCH], "attributes": "userName"}, "invalidValue"),
+        ({"schemas": [SEARCH], "attributes": [7]}, "invalidValue"),
         ({"schemas": [SEARCH], "filter": "userName"}, "invalidFilter"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.protocol.tolerance import PROFILES
 from schema.errors import InvalidFilter, InvalidPath
 from schema.resource_type import ResourceType
 from scim_filter.nodes import (
@@ -111,13 +112,23 @@ def test_what_is_never_returned_is_refused_within_a_complex_attribute(
         ('title co ""', "title pr"),
         ('emails ew ""', "emails.value pr"),
         ('title eq ""', 'title eq ""'),
-        ('active eq "TRUE"', "active eq true"),
         ("age eq 3.0", "age eq 3"),
         ('photo co "*"', 'photo co "*"'),
     ],
 )
 def test_a_bound_filter_says_it_in_one_way(text: str, canonical: str, user_type: ResourceType) -> None:
     assert render(resolve(parse_filter(text), user_type)) == canonical
+
+
+def test_leniency_reads_literals_and_urns(user_type: ResourceType) -> None:
+    leniency = PROFILES["default"].resources
+    text = 'active eq "TRUE" and urn:scim:schemas:extension:enterprise:2.0:department pr'
+
+    bound = resolve(parse_filter(text), user_type, leniency)
+
+    assert render(bound) == f"active eq true and {ENTERPRISE}:department pr"
+    with pytest.raises(InvalidFilter, match="the value must be true or false"):
+        resolve(parse_filter('active eq "TRUE"'), user_type)
 
 
 def test_a_bound_comparison_carries_the_key_of_its_literal(user_type: ResourceType) -> None:

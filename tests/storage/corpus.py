@@ -73,7 +73,7 @@ FILTERS = [
     'nickName co "\\\\"',
     "active eq true",
     "active ne true",
-    'active eq "FALSE"',
+    "active eq FALSE",
     "not (active eq true)",
     "emails pr",
     "not (emails pr)",

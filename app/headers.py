@@ -1,0 +1,81 @@
+"""What request headers say: Accept, Prefer and the conditional ones (RFC 9110, RFC 7240)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from flask import Request
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import (
+    parse_accept_header,
+    parse_etags,
+    parse_list_header,
+    parse_options_header,
+)
+
+from app.protocol.preconditions import ANY_VERSION, check_tags
+from app.protocol.resources import Conditions
+from app.protocol.tolerance import Profile
+
+
+@lru_cache(maxsize=256)
+def _accepted(header: str) -> MIMEAccept:
+    # A parameter such as charset says nothing about JSON.
+    found = parse_accept_header(header, MIMEAccept)
+    return MIMEAccept([(media_type.partition(";")[0], quality) for media_type, quality in found])
+
+
+def chosen_type(header: str, offers: Sequence[str]) -> str:
+    """Return the one of the media types `offers` that an Accept header likes best, the first of equals.
+
+    A header that rules out all of them is disregarded, as RFC 9110 section 12.5.1 allows: the
+    request that it came with may have been carried out.
+    """
+    return (_accepted(header).best_match(offers) if header else None) or offers[0]
+
+
+def asks_for(header: str, media_type: str) -> bool:
+    """Return whether an Accept header names this very media type, and does not rule it out."""
+    return any(name.lower() == media_type and quality > 0 for name, quality in _accepted(header))
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What a client prefers; `wait_s` is None where it does not say how long it would wait."""
+
+    respond_async: bool = False
+    wait_s: int | None = None
+
+
+def read_preferences(header: str) -> Preferences:
+    """Return the preferences in a Prefer header; several of them come joined by commas.
+
+    Of a preference given twice the first counts, and what is not understood does not count at all
+    (RFC 7240 section 2).
+    """
+    found: dict[str, str] = {}
+    for item in parse_list_header(header):
+        name, equals, word = parse_options_header(item)[0].partition("=")
+        if word.strip() or not equals:
+            found.setdefault(name.strip().lower(), word.strip().strip('"'))
+    wait = found.get("wait", "")
+    seconds = int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 10 else None
+    return Preferences("respond-async" in found, seconds)
+
+
+def read_conditions(request: Request, profile: Profile) -> Conditions:
+    """Return what If-Match and If-None-Match say. Raises InvalidSyntax where the letter counts."""
+    return Conditions(
+        _versions(request, "If-Match", profile), _versions(request, "If-None-Match", profile)
+    )
+
+
+def _versions(request: Request, name: str, profile: Profile) -> tuple[str, ...] | None:
+    header = request.environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+    if header is None:
+        return None
+    check_tags(name, header, profile)
+    tags = parse_etags(header)
+    if tags.star_tag:
+        return (ANY_VERSION,)
+    return tuple(sorted(tag or "" for tag in tags.as_set(include_weak=True)))
