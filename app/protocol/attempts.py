@@ -16,19 +16,25 @@ _PAUSE_S: Final = 0.05
 _Result = TypeVar("_Result")
 
 
-def in_transaction(adapter: StorageAdapter, change: Callable[[], _Result]) -> _Result:
+def in_transaction(
+    adapter: StorageAdapter, change: Callable[[], _Result], prepare: Callable[[], object] | None = None
+) -> _Result:
     """Run `change` in a transaction until no other writer came between its reading and its writing.
 
-    Within a transaction it is run once: only the whole can be tried again. Raises what `change`
-    raises, in the end VersionMismatch and Contention too.
+    `prepare` is done before each attempt, outside the transaction: what takes long must not hold up
+    other writers. Within a transaction `change` is run once: only the whole can be tried again.
+    Raises what `change` raises, in the end VersionMismatch and Contention too.
     """
-    if adapter.in_transaction:
-        return change()
-    for _ in range(_ATTEMPTS - 1):
+    for attempt in range(1, _ATTEMPTS + 1):
+        if prepare is not None:
+            prepare()
+        if adapter.in_transaction:
+            return change()
         try:
             with adapter.transaction():
                 return change()
         except (VersionMismatch, Contention):
+            if attempt == _ATTEMPTS:
+                raise
             time.sleep(random.uniform(0, _PAUSE_S))
-    with adapter.transaction():
-        return change()
+    raise AssertionError("the last attempt has ended")

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -64,6 +65,9 @@ class _Run:
     # By position, the ids of what could not yet refer to all that it refers to.
     incomplete: dict[int, str] = field(default_factory=dict)
     errors: int = 0
+    # Those that take long, and are carried out in transactions of their own; whether one is now.
+    slow: frozenset[int] = frozenset()
+    alone: bool = False
     # Of a request that is carried out later: its transaction, what keeps its progress, and whether
     # an attempt before this one may have got somewhere.
     txn: str | None = None
@@ -162,9 +166,9 @@ class BulkOperations:
         answer, whatever became of the rest: an error ends the whole only where nothing was done.
         """
         run = self._begun(request, profile)
-        while run.pending:
+        while run.pending or run.incomplete:
             try:
-                run = in_transaction(self._adapter, partial(self._share, run))
+                run = self._step(run)
             except Exception as problem:
                 if not run.results:
                     raise
@@ -191,26 +195,55 @@ class BulkOperations:
             run.resuming = True
         else:
             note(0, {"run": run.as_json()})
-        while run.pending:
-            run = in_transaction(self._adapter, partial(self._share, run))
+        while run.pending or run.incomplete:
+            run = self._step(run)
         operations = enumerate(request.operations)
         finish([run.results.get(position) or _not_reached(operation) for position, operation in operations])
 
-    @staticmethod
-    def _begun(request: BulkRequest, profile: str) -> "_Run":
+    def _begun(self, request: BulkRequest, profile: str) -> "_Run":
         references = BulkReferences(request.operations)
-        return _Run(request, profile, references, list(references.order))
+        slow = (n for n, operation in enumerate(request.operations) if self._takes_long(operation))
+        # Without transactions nobody waits for one.
+        kept = frozenset(slow) if self._transactions else frozenset()
+        return _Run(request, profile, references, list(references.order), slow=kept)
+
+    def _takes_long(self, operation: Mapping[str, Any]) -> bool:
+        resource_type = self._registry.by_endpoint(f"/{_endpoint(operation)}")
+        data = operation.get("data")
+        return resource_type is not None and self._operations.takes_long(resource_type, data)
+
+    def _step(self, run: "_Run") -> "_Run":
+        """Carry out what comes next: a share of the operations, or one that takes long."""
+        if run.slow.intersection(run.pending[:1] or run.incomplete):
+            return self._alone(run)
+        return in_transaction(self._adapter, partial(self._share, run))
+
+    def _alone(self, before: "_Run") -> "_Run":
+        """Carry out the next operation, which takes long, in a transaction of its own."""
+        run = before.copy()
+        run.alone = True
+        if run.pending:
+            self._run_one(run, run.pending.pop(0))
+        if not run.pending:
+            self._complete(run)
+        run.alone = False
+        with self._adapter.transaction():
+            self._note_progress(run)
+        return run
+
+    def _part(self, run: "_Run") -> AbstractContextManager[None]:
+        return nullcontext() if run.alone else self._adapter.savepoint()
 
     def _share(self, before: "_Run") -> "_Run":
         """Carry out some of the pending operations; `before` stays as it is, for another try."""
         run = before.copy()
         until = self._clock_s() + _SHARE_S
-        while run.pending and self._clock_s() < until:
+        while run.pending and run.pending[0] not in run.slow and self._clock_s() < until:
             self._run_one(run, run.pending.pop(0))
             if run.resuming:
                 # What is found to be done is noted at once: nothing may wait beside it.
                 break
-        if not run.pending:
+        if not run.pending and not run.slow.intersection(run.incomplete):
             self._complete(run)
         note = partial(self._note_progress, run)
         if self._recorder.is_transactional:
@@ -233,13 +266,18 @@ class BulkOperations:
         result = _result(operation)
         run.results[position] = result
         try:
-            with self._adapter.savepoint():
+            with self._part(run):
                 self._carry_out(run, position, operation, result)
         except Exception as problem:
             self._let_pass(problem)
             run.errors += 1
             if creates(operation):
                 run.ids.failed.add(bulk_id_of(operation))
+            if "status" in result:
+                # A transaction of its own has failed when all else was done.
+                run.ids.created.pop(bulk_id_of(operation), None)
+                run.incomplete.pop(position, None)
+                result.pop("version", None)
             result |= _failure(problem)
             run.stop_at_limit(position)
         if not self._transactions:
@@ -262,8 +300,6 @@ class BulkOperations:
             data, left = run.references.data(resource_type, data, run.ids)
 
         def done(stored: StoredResource | None) -> None:
-            if "status" in result:
-                return
             result["status"] = {"POST": "201", "DELETE": "204"}.get(method, "200")
             if stored is not None and method == "POST":
                 run.ids.created[bulk_id_of(operation)] = stored.id
@@ -273,7 +309,7 @@ class BulkOperations:
 
         def settle(stored: StoredResource | None) -> None:
             done(stored)
-            if not self._recorder.is_transactional:
+            if run.alone or not self._recorder.is_transactional:
                 self._note_progress(run)
 
         txn = f"{run.txn}:{position}" if run.txn else None
@@ -317,7 +353,7 @@ class BulkOperations:
             operation, result = run.request.operations[position], run.results[position]
             resource_type, _ = self._target(run, "POST", {"path": _endpoint(operation)})
             try:
-                with self._adapter.savepoint():
+                with self._part(run):
                     data, left = run.references.data(resource_type, operation["data"], run.ids)
                     if left:
                         raise InvalidValue(f"bulkId:{left[0]} was not created")
@@ -423,3 +459,4 @@ def _break_off(run: _Run, problem: Exception) -> None:
         result = run.results.get(position) or _result(run.request.operations[position])
         run.results[position] = {**result, **failure}
     run.pending.clear()
+    run.incomplete.clear()

@@ -49,6 +49,11 @@ class AttributeMapping:
                     holder = holder.setdefault(target.attribute.name, {})
                 holder[target.leaf.name] = values[0]
 
+    @property
+    def targets(self) -> frozenset[str]:
+        """The paths of the attributes that are copied to."""
+        return frozenset(target.text for target, _ in self._copies)
+
     def new_id(self, resource: Mapping[str, Any]) -> str | None:
         """Return the id for a new resource, or None when no mapping gives one.
 

@@ -14,19 +14,19 @@ from app.protocol.attempts import in_transaction
 from app.protocol.changes import NO_DELTA, MemberDelta, new_txn, plan
 from app.protocol.mapping import AttributeMapping
 from app.protocol.mutability import keep_immutables
-from app.protocol.patch import MemberChanges, apply_patch, read_operations
+from app.protocol.patch import MemberChanges, PatchOperation, apply_patch, read_operations
 from app.protocol.preconditions import require_match, require_none_match
 from app.protocol.recording import NoRecorder
 from app.protocol.references import existing_members, take_members
 from app.protocol.representation import Representation
-from app.protocol.secrets import PlainSecrets, Secrets, take_secrets
-from app.protocol.tolerance import PROFILES
+from app.protocol.secrets import PlainSecrets, Secrets, may_hold_secrets, take_secrets
+from app.protocol.tolerance import PROFILES, Profile
 from schema.registry import Registry
 from schema.resource_type import ResourceType
 from schema.validation import compile_validator
 from schema.values import format_date_time
 from storage.adapter import Member, StorageAdapter, StoredResource
-from storage.errors import StorageError
+from storage.errors import Contention, StorageError
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,15 @@ class _Attempts:
     removed_secrets: frozenset[str] = frozenset()
 
 
-class _NotHashed(Exception):
-    """A change met secrets that have to be hashed first."""
+@dataclass(frozen=True)
+class _Patched:
+    """What a PATCH makes of a resource: its secrets stand beside it, plain as they came."""
 
-    def __init__(self, plain: Mapping[str, str], known: Mapping[str, str]) -> None:
-        super().__init__("secrets to be hashed")
-        self.plain = plain
-        self.known = known
+    resource: dict[str, Any]
+    members: MemberChanges
+    plain: dict[str, str]
+    known: dict[str, str]
+    removed: frozenset[str]
 
 
 class ResourceOperations:
@@ -241,28 +243,54 @@ class ResourceOperations:
         granted = PROFILES[profile]
         operations = read_operations(body, granted)
 
-        def change() -> StoredResource:
+        attempts = _Attempts("patch", txn or new_txn(), also)
+        ahead: dict[str, str] = {}
+        hashed: dict[str, str] = {}
+
+        def patched() -> tuple[StoredResource, _Patched]:
             before = self._adapter.get(resource_type, resource_id)
             conditions.check(before.version)
-            members = MemberChanges(lambda: self._member_elements(resource_type, resource_id))
-            patched = apply_patch(resource_type, before.document, operations, granted, members)
-            resource = {name: value for name, value in patched.resource.items() if name != "id"}
-            self._mappings[resource_type.name].apply(resource)
-            known = {k: v for k, v in before.secrets.items() if k not in patched.removed_secrets}
-            plain = take_secrets(resource_type, resource)
-            if not plain.keys() <= hashed.keys():
-                raise _NotHashed(plain, known)
-            attempts.removed_secrets = self._removable(patched.removed_secrets - hashed.keys())
-            return self._keep(resource_type, before, resource, {**known, **hashed}, members, attempts)
+            return before, self._patched(resource_type, before, operations, granted)
 
-        attempts = _Attempts("patch", txn or new_txn(), also)
-        # Hashing is slow on purpose: it must not hold up other writers.
-        hashed: dict[str, str] = {}
-        try:
-            return in_transaction(self._adapter, change)
-        except _NotHashed as pending:
-            hashed = self._secrets.hashed(pending.plain, pending.known)
-            return in_transaction(self._adapter, change)
+        def hash_ahead() -> None:
+            nonlocal ahead, hashed
+            found = patched()[1]
+            ahead, hashed = found.plain, self._secrets.hashed(found.plain, found.known)
+
+        def change() -> StoredResource:
+            before, found = patched()
+            if found.plain != ahead and self._secrets.takes_long:
+                raise Contention("what is to be hashed was changed at the same time")
+            secrets = hashed if found.plain == ahead else self._secrets.hashed(found.plain, found.known)
+            attempts.removed_secrets = self._removable(found.removed - secrets.keys())
+            kept = {**found.known, **secrets}
+            return self._keep(resource_type, before, found.resource, kept, found.members, attempts)
+
+        slow = self.takes_long(resource_type, body)
+        return in_transaction(self._adapter, change, hash_ahead if slow else None)
+
+    def takes_long(self, resource_type: ResourceType, body: Any) -> bool:
+        """Return whether keeping `body` may take hashing, which must not hold up other writers."""
+        if not self._secrets.takes_long:
+            return False
+        copied = self._mappings[resource_type.name].targets
+        mapped = any(path.text in copied for path in resource_type.secret_paths)
+        return mapped or may_hold_secrets(resource_type, body)
+
+    def _patched(
+        self,
+        resource_type: ResourceType,
+        before: StoredResource,
+        operations: Sequence[PatchOperation],
+        granted: Profile,
+    ) -> _Patched:
+        members = MemberChanges(lambda: self._member_elements(resource_type, before.id))
+        patched = apply_patch(resource_type, before.document, operations, granted, members)
+        resource = {name: value for name, value in patched.resource.items() if name != "id"}
+        self._mappings[resource_type.name].apply(resource)
+        known = {k: v for k, v in before.secrets.items() if k not in patched.removed_secrets}
+        plain = take_secrets(resource_type, resource)
+        return _Patched(resource, members, plain, known, patched.removed_secrets)
 
     def delete(
         self,

@@ -13,6 +13,8 @@ from schema.resource_type import AttributePath, ResourceType
 class PlainSecrets:
     """Leaves secrets as they came, for a backend that keeps them itself."""
 
+    takes_long = False
+
     def hashed(self, plain: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
         """Return `plain`."""
         return dict(plain)
@@ -20,6 +22,8 @@ class PlainSecrets:
 
 class Secrets:
     """Hashes values that must never be returned (RFC 7643 sections 4.1.1 and 7)."""
+
+    takes_long = True
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
@@ -41,6 +45,16 @@ class Secrets:
             return self._hasher.verify(known, secret)
         except (VerificationError, InvalidHashError):
             return False
+
+
+def may_hold_secrets(resource_type: ResourceType, body: Any) -> bool:
+    """Return whether `body` names a `returned: never` attribute anywhere, be it as key, path or text."""
+    names = [path.attribute.name.lower() for path in resource_type.secret_paths]
+    try:
+        text = orjson.dumps(body).lower()
+    except TypeError:
+        return bool(names)
+    return any(name.encode() in text for name in names)
 
 
 def take_secrets(resource_type: ResourceType, resource: dict[str, Any]) -> dict[str, str]:

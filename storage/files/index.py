@@ -39,6 +39,9 @@ _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 class _IndexDialect(Sqlite):
     """Consistent at any time, but not durable: what is lost is read from the files again."""
 
+    def queue(self, url: DatabaseUrl, timeout_s: float) -> None:
+        """Whoever writes here has the lock of the folder already."""
+
     def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
         return PatientDatabase(
             url.name,

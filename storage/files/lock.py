@@ -9,20 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from storage.errors import StorageUnavailable
+from storage.queue import FairQueue
 
+QUEUE = ".queue"
 _LONGEST_PAUSE_S = 0.01
 
 
 class FolderLock:
     """A lock on a folder itself, so that there is no lock file that somebody could remove.
 
-    A process that dies gives it back. Waiting ends after `timeout_s` with StorageUnavailable.
+    A process that dies gives it back. It is given out in the order in which it was asked for, as far
+    as there can be a queue. Waiting ends after `timeout_s` with StorageUnavailable.
     """
 
     def __init__(self, folder: Path, timeout_s: float) -> None:
         self._folder = folder
         self._timeout_s = timeout_s
-        self._process = 0
+        self._queue = FairQueue(folder / QUEUE, timeout_s)
         self._local = threading.local()
 
     @property
@@ -37,7 +40,7 @@ class FolderLock:
             yield
             return
         deadline = time.monotonic() + self._timeout_s
-        with self._turn(), self._opened() as descriptor:
+        with self._queue.turn(), self._opened() as descriptor:
             self._acquire(descriptor, deadline)
             self._local.holder = os.getpid()
             try:
@@ -46,20 +49,6 @@ class FolderLock:
                 self._local.holder = 0
                 # A child that was forked meanwhile has the descriptor too: closing is not enough.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Let threads of this process queue without asking the system again and again."""
-        if self._process != os.getpid():
-            # After a fork, a thread that is not here may hold it; two locks do no harm.
-            self._process, self._threads = os.getpid(), threading.Lock()
-        threads = self._threads
-        if not threads.acquire(timeout=self._timeout_s):
-            raise StorageUnavailable(f"other writers keep {self._folder} to themselves")
-        try:
-            yield
-        finally:
-            threads.release()
 
     @contextmanager
     def _opened(self) -> Iterator[int]:

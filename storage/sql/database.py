@@ -5,8 +5,8 @@ import os
 import random
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import peewee
@@ -41,6 +41,7 @@ class Database:
         self.dialect = dialect
         self.name = url.name
         self._make = lambda: dialect.connect(url, pool_size, timeout_s)
+        self._queue = dialect.queue(url, timeout_s)
         self._shown = f"the database {url}"
         self._abandoned: list[peewee.Database] = []
         self._start()
@@ -232,6 +233,14 @@ class Database:
         if self.in_transaction:
             yield
             return
+        # The queue ends with the lock that it is for.
+        with self._queue.turn() if self._queue else nullcontext():
+            committed = yield from self._whole_transaction()
+        for callback in committed:
+            callback()
+
+    def _whole_transaction(self) -> Generator[None, None, dict[Callable[[], object], None]]:
+        """Begin, yield once and commit; return what is to be called afterwards."""
         self._leased_for_good(lambda: self._execute(self.dialect.begin, None))
         self._local.counts, self._local.parts, self._local.broken = {}, 0, False
         self._local.remembered = {}
@@ -248,8 +257,7 @@ class Database:
         finally:
             self._local.counts = None
             self._give_back()
-        for callback in committed:
-            callback()
+        return committed
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

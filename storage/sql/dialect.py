@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import peewee
 
 from storage.database_url import DatabaseUrl
+from storage.queue import FairQueue
 from storage.sql.inserts import RESOURCE, claim_unique, insert_index
 from storage.sql.layout import IndexRow
 
@@ -61,6 +62,10 @@ class Dialect(ABC):
     @abstractmethod
     def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
         """Return the database of peewee for `url`, without connecting to it."""
+
+    def queue(self, url: DatabaseUrl, timeout_s: float) -> FairQueue | None:
+        """Return where writers line up, None where the database sees to that."""
+        return None
 
     def quoted(self, name: str) -> str:
         """Return a name of a table as an identifier."""

@@ -11,6 +11,7 @@ import peewee
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
+from storage.queue import FairQueue
 from storage.sql.database import Database
 from storage.sql.dialect import MEMBER, Dialect, Row
 
@@ -73,6 +74,9 @@ class Sqlite(Dialect):
             },
             timeout=timeout_s,
         )
+
+    def queue(self, url: DatabaseUrl, timeout_s: float) -> FairQueue | None:
+        return FairQueue(Path(f"{url.name}-queue"), timeout_s)
 
     @contextmanager
     def preparing(self, database: Database) -> Iterator[None]:

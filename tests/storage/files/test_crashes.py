@@ -57,7 +57,7 @@ def indexes(folder: Path) -> list[Path]:
 
 def left_behind(folder: Path) -> list[str]:
     """Return what writers left lying about."""
-    return [p.name for p in folder.rglob(".*") if not p.name.startswith((".index-", ".journal"))]
+    return [p.name for p in folder.rglob(".*") if not p.name.startswith((".index-", ".journal", ".queue"))]
 
 
 @pytest.mark.parametrize("lost", [False, True])

@@ -25,7 +25,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith((".index-", ".journal"))
+        if path.is_file() and not path.name.startswith((".index-", ".journal", ".queue"))
     }
 
 
