@@ -48,6 +48,7 @@ from app.worker import StartsWorker, Worker
 from schema.registry import Registry, load_registry
 from storage.adapter import StorageAdapter
 from storage.complete import complete
+from storage.errors import StorageError, StorageReadOnly
 from storage.registry import open_storage
 
 _LOG = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ def make_operations(settings: Settings) -> tuple[ResourceOperations, StorageAdap
     _check_paths(settings, registry)
     adapter = complete(_open_storage(settings), registry.resource_types)
     adapter.prepare(registry.resource_types)
+    _say_if_read_only(adapter)
     representation = Representation(registry, adapter, settings.location_prefix)
     try:
         delivery = open_delivery(settings, registry, adapter, representation)
@@ -120,6 +122,19 @@ def make_operations(settings: Settings) -> tuple[ResourceOperations, StorageAdap
         *(registry, adapter, representation), mappings=settings.mappings, recorder=delivery.recorder
     )
     return operations, adapter, delivery
+
+
+def _say_if_read_only(adapter: StorageAdapter) -> None:
+    """Log that the storage takes no changes, and why."""
+    try:
+        adapter.check_writable()
+    except StorageReadOnly as exc:
+        _LOG.warning("the storage is read-only, changes will be refused with 403: %s", exc)
+    except StorageError as exc:
+        _LOG.error("THE STORAGE CANNOT BE WRITTEN, changes will fail with 503: %s", exc)
+    finally:
+        # Connections do not survive a fork, and this may happen before one.
+        adapter.close()
 
 
 class _Service(Flask):
@@ -178,7 +193,7 @@ def _assemble(
         max_depth=settings.max_body_depth,
         places=places,
     )
-    metrics = metrics_blueprint(delivery.inventory, is_on=delivery.publishing.is_on)
+    metrics = metrics_blueprint(delivery.inventory, adapter.check_writable, is_on=delivery.publishing.is_on)
     for blueprint in (feeds, metrics):
         protect(blueprint, authenticator)
         api.register_blueprint(blueprint)
@@ -191,7 +206,7 @@ def _assemble(
         checks.append(delivery.check)
     if settings.celery_broker_url:
         checks.append(_use_celery(app, settings, delivery, worker))
-    api.register_blueprint(health_blueprint(*checks))
+    api.register_blueprint(health_blueprint(adapter.check_writable, *checks))
     describe(api.spec, operations_of(operations.registry))
     register_error_handlers(app)
     # For whoever has to give back its connections, or to do its work.

@@ -163,6 +163,12 @@ class StorageAdapter(ABC):
     def check(self) -> None:
         """Return when the backend answers; raise StorageUnavailable otherwise."""
 
+    def check_writable(self) -> None:
+        """Return when the backend takes changes, and where only a change would tell.
+
+        Raises StorageReadOnly where it is meant to take none, StorageUnavailable where it cannot.
+        """
+
     def close(self) -> None:
         """Give back the connections of this process; the adapter opens new ones when used again."""
 

@@ -49,6 +49,9 @@ class _Completed(StorageAdapter):
     def check(self) -> None:
         self._adapter.check()
 
+    def check_writable(self) -> None:
+        self._adapter.check_writable()
+
     def close(self) -> None:
         self._adapter.close()
 

@@ -31,7 +31,7 @@ class UnsupportedByBackend(StorageError):
 
 
 class StorageReadOnly(StorageError):
-    """The backend does not accept changes."""
+    """The backend is meant to be read only: a replica, or a mount that was asked for."""
 
 
 class StorageUnavailable(StorageError):

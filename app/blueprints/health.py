@@ -6,13 +6,16 @@ from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
+from app.protocol.errors import Refusal
 from app.responses import JSON
+from storage.errors import StorageReadOnly
 
 
-def health_blueprint(*checks: Callable[[], object]) -> Blueprint:
-    """Return the blueprint of /health and /health/ready; they need no credentials.
+def health_blueprint(check_writable: Callable[[], object], *checks: Callable[[], object]) -> Blueprint:
+    """Return the blueprint of /health, /health/ready and /health/writable; they need no credentials.
 
-    Each of `checks` raises what is answered when something does not work.
+    Each of `checks` raises what is answered when something does not work, `check_writable` when the
+    storage takes no changes.
     """
     blueprint = Blueprint("Health", __name__)
 
@@ -30,6 +33,17 @@ def health_blueprint(*checks: Callable[[], object]) -> Blueprint:
         def get(self) -> Response:
             for check in checks:
                 check()
+            return Response(b'{"status":"OK"}', content_type=JSON)
+
+    @blueprint.route("/health/writable")
+    class Writable(MethodView):
+        init_every_request = False
+
+        def get(self) -> Response:
+            try:
+                check_writable()
+            except StorageReadOnly as exc:
+                raise Refusal(503, "the storage is read-only") from exc
             return Response(b'{"status":"OK"}', content_type=JSON)
 
     return blueprint

@@ -4,7 +4,7 @@ They come from the state database, so it does not matter which process answers. 
 log, a line each: counters of one process among several would go up and down.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from flask import Response
@@ -12,6 +12,7 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from set_delivery.inventory import FeedState, Inventory, ReceiverState
+from storage.errors import StorageError
 
 _TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _RECEIVER: Final = {
@@ -30,8 +31,13 @@ _FEED: Final = {
 }
 
 
-def metrics_blueprint(inventory: Inventory, *, is_on: bool) -> Blueprint:
-    """Return the blueprint of /metrics; `is_on` says whether anybody receives events."""
+def metrics_blueprint(
+    inventory: Inventory, check_writable: Callable[[], object], *, is_on: bool
+) -> Blueprint:
+    """Return the blueprint of /metrics; `is_on` says whether anybody receives events.
+
+    `check_writable` raises a StorageError when the storage takes no changes.
+    """
     blueprint = Blueprint("Metrics", __name__)
 
     @blueprint.route("/metrics")
@@ -41,11 +47,21 @@ def metrics_blueprint(inventory: Inventory, *, is_on: bool) -> Blueprint:
         def get(self) -> Response:
             lines = _heads("scim_events_enabled", "gauge", "Whether anybody receives events.")
             lines.append(f"scim_events_enabled {int(is_on)}")
+            lines += _heads("scim_storage_writable", "gauge", "Whether the storage takes changes.")
+            lines.append(f"scim_storage_writable {int(_holds(check_writable))}")
             if is_on:
                 lines += _of_events(inventory)
             return Response("\n".join(lines) + "\n", content_type=_TYPE)
 
     return blueprint
+
+
+def _holds(check: Callable[[], object]) -> bool:
+    try:
+        check()
+    except StorageError:
+        return False
+    return True
 
 
 def _of_events(inventory: Inventory) -> Iterator[str]:

@@ -267,12 +267,13 @@ def _health(verb: str, path: str, summary: str, *errors: int) -> Operation:
 _OF_OPERATION: Final = (
     _health("checkHealth", "/health", "The process answers"),
     _health("checkReadiness", "/health/ready", "Storage, state database and broker answer", 502, 503, 504),
+    _health("checkWritability", "/health/writable", "The storage takes changes", 502, 503, 504),
     Operation(
         "readMetrics",
         "GET",
         "/metrics",
         "Metrics",
-        "Figures of events, for Prometheus",
+        "Figures of events and of the storage, for Prometheus",
         {200: Answer("The figures.", {"text/plain": _TEXT})},
         errors=_STORED,
     ),

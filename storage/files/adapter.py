@@ -91,6 +91,9 @@ class FilesAdapter(StorageAdapter):
 
         self._read(look)
 
+    def check_writable(self) -> None:
+        self._writer.check()
+
     def close(self) -> None:
         self._mirror.close()
 

@@ -13,9 +13,12 @@ from typing import Final
 from urllib.parse import quote
 
 from storage.errors import StorageReadOnly, StorageUnavailable
+from storage.ownership import advice
 
 _SAFE: Final = "@+=,~ "
 _LONGEST: Final = 200
+# With less room on the disk than this, in bytes, an index is kept elsewhere.
+_ROOM: Final = 512 * 1024
 # A file that changed so short a time ago may change again without another time stamp.
 _UNSETTLED_NS: Final = 50_000_000
 
@@ -62,9 +65,12 @@ class Folders:
         try:
             yield
         except OSError as exc:
-            if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise StorageReadOnly(f"{self.root} cannot be written: {exc.strerror}") from exc
-            raise StorageUnavailable(f"{self.root} cannot be written: {exc.strerror}") from exc
+            hint = advice(self.root, *(self.root / name for name in self.names))
+            said = f"{self.root} cannot be written: {exc.strerror}{hint}"
+            # Our own may have been locked on purpose; what belongs to others is a mistake.
+            if exc.errno == errno.EROFS or (exc.errno in (errno.EACCES, errno.EPERM) and not hint):
+                raise StorageReadOnly(said) from exc
+            raise StorageUnavailable(said) from exc
 
     def make(self) -> None:
         """Make the folders that are missing, for this user alone."""
@@ -74,8 +80,12 @@ class Folders:
                     path.mkdir(mode=0o700, parents=True)
 
     def is_writable(self) -> bool:
-        """Return whether the root can be written."""
-        return os.access(self.root, os.W_OK | os.X_OK)
+        """Return whether the root can be written, and has room for an index to follow."""
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            return False
+        with self.reading():
+            room = os.statvfs(self.root)
+        return room.f_bavail * room.f_frsize >= _ROOM
 
     def path(self, folder: str, name: str) -> Path:
         """Return the path of a file."""

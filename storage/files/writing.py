@@ -111,6 +111,14 @@ class Writer:
             self.tidy()
         return True
 
+    def check(self) -> None:
+        """Write a file in each folder and remove it. Raises StorageReadOnly and StorageUnavailable."""
+        with self._folders.writing():
+            for folder in map(self._folders.root.joinpath, ("", *self._folders.names)):
+                temporary = folder / f"{_TEMPORARY}{uuid4().hex}"
+                _write(temporary, b"-", 0o600)
+                temporary.unlink()
+
     def tidy(self) -> None:
         """Remove the temporary files of writers that did not live to rename them."""
         with self._folders.writing():

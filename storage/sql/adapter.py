@@ -98,6 +98,11 @@ class SqlAdapter(StorageAdapter):
             )
             self._pages[layout.resource_type.name].total(None)
 
+    def check_writable(self) -> None:
+        # Committed: a disk that is full shows no earlier.
+        with self._database.transaction():
+            self._database.run("UPDATE scim_layout SET version = version")
+
     def close(self) -> None:
         self._database.close()
 

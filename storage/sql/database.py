@@ -13,7 +13,7 @@ import peewee
 from playhouse.pool import MaxConnectionsExceeded
 
 from storage.database_url import DatabaseUrl
-from storage.errors import Contention, StorageUnavailable, ValueRefused
+from storage.errors import Contention, StorageReadOnly, StorageUnavailable, ValueRefused
 from storage.sql.dialect import Dialect, Row
 
 _LOG = logging.getLogger(__name__)
@@ -151,7 +151,10 @@ class Database:
             return Contention(_UNDONE)
         if isinstance(exc, peewee.DataError):
             return ValueRefused(str(exc).splitlines()[0])
-        return StorageUnavailable(f"{self._shown} cannot be used: {_sentence(exc)}")
+        if self.dialect.is_read_only(exc, self.name):
+            return StorageReadOnly(f"{self._shown} is read-only: {_sentence(exc)}")
+        hint = self.dialect.hint(self.name)
+        return StorageUnavailable(f"{self._shown} cannot be used: {_sentence(exc)}{hint}")
 
     # -- connections
 
@@ -196,7 +199,8 @@ class Database:
             raise StorageUnavailable(f"every connection to {self._shown} is in use") from exc
         except (peewee.PeeweeException, OSError) as exc:
             # The driver leaves a file of certificates that it cannot read to us.
-            raise StorageUnavailable(f"{self._shown} cannot be reached: {_sentence(exc)}") from exc
+            hint = self.dialect.hint(self.name)
+            raise StorageUnavailable(f"{self._shown} cannot be reached: {_sentence(exc)}{hint}") from exc
 
     def _give_back(self) -> None:
         held = getattr(self._local, "held", False)

@@ -83,6 +83,14 @@ class Dialect(ABC):
         """Return whether an error ended a transaction because of another one: it may be tried again."""
         return False
 
+    def is_read_only(self, error: peewee.PeeweeException, name: str) -> bool:
+        """Return whether an error says that the database `name` is meant to be read only."""
+        return False
+
+    def hint(self, name: str) -> str:
+        """Return what keeps the database `name` from being written, where that can be seen from here."""
+        return ""
+
     def is_usable(self, connection: Any) -> bool:
         """Return whether a connection can still be used, without asking the server."""
         return True

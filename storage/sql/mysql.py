@@ -14,6 +14,8 @@ from storage.sql.database import Database
 from storage.sql.dialect import MEMBER, Dialect, Row
 
 _IN_TRANSACTION = 1
+# The option read_only of a replica, and that of a transaction or of InnoDB.
+_READ_ONLY = (1290, 1792, 1874, 1836)
 _DUPLICATE, _DEADLOCK, _CHANGED = 1062, 1213, 1020
 # Seconds to wait for another process that prepares the tables.
 _PREPARING_S = 600
@@ -114,6 +116,9 @@ class Mysql(Dialect):
 
     def is_contention(self, error: peewee.PeeweeException) -> bool:
         return bool(error.args) and error.args[0] in (_DEADLOCK, _CHANGED)
+
+    def is_read_only(self, error: peewee.PeeweeException, name: str) -> bool:
+        return bool(error.args) and error.args[0] in _READ_ONLY
 
     def is_usable(self, connection: Any) -> bool:
         return bool(connection.open)

@@ -92,6 +92,10 @@ class Postgresql(Dialect):
         cause = getattr(error, "orig", None)
         return str(getattr(cause, "sqlstate", "")) in ("40P01", "40001")
 
+    def is_read_only(self, error: peewee.PeeweeException, name: str) -> bool:
+        # A standby, and default_transaction_read_only.
+        return str(getattr(getattr(error, "orig", None), "sqlstate", "")) == "25006"
+
     def is_usable(self, connection: Any) -> bool:
         return not connection.closed
 

@@ -1,9 +1,10 @@
 """SQLite: one file, one writer at a time, no server."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ import peewee
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
+from storage.ownership import advice, is_meant_read_only
 from storage.queue import FairQueue
 from storage.sql.database import Database
 from storage.sql.dialect import MEMBER, Dialect, Row
@@ -25,6 +27,9 @@ class PatientDatabase(peewee.SqliteDatabase):
     """
 
     def _connect(self) -> sqlite3.Connection:
+        with suppress(OSError):
+            # Hashes of passwords are in there; what SQLite keeps beside it gets the same rights.
+            os.close(os.open(self.database, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         deadline = time.monotonic() + self._timeout  # type: ignore[attr-defined]
         while True:
             try:
@@ -78,14 +83,23 @@ class Sqlite(Dialect):
     def queue(self, url: DatabaseUrl, timeout_s: float) -> FairQueue | None:
         return FairQueue(Path(f"{url.name}-queue"), timeout_s)
 
+    def is_read_only(self, error: peewee.PeeweeException, name: str) -> bool:
+        code = getattr(error.__context__ or error.__cause__, "sqlite_errorcode", 0) & 0xFF
+        return code == sqlite3.SQLITE_READONLY and is_meant_read_only(Path(name))
+
+    def hint(self, name: str) -> str:
+        return advice(Path(name).parent, Path(name))
+
     @contextmanager
     def preparing(self, database: Database) -> Iterator[None]:
         """A write transaction: definitions are part of it."""
         folder = Path(database.name).parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
-            raise StorageUnavailable(f"the folder {folder} cannot be made: {exc}") from exc
+            raise StorageUnavailable(
+                f"the folder {folder} cannot be made: {exc}{advice(folder.parent)}"
+            ) from exc
         with database.transaction():
             yield
 

@@ -157,6 +157,36 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk: Path, opened: Open, l
     assert not is_pending(small_disk)
 
 
+@pytest.mark.parametrize("left", [0, 4096, 60_000, 200_000])
+def test_a_full_disk_is_read_also_after_a_restart(small_disk: Path, opened: Open, left: int) -> None:
+    before = opened(small_disk)
+    fill(before)
+    before.close()
+    for path in small_disk.glob(".index-*"):
+        path.unlink()
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(b"x" * 4096):
+            pass
+    os.truncate(filler, filler.stat().st_size - left)
+
+    adapter = opened(small_disk)
+
+    adapter.check()
+    assert ids(adapter, "userName pr") == ["a", "b"]
+    assert adapter.get(USER, "a").document["title"] == "t"
+    if not left:
+        with pytest.raises(StorageUnavailable):
+            adapter.check_writable()
+        with pytest.raises(StorageUnavailable):
+            adapter.create(USER, stored("c", userName="c"))
+        assert ids(adapter, "userName pr") == ["a", "b"]
+    filler.unlink()
+    adapter.check_writable()
+    adapter.create(USER, stored("c", userName="c"))
+    assert ids(adapter, "userName pr") == ["a", "b", "c"]
+
+
 @pytest.fixture
 def public_folder() -> Iterator[Path]:
     """A folder that others can come to; pytest keeps its own to itself."""
@@ -179,9 +209,12 @@ def test_a_user_without_rights_can_read_and_not_write(public_folder: Path, opene
         os.setuid(65534)
         adapter = open_files(folder)
         assert ids(adapter, "userName pr") == ["a"]
-        for write_it in WRITES[:1] + WRITES[2:4]:
-            with pytest.raises((StorageReadOnly, ResourceNotFound)):
+        adapter.check()
+        for write_it in [*WRITES[:1], *WRITES[2:4], lambda adapter: adapter.check_writable()]:
+            with pytest.raises((StorageUnavailable, ResourceNotFound)) as caught:
                 write_it(adapter)
+            if isinstance(caught.value, StorageUnavailable):
+                assert f"run chown -R 65534 {folder}" in str(caught.value)
         adapter.close()
 
     assert os.waitpid(in_child(as_nobody), 0)[1] == 0

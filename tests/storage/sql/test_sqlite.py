@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StorageUnavailable
+from storage.registry import open_storage
 from storage.sql import open_database
+from tests.storage.contract import REGISTRY, USER, stored
 
 
 def _writing(path: Path) -> sqlite3.Connection:
@@ -29,6 +31,30 @@ def test_a_file_that_another_writes_for_the_first_time_is_waited_for(tmp_path: P
     ended.join()
     other.close()
     database.close()
+
+
+def test_what_is_made_is_for_this_user_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    adapter = open_storage("sql", {"url": f"sqlite:///{folder}/scim.db", "tables": {}})
+    adapter.prepare(REGISTRY.resource_types)
+    adapter.create(USER, stored("a", userName="a"))
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in [folder, *folder.iterdir()]}
+    adapter.close()
+
+    assert modes.pop("data") == 0o700
+    assert "scim.db-wal" in modes and set(modes.values()) == {0o600}
+
+
+def test_a_mode_that_a_file_was_given_stays(tmp_path: Path) -> None:
+    (tmp_path / "scim.db").touch(0o640)
+    (tmp_path / "scim.db").chmod(0o640)
+    adapter = open_storage("sql", {"url": f"sqlite:///{tmp_path}/scim.db", "tables": {}})
+    adapter.prepare(REGISTRY.resource_types)
+    adapter.check_writable()
+
+    assert (tmp_path / "scim.db").stat().st_mode & 0o777 == 0o640
+    adapter.close()
 
 
 def test_the_wait_ends_with_the_time_out(tmp_path: Path) -> None:

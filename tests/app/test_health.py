@@ -1,0 +1,110 @@
+"""What the service says of itself when its storage can be read and not be written."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app import create_app
+from app.settings import Settings
+from tests.conftest import KEY, ScimClient, error_of
+from tests.servers import PostgresqlServer
+
+
+@pytest.fixture
+def open_scim() -> Iterator[Callable[..., ScimClient]]:
+    """Return a function that opens a service on what the variables name."""
+    apps = []
+
+    def make(**environ: str) -> ScimClient:
+        apps.append(create_app(Settings.from_env({"API_KEY": KEY, "LOGLEVEL": "ERROR", **environ})))
+        return ScimClient(apps[-1].test_client())
+
+    yield make
+    for app in apps:
+        app.extensions["scim.storage"].close()
+
+
+def figure(scim: ScimClient) -> str:
+    return next(
+        line.split()[1] for line in scim("GET", "/metrics").text.splitlines() if line[:12] == "scim_storage"
+    )
+
+
+def read(scim: ScimClient) -> list[str]:
+    assert scim("GET", "/health/ready").status_code == 200
+    return scim.names("userName pr")
+
+
+def test_a_storage_that_takes_changes_says_so(scim: ScimClient) -> None:
+    assert scim("GET", "/health/writable", headers={"Authorization": ""}).json == {"status": "OK"}
+    assert figure(scim) == "1"
+
+
+def test_a_read_only_mount_is_read_and_refuses(
+    tmp_path: Path, open_scim: Callable[..., ScimClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    if os.geteuid():
+        pytest.skip("only root can mount")
+    folder = tmp_path / "data"
+    environ = {"DATA_PATH": str(folder), "STATE_DATABASE_URL": f"sqlite:///{tmp_path}/state.db"}
+    open_scim(**environ).user("a")
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+        with caplog.at_level("WARNING"):
+            scim = open_scim(**environ | {"LOGLEVEL": "WARNING"})
+
+        assert read(scim) == ["a"]
+        error_of(scim("POST", "/Users", {"userName": "b"}), 403)
+        assert error_of(scim("GET", "/health/writable"), 503)
+        assert figure(scim) == "0"
+        assert "the storage is read-only" in caplog.text
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_is_read_and_says_to_try_again(
+    tmp_path: Path, open_scim: Callable[..., ScimClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount).returncode:
+        pytest.skip("only root can make a disk that is full")
+    environ = {"DATA_PATH": str(folder), "STATE_DATABASE_URL": f"sqlite:///{tmp_path}/state.db"}
+    try:
+        open_scim(**environ).user("a")
+        with pytest.raises(OSError), (folder / "filler").open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        scim = open_scim(**environ)
+
+        assert read(scim) == ["a"]
+        refused = scim("POST", "/Users", {"userName": "b"})
+        error_of(refused, 503)
+        assert int(refused.headers["Retry-After"]) > 0
+        assert int(scim("GET", "/health/writable").headers["Retry-After"]) > 0
+        assert figure(scim) == "0"
+        assert read(scim) == ["a"]
+        assert "THE STORAGE CANNOT BE WRITTEN" in caplog.text
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_database_that_is_read_only_is_read_and_refuses(
+    postgresql: PostgresqlServer, open_scim: Callable[..., ScimClient]
+) -> None:
+    url = postgresql.new_database()
+    scim = open_scim(DATABASE_URL=url)
+    scim.user("a")
+    name = url.rpartition("/")[2]
+    postgresql.execute("postgres", f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    scim.app.extensions["scim.storage"].close()
+
+    assert read(scim) == ["a"]
+    error_of(scim("POST", "/Users", {"userName": "b"}), 403)
+    error_of(scim("GET", "/health/writable"), 503)
+    assert figure(scim) == "0"
