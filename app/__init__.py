@@ -193,7 +193,12 @@ def _assemble(
         max_depth=settings.max_body_depth,
         places=places,
     )
-    metrics = metrics_blueprint(delivery.inventory, adapter.check_writable, is_on=delivery.publishing.is_on)
+    metrics = metrics_blueprint(
+        delivery.inventory,
+        adapter.check_writable,
+        operations.ignored_paths,
+        is_on=delivery.publishing.is_on,
+    )
     for blueprint in (feeds, metrics):
         protect(blueprint, authenticator)
         api.register_blueprint(blueprint)

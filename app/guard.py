@@ -5,6 +5,7 @@ from functools import partial
 from flask import Blueprint, g, request
 
 from app.auth import Authenticator, Principal
+from app.protocol.clients import set_client
 from app.protocol.errors import Refusal
 from app.protocol.tolerance import PROFILES, Profile
 
@@ -21,6 +22,7 @@ def authenticate(authenticator: Authenticator) -> None:
     if principal is None:
         raise Refusal(401, "the request needs a valid bearer token or x-api-key")
     g.principal = principal
+    set_client(principal.name)
 
 
 def current_principal() -> Principal:

@@ -1,9 +1,11 @@
-"""The figures of events for monitoring, in the text format of Prometheus.
+"""Figures for monitoring, in the text format of Prometheus.
 
-They come from the state database, so it does not matter which process answers. Requests are in the
-log, a line each: counters of one process among several would go up and down.
+Those of events come from the state database, so it does not matter which process answers. What a
+process counts by itself has its id as a label: a counter of one process among several would go up
+and down. Requests are in the log, a line each.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -11,6 +13,7 @@ from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
+from app.protocol.patch import IgnoredPaths
 from set_delivery.inventory import FeedState, Inventory, ReceiverState
 from storage.errors import StorageError
 
@@ -32,7 +35,7 @@ _FEED: Final = {
 
 
 def metrics_blueprint(
-    inventory: Inventory, check_writable: Callable[[], object], *, is_on: bool
+    inventory: Inventory, check_writable: Callable[[], object], ignored: IgnoredPaths, *, is_on: bool
 ) -> Blueprint:
     """Return the blueprint of /metrics; `is_on` says whether anybody receives events.
 
@@ -49,6 +52,7 @@ def metrics_blueprint(
             lines.append(f"scim_events_enabled {int(is_on)}")
             lines += _heads("scim_storage_writable", "gauge", "Whether the storage takes changes.")
             lines.append(f"scim_storage_writable {int(_holds(check_writable))}")
+            lines += _of_patches(ignored)
             if is_on:
                 lines += _of_events(inventory)
             return Response("\n".join(lines) + "\n", content_type=_TYPE)
@@ -62,6 +66,12 @@ def _holds(check: Callable[[], object]) -> bool:
     except StorageError:
         return False
     return True
+
+
+def _of_patches(ignored: IgnoredPaths) -> Iterator[str]:
+    name = "scim_patch_ignored_operations_total"
+    yield from _heads(name, "counter", "PATCH operations on attributes that no schema has, by process.")
+    yield f'{name}{{process="{os.getpid()}"}} {ignored.operations}'
 
 
 def _of_events(inventory: Inventory) -> Iterator[str]:

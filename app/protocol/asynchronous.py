@@ -11,9 +11,10 @@ import orjson
 
 from app.protocol.bulk import BulkOperations, BulkRequest
 from app.protocol.changes import uri_of
+from app.protocol.clients import working_for
 from app.protocol.errors import Refusal, error_body, status_of
 from app.protocol.jobs import EVERYTHING, Job, Jobs, LostJob
-from app.protocol.patch import check_operations, read_operations
+from app.protocol.patch import check_operations, plan_patch, read_operations
 from app.protocol.preconditions import entity_tag, versions_in
 from app.protocol.recording import NoRecorder
 from app.protocol.resources import Conditions, ResourceOperations
@@ -86,7 +87,8 @@ class AsyncRequests:
             self._operations.check(resource_type, request.body, request.profile)
         elif request.method == "PATCH":
             profile = PROFILES[request.profile]
-            check_operations(resource_type, read_operations(request.body, profile), profile)
+            operations = read_operations(request.body, profile)
+            check_operations(plan_patch(resource_type, operations, profile))
         target = f"{resource_type.endpoint}/{request.resource_id}"
         return self.jobs.accept(principal, target, {"single": request.as_json()})
 
@@ -111,7 +113,7 @@ class AsyncRequests:
             job = self.jobs.claim(owner)
             if job is None:
                 break
-            with self.jobs.kept(job):
+            with self.jobs.kept(job), working_for(job.principal):
                 self._run(job)
             count += 1
         return count

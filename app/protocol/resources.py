@@ -14,7 +14,14 @@ from app.protocol.attempts import in_transaction
 from app.protocol.changes import NO_DELTA, MemberDelta, new_txn, plan
 from app.protocol.mapping import AttributeMapping
 from app.protocol.mutability import keep_immutables
-from app.protocol.patch import MemberChanges, PatchOperation, apply_patch, read_operations
+from app.protocol.patch import (
+    IgnoredPaths,
+    MemberChanges,
+    PatchPlan,
+    apply_patch,
+    plan_patch,
+    read_operations,
+)
 from app.protocol.preconditions import require_match, require_none_match
 from app.protocol.recording import NoRecorder
 from app.protocol.references import existing_members, take_members
@@ -102,6 +109,7 @@ class ResourceOperations:
         self._secrets = secrets or (PlainSecrets() if adapter.capabilities.takes_secrets else Secrets())
         self._recorder = recorder or NoRecorder()
         self._clock = clock
+        self.ignored_paths = IgnoredPaths()
         self._mappings = {
             r.name: AttributeMapping(r, (mappings or {}).get(r.name, {})) for r in registry.resource_types
         }
@@ -241,7 +249,8 @@ class ResourceOperations:
         Raises as `replace` does, and InvalidPath and NoTarget.
         """
         granted = PROFILES[profile]
-        operations = read_operations(body, granted)
+        # Nothing that depends on the request alone is done while other writers wait.
+        planned = plan_patch(resource_type, read_operations(body, granted), granted)
 
         attempts = _Attempts("patch", txn or new_txn(), also)
         ahead: dict[str, str] = {}
@@ -250,7 +259,7 @@ class ResourceOperations:
         def patched() -> tuple[StoredResource, _Patched]:
             before = self._adapter.get(resource_type, resource_id)
             conditions.check(before.version)
-            return before, self._patched(resource_type, before, operations, granted)
+            return before, self._patched(resource_type, before, planned)
 
         def hash_ahead() -> None:
             nonlocal ahead, hashed
@@ -267,7 +276,9 @@ class ResourceOperations:
             return self._keep(resource_type, before, found.resource, kept, found.members, attempts)
 
         slow = self.takes_long(resource_type, body)
-        return in_transaction(self._adapter, change, hash_ahead if slow else None)
+        stored = in_transaction(self._adapter, change, hash_ahead if slow else None)
+        self.ignored_paths.note(resource_type.name, planned.ignored)
+        return stored
 
     def takes_long(self, resource_type: ResourceType, body: Any) -> bool:
         """Return whether keeping `body` may take hashing, which must not hold up other writers."""
@@ -277,15 +288,9 @@ class ResourceOperations:
         mapped = any(path.text in copied for path in resource_type.secret_paths)
         return mapped or may_hold_secrets(resource_type, body)
 
-    def _patched(
-        self,
-        resource_type: ResourceType,
-        before: StoredResource,
-        operations: Sequence[PatchOperation],
-        granted: Profile,
-    ) -> _Patched:
+    def _patched(self, resource_type: ResourceType, before: StoredResource, planned: PatchPlan) -> _Patched:
         members = MemberChanges(lambda: self._member_elements(resource_type, before.id))
-        patched = apply_patch(resource_type, before.document, operations, granted, members)
+        patched = apply_patch(planned, before.document, members)
         resource = {name: value for name, value in patched.resource.items() if name != "id"}
         self._mappings[resource_type.name].apply(resource)
         known = {k: v for k, v in before.secrets.items() if k not in patched.removed_secrets}

@@ -207,11 +207,15 @@ class Profile:
     reads the `op` of an operation, None where only the names of the RFC will do. With
     `ignores_read_only`, readOnly attributes in a PATCH without path are passed over: Okta sends
     the id of a group along with its new name. With `creates_elements`, `add` through a value path
-    that selects nothing makes the element: Entra ID adds the first email so. With `paths_as_keys`,
+    that selects nothing makes the element, and so does `replace` of a sub-attribute: Entra ID sets
+    the first email so. With `removes_by_value`, a `remove` may list what goes: Entra ID takes
+    members out of a group so.
+    With `paths_as_keys`,
     the keys of a PATCH without path may be paths, such as `name.givenName`: Entra ID sends them.
     With `loose_messages`, a PatchOp, BulkRequest or SearchRequest need not name its schema
     (authentik leaves it out) and may hold what the RFC does not know, numbers and lists may be
-    strings in a SearchRequest, and an entity-tag may lack its quotes.
+    strings in a SearchRequest, an entity-tag may lack its quotes, a PATCH without operations changes
+    nothing (Microsoft's validator), and one object in a list is that object where there is no path.
     """
 
     resources: Leniency = STRICT
@@ -221,6 +225,7 @@ class Profile:
     creates_elements: bool = False
     paths_as_keys: bool = False
     loose_messages: bool = False
+    removes_by_value: bool = False
 
 
 def _leniency(*tolerances: Tolerance) -> Leniency:
@@ -243,6 +248,7 @@ PROFILES: Final[dict[str, Profile]] = {
         creates_elements=True,
         paths_as_keys=True,
         loose_messages=True,
+        removes_by_value=True,
     ),
     "strict": Profile(),
 }

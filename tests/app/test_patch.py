@@ -237,7 +237,10 @@ def test_replace_by_null_removes(scim: ScimClient, babs: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     "path", ['emails[type eq "fax"].value', 'emails[type eq "fax"]', 'members[value eq "x"]']
 )
-def test_replace_of_what_no_filter_finds_has_no_target(scim: ScimClient, path: str) -> None:
+def test_replace_of_what_no_filter_finds_has_no_target(
+    make_scim: Callable[..., ScimClient], path: str
+) -> None:
+    scim = make_scim(PROFILE="strict")
     target = scim.group("g") if path.startswith("members") else scim.user("a", emails=EMAILS)
 
     error_of(patch(scim, target, {"op": "replace", "path": path, "value": "x"}), 400, "noTarget")
@@ -322,8 +325,6 @@ def test_urn_qualified_paths(scim: ScimClient, babs: dict[str, Any]) -> None:
         ({"op": "replace", "path": "meta.version", "value": "x"}, "mutability"),
         ({"op": "add", "path": "groups", "value": [{"value": "x"}]}, "mutability"),
         ({"op": "remove", "path": "schemas"}, "mutability"),
-        ({"op": "replace", "path": "shoeSize", "value": 43}, "invalidPath"),
-        ({"op": "replace", "path": "name.shoe", "value": 43}, "invalidPath"),
         ({"op": "replace", "path": "emails[", "value": 43}, "invalidPath"),
         ({"op": "replace", "path": 'emails[shoe eq "x"]', "value": 43}, "invalidPath"),
         ({"op": "replace", "path": 'title[value eq "x"]', "value": 43}, "invalidPath"),
@@ -352,7 +353,7 @@ def test_an_operation_that_cannot_be_done_changes_nothing(
     assert scim("GET", babs["meta"]["location"]).json == babs
 
 
-@pytest.mark.parametrize("body", [{}, {"Operations": []}, {"schemas": [PATCH_OP], "Operations": {}}])
+@pytest.mark.parametrize("body", [{}, {"Operations": None}, {"schemas": [PATCH_OP], "Operations": {}}])
 def test_a_body_that_is_no_patch_is_refused(scim: ScimClient, body: dict[str, Any]) -> None:
     error_of(scim("PATCH", scim.user("a")["meta"]["location"], body), 400, "invalidSyntax")
 

@@ -1,0 +1,19 @@
+"""PATCH (RFC 7644 section 3.5.2): a pure function from a resource and operations to a resource."""
+
+from app.protocol.patch.application import Patched, apply_patch, check_operations
+from app.protocol.patch.ignored import IgnoredPaths
+from app.protocol.patch.members import MemberChanges
+from app.protocol.patch.message import PatchOperation, read_operations
+from app.protocol.patch.plan import PatchPlan, plan_patch
+
+__all__ = [
+    "IgnoredPaths",
+    "MemberChanges",
+    "PatchOperation",
+    "PatchPlan",
+    "Patched",
+    "apply_patch",
+    "check_operations",
+    "plan_patch",
+    "read_operations",
+]

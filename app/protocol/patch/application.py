@@ -1,0 +1,46 @@
+"""Carrying a PATCH out on a resource, and judging it without one (RFC 7644 section 3.5.2)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from app.protocol.patch.members import MemberChanges
+from app.protocol.patch.message import place_named
+from app.protocol.patch.patcher import Patcher
+from app.protocol.patch.plan import PatchPlan
+from app.protocol.patch.selection import NothingSelected
+
+
+@dataclass(frozen=True)
+class Patched:
+    """The resource after a PATCH; `removed_secrets` are paths of `returned: never` attributes."""
+
+    resource: dict[str, Any]
+    removed_secrets: frozenset[str] = field(default=frozenset())
+
+
+def apply_patch(plan: PatchPlan, resource: Mapping[str, Any], members: MemberChanges) -> Patched:
+    """Return the canonical `resource` after all operations, in order; the argument stays as it is.
+
+    Changes of the membership attribute go to `members`. Raises InvalidPath, NoTarget, Mutability
+    and InvalidValue, each with the index of the operation, and Refusal 413; nothing is changed then.
+    """
+    patcher = Patcher(plan.rules, orjson.loads(orjson.dumps(resource)), members, len(plan.operations))
+    for planned in plan.operations:
+        with place_named(planned.position):
+            patcher.run(planned)
+    return Patched(patcher.finish(), frozenset(patcher.removed_secrets))
+
+
+def check_operations(plan: PatchPlan) -> None:
+    """Raise, as `apply_patch` would, what is wrong with the operations whatever the resource holds."""
+    for planned in plan.operations:
+        patcher = Patcher(plan.rules, {}, MemberChanges(lambda: ()))
+        with place_named(planned.position):
+            try:
+                patcher.run(planned)
+            except NothingSelected:
+                # What a path selects depends on the resource.
+                continue

@@ -1,0 +1,40 @@
+"""Operations that a PATCH passes over because no schema has their attribute: counted and logged."""
+
+import json
+import logging
+from collections.abc import Iterable
+from threading import Lock
+from typing import Final
+
+from app.protocol.clients import current_client
+
+_LOG = logging.getLogger(__name__)
+
+# Clients choose the paths: what is remembered of them must not fill the memory or the log.
+_MOST_PATHS: Final = 1000
+_MOST_CHARACTERS: Final = 200
+
+
+class IgnoredPaths:
+    """Counts the operations that this process passed over, and logs each path once for each client."""
+
+    def __init__(self) -> None:
+        self.operations = 0
+        self._logged: set[tuple[str, str, str]] = set()
+        self._lock = Lock()
+
+    def note(self, resource_type: str, paths: Iterable[str]) -> None:
+        """Take note of the paths of the operations that one PATCH passed over."""
+        for path in paths:
+            key = current_client(), resource_type, path[:_MOST_CHARACTERS]
+            with self._lock:
+                self.operations += 1
+                is_new = key not in self._logged and len(self._logged) < _MOST_PATHS
+                if is_new:
+                    self._logged.add(key)
+            if is_new:
+                # The path is the client's: as JSON it cannot break the line.
+                _LOG.warning(
+                    "the client %s changes %s of a %s, which no schema has: the operation is passed over",
+                    *(key[0], json.dumps(key[2]), resource_type),
+                )

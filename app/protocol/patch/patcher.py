@@ -1,0 +1,295 @@
+"""The operations of a PATCH on one resource, one after the other (RFC 7644 section 3.5.2)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from app.protocol.patch.elements import Elements
+from app.protocol.patch.members import MemberChanges, MemberPatcher
+from app.protocol.patch.meter import Meter
+from app.protocol.patch.plan import PatchRules, PlannedOperation
+from app.protocol.patch.removal import described, removal_items
+from app.protocol.patch.selection import NothingSelected, element_to_make
+from app.protocol.patch.values import Change, check_immutable, element_change, merge, part_change
+from schema.attribute import Attribute
+from schema.errors import InvalidPath, InvalidValue, Mutability, NoTarget
+from schema.resource_type import AttributePath
+from schema.validation import is_emptied
+from scim_filter.nodes import BoundPatchPath, Node
+
+
+class Patcher:
+    """Changes `resource`, which is its own, and `members`; lists are kept apart until the end."""
+
+    def __init__(
+        self, rules: PatchRules, resource: dict[str, Any], members: MemberChanges, operations: int = 1
+    ) -> None:
+        self._rules = rules
+        self._type = rules.resource_type
+        self._profile = rules.profile
+        self._resource = resource
+        self._meter = Meter(operations)
+        self._members = MemberPatcher(rules, members, self._meter)
+        self._lists: dict[tuple[str | None, str], Elements] = {}
+        self.removed_secrets: set[str] = set()
+
+    def run(self, planned: PlannedOperation) -> None:
+        """Carry out one operation."""
+        operation, bound = planned.operation, planned.target
+        if bound is None:
+            self._run_without_path(operation.op, operation.value)
+        elif self._is_extension(bound.path):
+            self._run_on_extension(operation.op, bound.path.attribute.name, operation.value)
+        else:
+            self._run_on(operation.op, bound, operation.value)
+
+    def finish(self) -> dict[str, Any]:
+        """Return the resource after all operations. Raises InvalidValue when it lacks what is required."""
+        for (holder, name), elements in self._lists.items():
+            _assign(self._holder(holder), name, list(elements))
+        resource = self._resource
+        present = []
+        for extension in self._type.extensions:
+            urn = extension.schema.id
+            if not resource.get(urn):
+                resource.pop(urn, None)
+                if extension.required:
+                    raise InvalidValue(f"{urn}: is required")
+                continue
+            present.append(urn)
+            _require(extension.schema.attributes, resource[urn], f"{urn}:")
+        _require(self._type.schema.attributes, resource, "", self._type.members)
+        return {**resource, "schemas": [self._type.schema.id, *present]}
+
+    # -- where an operation leads
+
+    def _run_without_path(self, op: str, value: Any) -> None:
+        if op == "remove":
+            raise NoTarget("path: is required to remove")
+        if not isinstance(value, Mapping):
+            raise InvalidValue("value: must be an object when there is no path")
+        for name, item in value.items():
+            key = self._profile.patch.canonical(name, self._type)
+            if self._type.extension(key) is not None:
+                self._run_on_extension(op, key, item)
+                continue
+            bound = self._target_of_key(key)
+            if bound is None:
+                continue
+            if bound.path.leaf.mutability == "readOnly" and self._profile.ignores_read_only:
+                continue
+            self._run_on(op, bound, item)
+
+    def _target_of_key(self, key: str) -> BoundPatchPath | None:
+        """Return what a key of a value without path names; None for what is to be ignored."""
+        self._check_key(key)
+        try:
+            target = self._rules.target(key)
+            if isinstance(target, BoundPatchPath):
+                return target
+            raise InvalidPath(target.problem)
+        except InvalidPath:
+            if self._profile.resources.unknown_attributes:
+                return None
+            raise
+
+    def _check_key(self, key: str) -> None:
+        """Raise InvalidPath for a path where the letter has a plain name.
+
+        A value without path is a set of attributes (RFC 7644 section 3.5.2.1), as in a resource.
+        """
+        if not self._profile.paths_as_keys and any(sign in key for sign in ".:["):
+            raise InvalidPath(f"value: {key[:100]} is a path, where the name of an attribute belongs")
+
+    def _run_on_extension(self, op: str, urn: str, value: Any) -> None:
+        extension = self._type.extension(urn)
+        assert extension is not None
+        name = extension.schema.id
+        if op == "remove" or value is None:
+            if extension.required:
+                raise Mutability(f"{name}: is required")
+            self._resource.pop(name, None)
+            self._lists = {key: elements for key, elements in self._lists.items() if key[0] != name}
+            return
+        if not isinstance(value, Mapping):
+            raise InvalidValue(f"{name}: must be an object")
+        for key, item in value.items():
+            if key.lower() == "schemas" and self._profile.patch.unknown_attributes:
+                # Some libraries model an extension as a resource of its own.
+                continue
+            self._check_key(key)
+            path = self._type.path(f"{name}:{key}")
+            if path is None:
+                if self._profile.resources.unknown_attributes:
+                    continue
+                raise InvalidPath(f"{name}:{key} is no attribute of {self._type.name}")
+            if path.leaf.mutability != "readOnly" or not self._profile.ignores_read_only:
+                self._run_on(op, BoundPatchPath(path), item)
+
+    def _is_extension(self, path: AttributePath) -> bool:
+        return path.extension is None and self._type.extension(path.attribute.name) is not None
+
+    def _run_on(self, op: str, bound: BoundPatchPath, value: Any) -> None:
+        path = bound.path
+        if "readOnly" in (path.attribute.mutability, path.leaf.mutability):
+            raise Mutability(f"{path.text}: is readOnly")
+        if path.text == "schemas":
+            # They follow from the extensions that are present.
+            if op == "remove":
+                raise Mutability("schemas: is required")
+        elif path.attribute == self._type.members and path.extension is None:
+            self._members.run(op, bound, value)
+        elif op == "remove" or (op == "replace" and value is None):
+            self._remove(bound, value)
+        elif bound.filter is not None:
+            self._set_in_selected(op, bound, bound.filter, value)
+        elif path.sub_attribute is not None:
+            self._set_sub_attribute(path, path.sub_attribute, value)
+        elif path.attribute.multi_valued:
+            self._set_values(op, path, value)
+        else:
+            self._set_attribute(op, path, value)
+
+    # -- add and replace
+
+    def _set_attribute(self, op: str, path: AttributePath, value: Any) -> None:
+        attribute, holder = path.attribute, self._holder(path.extension)
+        old = holder.get(attribute.name)
+        new: Any
+        if attribute.is_complex and old and isinstance(value, Mapping):
+            # A complex value replaces sub-attribute by sub-attribute (RFC 7644 section 3.5.2.3).
+            new = merge(self._rules, attribute, value, path.text)(old)
+        else:
+            new = self._rules.attribute_value(attribute, value, path.text)
+            if new is None and op == "add" and not is_emptied(attribute, value, self._profile.patch):
+                return
+        check_immutable(attribute, path, old, new)
+        _assign(holder, attribute.name, new)
+
+    def _set_values(self, op: str, path: AttributePath, value: Any) -> None:
+        attribute, elements = path.attribute, self._elements(path)
+        new = self._rules.elements(attribute, value, path.text)
+        immutable = attribute.mutability == "immutable" and len(elements) > 0
+        if op == "add":
+            added = elements.add_missing(new)
+            elements.keep_one_primary(added)
+            changed = bool(added)
+        else:
+            changed = immutable and list(elements) != new
+            elements.replace_all(new)
+        if immutable and changed:
+            raise Mutability(f"{path.text}: is immutable and has a value")
+
+    def _set_sub_attribute(self, path: AttributePath, sub: Attribute, value: Any) -> None:
+        new = self._rules.attribute_value(sub, value, path.text)
+        change, name = part_change(self._rules, path, new), path.attribute.name
+        if not path.attribute.multi_valued:
+            holder = self._holder(path.extension)
+            _assign(holder, name, change(holder.get(name) or {}))
+            return
+        elements = self._elements(path)
+        numbers = elements.numbers() or [elements.append({})]
+        if sub.name == "primary" and new is True and len(numbers) > 1:
+            raise InvalidValue(f"{path.text}: only one value may be primary")
+        _change_each(elements, numbers, change)
+
+    def _set_in_selected(self, op: str, bound: BoundPatchPath, condition: Node, value: Any) -> None:
+        path = bound.path
+        elements = self._elements(path)
+        selected = elements.select(condition)
+        if not selected:
+            template = element_to_make(op, bound) if self._profile.creates_elements else None
+            if template is None or (len(elements) and not path.attribute.multi_valued):
+                raise NothingSelected(f"{path.text}: no value matches the filter")
+            selected = [elements.append(template)]
+        _change_each(elements, selected, element_change(self._rules, op, path, value))
+        elements.keep_one_primary(selected)
+        self._put_back(path, elements)
+
+    # -- remove
+
+    def _remove(self, bound: BoundPatchPath, value: Any) -> None:
+        path, leaf = bound.path, bound.path.leaf
+        if bound.filter is None and leaf.required:
+            raise Mutability(f"{path.text}: is required")
+        items = removal_items(path.attribute, value)
+        if items == []:
+            return
+        if leaf.returned == "never":
+            self.removed_secrets.add(path.text)
+        if path.attribute.multi_valued or bound.filter is not None:
+            self._remove_from_elements(bound, items)
+            return
+        holder, name = self._holder(path.extension), path.attribute.name
+        old = holder.get(name)
+        if old is None:
+            return
+        if path.sub_attribute is None:
+            check_immutable(path.attribute, path, old, None)
+            _assign(holder, name, None)
+        else:
+            _assign(holder, name, part_change(self._rules, path, None)(old))
+
+    def _remove_from_elements(self, bound: BoundPatchPath, items: list[Any] | None) -> None:
+        path, elements = bound.path, self._elements(bound.path)
+        if bound.filter is not None:
+            selected = elements.select(bound.filter)
+        elif items is not None:
+            selected = described(self._rules, path, elements, items)
+        else:
+            selected = elements.numbers()
+        if path.sub_attribute is not None:
+            _change_each(elements, selected, part_change(self._rules, path, None))
+        else:
+            if selected and bound.filter is None:
+                check_immutable(path.attribute, path, selected, None)
+            for number in selected:
+                elements.remove(number)
+        self._put_back(path, elements)
+
+    # -- where values are kept
+
+    def _holder(self, extension: str | None) -> dict[str, Any]:
+        if extension is None:
+            return self._resource
+        holder: dict[str, Any] = self._resource.setdefault(extension, {})
+        return holder
+
+    def _elements(self, path: AttributePath) -> Elements:
+        """Return the values of an attribute: those of a list are kept from operation to operation."""
+        key = path.extension, path.attribute.name
+        known = self._lists.get(key)
+        if known is not None:
+            return known
+        old = self._holder(path.extension).get(path.attribute.name)
+        values = old if isinstance(old, list) else [] if old is None else [old]
+        elements = Elements(path.attribute, values, self._meter)
+        if path.attribute.multi_valued:
+            self._lists[key] = elements
+        return elements
+
+    def _put_back(self, path: AttributePath, elements: Elements) -> None:
+        """Assign what became of a single value that a filter selected."""
+        if not path.attribute.multi_valued:
+            _assign(self._holder(path.extension), path.attribute.name, next(iter(elements), None))
+
+
+def _change_each(elements: Elements, numbers: Iterable[int], change: Change) -> None:
+    for number in numbers:
+        if isinstance(elements[number], Mapping):
+            elements.change(number, change(elements[number]))
+
+
+def _assign(holder: dict[str, Any], name: str, value: Any) -> None:
+    if value is None or value == [] or value == {}:
+        holder.pop(name, None)
+    else:
+        holder[name] = value
+
+
+def _require(
+    attributes: Iterable[Attribute], holder: Mapping[str, Any], prefix: str, apart: Attribute | None = None
+) -> None:
+    for attribute in attributes:
+        if attribute.required and attribute is not apart and attribute.mutability != "readOnly":
+            if holder.get(attribute.name, "") == "":
+                raise InvalidValue(f"{prefix}{attribute.name}: is required")

@@ -1,0 +1,137 @@
+"""What the operations of a PATCH are about, judged by the schemas alone (RFC 7644 section 3.5.2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.protocol.patch.message import PatchOperation, place_named
+from app.protocol.tolerance import Profile
+from schema.attribute import Attribute
+from schema.errors import InvalidPath
+from schema.leniency import Leniency
+from schema.resource_type import ResourceType
+from schema.validation import Reader, compile_attribute_validator, compile_element_validator
+from scim_filter import parse_path, resolve_path
+from scim_filter.nodes import BoundPatchPath, PatchPath
+
+
+@dataclass(frozen=True)
+class UnknownAttribute:
+    """A path, without its filter, to an attribute that no schema of the resource type has."""
+
+    path: str
+    problem: str
+
+
+class PatchRules:
+    """What a resource type and a profile make of paths and values; each is worked out once."""
+
+    def __init__(self, resource_type: ResourceType, profile: Profile) -> None:
+        self.resource_type = resource_type
+        self.profile = profile
+        self._targets: dict[str, BoundPatchPath | UnknownAttribute] = {}
+        self._validators: dict[tuple[Attribute, bool], Reader] = {}
+
+    def target(self, text: str) -> BoundPatchPath | UnknownAttribute:
+        """Return what the text of a path names. Raises InvalidPath for any other fault than its name."""
+        found = self._targets.get(text)
+        if found is None:
+            found = self._targets[text] = self._resolved(parse_path(text))
+        return found
+
+    def _resolved(self, path: PatchPath) -> BoundPatchPath | UnknownAttribute:
+        try:
+            return resolve_path(path, self.resource_type, self.profile.patch)
+        except InvalidPath as problem:
+            name = _unknown_name(path, self.resource_type, self.profile.patch)
+            if name is None:
+                raise
+            return UnknownAttribute(name, problem.detail)
+
+    def attribute_value(self, attribute: Attribute, value: Any, place: str) -> Any:
+        """Return the canonical form of a whole value, None for an unassigned one. Raises InvalidValue."""
+        reader = self._validators.get((attribute, False))
+        if reader is None:
+            reader = compile_attribute_validator(attribute, self.profile.patch)
+            self._validators[attribute, False] = reader
+        return reader(value, place)
+
+    def element(self, attribute: Attribute, value: Any, place: str) -> Any:
+        """Return the canonical form of one element, None for an unassigned one. Raises InvalidValue."""
+        reader = self._validators.get((attribute, True))
+        if reader is None:
+            reader = compile_element_validator(attribute, self.profile.patch)
+            self._validators[attribute, True] = reader
+        return reader(value, place)
+
+    def elements(self, attribute: Attribute, value: Any, place: str) -> list[Any]:
+        """Return the elements that `value` holds; one alone counts as a list of it."""
+        if isinstance(value, str) and self.profile.patch.coercion(attribute, value) is None:
+            return []
+        listed = value if isinstance(value, list) else [value]
+        return list(self.attribute_value(attribute, listed, place) or [])
+
+
+@dataclass(frozen=True)
+class PlannedOperation:
+    """An operation, its place in the request, and what its path names; None without a path."""
+
+    position: int
+    operation: PatchOperation
+    target: BoundPatchPath | None
+
+
+@dataclass(frozen=True)
+class PatchPlan:
+    """Operations to be carried out; `ignored` are the paths of those that are passed over."""
+
+    rules: PatchRules
+    operations: tuple[PlannedOperation, ...]
+    ignored: tuple[str, ...] = field(default=())
+
+
+def plan_patch(
+    resource_type: ResourceType, operations: Sequence[PatchOperation], profile: Profile
+) -> PatchPlan:
+    """Return `operations` with their paths resolved.
+
+    Where the profile ignores unknown attributes, an operation on one is passed over; but a request
+    of nothing else is a wrong mapping, which somebody should notice. Raises InvalidPath, with the
+    index of the operation.
+    """
+    rules = PatchRules(resource_type, profile)
+    planned: list[PlannedOperation] = []
+    ignored: dict[int, UnknownAttribute] = {}
+    for position, operation in enumerate(operations):
+        if operation.path is None:
+            planned.append(PlannedOperation(position, operation, None))
+            continue
+        with place_named(position):
+            target = rules.target(operation.path)
+            if isinstance(target, BoundPatchPath):
+                planned.append(PlannedOperation(position, operation, target))
+            elif profile.resources.unknown_attributes:
+                ignored[position] = target
+            else:
+                raise InvalidPath(target.problem)
+    if ignored and not planned:
+        position, unknown = next(iter(ignored.items()))
+        raise InvalidPath(f"Operations[{position}]: {unknown.problem}")
+    return PatchPlan(rules, tuple(planned), tuple(unknown.path for unknown in ignored.values()))
+
+
+def _unknown_name(path: PatchPath, resource_type: ResourceType, leniency: Leniency) -> str | None:
+    """Return the name in `path` that is in no schema; None when something else is wrong with it.
+
+    What a filter names does not count: nobody can tell which elements were meant.
+    """
+    text, sub = leniency.canonical(path.path.text, resource_type), path.sub_attribute
+    bound = resource_type.path(text)
+    if bound is None:
+        is_schema = text.lower() == resource_type.schema.id.lower()
+        return None if is_schema else text + (f".{sub}" if sub else "")
+    if sub is None or bound.sub_attribute is not None or not bound.attribute.is_complex:
+        return None
+    if resource_type.extension(bound.text) is not None:
+        return None
+    return None if bound.attribute.sub_attribute(sub) else f"{text}.{sub}"

@@ -1,0 +1,67 @@
+"""How an operation changes one complex value: read once, then done to as many as the path selects."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from app.protocol.patch.plan import PatchRules
+from schema.attribute import Attribute
+from schema.errors import Mutability
+from schema.resource_type import AttributePath
+from schema.validation import is_emptied
+
+Change = Callable[[Any], dict[str, Any]]
+
+
+def element_change(rules: PatchRules, op: str, path: AttributePath, value: Any) -> Change:
+    """Return what `op` does to each element that a filter selects."""
+    if path.sub_attribute is not None:
+        return part_change(rules, path, rules.attribute_value(path.sub_attribute, value, path.text))
+    if op == "add" and isinstance(value, Mapping):
+        return merge(rules, path.attribute, value, path.text)
+    alone = value[0] if isinstance(value, list) and len(value) == 1 else value
+    whole: dict[str, Any] = rules.element(path.attribute, alone, path.text) or {}
+    return lambda old: whole
+
+
+def part_change(rules: PatchRules, path: AttributePath, new: Any) -> Change:
+    """Return a function that gives the sub-attribute of `path` the canonical value `new`, None for none.
+
+    It raises Mutability for an immutable one that has another value.
+    """
+    sub = path.leaf
+
+    def change(old: Mapping[str, Any]) -> dict[str, Any]:
+        check_immutable(sub, path, old.get(sub.name), new)
+        if new is None:
+            return {name: part for name, part in old.items() if name != sub.name}
+        return _unless_emptied(rules, path, {**old, sub.name: new})
+
+    return change
+
+
+def _unless_emptied(rules: PatchRules, path: AttributePath, element: dict[str, Any]) -> dict[str, Any]:
+    """Return an element of which one sub-attribute was set: nothing when that was its `value`, to ""."""
+    if path.leaf.name != "value" or element.get("value") != "":
+        return element
+    # A $ref names what the value was before.
+    left = {name: part for name, part in element.items() if name != "$ref"}
+    return {} if is_emptied(path.attribute, left, rules.profile.patch) else element
+
+
+def merge(rules: PatchRules, attribute: Attribute, value: Mapping[str, Any], place: str) -> Change:
+    """Return a function that changes the sub-attributes in `value`, and takes those away that are null."""
+    given: dict[str, Any] = rules.element(attribute, value, place) or {}
+    if not given and is_emptied(attribute, value, rules.profile.patch):
+        return lambda old: {}
+    gone = {
+        sub.name
+        for key, item in value.items()
+        if item is None and (sub := attribute.sub_attribute(key)) is not None
+    }
+    return lambda old: {**{name: item for name, item in old.items() if name not in gone}, **given}
+
+
+def check_immutable(attribute: Attribute, path: AttributePath, old: Any, new: Any) -> None:
+    """Raise Mutability when an immutable attribute would lose or change its value."""
+    if attribute.mutability == "immutable" and old is not None and old != new:
+        raise Mutability(f"{path.text}: is immutable and has a value")
