@@ -273,7 +273,7 @@ _OF_OPERATION: Final = (
         "GET",
         "/metrics",
         "Metrics",
-        "Figures of events and of the storage, for Prometheus",
+        "Figures for Prometheus",
         {200: Answer("The figures.", {"text/plain": _TEXT})},
         errors=_STORED,
     ),

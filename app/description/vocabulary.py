@@ -73,7 +73,7 @@ ERRORS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     409: ("It conflicts with what there is, such as a unique value.", ()),
     410: ("It is not there any more.", ()),
     412: ("The resource is not at a version that the request names.", ()),
-    413: ("The body is too large.", ()),
+    413: ("The body is too large, or the request asks for too much.", ()),
     415: ("The body is not JSON by its media type.", ()),
     500: ("An unexpected error; the log of the server describes it.", ()),
     501: ("This is not supported, or switched off.", ()),
