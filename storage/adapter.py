@@ -207,7 +207,7 @@ class StorageAdapter(ABC):
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         """Keep a new resource and return it as kept, with its version, durably.
 
-        Raises UniquenessConflict, also for an `id` that exists.
+        Raises UniquenessConflict, also for an `id` that exists, be it of another type.
         """
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:

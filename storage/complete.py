@@ -6,7 +6,7 @@ that can do better declares so and is left alone.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 
 import orjson
@@ -76,6 +76,7 @@ class _Completed(StorageAdapter):
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         with self._writing:
+            self._refuse_taken(resource_type, resource.id)
             self._refuse_duplicates(resource_type, resource)
             return self._adapter.create(resource_type, resource)
 
@@ -162,6 +163,14 @@ class _Completed(StorageAdapter):
             for path, key in unique_values(resource_type, other.document):
                 if other.id != resource.id and (path.text, key) in wanted:
                     raise UniquenessConflict(path.text)
+
+    def _refuse_taken(self, resource_type: ResourceType, resource_id: str) -> None:
+        """Raise UniquenessConflict for the id of a resource of another type."""
+        for other in self._types.values():
+            if other is not resource_type and not self._adapter.capabilities.assigns_ids:
+                with suppress(ResourceNotFound):
+                    self._adapter.get(other, resource_id)
+                    raise UniquenessConflict("id")
 
 
 def _memberships(resource_id: str, groups: Mapping[str, tuple[Member, set[str]]]) -> Iterator[Membership]:

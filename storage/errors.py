@@ -15,7 +15,7 @@ class ResourceNotFound(StorageError):
 
 
 class UniquenessConflict(StorageError):
-    """Another resource of the type has the same value in `attribute` (a path as text)."""
+    """Another resource of the type, or with `id` of any, has the same value in `attribute` (a path)."""
 
     def __init__(self, attribute: str) -> None:
         super().__init__(f"{attribute} is in use")

@@ -1,10 +1,43 @@
 """The unique values of a resource, as every backend compares them (RFC 7643 section 2.2)."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 from schema.resource_type import AttributePath, ResourceType
 from schema.values import lenient_key
+from storage.errors import UniquenessConflict
+
+# How often a creation is tried while others create something of the same id, and the longest pause.
+_ATTEMPTS: Final = 10
+_PAUSE_S: Final = 0.05
+
+_Result = TypeVar("_Result")
+
+
+class Twin(UniquenessConflict):
+    """A resource of another type has the id, or is about to have it; nothing was created."""
+
+    def __init__(self) -> None:
+        super().__init__("id")
+
+
+def create_alone(create: Callable[[], _Result], is_taken: Callable[[], bool]) -> _Result:
+    """Return what `create` does, tried again after a Twin: of two that met, both may have given way.
+
+    For backends without a constraint on ids of several types: `create` writes the resource, then looks
+    for one of another type, and gives way to it. Of two that do so at once, at least one sees the other.
+    Raises UniquenessConflict when `is_taken` says so.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            return create()
+        except Twin:
+            time.sleep(random.uniform(0, _PAUSE_S))
+        if is_taken():
+            break
+    raise UniquenessConflict("id")
 
 
 def unique_values(

@@ -76,6 +76,8 @@ def _scim_type(error: Exception) -> str | None:
 
 def detail_of(error: Exception) -> str:
     match error:
+        case storage.UniquenessConflict(attribute="id"):
+            return "id: another resource has the same value"
         case storage.UniquenessConflict():
             return f"{error.attribute}: another resource of this type has the same value"
         case storage.VersionMismatch():

@@ -14,6 +14,7 @@ import orjson
 from app.protocol.attempts import in_transaction
 from app.protocol.errors import Refusal, detail_of
 from app.protocol.mapping import ADDRESSABLE
+from app.protocol.references import Named
 from app.protocol.resources import NewResource, ResourceOperations
 from app.protocol.tolerance import SCHEMA_ALIASES
 from schema.errors import InvalidSyntax, InvalidValue, ScimError
@@ -59,7 +60,7 @@ class ResourceImport:
         # Where the backend chooses the ids: those of the lines, and what became of them.
         self._ids: dict[str, str] = {}
         # Members that did not exist yet when their group was written.
-        self._waiting: list[tuple[int, ResourceType, str, Mapping[str, str | None]]] = []
+        self._waiting: list[tuple[int, ResourceType, str, Named]] = []
 
     def run(self, lines: Iterable[bytes]) -> ImportResult:
         """Import every line that can be imported and return how many.
@@ -167,21 +168,18 @@ class ResourceImport:
                 self._waiting.append((number, resource_type, new.resource.id, left))
 
     def _join(
-        self, resource_type: ResourceType, group_id: str, members: Mapping[str, str | None]
+        self, resource_type: ResourceType, group_id: str, members: Named
     ) -> list[str]:
         """Make `members` members of a group and return those that do not exist."""
+        assert resource_type.members is not None
         missing: list[str] = []
         ids = list(members)
         group_id = self._ids.get(group_id, group_id)
         for start in range(0, len(ids), _BATCH):
-            batch = {one: self._ids.get(one, one) for one in ids[start : start + _BATCH]}
-            found = self._adapter.find(list(batch.values()))
-            missing += [member_id for member_id, real in batch.items() if real not in found]
-            joining = [
-                replace(found[real], display=members[member_id] or found[real].display)
-                for member_id, real in batch.items()
-                if real in found
-            ]
+            batch = {self._ids.get(one, one): one for one in ids[start : start + _BATCH]}
+            named = {real: members[member_id] for real, member_id in batch.items()}
+            joining, unknown = self._operations.references.existing(resource_type.members, named)
+            missing += [batch[real] for real in unknown]
             change = partial(self._adapter.change_members, resource_type, group_id, joining, ())
             in_transaction(self._adapter, change)
         return missing

@@ -40,6 +40,7 @@ class Representation:
 
     def __init__(self, registry: Registry, adapter: StorageAdapter, prefix: str) -> None:
         self._adapter = adapter
+        self.prefix = prefix
         self._roots = {r.name: f"{prefix}{r.endpoint}/" for r in registry.resource_types}
         # Only a `returned: request` attribute makes the stored text more than the default answer.
         self._needs_projection = {

@@ -24,7 +24,7 @@ from app.protocol.patch import (
 )
 from app.protocol.preconditions import require_match, require_none_match
 from app.protocol.recording import NoRecorder
-from app.protocol.references import existing_members, take_members
+from app.protocol.references import Named, References, take_members
 from app.protocol.representation import Representation
 from app.protocol.secrets import PlainSecrets, Secrets, may_hold_secrets, take_secrets
 from app.protocol.tolerance import PROFILES, Profile
@@ -57,10 +57,10 @@ Also = Callable[[StoredResource | None], object] | None
 
 @dataclass(frozen=True)
 class NewResource:
-    """A resource that is not kept yet, and its members by id, with what is shown of each."""
+    """A resource that is not kept yet, and its members by id."""
 
     resource: StoredResource
-    members: Mapping[str, str | None]
+    members: Named
 
 
 @dataclass
@@ -105,6 +105,7 @@ class ResourceOperations:
     ) -> None:
         self.registry = registry
         self.representation = representation
+        self.references = References(registry, adapter, representation.prefix)
         self._adapter = adapter
         self._secrets = secrets or (PlainSecrets() if adapter.capabilities.takes_secrets else Secrets())
         self._recorder = recorder or NoRecorder()
@@ -351,7 +352,7 @@ class ResourceOperations:
         resource_type: ResourceType,
         before: StoredResource,
         resource: dict[str, Any],
-        members: Mapping[str, str | None],
+        members: Named,
         new_secrets: Mapping[str, str],
         attempts: _Attempts,
     ) -> StoredResource:
@@ -441,8 +442,14 @@ class ResourceOperations:
         if changes.cleared:
             had = {m.resource_id: m for m in self._adapter.members(resource_type, resource_id)}
             shown = {i: member.display for i, member in had.items()}
-            leaving = {i for i in had if i not in joining or joining[i] not in (None, shown[i])}
-            joining = {i: display for i, display in joining.items() if i not in had or i in leaving}
+            leaving = {i for i in had if i not in joining or joining[i].display not in (None, shown[i])}
+            said = self.references.says
+            # Members that stay must be of the type that the client gives, too.
+            joining = {
+                i: named
+                for i, named in joining.items()
+                if i not in had or i in leaving or said(named, i) not in (None, had[i].resource_type)
+            }
         if not joining and not leaving:
             return [], set(), NO_DELTA
         members = self._existing(resource_type, joining)
@@ -485,10 +492,10 @@ class ResourceOperations:
                 )
             done(lambda builder: builder.left(group_type, group, touched, delta, txn))
 
-    def _existing(self, resource_type: ResourceType, named: Mapping[str, str | None]) -> list[Member]:
+    def _existing(self, resource_type: ResourceType, named: Named) -> list[Member]:
         if resource_type.members is None or not named:
             return []
-        return existing_members(self._adapter, resource_type.members, named)
+        return self.references.members(resource_type.members, named)
 
 
 def _told(kept: StoredResource, new: StoredResource) -> StoredResource:

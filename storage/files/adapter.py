@@ -227,7 +227,7 @@ class FilesAdapter(StorageAdapter):
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         with self._writing(resource_type) as (work, loader):
-            self._refuse_taken(work, loader, resource.id)
+            self._refuse_taken(work, resource.id)
             version = _next_version("0")
             rid = work.index.rows.insert(loader.layout, resource)
             work.index.files.set_versions([(version, rid)])
@@ -239,7 +239,7 @@ class FilesAdapter(StorageAdapter):
         with self._writing(resource_type) as (work, loader):
             ids = [resource.id for resource in resources]
             for resource_id in ids:
-                self._refuse_taken(work, loader, resource_id)
+                self._refuse_taken(work, resource_id)
             version = _next_version("0")
             work.index.rows.insert_many(loader.layout, resources)
             rids = work.index.rows.rids(loader.layout, ids)
@@ -248,11 +248,13 @@ class FilesAdapter(StorageAdapter):
             for resource_id in ids:
                 work.touch(resource_type.name, resource_id)
 
-    def _refuse_taken(self, work: Transaction, loader: Loader, resource_id: str) -> None:
-        """Raise UniquenessConflict for an id whose file is there, be it no resource."""
-        removed_now = work.has_touched(loader.layout.resource_type.name, resource_id)
-        if not removed_now and self._folders.is_taken(loader.folder, file_name(resource_id)):
-            raise UniquenessConflict("id")
+    def _refuse_taken(self, work: Transaction, resource_id: str) -> None:
+        """Raise UniquenessConflict for an id whose file is there in any folder, be it no resource."""
+        name = file_name(resource_id)
+        for other in work.index.loaders.values():
+            removed_now = work.has_touched(other.layout.resource_type.name, resource_id)
+            if not removed_now and self._folders.is_taken(other.folder, name):
+                raise UniquenessConflict("id")
 
     def replace(
         self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None

@@ -33,6 +33,11 @@ class Uniqueness:
                 if found.entry.dn.lower() != dn.lower() and value in unique_of(unit, found.stored):
                     raise UniquenessConflict(value.path)
 
+    def has_twin(self, session: Session, unit: Unit, resource_id: str) -> bool:
+        """Return whether there is a resource of another type with that id."""
+        others = [one for one in self._tree.units.values() if one is not unit]
+        return any(self._tree.get(session, one, resource_id) is not None for one in others)
+
     def require(self, session: Session, values: Sequence[UniqueValue], dn: str) -> None:
         """Raise UniquenessConflict unless all of `values` are still claimed for an entry."""
         if values and not self._claims.are_held(session, values, dn):

@@ -22,6 +22,7 @@ from storage.ldap.session import Modification, Session
 from storage.ldap.uniqueness import Uniqueness, unique_of
 from storage.ldap.written import changes as changes_of
 from storage.ldap.written import laid_out
+from storage.uniqueness import Twin, create_alone
 
 _CLASSES = {"inetOrgPerson": ("top", "person", "organizationalPerson", "inetOrgPerson")}
 # OpenLDAP has no room for names of some 240 bytes and more, and does not say so.
@@ -47,7 +48,12 @@ class Writer:
 
     def create(self, session: Session, unit: Unit, stored: StoredResource) -> StoredResource:
         """Add the entry of a new resource, which has its place. Raises UniquenessConflict."""
-        stored = without_empty(stored)
+        return create_alone(
+            lambda: self._create(session, unit, without_empty(stored)),
+            lambda: self._uniqueness.has_twin(session, unit, stored.id),
+        )
+
+    def _create(self, session: Session, unit: Unit, stored: StoredResource) -> StoredResource:
         dn, unique = unit.name_of(stored.id), unique_of(unit, stored)
         self._uniqueness.refuse_taken(session, unit, unique, dn)
         taken = self._uniqueness.take(session, unique, dn)
@@ -62,6 +68,8 @@ class Writer:
         created = replace(stored, version=version, secrets={}, removed_secrets=frozenset(), joined=False)
         try:
             self._uniqueness.require(session, unique, dn)
+            if self._uniqueness.has_twin(session, unit, stored.id):
+                raise Twin
             write_password(session, dn, stored, self._offer)
         except LOST:
             raise

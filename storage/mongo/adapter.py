@@ -33,7 +33,7 @@ from storage.errors import (
 )
 from storage.mongo.adoption import Adoption
 from storage.mongo.claims import LISTED, Claims
-from storage.mongo.database import Database, insert_new
+from storage.mongo.database import Database, Documents, insert_new
 from storage.mongo.departures import Departures
 from storage.mongo.documents import WITHOUT_INDEX, Places, claims_of, document_of, is_ours, stored
 from storage.mongo.layout import Layout
@@ -41,6 +41,7 @@ from storage.mongo.links import Links
 from storage.mongo.look_up import LookUp, batches
 from storage.mongo.members import MEMBERS, Members
 from storage.mongo.pages import PLACE, Pages
+from storage.uniqueness import Twin, create_alone
 
 _LOG = logging.getLogger(__name__)
 
@@ -158,6 +159,11 @@ class MongoAdapter(StorageAdapter):
         raise ResourceNotFound(resource_type.name, resource_id)
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
+        return create_alone(
+            lambda: self._created(resource_type, resource), lambda: self._has_twin(resource_type, resource.id)
+        )
+
+    def _created(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         layout = self._layouts[resource_type.name]
         with self._database.writing() as documents:
             making = Claims(documents, layout, self._places)
@@ -170,13 +176,27 @@ class MongoAdapter(StorageAdapter):
             if insert_new(documents[layout.collection], [new]):
                 making.release(claims)
                 raise UniquenessConflict("id")
-            if not making.confirm(resource.id, claims):
+            has_twin = bool(self._twins(documents, resource_type, [resource.id]))
+            if has_twin or not making.confirm(resource.id, claims):
                 documents[layout.collection].delete_one({"_id": resource.id, PLACE: place})
                 making.release(claims)
-                raise UniquenessConflict("an attribute")
+                raise Twin if has_twin else UniquenessConflict("an attribute")
         # Of one that had the same id, whose deletion was not completed.
         self._departures.forget(resource_type.name, resource.id, before=place)
         return replace(resource, version="1", place=place, joined=False)
+
+    def _has_twin(self, resource_type: ResourceType, resource_id: str) -> bool:
+        with self._database.reading() as documents:
+            return bool(self._twins(documents, resource_type, [resource_id]))
+
+    def _twins(self, documents: Documents, resource_type: ResourceType, ids: Sequence[str]) -> list[str]:
+        """Return those of the ids that resources of other types have: each collection has its own."""
+        return [
+            row["_id"]
+            for name, layout in self._layouts.items()
+            if name != resource_type.name
+            for row in documents[layout.collection].find({"_id": {"$in": list(ids)}}, {"_id": 1})
+        ]
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
         for batch in batches(resources):
@@ -197,11 +217,12 @@ class MongoAdapter(StorageAdapter):
             ]
             taken = insert_new(collection, new)
             owned = ((r.id, claim) for r, made in zip(resources, claims, strict=True) for claim in made)
-            if taken or making.lost(owned):
+            is_taken = bool(taken or self._twins(documents, layout.resource_type, [r.id for r in resources]))
+            if is_taken or making.lost(owned):
                 ids, places = [one["_id"] for one in new], [one["_scim"]["place"] for one in new]
                 collection.delete_many({"_id": {"$in": ids}, PLACE: {"$in": places}})
                 making.release(claim for made in claims for claim in made)
-                raise UniquenessConflict("id" if taken else "an attribute")
+                raise UniquenessConflict("id" if is_taken else "an attribute")
 
     def replace(
         self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None

@@ -76,6 +76,7 @@ class Adoption:
             known: dict[str, Any] = {"_scim.version": version, "_scim.place": place}
         else:
             resource, claims = self._foreign(document, self._join), {}
+            self._report_twin(resource.id)
             version, place = 1, self._places.next()
             known = {"_scim": document.get("_scim")}
         with self._database.writing() as documents:
@@ -85,6 +86,14 @@ class Adoption:
             written = documents[self._layout.collection].replace_one({"_id": resource.id, **known}, new)
             if written.matched_count == 0 or not making.confirm(resource.id, kept):
                 making.release(claim for claim in kept if claim.id not in claims)
+
+    def _report_twin(self, resource_id: str) -> None:
+        known = self._members.find([resource_id]).get(resource_id)
+        name = self._layout.resource_type.name
+        if known is not None and known.resource_type != name:
+            _LOG.warning(
+                "%s %s: a resource of another type has the same id; both are kept", name, resource_id
+            )
 
     def _made(self, making: Claims, resource: StoredResource, known: Mapping[str, Claim]) -> list[Claim]:
         made: list[Claim] = []

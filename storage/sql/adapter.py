@@ -80,6 +80,8 @@ class SqlAdapter(StorageAdapter):
         try:
             layouts = prepare_tables(self._database, resource_types, options.tables, options.indexed)
             finish_tables(self._database, layouts)
+            twin = self._database.row("SELECT 1 FROM scim_resource WHERE twin <> 0 LIMIT 1")
+            self._rows.has_twins = twin is not None
         finally:
             # Connections do not survive a fork, and preparing may happen before one.
             self.close()

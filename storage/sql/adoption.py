@@ -16,7 +16,8 @@ import orjson
 from schema.values import format_date_time
 from storage.adapter import StoredResource
 from storage.foreign import ForeignDocument, ForeignReader
-from storage.sql.database import Database
+from storage.sql.database import Database, marks
+from storage.sql.inserts import RESOURCE
 from storage.sql.layout import TypeLayout
 from storage.sql.members import MemberRows
 from storage.sql.pages import resource_columns, stored
@@ -183,11 +184,15 @@ class _Resources(_Step):
                 f"UPDATE {layout.table} SET details = ? WHERE id = ?",
                 (orjson.dumps(document).decode(), resource_id),
             )
+        twins = self._twins(list(found))
         database.dialect.insert_rows(
             database,
             "scim_resource",
-            "type, id, version, created, last_modified, display, secrets",
-            [(layout.number, r.id, 1, r.created, r.last_modified, *narrow(layout, r)) for r in resources],
+            RESOURCE,
+            [
+                (layout.number, r.id, 1, r.created, r.last_modified, *narrow(layout, r), twins.get(r.id, 0))
+                for r in resources
+            ],
         )
         rids = self._rows.rids(layout, list(found))
         unique = [
@@ -198,6 +203,21 @@ class _Resources(_Step):
             (rids[r.id], row) for r in resources for row in layout.index_rows(*indexed(r))
         )
         database.count(layout.number, len(resources))
+
+    def _twins(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the number of the type by each id that resources of other types have as well."""
+        layout = self._layout
+        twins: dict[str, int] = {}
+        for batch in batches(ids):
+            rows = self._database.rows(f"SELECT id FROM scim_resource WHERE id IN ({marks(batch)})", batch)
+            twins |= {resource_id: layout.number for (resource_id,) in rows}
+        for resource_id in twins:
+            _LOG.warning(
+                "%s %s: a resource of another type has the same id; both are kept",
+                layout.resource_type.name,
+                resource_id,
+            )
+        return twins
 
 
 class _Members(_Step):

@@ -113,7 +113,7 @@ class Dialect(ABC):
         Return the row key and the paths whose unique value was free; the rest may be missing when
         that is not all of them. Raises DuplicateKey when the id is taken.
         """
-        statement = f"INSERT INTO scim_resource ({RESOURCE}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        statement = f"INSERT INTO scim_resource ({RESOURCE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         rid = int(database.run(statement, resource).lastrowid)
         claimed = claim_unique(database, rid, unique)
         if len(claimed) == len(unique):
@@ -132,6 +132,13 @@ class Dialect(ABC):
     @abstractmethod
     def ends_with(self, text: str) -> str:
         """Return the condition on `text` whose parameters are a length in characters and an end."""
+
+    def ids_by_type_no_more(self, database: "Database") -> list[str]:
+        """Return what ends the constraint on ids within a type, once ids are unique over all types.
+
+        SQLite cannot drop it: it stays beside the new one.
+        """
+        return []
 
     @abstractmethod
     def adopt(self, database: "Database", table: str) -> None:

@@ -8,7 +8,7 @@ from storage.sql.layout import IndexRow
 if TYPE_CHECKING:
     from storage.sql.database import Database
 
-RESOURCE = "type, id, version, created, last_modified, display, secrets"
+RESOURCE = "type, id, version, created, last_modified, display, secrets, twin"
 ATTRIBUTE = "path, value, rid, element, long_value"
 
 # How many rows go into one statement.

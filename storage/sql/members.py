@@ -117,7 +117,10 @@ class MemberRows:
         found: dict[str, Member] = {}
         for batch in batches(resource_ids):
             rows = self._database.rows(
-                f"SELECT id, type, display FROM scim_resource WHERE id IN ({marks(batch)})", batch
+                f"SELECT id, type, display FROM scim_resource WHERE id IN ({marks(batch)}) "
+                # Of two that others gave one id, the first one is meant.
+                "ORDER BY twin DESC",
+                batch,
             )
             found |= {row[0]: Member(row[0], self._names[row[1]], row[2]) for row in rows}
         return found

@@ -138,6 +138,17 @@ class Mysql(Dialect):
     def ends_with(self, text: str) -> str:
         return f"RIGHT({text}, ?) = ?"
 
+    def ids_by_type_no_more(self, database: Database) -> list[str]:
+        rows = database.rows(
+            "SELECT DISTINCT index_name FROM information_schema.statistics WHERE "
+            "table_schema = DATABASE() AND table_name = 'scim_resource'"
+        )
+        names = {name for (name,) in rows}
+        added = ", ADD UNIQUE KEY scim_resource_id (id, twin)" if "scim_resource_id" not in names else ""
+        dropped = ", DROP INDEX id" if "id" in names else ""
+        changes = f"{added}{dropped}"[2:]
+        return [f"ALTER TABLE scim_resource {changes}"] if changes else []
+
     def adopt(self, database: Database, table: str) -> None:
         (collation,) = database.row(
             "SELECT collation_name FROM information_schema.columns "

@@ -114,7 +114,8 @@ class Postgresql(Dialect):
         """One statement: each one more is another way to the server and back."""
         columns = [list(column) for column in zip(*index, strict=True)]
         row = database.run(
-            f"WITH n AS (INSERT INTO scim_resource ({RESOURCE}) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING rid), "
+            f"WITH n AS (INSERT INTO scim_resource ({RESOURCE}) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING rid), "
             f"d AS (INSERT INTO {table} (id, details) SELECT ?, ?::json FROM n), "
             "a AS (INSERT INTO scim_attribute (path, value, rid, element, long_value) "
             "SELECT t.path, t.value, n.rid, t.element, t.long_value FROM n, "
@@ -144,6 +145,9 @@ class Postgresql(Dialect):
 
     def ends_with(self, text: str) -> str:
         return f"RIGHT({text}, ?) = ?"
+
+    def ids_by_type_no_more(self, database: Database) -> list[str]:
+        return ["ALTER TABLE scim_resource DROP CONSTRAINT IF EXISTS scim_resource_id_type_key"]
 
     def adopt(self, database: Database, table: str) -> None:
         (collation,) = database.row(

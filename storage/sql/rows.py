@@ -19,22 +19,34 @@ BATCH = 500
 
 
 class ResourceRows:
-    """The rows of single resources, and of many at once."""
+    """The rows of single resources, and of many at once.
+
+    No two resources have one id, whatever their types, but for twins: resources of others that were
+    taken over so. `has_twins` says whether there may be any.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.has_twins = True
 
     def insert(self, layout: TypeLayout, resource: StoredResource, claim: bool = True) -> int:
         """Write a new resource and return its row key.
 
-        Without `claim`, others may have the same values. Raises UniquenessConflict.
+        Without `claim`, others may have the same values, and one of another type the same id.
+        Raises UniquenessConflict.
         """
+        twin = 0 if claim or not self._is_taken(resource.id) else layout.number
         row = (layout.number, resource.id, 1, resource.created, resource.last_modified)
         unique = sorted(layout.unique_rows(resource.document)) if claim else []
         index = sorted(layout.index_rows(*indexed(resource)), key=_by_key)
         try:
             rid, claimed = self._database.dialect.insert_whole(
-                self._database, layout.table, (*row, *narrow(layout, resource)), resource.text, unique, index
+                self._database,
+                layout.table,
+                (*row, *narrow(layout, resource), twin),
+                resource.text,
+                unique,
+                index,
             )
         except DuplicateKey as exc:
             # Or a row of the same id that another program wrote among the documents.
@@ -53,7 +65,7 @@ class ResourceRows:
                 "scim_resource",
                 RESOURCE,
                 [
-                    (layout.number, r.id, 1, r.created, r.last_modified, *narrow(layout, r))
+                    (layout.number, r.id, 1, r.created, r.last_modified, *narrow(layout, r), 0)
                     for r in resources
                 ],
             )
@@ -123,6 +135,14 @@ class ResourceRows:
         run("DELETE FROM scim_resource WHERE rid = ?", (rid,))
         run(f"DELETE FROM {layout.table} WHERE id = ?", (resource.id,))
         self._database.count(layout.number, -1)
+        if self.has_twins:
+            # The id belongs to the next one that has it.
+            (heir,) = self._database.row("SELECT MIN(rid) FROM scim_resource WHERE id = ?", (resource.id,))
+            if heir is not None:
+                run("UPDATE scim_resource SET twin = 0 WHERE rid = ?", (heir,))
+
+    def _is_taken(self, resource_id: str) -> bool:
+        return self._database.row("SELECT 1 FROM scim_resource WHERE id = ?", (resource_id,)) is not None
 
     def _insert_unique(self, layout: TypeLayout, rid: int, rows: Iterable[tuple[int, str]]) -> None:
         ordered = sorted(rows)

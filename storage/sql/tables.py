@@ -1,7 +1,9 @@
 """The tables of the SQL adapter, their versions, and the resource types and paths they number.
 
     "Users"(id, details)                     a table per resource type: the documents
-    scim_resource(rid, type, id, ...)        a narrow row per resource, the key of all that follows
+    scim_resource(rid, type, id, ...)        a narrow row per resource, the key of all that follows;
+                                             (id, twin) is unique, and twin is 0 but for the later of
+                                             two resources of one id that were taken over
     scim_attribute(path, value, rid, ...)    a row per filterable value
     scim_unique(path, value, rid)            its primary key is the uniqueness constraint
     scim_member(group_rid, member_rid, ...)  memberships, keyed both ways
@@ -25,7 +27,7 @@ from storage.sql.layout import TypeLayout
 _LOG = logging.getLogger(__name__)
 
 # Raise it with every change of `_definitions`, and say in `_MIGRATIONS` how to get there.
-VERSION: Final = 3
+VERSION: Final = 4
 
 
 def prepare_tables(
@@ -86,12 +88,17 @@ def _definitions(dialect: Dialect) -> list[str]:
     inline = dialect.name == "mysql"
     indexes = {
         "scim_resource_type": ("scim_resource", "type, rid"),
+        "scim_resource_id": ("scim_resource", "id, twin"),
         "scim_member_of": ("scim_member", "member_rid, group_rid"),
     }
 
     def inlined(table: str) -> str:
         names = [(name, columns) for name, (owner, columns) in indexes.items() if owner == table]
-        return "".join(f", KEY {name} ({columns})" for name, columns in names) if inline else ""
+        keys = (f", {kind(name)}KEY {name} ({columns})" for name, columns in names)
+        return "".join(keys) if inline else ""
+
+    def kind(index: str) -> str:
+        return "UNIQUE " if index == "scim_resource_id" else ""
 
     statements = [
         "CREATE TABLE IF NOT EXISTS scim_type (number SMALLINT NOT NULL PRIMARY KEY, "
@@ -105,7 +112,7 @@ def _definitions(dialect: Dialect) -> list[str]:
         f"CREATE TABLE IF NOT EXISTS scim_resource (rid {dialect.row_key}, type SMALLINT NOT NULL, "
         f"id {resource_id} NOT NULL, version BIGINT NOT NULL, created VARCHAR(32) NOT NULL, "
         f"last_modified VARCHAR(32) NOT NULL, display {long}, secrets {long}, "
-        f"UNIQUE (id, type){inlined('scim_resource')}){dialect.options}",
+        f"twin SMALLINT NOT NULL DEFAULT 0{inlined('scim_resource')}){dialect.options}",
         f"CREATE TABLE IF NOT EXISTS scim_attribute (path SMALLINT NOT NULL, value {key} NOT NULL, "
         f"rid {row} NOT NULL, element INTEGER NOT NULL, long_value {long}, "
         f"PRIMARY KEY (path, value, rid, element)){dialect.keyed}{dialect.options}",
@@ -118,7 +125,7 @@ def _definitions(dialect: Dialect) -> list[str]:
     ]
     if not inline:
         statements += [
-            f"CREATE INDEX IF NOT EXISTS {name} ON {table} ({columns})"
+            f"CREATE {kind(name)}INDEX IF NOT EXISTS {name} ON {table} ({columns})"
             for name, (table, columns) in indexes.items()
         ]
     if dialect.name == "postgresql":
@@ -158,7 +165,21 @@ def _add_column(database: Database, table: str, column: str, kind: str) -> None:
         database.run_ddl(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
 
-_MIGRATIONS: Final[Mapping[int, Callable[[Database], None]]] = {1: _from_1, 2: _from_2}
+def _from_3(database: Database) -> None:
+    # Ids were unique within a type. Where definitions are part of no transaction, it may be done in part.
+    _add_column(database, "scim_resource", "twin", "SMALLINT NOT NULL DEFAULT 0")
+    later = database.rows(
+        "SELECT DISTINCT r.rid, r.id, r.type FROM scim_resource r "
+        "JOIN scim_resource o ON o.id = r.id AND o.rid < r.rid"
+    )
+    for rid, resource_id, number in later:
+        _LOG.warning("two resources of different types have the id %s; both are kept", resource_id)
+        database.run("UPDATE scim_resource SET twin = ? WHERE rid = ?", (number, rid))
+    for statement in database.dialect.ids_by_type_no_more(database):
+        database.run_ddl(statement)
+
+
+_MIGRATIONS: Final[Mapping[int, Callable[[Database], None]]] = {1: _from_1, 2: _from_2, 3: _from_3}
 
 
 # -- resource types

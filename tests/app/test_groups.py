@@ -31,7 +31,7 @@ def test_the_client_chooses_what_is_displayed_of_a_member_and_nothing_else(scim:
     user = scim.user("bjensen")
 
     group = scim.group(
-        "g", members=[{"value": user["id"], "$ref": "https://elsewhere/1", "type": "Group", "display": "x"}]
+        "g", members=[{"value": user["id"], "$ref": "https://elsewhere/1", "type": "user", "display": "x"}]
     )
 
     assert group["members"][0]["$ref"] == f"/Users/{user['id']}"

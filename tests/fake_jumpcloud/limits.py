@@ -10,6 +10,8 @@ _VO_PASSWORDS = "JumpCloud has no place for the passwords of voPerson"
 _PASSWORDS = "JumpCloud tells nobody a password: one that is sent again is a change"
 
 LIMITS: Final[Mapping[str, str]] = {
+    "test_a_thousand_groups_may_each_refer_to_the_next": _USERS_ONLY,
+    "test_a_circle_may_be_as_large_as_the_request": _USERS_ONLY,
     "test_resources_may_refer_to_each_other_in_a_circle": _USERS_ONLY,
     "test_d25_what_the_rfc_offers_is_there": _USERS_ONLY,
     "test_members_are_completed_from_what_they_name": _USERS_ONLY,

@@ -100,6 +100,49 @@ class StorageContract:
             adapter.create(USER, stored("1", userName="b"))
         assert adapter.get(USER, "1").document["userName"] == "a"
 
+    def test_an_id_is_taken_once_whatever_the_type(self, adapter: StorageAdapter) -> None:
+        if adapter.capabilities.assigns_ids:
+            pytest.skip("the backend gives ids of its own")
+        adapter.create(USER, stored("1", userName="a"))
+        adapter.create(GROUP, stored("2", displayName="b"))
+
+        for resource_type, resource in (
+            (GROUP, stored("1", displayName="c")),
+            (USER, stored("2", userName="c")),
+        ):
+            with pytest.raises(UniquenessConflict) as caught:
+                adapter.create(resource_type, resource)
+            assert caught.value.attribute == "id"
+            with pytest.raises(UniquenessConflict):
+                adapter.create_many(resource_type, [resource])
+        assert self.found(adapter, USER, "id pr") == ["1"]
+        assert self.found(adapter, GROUP, "id pr") == ["2"]
+        adapter.replace(USER, stored("1", userName="c"))
+        adapter.delete(GROUP, "2")
+        adapter.create(USER, stored("2", userName="a"))
+
+    def test_of_parallel_creates_of_two_types_one_wins(self, adapter: StorageAdapter) -> None:
+        if adapter.capabilities.assigns_ids:
+            pytest.skip("the backend gives ids of its own")
+        outcomes: list[str] = []
+
+        def create(number: int) -> None:
+            try:
+                if number % 2:
+                    adapter.create(USER, stored("same", userName=str(number)))
+                else:
+                    adapter.create(GROUP, stored("same", displayName=str(number)))
+                outcomes.append("created")
+            except UniquenessConflict:
+                outcomes.append("conflict")
+            finally:
+                adapter.close()
+
+        in_threads(create, 8)
+
+        assert sorted(outcomes) == ["conflict"] * 7 + ["created"]
+        assert list(adapter.find(["same"])) == ["same"]
+
     def test_preparing_again_keeps_everything(self, adapter: StorageAdapter) -> None:
         adapter.create(USER, stored("1", userName="a"))
 

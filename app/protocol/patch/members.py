@@ -1,6 +1,6 @@
 """What a PATCH does to the members of a group, without reading them unless it must."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from app.protocol.patch.elements import Elements
@@ -8,7 +8,7 @@ from app.protocol.patch.meter import Meter
 from app.protocol.patch.plan import PatchRules
 from app.protocol.patch.removal import listed, named_values
 from app.protocol.patch.selection import NothingSelected, made_element
-from app.protocol.references import named_members
+from app.protocol.references import Named, NamedMember, named_members
 from schema.attribute import Attribute
 from schema.errors import Mutability
 from schema.resource_type import AttributePath
@@ -28,14 +28,14 @@ class MemberChanges:
         self._elements: Elements | None = None
         self._numbers: dict[str, int] = {}
         self.cleared = False
-        self.added: dict[str, str | None] = {}
+        self.added: dict[str, NamedMember] = {}
         self.removed: dict[str, None] = {}
 
-    def add(self, members: Mapping[str, str | None]) -> None:
-        """Let members join; they are ids with what the client wants displayed, if anything."""
-        for member_id, display in members.items():
+    def add(self, members: Named) -> None:
+        """Let members join; they are ids with what the client says of each."""
+        for member_id, named in members.items():
             self.removed.pop(member_id, None)
-            self.added[member_id] = display
+            self.added[member_id] = named
             self._show(member_id)
 
     def remove(self, member_ids: Iterable[str]) -> None:
@@ -124,7 +124,8 @@ class MemberPatcher:
             members.remove(chosen)
             members.add(self._named(path, value))
         elif op == "add" and self._rules.profile.creates_elements and template and "value" in template:
-            members.add({template["value"]: None})
+            element = {name: template[name] for name in ("value", "type") if name in template}
+            members.add(named_members(path.attribute, [element]))
         else:
             raise NothingSelected(f"{path.text}: no value matches the filter")
 
@@ -140,7 +141,7 @@ class MemberPatcher:
             condition = BoundComparison(id_path, "eq", member_id, comparison_key(leaf, member_id))
             self._members.remove(self._members.select(path.attribute, condition, self._meter))
 
-    def _named(self, path: AttributePath, value: Any) -> dict[str, str | None]:
+    def _named(self, path: AttributePath, value: Any) -> Named:
         if value is None:
             return {}
         return named_members(path.attribute, self._rules.elements(path.attribute, value, path.text))

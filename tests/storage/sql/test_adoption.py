@@ -292,6 +292,77 @@ def test_the_first_tables_of_version_1_kept_no_display_of_a_member(
     assert {member["display"] for member in group["members"]} == {"Alice", "bob"}
 
 
+def both_are_served_and_no_third(scim: ScimClient, shared_id: str) -> None:
+    """Assert that a user and a group with one id go on as they were, and that nobody else gets it."""
+    assert scim("GET", f"/Users/{shared_id}").json["userName"] == "ann"
+    assert scim("GET", f"/Groups/{shared_id}").json["displayName"] == "Ann's"
+    for said, expected in (({}, "User"), ({"type": "User"}, "User"), ({"type": "Group"}, "Group")):
+        group = scim("POST", "/Groups", {"displayName": "h", "members": [{"value": shared_id, **said}]}).json
+        assert [member["type"] for member in group["members"]] == [expected]
+        scim("DELETE", group["meta"]["location"])
+    assert scim("PUT", f"/Groups/{shared_id}", {"displayName": "Ann's", "externalId": "x"}).status_code == 200
+    for gone in ("Users", "Groups"):
+        error_of(scim("POST", "/Users", {"userName": shared_id}), 409, "uniqueness")
+        assert scim("DELETE", f"/{gone}/{shared_id}").status_code == 204
+    assert scim.user(shared_id)["id"] == shared_id
+
+
+BY_NAME = {"USER_MAPPING": '{"id": "userName"}'}
+
+
+def test_two_resources_of_one_id_are_taken_over_and_named(
+    server: Server, open_app: Callable[..., ScimClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    url = reference_store(server, {"one": {"userName": "ann"}}, {"one": {"displayName": "Ann's"}})
+
+    with caplog.at_level(logging.WARNING):
+        open_app(url, **BY_NAME)
+
+    assert "Group one: a resource of another type has the same id" in caplog.text
+    # Also after a restart.
+    both_are_served_and_no_third(open_app(url, **BY_NAME), "one")
+
+
+# What was made of tables of version 3.
+BACK_TO_3 = {
+    SqliteFolder: (
+        "DROP INDEX scim_resource_id",
+        "ALTER TABLE scim_resource DROP COLUMN twin",
+        "CREATE UNIQUE INDEX id_of_type ON scim_resource (id, type)",
+    ),
+    PostgresqlServer: (
+        "DROP INDEX scim_resource_id",
+        "ALTER TABLE scim_resource DROP COLUMN twin",
+        "ALTER TABLE scim_resource ADD UNIQUE (id, type)",
+    ),
+    MariadbServer: (
+        "ALTER TABLE scim_resource ADD UNIQUE KEY id (id, type), DROP INDEX scim_resource_id",
+        "ALTER TABLE scim_resource DROP COLUMN twin",
+    ),
+}
+
+
+def test_tables_of_version_3_are_brought_up_to_date(
+    server: Server, open_app: Callable[..., ScimClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    url = server.new_database()
+    scim = open_app(url, **BY_NAME)
+    scim("POST", "/Users", {"userName": "one"})
+    scim("PUT", "/Users/one", {"userName": "ann"})
+    group = scim.group("Ann's")
+    quoted = server.quote
+    server.execute(url, "UPDATE scim_layout SET version = 3", *BACK_TO_3[type(server)])
+    for table in ("scim_resource", f"{quoted}Groups{quoted}"):
+        server.execute(url, f"UPDATE {table} SET id = 'one' WHERE id = '{group['id']}'")
+
+    with caplog.at_level(logging.WARNING):
+        scim = open_app(url, **BY_NAME)
+
+    assert "two resources of different types have the id one" in caplog.text
+    assert server.execute(url, "SELECT version FROM scim_layout") == [(VERSION,)]
+    both_are_served_and_no_third(scim, "one")
+
+
 def test_tables_of_a_later_version_are_left_alone(
     server: Server, open_app: Callable[..., ScimClient]
 ) -> None:
