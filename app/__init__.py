@@ -108,7 +108,7 @@ def make_operations(settings: Settings) -> tuple[ResourceOperations, StorageAdap
     Raises as `create_app`.
     """
     _say_settings(settings)
-    registry = load_registry(settings.schema_path)
+    registry = load_registry(settings.schema_path, unique_external_id=settings.unique_external_id)
     _check_paths(settings, registry)
     adapter = complete(_open_storage(settings), registry.resource_types)
     adapter.prepare(registry.resource_types)

@@ -294,6 +294,7 @@ class Settings:
     user_mapping: dict[str, str] | None = _setting(None, _mapping)
     group_mapping: dict[str, str] | None = _setting(None, _mapping)
     sqlite_synchronous: str = _setting("FULL", _one_of("FULL", "NORMAL"))
+    unique_external_id: bool = _setting(True, _flag)
     profile: str = _setting("default", _one_of("default", "strict"))
     max_body_size: int = _setting(1024 * 1024, _positive)
     max_body_depth: int = _setting(100, _depth)

@@ -16,7 +16,13 @@ import orjson
 
 from schema.attribute import MUTABILITIES, RETURNED, TYPES, UNIQUENESS, Attribute
 from schema.errors import DefinitionError
-from schema.resource_type import COMMON_ATTRIBUTES, ResourceType, Schema, SchemaExtension
+from schema.resource_type import (
+    COMMON_ATTRIBUTES,
+    ResourceType,
+    Schema,
+    SchemaExtension,
+    common_attributes,
+)
 
 DEFINITIONS = Path(__file__).parent
 _NAME = re.compile(r"\$?[A-Za-z][\w\-$]*", re.ASCII)
@@ -53,12 +59,14 @@ class Registry:
         return tuple(found.values())
 
 
-def load_registry(folder: Path | None = None) -> Registry:
+def load_registry(folder: Path | None = None, *, unique_external_id: bool = True) -> Registry:
     """Read the definition files below `folder`, or those that come with the server.
 
+    `unique_external_id`: no two resources of a type may have the same `externalId`.
     Raises DefinitionError with every problem in every file.
     """
-    return _Loader(_definitions_folder(folder) if folder else DEFINITIONS).load()
+    common = common_attributes(unique_external_id=unique_external_id)
+    return _Loader(_definitions_folder(folder) if folder else DEFINITIONS, common).load()
 
 
 def _definitions_folder(folder: Path) -> Path:
@@ -72,8 +80,9 @@ def _definitions_folder(folder: Path) -> Path:
 class _Loader:
     """Turns files into a Registry and collects what is wrong with them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, common: tuple[Attribute, ...]) -> None:
         self._folder = folder
+        self._common = common
         self._problems: list[str] = []
 
     def load(self) -> Registry:
@@ -89,7 +98,7 @@ class _Loader:
                 self._problem(source, f"endpoint {endpoint} is taken by the protocol")
             extensions = tuple(self._extensions(schema))
             resource_types.append(
-                ResourceType(schema.name, str(endpoint), schema.description, schema, extensions)
+                ResourceType(schema.name, str(endpoint), schema.description, schema, extensions, self._common)
             )
         self._check_folders({r.name for r in resource_types})
         self._check_whole(resource_types)

@@ -1,14 +1,15 @@
 """A resource type: its core schema, its extensions, and every attribute by path (RFC 7643 section 6)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from schema.attribute import Attribute
 
 # The attributes every resource has (RFC 7643 section 3.1). No schema lists them. `externalId`
-# is unique within its resource type: one client's identifier cannot name two resources.
+# is unique within its resource type, so that one client's identifier cannot name two resources, unless
+# the installation says otherwise (`common_attributes`).
 COMMON_ATTRIBUTES = (
     Attribute(
         "schemas",
@@ -54,6 +55,13 @@ COMMON_ATTRIBUTES = (
         ),
     ),
 )
+
+
+def common_attributes(*, unique_external_id: bool) -> tuple[Attribute, ...]:
+    """Return the attributes that every resource has, `externalId` unique or not."""
+    if unique_external_id:
+        return COMMON_ATTRIBUTES
+    return tuple(replace(a, uniqueness="none") if a.name == "externalId" else a for a in COMMON_ATTRIBUTES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,13 +158,14 @@ class ResourceType:
     description: str
     schema: Schema
     extensions: tuple[SchemaExtension, ...] = field(default=())
+    common: tuple[Attribute, ...] = COMMON_ATTRIBUTES
 
     @cached_property
     def attributes(self) -> tuple[Attribute, ...]:
         """The common attributes and those of the core schema, in this order."""
-        common = {attribute.name.lower() for attribute in COMMON_ATTRIBUTES}
-        own = tuple(a for a in self.schema.attributes if a.name.lower() not in common)
-        return COMMON_ATTRIBUTES + own
+        names = {attribute.name.lower() for attribute in self.common}
+        own = tuple(a for a in self.schema.attributes if a.name.lower() not in names)
+        return self.common + own
 
     @cached_property
     def _core(self) -> Attribute:

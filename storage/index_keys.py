@@ -37,10 +37,11 @@ def indexed_paths(
     A complex attribute has an entry per element: it says that the element is there. Links between
     resources and `id` are found elsewhere; `schemas` are left to evaluation.
     `indexed` holds the paths to index, a complex attribute or the URN of an extension for all that
-    is in it; unique attributes are indexed anyway. None is for everything.
+    is in it; unique attributes and `externalId` are indexed anyway. None is for everything.
     """
     links = (resource_type.members, resource_type.memberships)
-    wanted = {path.text for path in resource_type.unique_paths}
+    # Clients look their own identifiers up, unique or not.
+    wanted = {"externalId", *(path.text for path in resource_type.unique_paths)}
     wanted |= {path.text for name in indexed or () if (path := resource_type.path(name)) is not None}
     seen: set[str] = set()
     for path in resource_type.simple_paths:

@@ -5,7 +5,7 @@ from typing import Any
 
 from schema import urns
 from schema.registry import Registry
-from schema.resource_type import ResourceType, Schema
+from schema.resource_type import AttributePath, ResourceType, Schema
 from set_delivery.events import (
     ACTIVATE,
     ASYNC_RESPONSE,
@@ -72,7 +72,10 @@ class Discovery:
         self._prefix = prefix
         self._limits = limits
         self._events = events
-        self.schemas = {schema.id.lower(): self._schema(schema) for schema in registry.schemas}
+        external_ids = {r.schema.id: r.path("externalId") for r in registry.resource_types}
+        self.schemas = {
+            schema.id.lower(): self._schema(schema, external_ids.get(schema.id)) for schema in registry.schemas
+        }
         self.resource_types = {r.name.lower(): self._resource_type(r) for r in registry.resource_types}
 
     def service_provider_config(self) -> dict[str, Any]:
@@ -116,13 +119,15 @@ class Discovery:
             "meta": self._meta("ServiceProviderConfig", "/ServiceProviderConfig"),
         }
 
-    def _schema(self, schema: Schema) -> dict[str, Any]:
+    def _schema(self, schema: Schema, external_id: AttributePath | None) -> dict[str, Any]:
+        """Return a schema; of the common attributes, one is not the same everywhere."""
+        common = [external_id.leaf] if external_id is not None else []
         return {
             "schemas": [urns.SCHEMA],
             "id": schema.id,
             "name": schema.name,
             "description": schema.description,
-            "attributes": [attribute.as_json() for attribute in schema.attributes],
+            "attributes": [attribute.as_json() for attribute in (*common, *schema.attributes)],
             "meta": self._meta("Schema", f"/Schemas/{schema.id}"),
         }
 

@@ -219,6 +219,9 @@ class IntentJudge:
             path, value = resource_type.path(name), resource.document.get(name)
             if path is None or not isinstance(value, str) or not value:
                 continue
+            if name == "externalId" and path.leaf.uniqueness == "none":
+                # It may be that of another one.
+                continue
             node = BoundComparison(path, "eq", value, comparison_key(path.leaf, value))
             page = search(self._adapter, resource_type, Selection(node, limit=2), _represent)
             fresh = [one for one in page.resources if one.created >= earliest]

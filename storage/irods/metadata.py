@@ -40,7 +40,7 @@ CHUNK: Final = 2700
 _KEY_LENGTH: Final = 200
 _NEVER: Final = "1970-01-01T00:00:00.000Z"
 # Paths with keys beside the unique ones: what clients look resources up by.
-_LOOKED_UP: Final = ("displayName", "emails.value")
+_LOOKED_UP: Final = ("displayName", "emails.value", "externalId")
 
 
 def document_avus(resource: StoredResource) -> list[Avu]:

@@ -245,10 +245,15 @@ class MongoAdapter(StorageAdapter):
         with self._database.writing() as documents:
             collection = documents[layout.collection]
             making = Claims(documents, layout, self._places)
+            # What it has without a claim is another one's, too: others wrote both, and both stay.
+            shared = layout.unique_ids(stored(before).document) - had.keys()
             try:
-                made = making.make(resource.id, wanted - had.keys())
+                made = making.make(resource.id, wanted - had.keys() - shared)
             except VersionMismatch:
                 return None
+            for claim_id in sorted(wanted & shared):
+                with suppress(UniquenessConflict, VersionMismatch):
+                    made += making.make(resource.id, [claim_id])
             kept = [claim for claim in had.values() if claim.id in wanted]
             after = document_of(layout, resource, version, place, [*kept, *made])
             if collection.replace_one(_at(before), after).matched_count == 0:
