@@ -43,8 +43,10 @@ def serve() -> None:
 def import_resources(file: BinaryIO) -> None:
     """Create the resources in FILE, a JSON object a line; - is standard input.
 
-    Resources whose id exists are left alone, so an import that was interrupted can be run again. The
-    exit code is 1 when a line could not be imported; each is named on standard error.
+    Resources that exist are left alone, so an import that was interrupted can be run again: a line with
+    an id is known by it, one without by userName, a group by externalId or else displayName. PROFILE
+    decides what a line may hold. The exit code is 1 when a line could not be imported; each is named on
+    standard error.
     """
 
     def report(number: int, problem: str) -> None:
@@ -54,7 +56,11 @@ def import_resources(file: BinaryIO) -> None:
         settings = Settings.from_env()
         configure_log(settings)
         operations, adapter, _ = make_operations(settings)
-        work = ResourceImport(operations.registry, adapter, operations, report)
+        work = ResourceImport(
+            *(operations.registry, adapter, operations, report),
+            profile=settings.profile,
+            max_depth=settings.max_body_depth,
+        )
         size = os.fstat(file.fileno()).st_size
         with click.progressbar(length=size, label="importing", file=sys.stderr) as bar:
             result = work.run(_followed(file, bar.update))

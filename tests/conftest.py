@@ -163,7 +163,13 @@ BACKENDS = (
     "irods",
 )
 # What changes the tables: with these, a test gets a database of its own.
-OWN_DATABASE = {"UNIQUE_EXTERNAL_ID", "SCHEMA_PATH", "USER_MODEL_NAME", "GROUP_MODEL_NAME", "INDEXED_ATTRIBUTES"}
+OWN_DATABASE = {
+    "SCHEMA_PATH",
+    "USER_MODEL_NAME",
+    "GROUP_MODEL_NAME",
+    "INDEXED_ATTRIBUTES",
+    "UNIQUE_EXTERNAL_ID",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -74,7 +74,8 @@ class Discovery:
         self._events = events
         external_ids = {r.schema.id: r.path("externalId") for r in registry.resource_types}
         self.schemas = {
-            schema.id.lower(): self._schema(schema, external_ids.get(schema.id)) for schema in registry.schemas
+            schema.id.lower(): self._schema(schema, external_ids.get(schema.id))
+            for schema in registry.schemas
         }
         self.resource_types = {r.name.lower(): self._resource_type(r) for r in registry.resource_types}
 

@@ -9,20 +9,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-import orjson
-
 from app.protocol.attempts import in_transaction
+from app.protocol.documents import read_object
 from app.protocol.errors import Refusal, detail_of
 from app.protocol.mapping import ADDRESSABLE
 from app.protocol.references import Named
 from app.protocol.resources import NewResource, ResourceOperations
-from app.protocol.tolerance import SCHEMA_ALIASES
-from schema.errors import InvalidSyntax, InvalidValue, ScimError
+from app.protocol.tolerance import PROFILES
+from schema.errors import InvalidValue, ScimError
 from schema.registry import Registry
 from schema.resource_type import ResourceType
-from schema.values import format_date_time, parse_date_time
-from storage.adapter import StorageAdapter, StoredResource
+from schema.values import comparison_key, format_date_time, parse_date_time
+from scim_filter.nodes import BoundComparison
+from storage.adapter import Selection, StorageAdapter, StoredResource
 from storage.errors import StorageError, StorageUnavailable, UniquenessConflict
+from storage.search import search
 
 # How many resources are written together: one wait for the disk serves them all.
 _BATCH: Final = 20000
@@ -30,7 +31,7 @@ _BATCH: Final = 20000
 
 @dataclass
 class ImportResult:
-    """How many resources were created, and how many were left alone because their id exists."""
+    """How many resources were created, and how many were left alone because they exist."""
 
     created: int = 0
     skipped: int = 0
@@ -46,19 +47,30 @@ class ResourceImport:
         adapter: StorageAdapter,
         operations: ResourceOperations,
         report: Callable[[int, str], None],
+        *,
+        profile: str = "default",
+        max_depth: int = 100,
     ) -> None:
         self._registry = registry
         self._adapter = adapter
         self._operations = operations
         self._report = report
+        self._profile = profile
+        self._max_depth = max_depth
         self._types = {r.schema.id.lower(): r for r in registry.resource_types}
-        known = {alias: self._types.get((urn or "").lower()) for alias, urn in SCHEMA_ALIASES.items()}
-        self._types |= {alias: found for alias, found in known.items() if found is not None}
+        for alias, urn in PROFILES[profile].resources.schema_aliases.items():
+            if urn is not None and urn.lower() in self._types:
+                self._types[alias] = self._types[urn.lower()]
         self._result = ImportResult()
         # What waits to be written, by type and number of the line.
         self._pending: dict[str, dict[int, NewResource]] = {r.name: {} for r in registry.resource_types}
         # Where the backend chooses the ids: those of the lines, and what became of them.
         self._ids: dict[str, str] = {}
+        # Lines without an id, by type: those resources are found by their names.
+        self._unnamed: dict[str, set[int]] = {r.name: set() for r in registry.resource_types}
+        # Those that were made now, of types whose names are not unique, and the types that had none.
+        self._made: set[str] = set()
+        self._was_empty: dict[str, bool] = {}
         # Members that did not exist yet when their group was written.
         self._waiting: list[tuple[int, ResourceType, str, Named]] = []
 
@@ -72,12 +84,14 @@ class ResourceImport:
             if not line.strip():
                 continue
             try:
-                resource_type, new = self._read(line)
+                resource_type, new, has_id = self._read(line)
             except (ScimError, Refusal) as problem:
                 self._fail(number, problem)
                 continue
             pending = self._pending[resource_type.name]
             pending[number] = new
+            if not has_id or self._adapter.capabilities.assigns_ids:
+                self._unnamed[resource_type.name].add(number)
             if len(pending) >= _BATCH:
                 self._write(resource_type)
         for resource_type in self._registry.resource_types:
@@ -88,13 +102,9 @@ class ResourceImport:
                 self._report(number, f"members: there is nothing with the id {member_id}")
         return self._result
 
-    def _read(self, line: bytes) -> tuple[ResourceType, NewResource]:
-        try:
-            body = orjson.loads(line)
-        except orjson.JSONDecodeError as exc:
-            raise InvalidSyntax(f"is not JSON: {exc}") from exc
-        if not isinstance(body, dict):
-            raise InvalidSyntax("is no JSON object")
+    def _read(self, line: bytes) -> tuple[ResourceType, NewResource, bool]:
+        """Return what a line holds, and whether it has an id of its own."""
+        body = read_object(line, self._max_depth, "the line")
         schemas = body.get("schemas")
         found = body.get("meta")
         meta: dict[str, Any] = found if isinstance(found, dict) else {}
@@ -108,7 +118,7 @@ class ResourceImport:
             not isinstance(resource_id, str) or ADDRESSABLE.fullmatch(resource_id) is None
         ):
             raise InvalidValue("id: cannot be used as an id")
-        new = self._operations.new(resource_type, body, resource_id=resource_id)
+        new = self._operations.new(resource_type, body, self._profile, resource_id=resource_id)
         created, modified = _date(meta.get("created")), _date(meta.get("lastModified"))
         if created or modified:
             dated = replace(
@@ -117,13 +127,24 @@ class ResourceImport:
                 last_modified=modified or created or new.resource.last_modified,
             )
             new = NewResource(dated, new.members)
-        return resource_type, new
+        has_id = resource_id is not None or self._operations.makes_ids(resource_type, new.resource)
+        return resource_type, new, has_id
 
     def _write(self, resource_type: ResourceType) -> None:
         lines = self._pending[resource_type.name]
         self._pending[resource_type.name] = {}
         known = self._adapter.find([new.resource.id for new in lines.values()])
-        fresh = {number: new for number, new in lines.items() if new.resource.id not in known}
+        # One of another type is in the way, and no reason to leave the line out.
+        there = {i for i, one in known.items() if one.resource_type == resource_type.name}
+        fresh = {number: new for number, new in lines.items() if new.resource.id not in there}
+        unnamed = self._unnamed[resource_type.name] & fresh.keys()
+        self._unnamed[resource_type.name] = set()
+        if self._has_none_before(resource_type):
+            unnamed = set()
+        for number in unnamed:
+            found = self._found(resource_type, fresh[number].resource)
+            if found is not None:
+                self._ids[fresh.pop(number).resource.id] = found
         self._result.skipped += len(lines) - len(fresh)
         create_many = partial(self._adapter.create_many, resource_type)
         if self._adapter.capabilities.assigns_ids:
@@ -135,6 +156,28 @@ class ResourceImport:
             # One by one, the one that is in the way is the only one to fail.
             self._create_each(resource_type, fresh)
 
+    def _has_none_before(self, resource_type: ResourceType) -> bool:
+        if resource_type.name not in self._was_empty:
+            first = search(self._adapter, resource_type, Selection(limit=1), lambda one, _: one.document)
+            self._was_empty[resource_type.name] = first.total == 0
+        return self._was_empty[resource_type.name]
+
+    def _found(self, resource_type: ResourceType, resource: StoredResource) -> str | None:
+        """Return the id of the resource that was there before under the name of this one, or None.
+
+        The name is the first unique attribute; where externalId is the only one and is absent, it is
+        displayName, which resources of one import may share.
+        """
+        paths = [path for path in resource_type.unique_paths if path.text != "externalId"]
+        for path in (*paths, resource_type.path("externalId"), resource_type.path("displayName")):
+            values = path.values(resource.document) if path is not None else []
+            if path is None or not values or not isinstance(values[0], str) or values[0] == "":
+                continue
+            node = BoundComparison(path, "eq", values[0], comparison_key(path.leaf, values[0]))
+            page = search(self._adapter, resource_type, Selection(node), lambda one, _: one.document)
+            return next((one.id for one in page.resources if one.id not in self._made), None)
+        return None
+
     def _create_each(self, resource_type: ResourceType, lines: Mapping[int, NewResource]) -> None:
         for number, new in lines.items():
             try:
@@ -144,9 +187,14 @@ class ResourceImport:
             except StorageError as problem:
                 self._fail(number, problem)
 
+    def _remember(self, resource_type: ResourceType, ids: Sequence[str]) -> None:
+        if {path.text for path in resource_type.unique_paths} <= {"externalId"}:
+            self._made.update(ids)
+
     def _create_one(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
         (resource,) = resources
         created = self._adapter.create(resource_type, resource)
+        self._remember(resource_type, [created.id])
         if created.id != resource.id:
             self._ids[resource.id] = created.id
 
@@ -159,6 +207,7 @@ class ResourceImport:
         resources = [new.resource for new in lines.values()]
         in_transaction(self._adapter, lambda: create(resources))
         self._result.created += len(resources)
+        self._remember(resource_type, [resource.id for resource in resources])
         for number, new in lines.items():
             if not new.members:
                 continue

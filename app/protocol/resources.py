@@ -205,6 +205,10 @@ class ResourceOperations:
         )
         return NewResource(stored, members)
 
+    def makes_ids(self, resource_type: ResourceType, resource: StoredResource) -> bool:
+        """Return whether a mapping makes the id of a new resource."""
+        return self._mappings[resource_type.name].new_id(resource.document) is not None
+
     def replace(
         self,
         resource_type: ResourceType,

@@ -135,3 +135,78 @@ def test_lines_are_read_as_the_default_profile_reads_requests(run: Import, scim:
     assert "phoneNumbers[0]: number is no sub-attribute" in result.stderr
     assert scim.names(f'{extension}:department eq "d"') == ["a"]
     assert scim.names("emails pr") == []
+
+
+def test_done_again_without_ids_it_leaves_alone_what_is_there(run: Import, scim: ScimClient) -> None:
+    lines = [
+        user("Ann", title="new"),
+        user("bob", externalId="b-1"),
+        group("guides", externalId="g-1"),
+        group("twins"),
+        group("twins"),
+    ]
+    before = scim.user("ann", title="old")
+
+    first, second = run(*lines), run(*lines, user("carol"))
+
+    assert (first.exit_code, first.stdout) == (0, "created 4, already there 1, failed 0\n")
+    assert (second.exit_code, second.stdout) == (0, "created 1, already there 5, failed 0\n")
+    assert scim("GET", before["meta"]["location"]).json == before
+    assert sorted(scim.names("id pr")) == ["ann", "bob", "carol"]
+    assert scim("GET", "/Groups").json["totalResults"] == 3
+
+
+def test_members_may_be_those_that_are_there(run: Import, scim: ScimClient) -> None:
+    run(user("ann", id="a1"))
+
+    result = run(user("ann", id="a1"), group("guides", "a1", id="g1"))
+
+    assert (result.exit_code, result.stdout) == (0, "created 1, already there 1, failed 0\n")
+    (guides,) = scim("GET", "/Groups").json["Resources"]
+    assert [member["display"] for member in guides["members"]] == ["ann"]
+
+
+def test_the_type_of_a_member_must_be_so(run: Import, scim: ScimClient) -> None:
+    guides = group("guides", id="g1")
+    guides["members"] = [{"value": "a1", "type": "Group"}]
+
+    result = run(user("ann", id="a1"), guides)
+
+    assert "line 2: members: there is nothing with the id a1" in result.stderr
+    (kept,) = scim("GET", "/Groups").json["Resources"]
+    assert "members" not in kept
+
+
+@pytest.mark.sqlite
+def test_the_profile_decides_what_a_line_may_hold(
+    run: Import, scim: ScimClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [user("ann", active="True"), user("bob", active=True), user("carol", nosuch="x")]
+    monkeypatch.setenv("PROFILE", "strict")
+
+    result = run(*lines)
+
+    assert (result.exit_code, result.stdout) == (1, "created 1, already there 0, failed 2\n")
+    assert "line 1: active" in result.stderr
+    assert scim.names("id pr") == ["bob"]
+
+
+@pytest.mark.sqlite
+def test_a_line_that_is_nested_too_deeply_is_named(run: Import, scim: ScimClient) -> None:
+    deep = '{"a":' * 300 + "1" + "}" * 300
+    line = f'{{"schemas": ["{USER}"], "userName": "deep", "unknown": {deep}}}'
+
+    result = run(line, user("ann"))
+
+    assert (result.exit_code, result.stdout) == (1, "created 1, already there 0, failed 1\n")
+    assert "line 1: the line is nested more than 100 levels deep" in result.stderr
+    assert scim.names("id pr") == ["ann"]
+
+
+@pytest.mark.sqlite
+def test_an_id_of_another_type_is_in_the_way(run: Import, scim: ScimClient) -> None:
+    result = run(user("ann", id="one"), group("guides", id="one"))
+
+    assert (result.exit_code, result.stdout) == (1, "created 1, already there 0, failed 1\n")
+    assert "line 2: id" in result.stderr
+    assert scim("GET", "/Groups").json["totalResults"] == 0

@@ -124,7 +124,7 @@ class MemberPatcher:
             members.remove(chosen)
             members.add(self._named(path, value))
         elif op == "add" and self._rules.profile.creates_elements and template and "value" in template:
-            element = {name: template[name] for name in ("value", "type") if name in template}
+            element = {name: part for name, part in template.items() if name in ("value", "type")}
             members.add(named_members(path.attribute, [element]))
         else:
             raise NothingSelected(f"{path.text}: no value matches the filter")
