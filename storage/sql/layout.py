@@ -115,7 +115,8 @@ def _add_rows(
                 sub_entry = entry.entries.get(sub_name)
                 if sub_entry is None or sub_value is None:
                     continue
-                rows.update(_rows(sub_entry, sub_value if isinstance(sub_value, list) else [sub_value], element))
+                values = sub_value if isinstance(sub_value, list) else [sub_value]
+                rows.update(_rows(sub_entry, values, element))
             rows.add((entry.number, "1" if present else "", element, None))
 
 

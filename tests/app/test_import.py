@@ -210,3 +210,16 @@ def test_an_id_of_another_type_is_in_the_way(run: Import, scim: ScimClient) -> N
     assert (result.exit_code, result.stdout) == (1, "created 1, already there 0, failed 1\n")
     assert "line 2: id" in result.stderr
     assert scim("GET", "/Groups").json["totalResults"] == 0
+
+
+def test_dates_of_other_programs_are_taken_over_or_left_out(run: Import, scim: ScimClient) -> None:
+    dates = ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999Z", "never", 5)
+    lines = [user(f"u{n}", meta={"created": date, "lastModified": date}) for n, date in enumerate(dates)]
+
+    result = run(*lines, user("good"))
+
+    assert "already there 0, failed" in result.stdout and "created 0" not in result.stdout
+    assert scim("GET", "/health/ready").status_code == 200
+    assert scim.names('userName eq "u0"') == ["u0"] and scim.names('userName eq "good"') == ["good"]
+    created = scim("GET", "/Users", query_string={"filter": 'userName eq "u0"'}).json["Resources"][0]["meta"]
+    assert all(len(created[name]) == 24 for name in ("created", "lastModified"))

@@ -24,7 +24,7 @@ for _ in range(200):
 WRONG: dict[str, dict[str, Any]] = {
     "never": {"meta": {"created": "0001-01-01T00:00:00Z", "lastModified": "0001-01-01T00:00:00Z"}},
     "before": {"meta": {"created": "0001-01-01T00:00:00+14:00", "lastModified": "0000-00-00T00:00:00Z"}},
-    "beyond": {"meta": {"created": "9999-12-31T23:59:59.999999-14:00", "lastModified": "10000-01-01T00:00:00Z"}},
+    "beyond": {"meta": {"created": "9999-12-31T23:59:59.9-14:00", "lastModified": "10000-01-01T00:00:00Z"}},
     "last": {"meta": {"created": "9999-12-31T23:59:59.999Z", "lastModified": "9999-12-31T23:59:59.999Z"}},
     "third-century": {"meta": {"created": "0300-01-01 00:00:00", "lastModified": "0300-01-01T00:00:00.5"}},
     "number-dates": {"meta": {"created": 1, "lastModified": 1.5, "version": 7}},
