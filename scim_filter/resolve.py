@@ -38,7 +38,8 @@ def resolve(node: Node, resource_type: ResourceType, leniency: Leniency = STRICT
     """Return `node` with every path bound to `resource_type`.
 
     `ne` becomes the negation of `eq`: it holds when no value of the attribute equals the literal,
-    absent ones included, for the RFC leaves open what it means for several values. A comparison
+    absent ones included, for the RFC leaves open what it means for several values. `primary eq false`
+    becomes the negation of `primary eq true` on the element: without `primary`, it is not. A comparison
     of a complex attribute looks at its `value`. Raises InvalidFilter naming attribute and position.
     """
     return _Resolver(resource_type, InvalidFilter, leniency).visit(node)
@@ -143,10 +144,21 @@ class _Resolver(Visitor[Node]):
         if node.operator in _TEXT_OPERATORS and value == "":
             # Every text contains, begins with and ends with the empty one.
             return BoundPresence(path)
+        if value is False and _is_primary(path):
+            return self._not_primary(node, path)
         key = comparison_key(path.leaf, value)
         if node.operator == "ne":
             return Not(BoundComparison(path, "eq", value, key))
         return BoundComparison(path, node.operator, value, key)
+
+    def _not_primary(self, node: Comparison, path: AttributePath) -> Node:
+        """Return what holds for elements that are not primary: absent is false (RFC 7643 section 2.4)."""
+        primary = BoundComparison(path, "eq", True, comparison_key(path.leaf, True))
+        if self._holder is not None:
+            return primary if node.operator == "ne" else Not(primary)
+        holder = AttributePath(path.attribute, None, path.extension)
+        other = BoundValuePath(holder, Not(primary))
+        return Not(other) if node.operator == "ne" else other
 
     def _compared(self, node: Comparison, path: AttributePath) -> AttributePath:
         """Return the path of the `value` that stands for a complex attribute."""
@@ -183,6 +195,12 @@ class _Resolver(Visitor[Node]):
             if value is None or check(value) is not None:
                 self.refuse(node.path, f"{path.text} is {path.leaf.type}: the value {problem}")
         return value
+
+
+def _is_primary(path: AttributePath) -> bool:
+    sub = path.sub_attribute
+    is_primary = sub is not None and sub.type == "boolean" and sub.name.lower() == "primary"
+    return is_primary and path.attribute.multi_valued
 
 
 def _as_type(attribute: Attribute, value: Literal) -> Literal:

@@ -465,3 +465,27 @@ def test_of_concurrent_conditional_changes_one_wins(make_scim: Callable[..., Sci
         thread.join()
 
     assert sorted(statuses) == [200] + [412] * 11
+
+
+@pytest.mark.parametrize(
+    "operation,left",
+    [
+        ({"op": "remove", "path": "emails[primary eq false]"}, ["a@x"]),
+        ({"op": "remove", "path": 'emails[primary eq "False" and type eq "home"]'}, ["a@x", "c@x"]),
+        ({"op": "remove", "path": "emails[primary ne false]"}, ["b@x", "c@x"]),
+        ({"op": "remove", "path": "emails[not (primary eq false)]"}, ["b@x", "c@x"]),
+        ({"op": "replace", "path": "emails[primary eq false].value", "value": "d@x"}, ["a@x", "d@x", "d@x"]),
+        ({"op": "add", "path": 'emails[primary eq false and type eq "new"].value', "value": "n@x"}, None),
+    ],
+)
+def test_a_value_without_primary_is_not_primary(
+    scim: ScimClient, operation: dict[str, Any], left: list[str] | None
+) -> None:
+    emails = [{"value": "a@x", "primary": True}, {"value": "b@x", "type": "home"}]
+    user = scim.user("anna", emails=[*emails, {"value": "c@x", "primary": False}])
+
+    changed = patched(scim, user, operation)["emails"]
+
+    assert left is None or [email["value"] for email in changed] == left
+    if left is None:
+        assert changed[-1] == {"value": "n@x", "type": "new", "primary": False}

@@ -188,6 +188,17 @@ USER_FILTERS: list[tuple[str, set[str]]] = [
     ('emails[type ne "work" and value co "org"]', {"bjensen"}),
     ("emails[primary eq true]", {"bjensen"}),
     ("emails[not (primary pr)]", {"bjensen", "john"}),
+    # an element without `primary` is not primary (RFC 7643 section 2.4)
+    ("emails[primary eq false]", {"bjensen", "john"}),
+    ('emails[type eq "work" and primary eq false]', {"john"}),
+    ('emails[primary eq "False" and value co "jensen.org"]', {"bjensen"}),
+    ("emails.primary eq false", {"bjensen", "john"}),
+    ("emails.primary ne false", {"unicode", "foreign", "empty"}),
+    ("emails[primary ne false]", {"bjensen"}),
+    ("emails[not (primary eq false)]", {"bjensen"}),
+    ("not (emails[primary eq false])", {"unicode", "foreign", "empty"}),
+    # other booleans may be neither
+    ("active eq false", {"john"}),
     ('not (emails[type eq "work"])', {"unicode", "foreign", "empty"}),
     ('ims[type eq "xmpp" or (value sw "babs" and not (display pr))]', {"bjensen", "foreign"}),
     ('ims[not (type eq "xmpp")]', {"foreign"}),

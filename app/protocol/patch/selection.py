@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from schema.errors import NoTarget
-from scim_filter.nodes import And, BoundComparison, BoundPatchPath, Node
+from scim_filter.nodes import And, BoundComparison, BoundPatchPath, Node, Not
 
 # What names an element rather than describe it: nobody means a new one by that.
 _NAMING: Final = frozenset({"value", "$ref"})
@@ -18,9 +18,16 @@ def made_element(condition: Node) -> dict[str, Any] | None:
     parts = condition.operands if isinstance(condition, And) else (condition,)
     element: dict[str, Any] = {}
     for part in parts:
-        if not isinstance(part, BoundComparison) or part.operator != "eq":
+        equality = part.operand if isinstance(part, Not) else part
+        if not isinstance(equality, BoundComparison) or equality.operator != "eq":
             return None
-        element[part.path.leaf.name] = part.value
+        name, value = equality.path.leaf.name, equality.value
+        if isinstance(part, Not):
+            # `primary eq false` is bound so: absent is false.
+            if name != "primary" or value is not True:
+                return None
+            value = False
+        element[name] = value
     return element
 
 
