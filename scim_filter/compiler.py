@@ -1,7 +1,7 @@
 """Which part of a filter (RFC 7644 section 3.4.2.2) a backend answers itself; the rest is evaluated."""
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from scim_filter.nodes import (
     And,
@@ -12,6 +12,7 @@ from scim_filter.nodes import (
     Not,
     Or,
     all_of,
+    extent,
 )
 
 Native = TypeVar("Native")
@@ -29,8 +30,14 @@ class FilterCompiler(Generic[Native]):
     """Turns a bound filter into a backend's own query, as far as that can express it exactly.
 
     A subclass overrides a method per kind of node it can express; what it does not override, or
-    raises NotPushable for, is left to evaluation.
+    raises NotPushable for, is left to evaluation, and so is what is larger than a backend takes.
     """
+
+    # Nodes within each other, and comparisons and presence tests: every backend takes so many,
+    # whatever they are (SQLite has the least: its parser has a stack of 100, and no more than 500
+    # SELECTs make a union).
+    most_levels: ClassVar[int] = 6
+    most_terms: ClassVar[int] = 400
 
     def split(self, node: Node) -> tuple[Native | None, Node | None]:
         """Return (native query, residual filter); either may be None, not both.
@@ -41,11 +48,16 @@ class FilterCompiler(Generic[Native]):
         """
         operands = node.operands if isinstance(node, And) else (node,)
         pushed: dict[int, Native] = {}
+        left = self.most_terms
         for position, operand in enumerate(operands):
+            levels, terms = extent(operand)
+            if levels > self.most_levels or terms > left:
+                continue
             try:
                 pushed[position] = self.compile(operand)
             except NotPushable:
                 continue
+            left -= terms
         native = None
         if pushed:
             native, pushed = self._joined(pushed)
@@ -78,6 +90,18 @@ class FilterCompiler(Generic[Native]):
             case Not(operand=operand):
                 return self.negation(self.compile(operand))
         raise NotPushable(node)
+
+    @staticmethod
+    def linked_id(node: BoundComparison) -> str:
+        """Return the id of the one resource that a comparison of a link names.
+
+        Raises NotPushable for other comparisons. Where the `value` of links is defined without
+        caseExact, several ids may be meant, for ids themselves are case-sensitive.
+        """
+        leaf = node.path.leaf
+        if node.operator != "eq" or leaf.name != "value" or not leaf.case_exact:
+            raise NotPushable(node)
+        return node.key
 
     def comparison(self, node: BoundComparison) -> Native:
         """Return the native form of a comparison."""

@@ -136,6 +136,18 @@ def any_of(operands: list[Node]) -> Node:
     return flat[0] if len(flat) == 1 else Or(tuple(flat))
 
 
+def extent(node: Node) -> tuple[int, int]:
+    """Return how many nodes are within each other, and how many comparisons and presence tests there are."""
+    match node:
+        case BoundValuePath(filter=inner) | ValuePath(filter=inner) | Not(operand=inner):
+            levels, terms = extent(inner)
+            return levels + 1, terms
+        case And(operands=operands) | Or(operands=operands):
+            parts = list(map(extent, operands))
+            return 1 + max(levels for levels, _ in parts), sum(terms for _, terms in parts)
+    return 1, 1
+
+
 def filter_paths(node: Node) -> Iterator[AttributePath]:
     """Yield the path of every comparison and presence test in a bound filter."""
     match node:

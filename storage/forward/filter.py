@@ -67,7 +67,8 @@ class ForwardFilterCompiler(FilterCompiler[Node]):
             raise NotPushable(node)
 
     def _check_link(self, node: Node, path: AttributePath, operator: str) -> None:
-        by_id = path.leaf.name == "value" and operator == "eq"
+        # Ids are case-sensitive: where links are not, the upstream may see them otherwise.
+        by_id = path.leaf.name == "value" and operator == "eq" and path.leaf.case_exact
         any_at_all = path.sub_attribute is None and operator == "pr"
         proved = self._abilities.can(f"clause:{path.attribute.name}.value eq")
         if path.attribute == self._type.memberships:

@@ -42,13 +42,14 @@ class LookupCompiler(FilterCompiler[Lookup]):
 
     def comparison(self, node: BoundComparison) -> Lookup:
         path, resource_type = node.path, self._kind.resource_type
-        linked = path.leaf.name == "value" and node.operator == "eq"
         if path.text == "id" and node.operator == "eq":
             return Lookup(0, lambda: {number for i in [node.key] if (number := number_of(i)) is not None})
-        if linked and path.attribute == resource_type.members:
-            return Lookup(1, lambda: self._having(node.key))
-        if linked and path.attribute == resource_type.memberships:
-            return Lookup(2, lambda: self._within(node.key))
+        if path.attribute == resource_type.members:
+            member = self.linked_id(node)
+            return Lookup(1, lambda: self._having(member))
+        if path.attribute == resource_type.memberships:
+            group = self.linked_id(node)
+            return Lookup(2, lambda: self._within(group))
         if path.text not in self._kind.keys.paths or node.key == "":
             raise NotPushable(node)
         if node.operator == "eq":

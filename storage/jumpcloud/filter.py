@@ -57,8 +57,9 @@ class UserFilterCompiler(FilterCompiler[Native]):
         path = node.path
         if path.text == "id" and node.operator == "eq":
             return Native(({"_id": node.key},) if self._is_id(node.key) else ())
-        if path.attribute == self._type.memberships and path.leaf.name == "value" and node.operator == "eq":
-            return Native(group=node.key) if self._is_id(node.key) else Native()
+        if path.attribute == self._type.memberships:
+            group = self.linked_id(node)
+            return Native(group=group) if self._is_id(group) else Native()
         lens = self._lenses.get((path.extension, path.attribute.name))
         match lens:
             case ActiveLens() if node.key == "false" and node.operator == "eq":

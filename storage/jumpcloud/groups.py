@@ -145,7 +145,7 @@ class Groups:
         if not isinstance(inner, BoundComparison) or inner.operator != "eq":
             return None
         is_member = inner.path.attribute == self._type.members and inner.path.leaf.name == "value"
-        return inner.key if is_member else None
+        return inner.key if is_member and inner.path.leaf.case_exact else None
 
     def _candidates(self, member: str | None) -> Iterator[StoredResource]:
         if member is None:

@@ -38,9 +38,7 @@ class LdapFilterCompiler(FilterCompiler[str]):
     def comparison(self, node: BoundComparison) -> str:
         path = node.path
         if path.attribute == self._unit.resource_type.members:
-            if node.operator != "eq" or path.leaf.name != "value":
-                raise NotPushable(node)
-            return self._members(node.key)
+            return self._members(self.linked_id(node))
         match path.text:
             case "externalId":
                 return self._external_id(node)

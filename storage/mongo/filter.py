@@ -166,12 +166,11 @@ class MongoFilterCompiler(FilterCompiler[Query]):
         return path.attribute in (self._type.members, self._type.memberships)
 
     def _on_link(self, node: BoundComparison) -> Query:
-        if node.operator != "eq" or node.path.leaf.name != "value":
-            raise NotPushable(node)
+        linked_id = self.linked_id(node)
         _require_text(node)
         if node.path.attribute == self._type.members:
-            return _one_of(self._links.holders(self._type.name, node.key), node)
-        found = self._links.below(node.key, _MOST_IDS)
+            return _one_of(self._links.holders(self._type.name, linked_id), node)
+        found = self._links.below(linked_id, _MOST_IDS)
         return _one_of(None if found is None else sorted(found.get(self._type.name, ())), node)
 
     def _link_presence(self, node: BoundPresence) -> Query:

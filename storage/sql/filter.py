@@ -165,9 +165,7 @@ class SqlFilterCompiler(FilterCompiler[Native]):
 
     def _on_link(self, node: BoundComparison) -> Native:
         """The resources that have a member, or are one: looked up in scim_member."""
-        if node.operator != "eq" or node.path.leaf.name != "value":
-            raise NotPushable(node)
-        params = (node.key,)
+        params = (self.linked_id(node),)
         if node.path.attribute == self._type.members:
             return _among(
                 "SELECT m.group_rid AS rid FROM scim_resource x "

@@ -10,6 +10,7 @@ from app.protocol.cursors import Cursor, Cursors
 from schema.errors import ExpiredCursor, InvalidCount, InvalidCursor
 from storage.adapter import Position
 from tests.conftest import ScimClient, error_of
+from tests.storage.corpus import EXTREMES
 
 SEARCH = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 SRAM = "urn:mace:surf.nl:sram:scim:extension:"
@@ -357,3 +358,22 @@ def test_pages_have_the_size_of_the_setting(make_scim: Callable[..., ScimClient]
     body = scim("POST", "/Users/.search", {"schemas": [SEARCH], "cursor": ""}).json
 
     assert body["itemsPerPage"] == 2 and "nextCursor" in body
+
+
+@pytest.mark.parametrize("text", EXTREMES)
+def test_a_filter_within_our_limits_is_answered(scim: ScimClient, text: str) -> None:
+    scim.user("anna", title="b", emails=[{"value": "a@x", "type": "work"}])
+    query = {"filter": text, "sortBy": "userName", "startIndex": 1, "count": 5}
+    search = {"schemas": [SEARCH], **query}
+
+    listed = scim("GET", "/Users", query_string=query)
+    posted = scim("POST", "/Users/.search", search)
+
+    assert listed.status_code == posted.status_code == 200, listed.text
+    assert listed.json == posted.json
+
+
+def test_a_filter_beyond_our_limits_is_refused_by_name(scim: ScimClient) -> None:
+    for text, limit in (("title pr" + " or title pr" * 1000, "8192"), (f"{'(' * 51}id pr{')' * 51}", "50")):
+        answer = scim("GET", "/Users", query_string={"filter": text})
+        assert limit in error_of(answer, 400, "invalidFilter")

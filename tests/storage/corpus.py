@@ -47,7 +47,49 @@ USERS: list[dict[str, Any]] = [
     },
 ]
 
+
+def _nested(levels: int, inner: str, *ways: str) -> str:
+    """Return a filter around `inner`, each level made in the next of `ways`."""
+    for level in range(levels):
+        inner = ways[level % len(ways)].format(inner)
+    return inner
+
+
+# What no database takes as it is, and the most that is given to one.
+_IN_TURNS = ('({} or title eq "b")', "({} and userName pr)", "not ({})")
+_IN_BRACKETS = ('({} or type eq "home")', "({} and value pr)", "not ({})")
+EXTREMES = [
+    " or ".join(["title pr"] * 501),
+    " or ".join(f'title eq "{n}"' for n in range(399)) + ' or title eq "b"',
+    " and ".join(["userName pr"] * 500),
+    f"emails[{' or '.join(['type pr'] * 501)}]",
+    f"emails[{' or '.join(f'type eq {chr(34)}{n}{chr(34)}' for n in range(399))} or primary eq true]",
+    f"emails[{' and '.join(['type pr'] * 400)}]",
+    _nested(37, "title pr", "not ({})"),
+    _nested(50, "title pr", "not ({})"),
+    f"emails[{_nested(9, 'type pr', 'not ({})')}]",
+    f"emails[{_nested(49, 'type pr', 'not ({})')}]",
+    *(_nested(levels, "active eq true", *_IN_TURNS) for levels in (4, 5, 6, 49)),
+    *(_nested(levels, 'emails[type eq "work" and value pr]', *_IN_TURNS) for levels in (3, 48)),
+    *(f"emails[{_nested(levels, 'primary pr', *_IN_BRACKETS)}]" for levels in (3, 4, 5, 48)),
+    " or ".join([_nested(4, "active eq true", *_IN_TURNS)] * 60),
+    f"({' or '.join(['title pr'] * 300)}) and ({' or '.join(['userName pr'] * 300)})",
+]
+
 FILTERS = [
+    *EXTREMES,
+    "emails[primary eq false]",
+    "emails[primary ne false]",
+    "emails[primary ne true]",
+    "emails[not (primary eq false)]",
+    'emails[type eq "work" and primary eq "False"]',
+    "emails.primary eq false",
+    "emails.primary ne false",
+    "not (emails.primary eq false)",
+    "roles[primary eq false]",
+    'roles.primary eq false or emails[primary eq false and value sw "2"]',
+    "active eq false",
+    "active ne false",
     'userName eq "BJENSEN"',
     'userName eq "nobody"',
     'userName ne "bjensen"',
