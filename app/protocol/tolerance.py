@@ -209,9 +209,8 @@ class Profile:
     the id of a group along with its new name. With `creates_elements`, `add` through a value path
     that selects nothing makes the element, and so does `replace` of a sub-attribute: Entra ID sets
     the first email so. With `removes_by_value`, a `remove` may list what goes: Entra ID takes
-    members out of a group so.
-    With `paths_as_keys`,
-    the keys of a PATCH without path may be paths, such as `name.givenName`: Entra ID sends them.
+    members out of a group so. With `paths_as_keys`, the keys of a PATCH without path may be paths,
+    such as `name.givenName`: Entra ID sends them.
     With `loose_messages`, a PatchOp, BulkRequest or SearchRequest need not name its schema
     (authentik leaves it out) and may hold what the RFC does not know, numbers and lists may be
     strings in a SearchRequest, an entity-tag may lack its quotes, a PATCH without operations changes

@@ -127,7 +127,7 @@ def test_members_are_removed_by_ids_as_they_are(scim: ScimClient) -> None:
     assert member_ids(changed) == [second]
 
 
-@pytest.mark.parametrize("path", ["emails"])
+@pytest.mark.parametrize("path", ["members", "emails"])
 def test_to_remove_what_has_unknown_keys_only_is_refused(scim: ScimClient, path: str) -> None:
     target = scim.user("a", emails=EMAILS) if path == "emails" else scim.group("g", scim.user("a")["id"])
     operation = {"op": "remove", "path": path, "value": [{"number": "3"}]}
