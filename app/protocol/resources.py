@@ -27,7 +27,7 @@ from app.protocol.recording import NoRecorder
 from app.protocol.references import Named, References, take_members
 from app.protocol.representation import Representation
 from app.protocol.secrets import PlainSecrets, Secrets, may_hold_secrets, take_secrets
-from app.protocol.tolerance import PROFILES, Profile
+from app.protocol.tolerance import PROFILES
 from schema.registry import Registry
 from schema.resource_type import ResourceType
 from schema.validation import compile_validator

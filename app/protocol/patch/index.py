@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Any
 
 from schema.attribute import Attribute
-from schema.values import key_function
+from schema.values import lenient_key
 
 Keys = Callable[[Any], Iterable[Hashable]]
 
@@ -45,7 +45,7 @@ class Index:
 
 def part_index(attribute: Attribute) -> Index:
     """Return an index by what elements have under a sub-attribute, compared as that is."""
-    key, name = key_function(attribute), attribute.name
+    key, name = lenient_key(attribute), attribute.name
 
     def keys(element: Any) -> Iterable[Hashable]:
         return _comparison_keys(key, _part(element, name))
@@ -55,7 +55,7 @@ def part_index(attribute: Attribute) -> Index:
 
 def value_index(attribute: Attribute) -> Index:
     """Return an index of the values of a simple attribute, compared as that is."""
-    key = key_function(attribute)
+    key = lenient_key(attribute)
     return Index(lambda value: _comparison_keys(key, value))
 
 
@@ -84,10 +84,7 @@ def _part(element: Any, name: str) -> Any:
     return element.get(name) if isinstance(element, Mapping) else None
 
 
-def _comparison_keys(key: Callable[[Any], str], value: Any) -> Iterable[Hashable]:
-    for one in value if isinstance(value, list) else (value,):
-        try:
-            yield key(one)
-        except (TypeError, ValueError, AttributeError, OverflowError):
-            # None, or what another program has stored: no comparison finds it.
-            continue
+def _comparison_keys(key: Callable[[Any], str | None], value: Any) -> Iterable[Hashable]:
+    # No comparison finds None, nor what another program has stored.
+    found = map(key, value if isinstance(value, list) else (value,))
+    return (one for one in found if one is not None)
