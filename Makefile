@@ -4,10 +4,10 @@ VENV := .venv
 SOURCES := app schema scim_filter set_delivery storage tests benchmarks wsgi.py
 .DEFAULT_GOAL := help
 
-.PHONY: help run test packages
+.PHONY: help run test test-full packages
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 run: $(VENV)/.run ## serve on HOST:PORT (0.0.0.0:8000) with the store in ./data
 	@exec $(VENV)/bin/scim serve
@@ -19,6 +19,9 @@ test: packages $(VENV)/.test ## install what the tests need, then lint and run a
 	$(VENV)/bin/lint-imports --no-cache
 	@# Two at a time: tests wait for servers more than they compute.
 	$(VENV)/bin/pytest -n 2 --dist worksteal
+
+test-full: export SCIM_TEST_FULL = 1
+test-full: test ## the same, and helm is made from its Go module to test the chart
 
 $(VENV)/bin/pip:
 	@echo "making a virtual environment in $(VENV)"

@@ -1,0 +1,192 @@
+{{- define "scim.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "scim.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains (include "scim.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "scim.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "scim.selector" -}}
+app.kubernetes.io/name: {{ include "scim.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "scim.labels" -}}
+{{ include "scim.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "scim.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "scim.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "scim.fullname" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "scim.secretName" -}}
+{{- .Values.secrets.existingSecret | default (include "scim.fullname" .) -}}
+{{- end -}}
+
+{{/* The names of the settings that come from a Secret, separated by spaces. */}}
+{{- define "scim.secretKeys" -}}
+{{- if .Values.secrets.existingSecret -}}
+{{- sortAlpha .Values.secrets.keys | join " " -}}
+{{- else -}}
+{{- keys .Values.secrets.values | sortAlpha | join " " -}}
+{{- end -}}
+{{- end -}}
+
+{{/* "true" when the variable named by the second element is set, as a plain setting or as a secret. */}}
+{{- define "scim.has" -}}
+{{- $root := index . 0 -}}{{- $name := index . 1 -}}
+{{- if or (hasKey $root.Values.settings $name) (has $name (splitList " " (include "scim.secretKeys" $root))) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* "true" when resources are on the volume of the chart: one pod only may write to it. */}}
+{{- define "scim.onVolume" -}}
+{{- if has .Values.backend (list "embedded" "files") -}}true{{- end -}}
+{{- end -}}
+
+{{- define "scim.severalPods" -}}
+{{- if or .Values.autoscaling.enabled (gt (int .Values.web.replicas) 1) .Values.worker.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{/* Refuse combinations that would lose data or never become ready. */}}
+{{- define "scim.check" -}}
+{{- $needs := dict "sql" "DATABASE_URL" "mongodb" "MONGO_DB" "ldap" "LDAP_HOSTNAME" "jumpcloud" "JUMPCLOUD_URL" "forward" "FORWARD_SCIM_URL" "irods" "IRODS_HOST" -}}
+{{- $wanted := get $needs .Values.backend -}}
+{{- if and $wanted (not (include "scim.has" (list . $wanted))) -}}
+{{- fail (printf "backend: %s needs the setting %s (in settings, secrets.values or secrets.keys)" .Values.backend $wanted) -}}
+{{- end -}}
+{{- range $backend, $name := $needs -}}
+{{- if and (ne $backend $.Values.backend) (include "scim.has" (list $ $name)) -}}
+{{- fail (printf "%s is set, but backend is %s" $name $.Values.backend) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (include "scim.has" (list . "DATA_PATH")) (ne .Values.backend "files") -}}
+{{- fail (printf "DATA_PATH is set, but backend is %s" .Values.backend) -}}
+{{- end -}}
+{{- if and (include "scim.onVolume" .) (include "scim.severalPods" .) -}}
+{{- fail (printf "backend: %s keeps resources on a volume that one pod may use: set web.replicas to 1, autoscaling.enabled and worker.enabled to false, or choose another backend" .Values.backend) -}}
+{{- end -}}
+{{- if and (include "scim.severalPods" .) (ne .Values.backend "sql") (not (include "scim.has" (list . "STATE_DATABASE_URL"))) -}}
+{{- fail (printf "several pods with backend: %s share events and asynchronous requests in a database: set STATE_DATABASE_URL" .Values.backend) -}}
+{{- end -}}
+{{- if and .Values.celery.enabled (not .Values.worker.enabled) -}}
+{{- fail "celery.enabled needs worker.enabled" -}}
+{{- end -}}
+{{- if and .Values.celery.enabled (not (include "scim.has" (list . "CELERY_BROKER_URL"))) -}}
+{{- fail "celery.enabled needs the setting CELERY_BROKER_URL" -}}
+{{- end -}}
+{{- if lt (int .Values.web.terminationGracePeriodSeconds) (add (int .Values.web.preStopSeconds) 25 | int) -}}
+{{- fail (printf "web.terminationGracePeriodSeconds must be at least web.preStopSeconds plus 25 (%d): requests in flight may take 20 seconds" (add (int .Values.web.preStopSeconds) 25)) -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
+{{- fail "ingress.enabled needs ingress.hosts" -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- fail "httpRoute.enabled needs httpRoute.parentRefs" -}}
+{{- end -}}
+{{- range $name := list "HOST" "PORT" "WORKERS" "THREADS" "EMBEDDED_WORKER" -}}
+{{- if hasKey $.Values.settings $name -}}
+{{- fail (printf "settings.%s: the chart sets it" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name := splitList " " (include "scim.secretKeys" .) -}}
+{{- if hasKey $.Values.settings $name -}}
+{{- fail (printf "%s is in settings and among the secrets" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "scim.podSecurity" -}}
+runAsNonRoot: true
+{{- with .Values.podSecurityContext.runAsUser }}
+runAsUser: {{ int64 . }}
+runAsGroup: {{ int64 . }}
+{{- end }}
+{{- with .Values.podSecurityContext.fsGroup }}
+fsGroup: {{ int64 . }}
+fsGroupChangePolicy: OnRootMismatch
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "scim.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* The environment that every container of the server has. */}}
+{{- define "scim.environment" -}}
+envFrom:
+  - configMapRef:
+      name: {{ include "scim.fullname" . }}
+{{- $keys := include "scim.secretKeys" . }}
+{{- if $keys }}
+env:
+{{- range $name := splitList " " $keys }}
+  - name: {{ $name }}_FILE
+    value: {{ printf "%s/%s" $.Values.secrets.mountPath $name | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "scim.mounts" -}}
+- name: tmp
+  mountPath: /tmp
+- name: data
+  mountPath: /var/lib/scim
+{{- if include "scim.secretKeys" . }}
+- name: secrets
+  mountPath: {{ .Values.secrets.mountPath }}
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "scim.volumes" -}}
+- name: tmp
+  emptyDir: {}
+{{- $keys := include "scim.secretKeys" . }}
+{{- if $keys }}
+- name: secrets
+  secret:
+    secretName: {{ include "scim.secretName" . }}
+    defaultMode: 0440
+    items:
+    {{- range $name := splitList " " $keys }}
+      - key: {{ $name }}
+        path: {{ $name }}
+    {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Changed settings replace the pods. A Secret made elsewhere is not seen here. */}}
+{{- define "scim.checksums" -}}
+checksum/settings: {{ toJson .Values.settings | sha256sum }}
+checksum/secrets: {{ toJson .Values.secrets | sha256sum }}
+{{- end -}}

@@ -1,0 +1,216 @@
+"""The Helm chart, rendered by helm and checked against the schemas of Kubernetes."""
+
+import os
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from app.settings import Settings
+
+CHART = Path(__file__).parents[2] / "deploy" / "helm" / "scim-gateway"
+# helm pretends to talk to this version; the schemas are those of it.
+KUBERNETES = "1.30"
+
+# What docs/deployment.md shows.
+SETUPS: dict[str, dict[str, Any]] = {
+    "embedded": {"secrets": {"values": {"API_KEY": "k"}}},
+    "sql": {
+        "backend": "sql",
+        "settings": {"BASE_URL": "https://scim.example.com", "SET_POLL_ENABLED": True},
+        "secrets": {"existingSecret": "scim", "keys": ["API_KEY", "DATABASE_URL"]},
+        "web": {"replicas": 3},
+        "ingress": {
+            "enabled": True,
+            "className": "nginx",
+            "hosts": [{"host": "scim.example.com"}],
+            "tls": [{"secretName": "scim-tls", "hosts": ["scim.example.com"]}],
+        },
+        "networkPolicy": {"enabled": True},
+    },
+    "celery": {
+        "backend": "mongodb",
+        "secrets": {
+            "existingSecret": "scim",
+            "keys": ["API_KEY", "MONGO_DB", "STATE_DATABASE_URL", "CELERY_BROKER_URL"],
+        },
+        "autoscaling": {"enabled": True},
+        "worker": {"enabled": True},
+        "celery": {"enabled": True},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]},
+        "serviceMonitor": {"enabled": True},
+        "podSecurityContext": {"runAsUser": None, "fsGroup": None},
+    },
+}
+OTHERS = {"ServiceMonitor", "HTTPRoute"}
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of helm: the one on the PATH, or one made from its Go module (`make test-full`)."""
+    found = shutil.which("helm")
+    if found:
+        return found
+    if not os.environ.get("SCIM_TEST_FULL") or shutil.which("go") is None:
+        pytest.skip("helm is not installed; `make test-full` makes it from its Go module")
+    folder = tmp_path_factory.mktemp("helm")
+    command = ["go", "install", "helm.sh/helm/v3/cmd/helm@v3.22.0"]
+    subprocess.run(command, check=True, env={**os.environ, "GOBIN": str(folder)})
+    return str(folder / "helm")
+
+
+def run(helm: str, *words: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+    given = yaml.safe_dump(values or {})
+    command = [helm, *words, "--values", "-"]
+    return subprocess.run(command, input=given, capture_output=True, text=True)
+
+
+def rendered(helm: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    done = run(helm, "template", "scim", str(CHART), "--kube-version", KUBERNETES, values=values)
+    assert done.returncode == 0, done.stderr
+    return [one for one in yaml.safe_load_all(done.stdout) if one]
+
+
+def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [one for one in objects if one["kind"] == kind]
+
+
+def pods(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    deployed = [one["spec"]["template"]["spec"] for one in of_kind(objects, "Deployment")]
+    return deployed + [one["spec"] for one in of_kind(objects, "Pod")]
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_helm_finds_nothing_wrong(helm: str, name: str) -> None:
+    done = run(helm, "lint", str(CHART), "--strict", "--kube-version", KUBERNETES, values=SETUPS[name])
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_kubernetes_takes_every_object(helm: str, name: str) -> None:
+    objects = rendered(helm, SETUPS[name])
+
+    checked = [one for one in objects if one["kind"] not in OTHERS]
+    for one in checked:
+        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+    assert len(checked) >= 6
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_every_pod_is_restricted(helm: str, name: str) -> None:
+    for pod in pods(rendered(helm, SETUPS[name])):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert "memory" in container["resources"]["limits"]
+
+
+def test_the_chart_is_that_of_this_release() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+
+    assert chart["version"] == chart["appVersion"] == version("scim-gateway")
+
+
+def test_any_uid_is_possible(helm: str) -> None:
+    for pod in pods(rendered(helm, SETUPS["celery"])):
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & pod["securityContext"].keys()
+
+
+def test_the_embedded_store_is_on_a_volume_that_one_pod_has(helm: str) -> None:
+    objects = rendered(helm, SETUPS["embedded"])
+
+    (web,) = of_kind(objects, "Deployment")
+    assert web["spec"]["strategy"] == {"type": "Recreate"}
+    assert web["spec"]["replicas"] == 1
+    (claim,) = of_kind(objects, "PersistentVolumeClaim")
+    volumes = web["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}} in volumes
+
+
+def test_secrets_reach_the_server_as_files(helm: str) -> None:
+    objects = rendered(helm, SETUPS["sql"])
+
+    (config,) = of_kind(objects, "ConfigMap")
+    (web,) = of_kind(objects, "Deployment")
+    (container,) = web["spec"]["template"]["spec"]["containers"]
+    assert "DATABASE_URL" not in config["data"]
+    assert of_kind(objects, "Secret") == []
+    assert {"name": "DATABASE_URL_FILE", "value": "/run/secrets/scim/DATABASE_URL"} in container["env"]
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_the_server_knows_every_variable_that_it_is_given(helm: str, name: str) -> None:
+    objects = rendered(helm, SETUPS[name])
+
+    given = {variable for one in of_kind(objects, "ConfigMap") for variable in one["data"]}
+    for pod in pods(objects):
+        given |= {entry["name"] for container in pod["containers"] for entry in container.get("env", ())}
+    assert given <= {*Settings.variables(), *Settings.file_variables()}
+
+
+def test_a_waiting_request_ends_before_its_pod(helm: str) -> None:
+    for one in of_kind(rendered(helm, SETUPS["sql"]), "Deployment"):
+        assert one["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= 45
+
+
+@pytest.mark.parametrize(
+    "values, meant",
+    [
+        ({"backend": "postgres"}, "/backend"),
+        ({"web": {"replica": 2}}, "replica"),
+        ({"settings": {"page_size": "1"}}, "page_size"),
+        ({"backend": "sql"}, "DATABASE_URL"),
+        ({"web": {"replicas": 2}}, "one pod"),
+        ({"autoscaling": {"enabled": True}}, "one pod"),
+        ({"worker": {"enabled": True}}, "one pod"),
+        ({"backend": "files", "worker": {"enabled": True}}, "one pod"),
+        ({"settings": {"DATABASE_URL": "postgresql://h/d"}}, "DATABASE_URL"),
+        (
+            {
+                "backend": "mongodb",
+                "secrets": {"values": {"MONGO_DB": "mongodb://h"}},
+                "web": {"replicas": 2},
+            },
+            "STATE_DATABASE_URL",
+        ),
+        ({"celery": {"enabled": True}}, "worker.enabled"),
+        ({"web": {"terminationGracePeriodSeconds": 20}}, "terminationGracePeriodSeconds"),
+        ({"ingress": {"enabled": True}}, "ingress.hosts"),
+        ({"settings": {"PORT": "80"}}, "PORT"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(helm: str, values: dict[str, Any], meant: str) -> None:
+    done = run(helm, "template", "scim", str(CHART), "--kube-version", KUBERNETES, values=values)
+
+    assert done.returncode != 0
+    assert meant in done.stderr
+
+
+def test_the_notes_warn_of_the_default_key(helm: str, tmp_path: Path) -> None:
+    # helm shows notes only when it installs: here they are the text of an object.
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    notes = (chart / "templates" / "NOTES.txt").read_text()
+    (chart / "templates" / "_notes.tpl").write_text(f'{{{{- define "notes" }}}}{notes}{{{{ end }}}}')
+    shown = '{"kind": "Notes", "text": {{ include "notes" . | quote }}}'
+    (chart / "templates" / "notes.yaml").write_text(shown)
+
+    def notes_of(values: dict[str, Any]) -> str:
+        words = ("template", "scim", str(chart), "--show-only", "templates/notes.yaml")
+        done = run(helm, *words, "--kube-version", KUBERNETES, values=values)
+        return str(yaml.safe_load(done.stdout)["text"])
+
+    assert "API_KEY is not set" in notes_of({})
+    assert "API_KEY is not set" not in notes_of(SETUPS["embedded"])
