@@ -1,12 +1,14 @@
 """Requests and answers as waitress reads and writes them, with bounds and errors of our own."""
 
+import re
 from typing import Final
 
 from waitress.adjustments import Adjustments
 from waitress.buffers import OverflowableBuffer
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.receiver import ChunkedReceiver
 from waitress.task import ErrorTask, WSGITask
-from waitress.utilities import Error
+from waitress.utilities import Error, RequestHeaderFieldsTooLarge
 
 from app.protocol.errors import error_json
 from app.request_body import MOST_DISCARDED
@@ -18,6 +20,14 @@ _IN_MEMORY: Final = 65536
 # A response is held back for a slow reader up to this size; a longer one holds its thread.
 _MOST_HELD: Final = 64 << 20
 _SEND_AT_ONCE: Final = 65536
+# What waitress reads takes time that grows with the square of this: it copies the rest at each chunk.
+_READ_AT_ONCE: Final = 8192
+# Bytes of the line before a chunk, and of the lines after the last one.
+_MOST_CHUNK_LINE: Final = 8192
+_FIRST_LINE: Final = re.compile(rb"[^ \r\n]+ [^ \r\n]+(?: HTTP/[0-9]\.[0-9])?\r\n")
+_FOLDED: Final = re.compile(rb"\r\n[ \t]")
+_INDENT: Final = re.compile(rb"(\r\n[^:\r\n]*:)[ \t]+")
+_CODINGS: Final = re.compile(rb"\r\ntransfer-encoding:([^\r\n]*)", re.IGNORECASE)
 
 
 class TimedOut(Error):  # type: ignore[misc]
@@ -48,10 +58,45 @@ class _Body(OverflowableBuffer):  # type: ignore[misc]
 class Parser(HTTPRequestParser):  # type: ignore[misc]
     """Reads a request, and of its body no more than the application will."""
 
+    # Of a request that is none, too: a line of the log names it.
+    path = ""
+
+    def received(self, data: bytes) -> int:
+        consumed: int = super().received(data)
+        receiver = self.body_rcv
+        if isinstance(receiver, ChunkedReceiver):
+            if max(len(receiver.control_line), len(receiver.trailer)) > _MOST_CHUNK_LINE:
+                self.error = RequestHeaderFieldsTooLarge("the lines around chunks are too long")
+                self.completed = True
+        if self.completed:
+            # Whoever is told to continue is not answered before more has come.
+            self.expect_continue = False
+        return consumed
+
     def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
+        header_plus = _checked(header_plus)
+        try:
+            super().parse_header(header_plus)
+        except ValueError as exc:
+            raise ParsingError(f"no address or no number: {exc}") from exc
+        self._check_framing(_CODINGS.findall(header_plus))
         if self.body_rcv is not None:
             self.body_rcv.buf = _Body(self.adj.body_limit)
+
+    def _check_framing(self, codings: list[bytes]) -> None:
+        """Refuse a body whose end a proxy might see elsewhere (RFC 9112 section 6.3)."""
+        is_plain = len(codings) == 1 and codings[0].lower().strip(b" \t") == b"chunked"
+        if codings and (not is_plain or self.version != "1.1" or "CONTENT_LENGTH" in self.headers):
+            raise ParsingError("the length of the body is given in two ways")
+
+
+def _checked(head: bytes) -> bytes:
+    """Return a head without what the expressions of waitress take quadratic time for."""
+    if not _FIRST_LINE.match(head):
+        raise ParsingError("Start line is invalid")
+    if _FOLDED.search(head):
+        raise ParsingError("a header goes on in the next line")
+    return _INDENT.sub(rb"\1", head)
 
 
 class Answer(WSGITask):  # type: ignore[misc]
@@ -92,7 +137,7 @@ def make_adjustments(body_limit: int) -> Adjustments:
     """Return the settings of waitress, for bodies that the application reads up to `body_limit`."""
     adjustments = Adjustments(
         ident=None,
-        recv_bytes=65536,
+        recv_bytes=_READ_AT_ONCE,
         send_bytes=_SEND_AT_ONCE,
         inbuf_overflow=_IN_MEMORY,
         outbuf_high_watermark=_MOST_HELD,

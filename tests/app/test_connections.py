@@ -12,10 +12,11 @@ from tests.web_servers import connect, head, many_connections, rest_of
 
 _HALF_HEAD = head("GET", "/Users")[:-4]
 _HALF_BODY = head("POST", "/Users", "Content-Length: 1000") + b'{"userName":'
+_CHUNKED = head("POST", "/Users", "Transfer-Encoding: chunked")
 _BEGINNINGS = {
     "half a head": _HALF_HEAD,
     "half a body": _HALF_BODY,
-    "half a chunk": head("POST", "/Users", "Transfer-Encoding: chunked") + b"ff\r\n{",
+    "half a chunk": _CHUNKED + b"ff\r\n{",
     "nothing": b"",
     "a whole request": head("GET", "/health"),
 }
@@ -108,6 +109,15 @@ def test_an_idle_connection_ends(servers: dict[str, Server], beginning: str) -> 
         (head("GET", "/Users?filter=" + "x" * 300_000), 431),
         (head("GET", "/Users", "X-Much: " + "x" * 300_000), 431),
         (head("POST", "/Users", f"Content-Length: {(8 << 20) + 1}") + b"x" * ((8 << 20) + 1), 413),
+        (head("POST", "/Users", "Content-Length: " + "9" * 5000), 400),
+        (head("POST", "/Users", "Content-Length: x", "Expect: 100-continue"), 400),
+        (head("GET", "http://[/Users"), 400),
+        (head("GET", "/Users", "X-Folded: a\r\n b"), 400),
+        # Naive expressions take minutes for these, and nobody is served meanwhile.
+        (b"GET a://" + b"1" * 60_000 + b" x HTTP/1.1\r\n\r\n", 400),
+        (head("GET", "/Users", "X-Much:" + " " * 60_000 + "\x01"), 400),
+        (_CHUNKED + b"1;a=" + b"x" * 60_000, 431),
+        (_CHUNKED + b"0\r\nX-Trailer: " + b"x" * 60_000, 431),
     ],
     ids=lambda value: None if isinstance(value, bytes) else str(value),
 )
@@ -121,6 +131,40 @@ def test_what_never_becomes_a_request_is_answered_with_a_scim_error(
     assert beginning.startswith(b"HTTP/1.1 %d" % status)
     assert b"Content-Type: application/scim+json" in beginning
     assert json.loads(body)["status"] == str(status)
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        head("POST", "/Users", "Transfer-Encoding: chunked", "Content-Length: 5"),
+        head("POST", "/Users", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+        head("POST", "/Users", "Transfer-Encoding: ", "Content-Length: 5"),
+        _CHUNKED.replace(b"1.1", b"1.0").replace(b"Host:", b"Connection: keep-alive\r\nHost:"),
+        _CHUNKED.replace(b"1.1", b"1.2"),
+    ],
+)
+def test_a_body_whose_end_may_be_seen_elsewhere_is_refused(
+    servers: dict[str, Server], request_head: bytes
+) -> None:
+    with connect(servers["patient"]) as connection:
+        connection.sendall(request_head + b"0\r\n\r\n" + head("GET", "/health"))
+        answers = rest_of(connection)
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"400"]
+
+
+def test_whoever_expects_to_continue_without_a_body_is_answered(servers: dict[str, Server]) -> None:
+    with connect(servers["patient"]) as connection:
+        connection.sendall(head("GET", "/health", "Expect: 100-continue", "Connection: close"))
+
+        assert rest_of(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_the_indent_of_a_header_costs_no_more_than_its_length(servers: dict[str, Server]) -> None:
+    with connect(servers["patient"]) as connection:
+        connection.sendall(head("GET", "/health", "X-Much:" + " " * 60_000 + "a", "Connection: close"))
+
+        assert rest_of(connection).startswith(b"HTTP/1.1 200")
 
 
 def test_requests_in_one_packet_are_answered_in_order(servers: dict[str, Server]) -> None:
