@@ -13,6 +13,7 @@ import orjson
 from app.protocol.attempts import in_transaction
 from app.protocol.bulk_references import BulkReferences, Ids, bulk_id_of, creates
 from app.protocol.errors import Refusal, error_body, error_json, status_of
+from app.protocol.jobs import LostJob
 from app.protocol.messages import read_message, read_names
 from app.protocol.preconditions import check_tags, entity_tag, versions_in
 from app.protocol.recording import NoRecorder
@@ -219,16 +220,20 @@ class BulkOperations:
         return in_transaction(self._adapter, partial(self._share, run))
 
     def _alone(self, before: "_Run") -> "_Run":
-        """Carry out the next operation, which takes long, in a transaction of its own."""
+        """Carry out one operation, of which some take long, in a transaction of its own.
+
+        One and no more: whatever ends the next one must not hide what became of this.
+        """
         run = before.copy()
         run.alone = True
         if run.pending:
             self._run_one(run, run.pending.pop(0))
-        if not run.pending:
-            self._complete(run)
+        else:
+            self._complete(run, next(iter(run.incomplete)))
         run.alone = False
-        with self._adapter.transaction():
-            self._note_progress(run)
+        if run.note is not None:
+            with self._adapter.transaction():
+                self._note_progress(run)
         return run
 
     def _part(self, run: "_Run") -> AbstractContextManager[None]:
@@ -244,7 +249,8 @@ class BulkOperations:
                 # What is found to be done is noted at once: nothing may wait beside it.
                 break
         if not run.pending and not run.slow.intersection(run.incomplete):
-            self._complete(run)
+            for position in tuple(run.incomplete):
+                self._complete(run, position)
         note = partial(self._note_progress, run)
         if self._recorder.is_transactional:
             note()
@@ -278,6 +284,8 @@ class BulkOperations:
                 run.ids.created.pop(bulk_id_of(operation), None)
                 run.incomplete.pop(position, None)
                 result.pop("version", None)
+                if creates(operation):
+                    result.pop("location", None)
             result |= _failure(problem)
             run.stop_at_limit(position)
         if not self._transactions:
@@ -297,7 +305,7 @@ class BulkOperations:
             data = operation.get("data")
             if not isinstance(data, Mapping):
                 raise InvalidSyntax("data: must be an object")
-            data, left = run.references.data(resource_type, data, run.ids)
+            data, left = run.references.data(resource_type, position, run.ids)
 
         def done(stored: StoredResource | None) -> None:
             result["status"] = {"POST": "201", "DELETE": "204"}.get(method, "200")
@@ -347,31 +355,31 @@ class BulkOperations:
         result["location"] = self._representation.location(resource_type.name, stored.id)
         result["version"] = entity_tag(stored.version)
 
-    def _complete(self, run: _Run) -> None:
+    def _complete(self, run: _Run, position: int) -> None:
         """Write again what could not yet refer to resources that came later in a circle."""
-        for position, resource_id in run.incomplete.items():
-            operation, result = run.request.operations[position], run.results[position]
-            resource_type, _ = self._target(run, "POST", {"path": _endpoint(operation)})
-            try:
-                with self._part(run):
-                    data, left = run.references.data(resource_type, operation["data"], run.ids)
-                    if left:
-                        raise InvalidValue(f"bulkId:{left[0]} was not created")
-                    method = "PATCH" if _method(operation) == "PATCH" else "PUT"
-                    txn = f"{run.txn}:{position}" if run.txn else None
-
-                    done = partial(self._note, result, resource_type)
-                    self._write(
-                        method, resource_type, resource_id, data, Conditions(), run.profile, txn, done
-                    )
-            except Exception as problem:
-                self._let_pass(problem)
-                result |= _failure(problem)
-        run.incomplete.clear()
+        operation, result = run.request.operations[position], run.results[position]
+        resource_type, _ = self._target(run, "POST", {"path": _endpoint(operation)})
+        resource_id = run.incomplete.pop(position)
+        try:
+            with self._part(run):
+                data, left = run.references.data(resource_type, position, run.ids)
+                if left:
+                    raise InvalidValue(f"bulkId:{left[0]} was not created")
+                method = "PATCH" if _method(operation) == "PATCH" else "PUT"
+                txn = f"{run.txn}:{position}" if run.txn else None
+                done = partial(self._note, result, resource_type)
+                self._write(method, resource_type, resource_id, data, Conditions(), run.profile, txn, done)
+        except Exception as problem:
+            self._let_pass(problem)
+            result |= _failure(problem)
 
     def _let_pass(self, problem: Exception) -> None:
-        """Raise what ends the whole transaction; without one, it is the failure of one operation."""
-        if isinstance(problem, (StorageUnavailable, Contention)) and self._adapter.capabilities.transactions:
+        """Raise what ends the whole; all else is the failure of one operation.
+
+        What ends a transaction does, where there is one, and so does a job that is another's by now.
+        """
+        ends = (StorageUnavailable, Contention, LostJob) if self._transactions else LostJob
+        if isinstance(problem, ends):
             raise problem
 
     # -- what an operation refers to

@@ -21,6 +21,7 @@ _IN_URI: Final = re.compile(r"(|.*/)bulkId:([^/]+)", re.IGNORECASE | re.DOTALL)
 # A string of a filter is one of JSON.
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _IDS: Final = frozenset({"value", "$ref"})
+_MENTION: Final = re.compile("bulkId:", re.IGNORECASE)
 
 
 @dataclass
@@ -40,6 +41,8 @@ class BulkReferences:
         for position, operation in enumerate(operations):
             if creates(operation):
                 self._creators.setdefault(bulk_id_of(operation), []).append(position)
+        # Most operations refer to none, and need not be walked through.
+        self._referring = frozenset(n for n, operation in enumerate(operations) if _mentions(operation))
         self._ranks: dict[int, int] = {}
         self.order = tuple(self._ordered())
 
@@ -62,16 +65,17 @@ class BulkReferences:
 
     def _begin(self, position: int) -> tuple[int, Iterator[int]]:
         self._ranks[position] = len(self._ranks)
-        return position, iter(self._referred(self._operations[position]))
+        return position, iter(self._referred(position))
 
     def waits(self, position: int, other: int) -> bool:
         """Return whether an operation that comes later in `order` is there to be done after `other`."""
         return self._ranks[position] < self._ranks[other]
 
-    def _referred(self, operation: Mapping[str, Any]) -> list[int]:
-        """Return the positions of the operations that create what this one refers to."""
-        if not self._creators:
+    def _referred(self, position: int) -> list[int]:
+        """Return the positions of the operations that create what the one at `position` refers to."""
+        if not self._creators or position not in self._referring:
             return []
+        operation = self._operations[position]
         names, path = _Names(), operation.get("path")
         names.resolved(path.strip("/").rpartition("/")[2] if isinstance(path, str) else None)
         names.resolved(operation.get("data"))
@@ -87,12 +91,15 @@ class BulkReferences:
             raise InvalidValue(f"path: {_unknown(match.group(1))}")
         return found
 
-    def data(self, resource_type: ResourceType, data: Any, ids: Ids) -> tuple[Any, list[str]]:
-        """Return `data` with bulkIds replaced by ids, and the bulkIds of what is still to be created.
+    def data(self, resource_type: ResourceType, position: int, ids: Ids) -> tuple[Any, list[str]]:
+        """Return the data of an operation with ids for bulkIds, and the bulkIds of what is still to come.
 
         An element of a list that refers to such a resource is left out for now. Raises InvalidValue
         for a reference to what no operation creates, or what could not be created.
         """
+        data = self._operations[position].get("data")
+        if position not in self._referring:
+            return data, []
         resolver = _Resolver(resource_type, self._creators, ids)
         return resolver.resolved(data), resolver.left
 
@@ -198,6 +205,12 @@ def bulk_id_of(operation: Mapping[str, Any]) -> str:
     """Return the bulkId of an operation, empty when it has none."""
     bulk_id = operation.get("bulkId")
     return bulk_id if isinstance(bulk_id, str) else ""
+
+
+def _mentions(operation: Mapping[str, Any]) -> bool:
+    """Return whether there is anything like a reference in an operation."""
+    text = orjson.dumps([operation.get("path"), operation.get("data")]).decode()
+    return _MENTION.search(text) is not None
 
 
 def _kind(holder: Mapping[str, Any], key: str) -> str:

@@ -51,10 +51,10 @@ def may_hold_secrets(resource_type: ResourceType, body: Any) -> bool:
     """Return whether `body` names a `returned: never` attribute anywhere, be it as key, path or text."""
     names = [path.attribute.name.lower() for path in resource_type.secret_paths]
     try:
-        text = orjson.dumps(body).lower()
+        text = orjson.dumps(body).decode().lower()
     except TypeError:
         return bool(names)
-    return any(name.encode() in text for name in names)
+    return any(name in text for name in names)
 
 
 def take_secrets(resource_type: ResourceType, resource: dict[str, Any]) -> dict[str, str]:
