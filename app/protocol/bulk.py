@@ -294,7 +294,7 @@ class BulkOperations:
     def _carry_out(
         self, run: _Run, position: int, operation: Mapping[str, Any], result: dict[str, Any]
     ) -> None:
-        method = _method(operation)
+        method = _method(operation, PROFILES[run.profile])
         resource_type, resource_id = self._target(run, method, operation)
         if resource_id is not None:
             result["location"] = self._representation.location(resource_type.name, resource_id)
@@ -365,7 +365,7 @@ class BulkOperations:
                 data, left = run.references.data(resource_type, position, run.ids)
                 if left:
                     raise InvalidValue(f"bulkId:{left[0]} was not created")
-                method = "PATCH" if _method(operation) == "PATCH" else "PUT"
+                method = "PATCH" if _method(operation, PROFILES[run.profile]) == "PATCH" else "PUT"
                 txn = f"{run.txn}:{position}" if run.txn else None
                 done = partial(self._note, result, resource_type)
                 self._write(method, resource_type, resource_id, data, Conditions(), run.profile, txn, done)
@@ -419,11 +419,13 @@ def _not_reached(operation: Mapping[str, Any]) -> dict[str, Any]:
     return {**result, "status": str(_NOT_REACHED), "response": orjson.loads(error_body(problem))}
 
 
-def _method(operation: Mapping[str, Any]) -> str:
+def _method(operation: Mapping[str, Any], profile: Profile) -> str:
     method = operation.get("method")
-    if not isinstance(method, str) or method.upper() not in METHODS:
+    if isinstance(method, str) and profile.loose_messages:
+        method = method.upper()
+    if not isinstance(method, str) or method not in METHODS:
         raise InvalidSyntax(f"method: must be one of {', '.join(METHODS)}")
-    return method.upper()
+    return method
 
 
 def _endpoint(operation: Mapping[str, Any]) -> str:

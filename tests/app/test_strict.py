@@ -100,3 +100,15 @@ def test_roles_and_managers_of_other_products_are_not_read(strict: ScimClient) -
     assert strict.user("a", roles=[{"value": role}])["roles"] == [{"value": role}]
     body = {"schemas": [USER, ENTERPRISE], "userName": "b", ENTERPRISE: {"manager": {"managerId": "7"}}}
     error_of(strict("POST", "/Users", body), 400, "invalidValue")
+
+
+def test_the_method_of_a_bulk_operation_is_in_capitals(strict: ScimClient, user: dict[str, Any]) -> None:
+    operations = [
+        {"method": "delete", "path": user["meta"]["location"]},
+        {"method": "Post", "path": "/Users", "bulkId": "b", "data": {"schemas": [USER], "userName": "b"}},
+    ]
+
+    answer = strict("POST", "/Bulk", {"schemas": [f"{MESSAGES}BulkRequest"], "Operations": operations})
+
+    assert [result["status"] for result in answer.json["Operations"]] == ["400", "400"]
+    assert strict.names("userName pr") == ["a"]
