@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -59,6 +60,18 @@ def _depth(value: str) -> int:
 
 def _port(value: str) -> int:
     return _whole(value, 0, 65535, "a port number")
+
+
+def _host(value: str) -> str:
+    # The brackets of a URL are no part of an IPv6 address.
+    host = re.sub(r"^\[(.*:.*)\]$", r"\1", value.strip())
+    try:
+        usable = bool(ip_address(host)) if ":" in host else re.fullmatch(r"[\w.\-]+", host)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("must be a name or an address such as 127.0.0.1 or ::1, without a port")
+    return host
 
 
 def _log_level(value: str) -> str:
@@ -302,7 +315,7 @@ class Settings:
     bulk_max_payload_size: int = _setting(1024 * 1024, _positive)
     cursor_timeout: int = _setting(3600, _positive)
     max_filter_length: int = _setting(8192, _positive)
-    host: str = _setting("0.0.0.0")
+    host: str = _setting("0.0.0.0", _host)
     port: int = _setting(8000, _port)
     workers: int = _setting(2, _positive)
     threads: int = _setting(4, _positive)
@@ -351,11 +364,12 @@ class Settings:
                 problems.append(f"{name}: {exc}")
         settings = cls(**values)
         problems += settings.contradictions()
-        if problems:
-            raise SettingsError(problems)
         if settings.loglevel not in ("CRITICAL", "ERROR"):
+            # Before problems end the start: a misspelt variable may be the reason of one.
             for line in doubtful(environ, (*cls.variables(), *cls.file_variables())):
                 _LOG.warning("%s", line)
+        if problems:
+            raise SettingsError(problems)
         return settings
 
     def contradictions(self) -> list[str]:

@@ -54,6 +54,9 @@ def test_every_problem_is_named_at_once() -> None:
         ("PAGE_SIZE", "1" + "0" * 18, "must be a whole number, 1 or more"),
         ("THREADS", "1.5", "must be a whole number, 1 or more"),
         ("PORT", "http", "must be a port number"),
+        ("HOST", "localhost:8000", "must be a name or an address such as 127.0.0.1 or ::1, without a port"),
+        ("HOST", "http://h", "must be a name or an address such as 127.0.0.1 or ::1, without a port"),
+        ("HOST", "unix:/run/scim", "must be a name or an address such as 127.0.0.1 or ::1, without a port"),
         ("REMOTE_TIMEOUT", "10s", "must be a number of seconds, above 0 and up to 3600"),
         ("SET_POLL_WAIT", "3600.1", "must be a number of seconds, above 0 and up to 3600"),
     ],
@@ -252,6 +255,23 @@ def test_a_variable_that_is_nearly_a_setting_is_warned_of(
     assert [record.getMessage() for record in caplog.records] == [
         f"{name} is not a setting and has no effect: {meant} may be meant"
     ]
+
+
+def test_a_misspelt_variable_is_named_beside_the_problem_that_it_causes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("WARNING"), pytest.raises(SettingsError, match="JUMPCLOUD_KEY: is required"):
+        Settings.from_env({"JUMPCLOUD_URL": "https://h", "JUMPCLOUD_KEYS": "hush"})
+
+    assert "JUMPCLOUD_KEYS is not a setting" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("value", "host"),
+    [("[::1]", "::1"), ("::", "::"), (" 127.0.0.1 ", "127.0.0.1"), ("scim.example", "scim.example")],
+)
+def test_an_address_may_be_written_as_in_a_url(value: str, host: str) -> None:
+    assert Settings.from_env({"HOST": value}).host == host
 
 
 # What shells, containers, Kubernetes, clouds and libraries set; all beside one that is warned of.
