@@ -1,0 +1,205 @@
+"""From the text of a setting to its value: functions that raise ValueError for a text that will not do."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from set_delivery.streams import Feed, feeds_from, receivers_from
+from storage.database_url import parse_database_url
+
+_LOG_LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+# Other names that Python has for them; what has no level logs all there is.
+_LEVELS_ALSO: Final = {"FATAL": "CRITICAL", "WARN": "WARNING", "NOTSET": "DEBUG"}
+_TRUE: Final = ("true", "1", "yes", "on")
+_FALSE: Final = ("false", "0", "no", "off")
+_BROKER_SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
+
+
+def text(value: str) -> str:
+    return value
+
+
+def _whole(value: str, least: int, most: int, meant: str) -> int:
+    """Return a whole number of that range. Raises ValueError saying what is `meant`."""
+    # Other numerals than these ten, and `_` between them, are more likely to be a mistake.
+    if not re.fullmatch(r"\s*\+?[0-9]{1,18}\s*", value) or not least <= int(value) <= most:
+        raise ValueError(f"must be {meant}")
+    return int(value)
+
+
+def positive(value: str) -> int:
+    return _whole(value, 1, 10**18 - 1, "a whole number, 1 or more")
+
+
+def depth(value: str) -> int:
+    # JSON nested more than 254 levels deep cannot be written, and some levels are of the server's own.
+    return _whole(value, 10, 200, "a whole number from 10 to 200")
+
+
+def port(value: str) -> int:
+    return _whole(value, 0, 65535, "a port number")
+
+
+def host(value: str) -> str:
+    # The brackets of a URL are no part of an IPv6 address.
+    name = re.sub(r"^\[(.*:.*)\]$", r"\1", value.strip())
+    try:
+        usable = bool(ip_address(name)) if ":" in name else re.fullmatch(r"[\w.\-]+", name)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("must be a name or an address such as 127.0.0.1 or ::1, without a port")
+    return name
+
+
+def log_level(value: str) -> str:
+    level = value.strip().upper()
+    level = _LEVELS_ALSO.get(level, level)
+    if level not in _LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(_LOG_LEVELS)}")
+    return level
+
+
+def base_path(value: str) -> str:
+    path = "/" + value.strip("/")
+    if not re.fullmatch(r"/[\w\-./~]*", path, re.ASCII) or ".." in path:
+        raise ValueError("must be a path such as /api/v2")
+    return "" if path == "/" else path
+
+
+def base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must be a URL such as https://scim.example.com")
+    return value.rstrip("/")
+
+
+def api_keys(value: str) -> tuple[str, ...]:
+    # A key of the product we replace may contain a comma, so the whole is a key as well.
+    keys = [key.strip() for key in value.split(",")]
+    return tuple(dict.fromkeys(key for key in [*keys, value.strip()] if key))
+
+
+def folder(value: str) -> Path:
+    return Path(value).expanduser()
+
+
+def database_url(value: str) -> str:
+    parse_database_url(value)
+    return value
+
+
+def mongo_url(value: str) -> str:
+    if not re.match(r"mongodb(\+srv)?://[^/]", value):
+        raise ValueError("must be a URL such as mongodb://user:password@host/database")
+    return value
+
+
+def ldap_url(value: str) -> str:
+    url = value if "://" in value else f"ldap://{value}"
+    parts = urlsplit(url)
+    try:
+        usable = parts.scheme in ("ldap", "ldaps", "ldapi") and bool(parts.netloc) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.path not in ("", "/"):
+        raise ValueError("must be a host, host:port, or a URL such as ldaps://ldap.example.org")
+    return url.rstrip("/")
+
+
+def seconds(value: str) -> float:
+    if not re.fullmatch(r"\s*([0-9]{1,4}(\.[0-9]*)?|\.[0-9]+)\s*", value) or not 0 < float(value) <= 3600:
+        raise ValueError("must be a number of seconds, above 0 and up to 3600")
+    return float(value)
+
+
+def flag(value: str) -> bool:
+    word = value.strip().lower()
+    if word not in (*_TRUE, *_FALSE):
+        raise ValueError("must be true or false")
+    return word in _TRUE
+
+
+def _names_host(url: str, schemes: Sequence[str]) -> bool:
+    parts = urlsplit(url)
+    try:
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def http_url(value: str) -> str:
+    if not _names_host(value, ("http", "https")):
+        raise ValueError("must be a URL such as https://receiver.example.com/events")
+    return value
+
+
+def broker_url(value: str) -> str:
+    # Of several, separated by ;, the next is tried when one does not answer.
+    for url in value.split(";"):
+        if not _names_host(url, _BROKER_SCHEMES):
+            # Without saying what it is: there may be a password in it.
+            raise ValueError("must be a URL such as redis://host:6379/0 or amqps://user:password@host/vhost")
+    return value
+
+
+def _json(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as exc:
+        raise ValueError(f"is not JSON: {exc}") from None
+
+
+def receivers(value: str) -> list[Any]:
+    receivers = [dict(one) for one in receivers_from(_json(value))]
+    for position, one in enumerate(receivers):
+        try:
+            http_url(one["url"])
+        except ValueError as exc:
+            raise ValueError(f"[{position}].url: {exc}") from None
+    return receivers
+
+
+def feeds(value: str) -> tuple[Feed, ...]:
+    if value.lstrip().startswith(("[", "{")):
+        return feeds_from(_json(value))
+    return feeds_from([part.strip() for part in value.split(",") if part.strip()])
+
+
+def files(value: str) -> tuple[Path, ...]:
+    return tuple(folder(part.strip()) for part in value.split(",") if part.strip())
+
+
+def names(value: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in value.split(",") if part.strip())
+
+
+def table(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w$ -]{0,47}", value, re.ASCII):
+        raise ValueError("must be a name of letters, digits, _ $ - and spaces, of 48 characters at most")
+    return value
+
+
+def paths(value: str) -> frozenset[str]:
+    return frozenset(path.strip().lower() for path in value.split(",") if path.strip())
+
+
+def mapping(value: str) -> dict[str, str]:
+    mapping = _json(value)
+    if not isinstance(mapping, dict) or not all(isinstance(path, str) for path in mapping.values()):
+        raise ValueError("must be a JSON object of attribute paths")
+    return mapping
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        found = next((word for word in words if word.lower() == value.strip().lower()), None)
+        if found is None:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return found
+
+    return read
