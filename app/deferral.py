@@ -12,7 +12,7 @@ from flask import Response, request
 from app.guard import current_principal
 from app.headers import read_preferences
 from app.protocol.asynchronous import AsyncRequest, AsyncRequests
-from app.protocol.bulk import BulkRequest, bulk_response
+from app.protocol.bulk_message import BulkRequest, bulk_response
 from app.responses import empty_response, scim_response
 from storage.errors import StorageError
 

@@ -11,7 +11,7 @@ from flask_smorest import Blueprint
 from app.guard import current_principal
 from app.headers import asks_for
 from app.protocol.asynchronous import AsyncRequests
-from app.protocol.bulk import bulk_response
+from app.protocol.bulk_message import bulk_response
 from app.protocol.errors import Refusal
 from app.protocol.jobs import JobStatus
 from app.responses import empty_response, scim_response

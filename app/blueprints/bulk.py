@@ -7,7 +7,8 @@ from flask_smorest import Blueprint
 from app.deferral import Deferral
 from app.guard import current_principal, current_profile
 from app.messages import BodyLimits, read_body
-from app.protocol.bulk import BulkOperations, bulk_response, read_bulk_request
+from app.protocol.bulk import BulkOperations
+from app.protocol.bulk_message import bulk_response, read_bulk_request
 from app.responses import scim_response
 
 

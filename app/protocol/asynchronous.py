@@ -9,7 +9,8 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import orjson
 
-from app.protocol.bulk import BulkOperations, BulkRequest
+from app.protocol.bulk import BulkOperations
+from app.protocol.bulk_message import BulkRequest
 from app.protocol.changes import uri_of
 from app.protocol.clients import working_for
 from app.protocol.errors import Refusal, error_body, status_of

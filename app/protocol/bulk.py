@@ -1,8 +1,8 @@
-"""Bulk (RFC 7644 section 3.7): many operations in one request, referring to each other by bulkId."""
+"""Carrying out Bulk (RFC 7644 section 3.7): many operations that may refer to each other by bulkId."""
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,16 +11,22 @@ from typing import Any, Final
 import orjson
 
 from app.protocol.attempts import in_transaction
+from app.protocol.bulk_message import (
+    BulkRequest,
+    endpoint_of,
+    method_of,
+    new_result,
+    not_reached,
+    version_of,
+)
 from app.protocol.bulk_references import BulkReferences, Ids, bulk_id_of, creates
 from app.protocol.errors import Refusal, error_body, error_json, status_of
 from app.protocol.jobs import LostJob
-from app.protocol.messages import read_message, read_names
-from app.protocol.preconditions import check_tags, entity_tag, versions_in
+from app.protocol.preconditions import entity_tag
 from app.protocol.recording import NoRecorder
 from app.protocol.representation import Representation
 from app.protocol.resources import Conditions, ResourceOperations
-from app.protocol.tolerance import PROFILES, Profile
-from schema import urns
+from app.protocol.tolerance import PROFILES
 from schema.errors import InvalidSyntax, InvalidValue, ScimError
 from schema.registry import Registry
 from schema.resource_type import ResourceType
@@ -29,25 +35,9 @@ from storage.errors import Contention, StorageError, StorageUnavailable
 
 _LOG = logging.getLogger(__name__)
 
-# The last three belong to a BulkResponse, and are of the same schema (RFC 7644 section 3.7).
-_OPERATION: Final = ("method", "bulkId", "version", "path", "data", "location", "response", "status")
-METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
-
 # Operations share a transaction for this long, in seconds: one wait for the disk serves many of
 # them, and other writers do not wait longer than that.
 _SHARE_S: Final = 0.2
-
-
-@dataclass(frozen=True)
-class BulkRequest:
-    """A checked BulkRequest message; `fail_on_errors` is None when errors do not stop it."""
-
-    operations: tuple[Mapping[str, Any], ...]
-    fail_on_errors: int | None = None
-
-
-# What became of an operation that others kept from being tried; no operation ends so by itself.
-_NOT_REACHED: Final = 424
 
 Note = Callable[[int, Any], object]
 """Keeps how many operations are done, and what is needed to go on from there."""
@@ -114,30 +104,6 @@ class _Run:
             self.pending = [p for p in self.pending if self.references.waits(p, last)]
 
 
-def read_bulk_request(body: Mapping[str, Any], max_operations: int, profile: Profile) -> BulkRequest:
-    """Return a BulkRequest message.
-
-    `failOnErrors` of 0 sets no limit: clients send it for a number that is not set. Raises
-    InvalidSyntax for another message, InvalidValue for `failOnErrors` that is no number from 0,
-    and Refusal 413 for more operations than `max_operations` (RFC 7644 section 3.7.4).
-    """
-    message = read_message(body, urns.BULK_REQUEST, ("Operations", "failOnErrors"), profile)
-    operations = message.get("Operations")
-    if not isinstance(operations, list):
-        raise InvalidSyntax("Operations: must be a list of operations")
-    if len(operations) > max_operations:
-        raise Refusal(413, f"Operations: more than maxOperations ({max_operations})", "tooMany")
-    fail_on_errors = message.get("failOnErrors")
-    if fail_on_errors is not None and (type(fail_on_errors) is not int or fail_on_errors < 0):
-        raise InvalidValue("failOnErrors: must be an integer from 0")
-    canonical = []
-    for position, raw in enumerate(operations):
-        if not isinstance(raw, Mapping):
-            raise InvalidSyntax(f"Operations[{position}]: must be an object")
-        canonical.append(read_names(raw, _OPERATION, profile, f"Operations[{position}]."))
-    return BulkRequest(tuple(canonical), fail_on_errors or None)
-
-
 class BulkOperations:
     """Carries out BulkRequests: each operation wholly or not at all, whatever the others do."""
 
@@ -199,7 +165,7 @@ class BulkOperations:
         while run.pending or run.incomplete:
             run = self._step(run)
         operations = enumerate(request.operations)
-        finish([run.results.get(position) or _not_reached(operation) for position, operation in operations])
+        finish([run.results.get(position) or not_reached(operation) for position, operation in operations])
 
     def _begun(self, request: BulkRequest, profile: str) -> "_Run":
         references = BulkReferences(request.operations)
@@ -209,7 +175,7 @@ class BulkOperations:
         return _Run(request, profile, references, list(references.order), slow=kept)
 
     def _takes_long(self, operation: Mapping[str, Any]) -> bool:
-        resource_type = self._registry.by_endpoint(f"/{_endpoint(operation)}")
+        resource_type = self._registry.by_endpoint(f"/{endpoint_of(operation)}")
         data = operation.get("data")
         return resource_type is not None and self._operations.takes_long(resource_type, data)
 
@@ -269,7 +235,7 @@ class BulkOperations:
 
     def _run_one(self, run: _Run, position: int) -> None:
         operation = run.request.operations[position]
-        result = _result(operation)
+        result = new_result(operation)
         run.results[position] = result
         try:
             with self._part(run):
@@ -294,11 +260,11 @@ class BulkOperations:
     def _carry_out(
         self, run: _Run, position: int, operation: Mapping[str, Any], result: dict[str, Any]
     ) -> None:
-        method = _method(operation, PROFILES[run.profile])
+        method = method_of(operation, PROFILES[run.profile])
         resource_type, resource_id = self._target(run, method, operation)
         if resource_id is not None:
             result["location"] = self._representation.location(resource_type.name, resource_id)
-        conditions = Conditions(if_match=_version(operation, PROFILES[run.profile]))
+        conditions = Conditions(if_match=version_of(operation, PROFILES[run.profile]))
         left: list[str] = []
         data: Any = None
         if method != "DELETE":
@@ -358,14 +324,14 @@ class BulkOperations:
     def _complete(self, run: _Run, position: int) -> None:
         """Write again what could not yet refer to resources that came later in a circle."""
         operation, result = run.request.operations[position], run.results[position]
-        resource_type, _ = self._target(run, "POST", {"path": _endpoint(operation)})
+        resource_type, _ = self._target(run, "POST", {"path": endpoint_of(operation)})
         resource_id = run.incomplete.pop(position)
         try:
             with self._part(run):
                 data, left = run.references.data(resource_type, position, run.ids)
                 if left:
                     raise InvalidValue(f"bulkId:{left[0]} was not created")
-                method = "PATCH" if _method(operation, PROFILES[run.profile]) == "PATCH" else "PUT"
+                method = "PATCH" if method_of(operation, PROFILES[run.profile]) == "PATCH" else "PUT"
                 txn = f"{run.txn}:{position}" if run.txn else None
                 done = partial(self._note, result, resource_type)
                 self._write(method, resource_type, resource_id, data, Conditions(), run.profile, txn, done)
@@ -407,48 +373,6 @@ class BulkOperations:
         return resource_type, run.references.path(resource_id, run.ids)
 
 
-def bulk_response(operations: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return the BulkResponse message as JSON, without the operations that were not reached."""
-    reached = [operation for operation in operations if operation["status"] != str(_NOT_REACHED)]
-    return orjson.dumps({"schemas": [urns.BULK_RESPONSE], "Operations": reached})
-
-
-def _not_reached(operation: Mapping[str, Any]) -> dict[str, Any]:
-    problem = Refusal(_NOT_REACHED, "not carried out: failOnErrors was reached before")
-    result = _result(operation)
-    return {**result, "status": str(_NOT_REACHED), "response": orjson.loads(error_body(problem))}
-
-
-def _method(operation: Mapping[str, Any], profile: Profile) -> str:
-    method = operation.get("method")
-    if isinstance(method, str) and profile.loose_messages:
-        method = method.upper()
-    if not isinstance(method, str) or method not in METHODS:
-        raise InvalidSyntax(f"method: must be one of {', '.join(METHODS)}")
-    return method
-
-
-def _endpoint(operation: Mapping[str, Any]) -> str:
-    return str(operation.get("path", "")).strip("/").partition("/")[0]
-
-
-def _version(operation: Mapping[str, Any], profile: Profile) -> list[str] | None:
-    version = operation.get("version")
-    if version is None:
-        return None
-    if not isinstance(version, str):
-        raise InvalidSyntax("version: must be a string")
-    check_tags("version", version, profile)
-    return versions_in(version)
-
-
-def _result(operation: Mapping[str, Any]) -> dict[str, Any]:
-    result = {"method": operation.get("method")}
-    if bulk_id_of(operation):
-        result["bulkId"] = operation["bulkId"]
-    return result
-
-
 def _failure(problem: Exception) -> dict[str, Any]:
     """Return what the result of an operation says of the reason it failed; unexpected ones are logged."""
     if isinstance(problem, (ScimError, Refusal, StorageError)):
@@ -466,7 +390,7 @@ def _break_off(run: _Run, problem: Exception) -> None:
         _LOG.error("%s", problem)
     failure = _failure(problem)
     for position in (*run.pending, *run.incomplete):
-        result = run.results.get(position) or _result(run.request.operations[position])
+        result = run.results.get(position) or new_result(run.request.operations[position])
         run.results[position] = {**result, **failure}
     run.pending.clear()
     run.incomplete.clear()

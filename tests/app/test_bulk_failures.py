@@ -10,6 +10,7 @@ from schema.resource_type import ResourceType
 from storage.adapter import StoredResource
 from storage.errors import StorageUnavailable
 from tests.app.test_bulk import BULK, bulk, post, statuses
+from tests.app.test_hashing import ENTERPRISE
 from tests.conftest import ScimClient, error_of
 
 
@@ -94,3 +95,23 @@ def test_a_storage_that_is_away_from_the_beginning_fails_the_whole(
     error_of(answer, 503)
     assert answer.headers["Retry-After"]
     assert scim.names("id pr") == []
+
+
+@pytest.mark.sqlite
+def test_what_was_done_before_a_circle_could_not_be_closed_is_told(
+    scim: ScimClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise StorageUnavailable("the disk is gone")
+
+    monkeypatch.setattr(scim.app.extensions["scim.storage"], "replace", fail)
+    # With passwords, each has a transaction of its own: the second is made before the first refers to it.
+    circle = [
+        post(a, userName=a, password="t1meMa$heen", **{ENTERPRISE: {"manager": {"value": f"bulkId:{b}"}}})
+        for a, b in ("ab", "ba")
+    ]
+
+    results = bulk(scim, *circle)
+
+    assert statuses(results) == ["201", "503"]
+    assert sorted(scim.names("id pr")) == ["a", "b"]
