@@ -14,7 +14,7 @@ from werkzeug.http import (
 )
 
 from app.protocol.preconditions import ANY_VERSION, check_tags
-from app.protocol.resources import Conditions
+from app.protocol.resources import NO_CONDITIONS, Conditions
 from app.protocol.tolerance import Profile
 
 
@@ -65,6 +65,8 @@ def read_preferences(header: str) -> Preferences:
 
 def read_conditions(request: Request, profile: Profile) -> Conditions:
     """Return what If-Match and If-None-Match say. Raises InvalidSyntax where the letter counts."""
+    if "HTTP_IF_MATCH" not in request.environ and "HTTP_IF_NONE_MATCH" not in request.environ:
+        return NO_CONDITIONS
     return Conditions(
         _versions(request, "If-Match", profile), _versions(request, "If-None-Match", profile)
     )

@@ -82,7 +82,7 @@ FILTERS = [
     "emails[primary ne false]",
     "emails[primary ne true]",
     "emails[not (primary eq false)]",
-    'emails[type eq "work" and primary eq "False"]',
+    'emails[type eq "work" and primary eq FALSE]',
     "emails.primary eq false",
     "emails.primary ne false",
     "not (emails.primary eq false)",
