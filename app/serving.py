@@ -101,7 +101,12 @@ def _connections(wanted: int) -> int:
     if hard != resource.RLIM_INFINITY:
         files = min(files, hard)
     if soft != resource.RLIM_INFINITY and soft < files:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+        except OSError as exc:
+            # A sandbox, such as systemd's, may forbid it.
+            _LOG.warning("%d open files are allowed and %d wanted: %s", soft, files, exc)
+            files = soft
     return max(1, min(wanted, files - _OTHER_FILES))
 
 

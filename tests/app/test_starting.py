@@ -69,6 +69,25 @@ def test_a_missing_driver_comes_with_the_command_that_installs_it(
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("wanted", [2000, 10])
+def test_a_system_that_refuses_more_open_files_is_content_with_fewer_connections(wanted: int) -> None:
+    # As a filter of system calls answers.
+    program = """
+import resource, sys
+from app.serving import _connections
+
+def refuse(*_):
+    raise PermissionError(1, "Operation not permitted")
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, 4096))
+resource.setrlimit = refuse
+print(_connections(int(sys.argv[1])))
+"""
+    ended = subprocess.run([sys.executable, "-c", program, str(wanted)], capture_output=True, text=True)
+
+    assert int(ended.stdout) == min(wanted, 44), ended.stderr
+
+
 def test_no_text_names_a_package_that_is_not_published() -> None:
     texts = [_ROOT / "README.md", *(_ROOT / "docs").glob("*.md"), *(_ROOT / "app").rglob("*.py")]
 
