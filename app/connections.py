@@ -100,6 +100,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return length
 
     def handle_write(self) -> None:
+        if self.requests and self.total_outbufs_len < self.adj.send_bytes:
+            # The end of an answer does not wait for the answer to the next request.
+            self._flush_exception(self._flush_some_if_lockable)
         if not (self.has_unread and self.close_when_flushed):
             super().handle_write()
             return
@@ -142,7 +145,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             if now > self.began_at + bounds.request_s or ends_at is not None:
                 self.handle_close()
         elif now > self.idle_since + bounds.idle_s or (ends_at and now > ends_at + _LAST_REQUEST_S):
-            self.handle_close()
+            if not self._has_news():
+                self.handle_close()
+
+    def _has_news(self) -> bool:
+        """Whether a request has come that nobody has looked at: a POST cut here is a proxy's 502."""
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
 
     def _judge_reader(self, now: float) -> None:
         """End the connection of a client that does not take what it asked for."""
@@ -236,7 +247,9 @@ class Connections:
             return
         # Without file descriptors, too, others wait.
         with contextlib.suppress(OSError):
-            self._open(self._listeners[number])
+            # Another process may have been faster.
+            with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+                self._open(self._listeners[number])
             self._watch(number)
 
     def _open(self, listener: Any) -> None:
@@ -246,7 +259,8 @@ class Connections:
         Channel(self, connection, address)
 
     def _make_room(self) -> bool:
-        waiting = [channel for channel in self.active_channels.values() if channel.waits()]
+        # A thread may end a connection meanwhile: the values are copied first.
+        waiting = [channel for channel in list(self.active_channels.values()) if channel.waits()]
         # Several at once, since looking for them takes longer than closing them.
         for channel in heapq.nsmallest(1 + len(waiting) // 20, waiting, key=Channel.since):
             channel.handle_close()

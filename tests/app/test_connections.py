@@ -2,11 +2,13 @@
 
 import json
 import re
+import socket
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from app.connections import Bounds, Channel, Connections
 from tests.conftest import Server
 from tests.web_servers import connect, head, many_connections, rest_of
 
@@ -201,3 +203,43 @@ def test_a_client_that_does_not_read_its_answer_ends(servers: dict[str, Server])
             for _ in range(300):
                 time.sleep(0.1)
                 connection.sendall(b"\r\n")
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Channel, socket.socket]]:
+    """A connection without a process, and its client."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), timeout=30)
+        with pytest.warns(DeprecationWarning, match="send_bytes"):
+            connections = Connections(None, [listener], Bounds(30, 75, 10, 1000), 0)
+        channel = Channel(connections, *listener.accept())
+        yield channel, client
+        channel.handle_close()
+        client.close()
+        connections.epoll.close()
+
+
+def test_the_end_of_an_answer_does_not_wait_for_the_next(pair: tuple[Channel, socket.socket]) -> None:
+    channel, client = pair
+    channel.requests.append(None)
+    channel.write_soon(b"the end")
+
+    channel.handle_write()
+
+    assert client.recv(100) == b"the end"
+
+
+def test_a_request_that_has_come_is_not_cut_by_the_end_of_an_idle_connection(
+    pair: tuple[Channel, socket.socket],
+) -> None:
+    channel, client = pair
+    client.sendall(head("GET", "/health"))
+
+    channel.judge(time.monotonic() + 76)
+    assert channel.connected
+    channel.handle_read()
+    assert channel.requests
+
+    channel.requests.clear()
+    channel.judge(time.monotonic() + 76)
+    assert not channel.connected
