@@ -37,7 +37,8 @@ class GunicornServer(Server):
     """gunicorn with the command line that is documented."""
 
     def command(self) -> list[str]:
-        documented = re.search(r"^    gunicorn (.*)$", (ROOT / "docs/servers.md").read_text(), re.MULTILINE)
+        page = (ROOT / "docs/servers.md").read_text()
+        documented = re.search(r"^    \.venv/bin/gunicorn (.*)$", page, re.MULTILINE)
         assert documented is not None
         words = shlex.split(documented[1])
         words[words.index("--bind") + 1] = f"127.0.0.1:{self.port}"
