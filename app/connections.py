@@ -145,10 +145,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             if now > self.began_at + bounds.request_s or ends_at is not None:
                 self.handle_close()
         elif now > self.idle_since + bounds.idle_s or (ends_at and now > ends_at + _LAST_REQUEST_S):
-            if not self._has_news():
+            if not self.has_news():
                 self.handle_close()
 
-    def _has_news(self) -> bool:
+    def has_news(self) -> bool:
         """Whether a request has come that nobody has looked at: a POST cut here is a proxy's 502."""
         try:
             return bool(self.socket.recv(1, socket.MSG_PEEK))
@@ -198,6 +198,10 @@ class Connections:
             listener.setblocking(False)
             self.epoll.register(number, select.EPOLLIN | select.EPOLLONESHOT)
 
+    def is_full(self) -> bool:
+        """Whether the next connection costs one of those that there are."""
+        return len(self.active_channels) >= self.bounds.connections
+
     def pull_trigger(self) -> None:
         """Do nothing: a channel arms itself."""
 
@@ -243,7 +247,7 @@ class Connections:
 
         Where every connection is at work, others wait until the next tick.
         """
-        if len(self.active_channels) >= self.bounds.connections and not self._make_room():
+        if self.is_full() and not self._make_room():
             return
         # Without file descriptors, too, others wait.
         with contextlib.suppress(OSError):
@@ -263,7 +267,8 @@ class Connections:
         waiting = [channel for channel in list(self.active_channels.values()) if channel.waits()]
         # Several at once, since looking for them takes longer than closing them.
         for channel in heapq.nsmallest(1 + len(waiting) // 20, waiting, key=Channel.since):
-            channel.handle_close()
+            if not channel.has_news():
+                channel.handle_close()
         return bool(waiting)
 
     def _accept_last(self) -> None:

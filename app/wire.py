@@ -100,10 +100,10 @@ def _checked(head: bytes) -> bytes:
 
 
 class Answer(WSGITask):  # type: ignore[misc]
-    """Answers a request; in a process that ends, the client learns that it was the last."""
+    """Answers a request; in a process that ends or has no room, the client learns that it was the last."""
 
     def build_response_header(self) -> bytes:
-        if self.channel.server.ends_at is not None:
+        if self.channel.server.ends_at is not None or self.channel.server.is_full():
             self.set_close_on_finish()
         head: bytes = super().build_response_header()
         return head

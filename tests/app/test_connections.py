@@ -66,6 +66,22 @@ def test_of_too_many_connections_those_that_waited_longest_end(servers: dict[str
         connection.close()
 
 
+def test_whoever_is_answered_where_there_is_no_room_learns_that_it_was_the_last(
+    servers: dict[str, Server],
+) -> None:
+    with connect(servers["small"]) as connection:
+        held = many_connections(servers["small"], 19, _HALF_HEAD)
+        answer = b""
+        for _ in range(50):
+            if b"Connection: close" not in answer:
+                connection.sendall(head("GET", "/health"))
+                answer = connection.recv(65536)
+
+    assert b"\r\nConnection: close\r\n" in answer
+    for one in held:
+        one.close()
+
+
 @pytest.mark.parametrize("beginning", ["half a head", "half a body", "half a chunk"])
 def test_half_a_request_has_its_time(servers: dict[str, Server], beginning: str) -> None:
     with connect(servers["quick"]) as connection:
