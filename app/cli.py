@@ -44,9 +44,9 @@ def import_resources(file: BinaryIO) -> None:
     """Create the resources in FILE, a JSON object a line; - is standard input.
 
     Resources that exist are left alone, so an import that was interrupted can be run again: a line with
-    an id is known by it, one without by userName, a group by externalId or else displayName. PROFILE
-    decides what a line may hold. The exit code is 1 when a line could not be imported; each is named on
-    standard error.
+    an id is known by it, one without by userName, a group by externalId or else displayName. A group that
+    nobody has changed since gets the members it lacks. PROFILE decides what a line may hold. The exit code
+    is 1 when a line could not be imported; each is named on standard error.
     """
 
     def report(number: int, problem: str) -> None:

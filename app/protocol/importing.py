@@ -4,7 +4,7 @@ A line is a resource as a client would send it, or as this server returns it: wi
 that id and the dates in `meta`, so that data can move here from elsewhere and be referred to.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -22,7 +22,12 @@ from schema.resource_type import ResourceType
 from schema.values import comparison_key, format_date_time, parse_date_time
 from scim_filter.nodes import BoundComparison
 from storage.adapter import Selection, StorageAdapter, StoredResource
-from storage.errors import StorageError, StorageUnavailable, UniquenessConflict
+from storage.errors import (
+    ResourceNotFound,
+    StorageError,
+    StorageUnavailable,
+    UniquenessConflict,
+)
 from storage.search import search
 
 # How many resources are written together: one wait for the disk serves them all.
@@ -139,22 +144,21 @@ class ResourceImport:
         fresh = {number: new for number, new in lines.items() if new.resource.id not in there}
         unnamed = self._unnamed[resource_type.name] & fresh.keys()
         self._unnamed[resource_type.name] = set()
-        if self._has_none_before(resource_type):
-            unnamed = set()
-        for number in unnamed:
+        for number in set() if self._has_none_before(resource_type) else unnamed:
             found = self._found(resource_type, fresh[number].resource)
             if found is not None:
                 self._ids[fresh.pop(number).resource.id] = found
-        self._result.skipped += len(lines) - len(fresh)
+        for number in lines.keys() - fresh.keys():
+            self._leave_alone(resource_type, number, lines[number])
         create_many = partial(self._adapter.create_many, resource_type)
         if self._adapter.capabilities.assigns_ids:
-            self._create_each(resource_type, fresh)
+            self._create_each(resource_type, fresh, unnamed)
             return
         try:
             self._create(resource_type, fresh, create_many)
         except UniquenessConflict:
             # One by one, the one that is in the way is the only one to fail.
-            self._create_each(resource_type, fresh)
+            self._create_each(resource_type, fresh, unnamed)
 
     def _has_none_before(self, resource_type: ResourceType) -> bool:
         if resource_type.name not in self._was_empty:
@@ -178,14 +182,52 @@ class ResourceImport:
             return next((one.id for one in page.resources if one.id not in self._made), None)
         return None
 
-    def _create_each(self, resource_type: ResourceType, lines: Mapping[int, NewResource]) -> None:
+    def _create_each(
+        self, resource_type: ResourceType, lines: Mapping[int, NewResource], unnamed: Set[int]
+    ) -> None:
+        made: set[str] = set()
         for number, new in lines.items():
+            made_id = new.resource.id
             try:
                 self._create(resource_type, {number: new}, partial(self._create_one, resource_type))
+                made.add(self._ids.get(made_id, made_id))
             except StorageUnavailable:
                 raise
+            except UniquenessConflict as problem:
+                # Another import may have made it meanwhile.
+                found = self._appeared(resource_type, new.resource, number in unnamed)
+                if found is None or found in made:
+                    self._fail(number, problem)
+                    continue
+                self._ids[made_id] = found
+                self._leave_alone(resource_type, number, new)
             except StorageError as problem:
                 self._fail(number, problem)
+
+    def _appeared(
+        self, resource_type: ResourceType, resource: StoredResource, is_unnamed: bool
+    ) -> str | None:
+        if is_unnamed:
+            return self._found(resource_type, resource)
+        there = self._adapter.find([resource.id]).get(resource.id)
+        return resource.id if there is not None and there.resource_type == resource_type.name else None
+
+    def _leave_alone(self, resource_type: ResourceType, number: int, new: NewResource) -> None:
+        """Count a resource that is there; where an import died before its members joined, they do now."""
+        self._result.skipped += 1
+        if new.members and self._is_as_made(resource_type, new.resource):
+            self._take_members(resource_type, number, new)
+
+    def _is_as_made(self, resource_type: ResourceType, new: StoredResource) -> bool:
+        """Return whether what is there is what a line makes, and nobody has changed it since."""
+        try:
+            kept = self._adapter.get(resource_type, self._ids.get(new.id, new.id))
+        except ResourceNotFound:
+            return False
+        dates = (kept.created, kept.last_modified)
+        is_unchanged = dates == (new.created, new.last_modified) or kept.created == kept.last_modified
+        names = new.document.keys() - {"id"}
+        return is_unchanged and all(kept.document.get(name) == new.document[name] for name in names)
 
     def _remember(self, resource_type: ResourceType, ids: Sequence[str]) -> None:
         if {path.text for path in resource_type.unique_paths} <= {"externalId"}:
@@ -209,12 +251,15 @@ class ResourceImport:
         self._result.created += len(resources)
         self._remember(resource_type, [resource.id for resource in resources])
         for number, new in lines.items():
-            if not new.members:
-                continue
-            missing = self._join(resource_type, new.resource.id, new.members)
-            if missing:
-                left = {member_id: new.members[member_id] for member_id in missing}
-                self._waiting.append((number, resource_type, new.resource.id, left))
+            if new.members:
+                self._take_members(resource_type, number, new)
+
+    def _take_members(self, resource_type: ResourceType, number: int, new: NewResource) -> None:
+        """Make those members that exist; the others wait for the end."""
+        missing = self._join(resource_type, new.resource.id, new.members)
+        if missing:
+            left = {member_id: new.members[member_id] for member_id in missing}
+            self._waiting.append((number, resource_type, new.resource.id, left))
 
     def _join(
         self, resource_type: ResourceType, group_id: str, members: Named

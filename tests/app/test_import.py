@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from app import make_operations
 from app.cli import main
 from app.protocol import importing
+from app.protocol.importing import ResourceImport
+from app.settings import Settings
 from tests.conftest import GROUP, KEY, USER, ScimClient
 
 Import = Callable[..., Result]
+PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 
 
 @pytest.fixture
@@ -154,6 +158,37 @@ def test_done_again_without_ids_it_leaves_alone_what_is_there(run: Import, scim:
     assert scim("GET", before["meta"]["location"]).json == before
     assert sorted(scim.names("id pr")) == ["ann", "bob", "carol"]
     assert scim("GET", "/Groups").json["totalResults"] == 3
+
+
+def test_members_join_that_had_not_when_an_import_died(run: Import, scim: ScimClient) -> None:
+    users = [user("ann", id="a1"), user("bob", id="b1")]
+    # As kill -9 leaves them: the groups are kept, and their members are not.
+    run(*users, group("guides", id="g1"), group("team", id="g2"))
+    (team,) = scim.names('displayName eq "team"', "/Groups", "id")
+    change = {"schemas": [PATCH], "Operations": [{"op": "add", "path": "externalId", "value": "mine"}]}
+    scim("PATCH", f"/Groups/{team}", change)
+
+    result = run(*users, group("guides", "a1", "b1", id="g1"), group("team", "a1", id="g2"))
+
+    assert (result.exit_code, result.stdout) == (0, "created 0, already there 4, failed 0\n")
+    members = {g["displayName"]: g.get("members", []) for g in scim("GET", "/Groups").json["Resources"]}
+    assert sorted(member["display"] for member in members["guides"]) == ["ann", "bob"]
+    assert members["team"] == [], "somebody has changed it since"
+
+
+def test_what_another_import_made_meanwhile_is_there(run: Import, scim: ScimClient) -> None:
+    problems: list[tuple[int, str]] = []
+    operations, adapter, _ = make_operations(Settings.from_env())
+    work = ResourceImport(operations.registry, adapter, operations, lambda *p: problems.append(p))
+    work.run([])
+    scim.user("ann")
+
+    result = work.run(json.dumps(user(name)).encode() for name in ("ann", "bob", "BOB"))
+
+    adapter.close()
+    assert (result.created, result.skipped, result.failed) == (1, 1, 1)
+    assert [number for number, _ in problems] == [3]
+    assert scim.names("userName pr") == ["ann", "bob"]
 
 
 def test_members_may_be_those_that_are_there(run: Import, scim: ScimClient) -> None:
