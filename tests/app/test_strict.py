@@ -51,7 +51,7 @@ def test_the_keys_within_an_extension_are_names(strict: ScimClient, user: dict[s
     for operation in (
         {"op": "add", "value": {ENTERPRISE: {"manager.value": "7"}}},
         {"op": "add", "path": ENTERPRISE, "value": {"manager.value": "7"}},
-        {"op": "add", "value": {ENTERPRISE: {"schemas": [ENTERPRISE], "department": "d"}}},
+        {"op": "add", "value": {ENTERPRISE: {"shoeSize": 43, "department": "d"}}},
     ):
         error_of(patched(strict, user, operation), 400, "invalidPath")
     assert strict("GET", user["meta"]["location"]).json == user
@@ -59,6 +59,17 @@ def test_the_keys_within_an_extension_are_names(strict: ScimClient, user: dict[s
     changed = patched(strict, user, {"op": "add", "value": value}).json
     assert (changed["title"], changed["name"]) == ("t", {"familyName": "x", "givenName": "y"})
     assert changed[ENTERPRISE] == {"department": "d"}
+
+
+@pytest.mark.parametrize("path", [None, ENTERPRISE])
+def test_an_extension_may_come_with_its_schemas(
+    strict: ScimClient, user: dict[str, Any], path: str | None
+) -> None:
+    """The public conformance checker models an extension as a resource of its own."""
+    held = {"schemas": [ENTERPRISE], "department": "d"}
+    operation = {"op": "add", "path": path, "value": held} if path else {"op": "add", "value": {ENTERPRISE: held}}
+
+    assert patched(strict, user, operation).json[ENTERPRISE] == {"department": "d"}
 
 
 @pytest.mark.parametrize("text", ['active eq "True"', 'active ne "false"', 'emails[primary eq "true"]'])

@@ -113,7 +113,7 @@ class Patcher:
         if not isinstance(value, Mapping):
             raise InvalidValue(f"{name}: must be an object")
         for key, item in value.items():
-            if key.lower() == "schemas" and self._profile.patch.unknown_attributes:
+            if key.lower() == "schemas":
                 # Some libraries model an extension as a resource of its own.
                 continue
             self._check_key(key)
