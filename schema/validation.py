@@ -146,6 +146,9 @@ def _attribute_reader(attribute: Attribute, leniency: Leniency) -> Reader:
         if alone != [value]:
             return alone
         found = leniency.coercion(attribute, value)
+        if isinstance(found, Mapping):
+            # What the text of an object means in a list, it means alone.
+            found = leniency.coercion(attribute, found)
         if found is not None and not isinstance(found, list):
             raise InvalidValue(f"{path}: must be a list")
         return found

@@ -236,3 +236,30 @@ def test_by_the_letter_an_empty_value_is_a_value(make_scim: Callable[..., ScimCl
     assert changed.json[ENTERPRISE]["manager"] == {"value": ""}
     body = {"schemas": [GROUP], "displayName": "g", "members": [{"value": ""}]}
     assert "members[0].value" in error_of(scim("POST", "/Groups", body), 400, "invalidValue")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kept"),
+    [
+        ("emails", '[{"value": "b@x"}, {"value": "c@x"}]', [{"value": "b@x"}, {"value": "c@x"}]),
+        ("emails", '{"value": "b@x"}', [{"value": "b@x"}]),
+        ("emails", "[]", None),
+        ("roles", "[]", None),
+        (ENTERPRISE, '{"department": "d"}', {"department": "d"}),
+        (ENTERPRISE, "", None),
+    ],
+)
+def test_json_in_a_string_is_read_alike_by_every_verb(
+    scim: ScimClient, name: str, text: str, kept: Any
+) -> None:
+    before = {"emails": [{"value": "a@x"}], ENTERPRISE: {"department": "c"}}
+
+    assert scim.user("created", **{name: text}).get(name) == kept
+    for number, operation in enumerate([{"path": name, "value": text}, {"value": {name: text}}]):
+        user = scim.user(f"changed{number}", **before)
+        body = {"schemas": [PATCH_OP], "Operations": [{"op": "replace", **operation}]}
+        changed = scim("PATCH", user["meta"]["location"], body)
+        assert changed.status_code == 200, changed.text
+        assert changed.json.get(name) == kept
+        body = {"userName": user["userName"], name: text}
+        assert scim("PUT", user["meta"]["location"], body).json.get(name) == kept

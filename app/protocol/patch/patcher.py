@@ -104,15 +104,14 @@ class Patcher:
         extension = self._type.extension(urn)
         assert extension is not None
         name = extension.schema.id
-        if op == "remove" or value is None:
+        given = None if op == "remove" else self._rules.extension_value(extension.attribute, value)
+        if given is None:
             if extension.required:
                 raise Mutability(f"{name}: is required")
             self._resource.pop(name, None)
             self._lists = {key: elements for key, elements in self._lists.items() if key[0] != name}
             return
-        if not isinstance(value, Mapping):
-            raise InvalidValue(f"{name}: must be an object")
-        for key, item in value.items():
+        for key, item in given.items():
             if key.lower() == "schemas":
                 # Some libraries model an extension as a resource of its own.
                 continue

@@ -1,13 +1,13 @@
 """What the operations of a PATCH are about, judged by the schemas alone (RFC 7644 section 3.5.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.protocol.patch.message import PatchOperation, place_named
 from app.protocol.tolerance import Profile
 from schema.attribute import Attribute
-from schema.errors import InvalidPath
+from schema.errors import InvalidPath, InvalidValue
 from schema.leniency import Leniency
 from schema.resource_type import ResourceType
 from schema.validation import Reader, compile_attribute_validator, compile_element_validator
@@ -66,10 +66,21 @@ class PatchRules:
 
     def elements(self, attribute: Attribute, value: Any, place: str) -> list[Any]:
         """Return the elements that `value` holds; one alone counts as a list of it."""
-        if isinstance(value, str) and self.profile.patch.coercion(attribute, value) is None:
+        reading = self.profile.patch.coercion(attribute, value) if isinstance(value, str) else value
+        if reading is None:
             return []
-        listed = value if isinstance(value, list) else [value]
+        # Text that means a list is read as in a whole resource.
+        listed = value if isinstance(reading, list) else [value]
         return list(self.attribute_value(attribute, listed, place) or [])
+
+    def extension_value(self, extension: Attribute, value: Any) -> Mapping[str, Any] | None:
+        """Return the attributes in the value of an extension, None for an unassigned one."""
+        reading = value
+        if value is not None and not isinstance(value, Mapping):
+            reading = self.profile.patch.coercion(extension, value)
+        if reading is None or isinstance(reading, Mapping):
+            return reading
+        raise InvalidValue(f"{extension.name}: must be an object")
 
 
 @dataclass(frozen=True)
