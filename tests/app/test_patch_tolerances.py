@@ -331,6 +331,21 @@ def test_another_fault_of_a_path_fails_the_whole_patch(scim: ScimClient, path: s
     assert scim("GET", user["meta"]["location"]).json == user
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["emails[", 'emails[type eq "work"]x', 'emails[shoe eq "x"].value', 'title[value eq "x"]'],
+)
+@pytest.mark.parametrize("op", ["add", "replace"])
+def test_another_fault_of_a_filter_in_a_key_fails_the_whole_patch(
+    scim: ScimClient, op: str, key: str
+) -> None:
+    user = scim.user("a", emails=EMAILS)
+
+    error_of(patch(scim, user, {"op": op, "value": {"title": "t", key: "x"}}), 400, "invalidPath")
+
+    assert scim("GET", user["meta"]["location"]).json == user
+
+
 def test_another_failure_fails_a_patch_with_unknown_attributes(scim: ScimClient) -> None:
     user = scim.user("a")
     unknown = {"op": "replace", "path": "shoeSize", "value": 43}

@@ -67,9 +67,9 @@ def test_an_extension_may_come_with_its_schemas(
 ) -> None:
     """The public conformance checker models an extension as a resource of its own."""
     held = {"schemas": [ENTERPRISE], "department": "d"}
-    operation = {"op": "add", "path": path, "value": held} if path else {"op": "add", "value": {ENTERPRISE: held}}
+    addition = {"path": path, "value": held} if path else {"value": {ENTERPRISE: held}}
 
-    assert patched(strict, user, operation).json[ENTERPRISE] == {"department": "d"}
+    assert patched(strict, user, {"op": "add", **addition}).json[ENTERPRISE] == {"department": "d"}
 
 
 @pytest.mark.parametrize("text", ['active eq "True"', 'active ne "false"', 'emails[primary eq "true"]'])

@@ -82,15 +82,19 @@ class Patcher:
     def _target_of_key(self, key: str) -> BoundPatchPath | None:
         """Return what a key of a value without path names; None for what is to be ignored."""
         self._check_key(key)
+        ignores = self._profile.resources.unknown_attributes
         try:
             target = self._rules.target(key)
-            if isinstance(target, BoundPatchPath):
-                return target
-            raise InvalidPath(target.problem)
         except InvalidPath:
-            if self._profile.resources.unknown_attributes:
+            # A key with a filter is a path, whose faults are not those of a name.
+            if ignores and "[" not in key:
                 return None
             raise
+        if isinstance(target, BoundPatchPath):
+            return target
+        if ignores:
+            return None
+        raise InvalidPath(target.problem)
 
     def _check_key(self, key: str) -> None:
         """Raise InvalidPath for a path where the letter has a plain name.
