@@ -227,6 +227,16 @@ def test_replace_makes_nothing_of_another_filter(scim: ScimClient, path: str, wi
     assert scim("GET", user["meta"]["location"]).json == user
 
 
+@pytest.mark.parametrize("op", ["add", "replace"])
+def test_a_filter_that_no_element_satisfies_makes_none(scim: ScimClient, op: str) -> None:
+    user = scim.user("a", active=True)
+    impossible = {"op": op, "path": 'emails[type eq "work" and type eq "home"].value', "value": "a@x"}
+
+    error_of(patch(scim, user, impossible), 400, "noTarget")
+
+    assert scim("GET", user["meta"]["location"]).json == user
+
+
 def test_replace_of_a_whole_element_makes_none(scim: ScimClient) -> None:
     user = scim.user("a")
     operation = {"op": "replace", "path": 'emails[type eq "work"]', "value": {"value": "a@x"}}

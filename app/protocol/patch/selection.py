@@ -27,7 +27,9 @@ def made_element(condition: Node) -> dict[str, Any] | None:
             if name != "primary" or value is not True:
                 return None
             value = False
-        element[name] = value
+        if element.setdefault(name, value) != value:
+            # No element has both.
+            return None
     return element
 
 
