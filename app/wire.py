@@ -102,11 +102,22 @@ def _checked(head: bytes) -> bytes:
 class Answer(WSGITask):  # type: ignore[misc]
     """Answers a request; in a process that ends or has no room, the client learns that it was the last."""
 
+    # Whether the head is the whole answer, after which the connection is good for the next one.
+    _is_whole = False
+
     def build_response_header(self) -> bytes:
         if self.channel.server.ends_at is not None or self.channel.server.is_full():
             self.set_close_on_finish()
+        asked = self.request.headers.get("CONNECTION", "").lower()
+        self._is_whole = self.version == "1.1" and asked != "close" and not self.has_body
         head: bytes = super().build_response_header()
+        self._is_whole = False
         return head
+
+    def set_close_on_finish(self) -> None:
+        # waitress ends the connection after every answer without Content-Length, 204 and 304 as well.
+        if not self._is_whole:
+            super().set_close_on_finish()
 
     def finish(self) -> None:
         super().finish()

@@ -1,5 +1,6 @@
 """`scim serve` and clients that send little, slowly or nothing: requests of others are answered."""
 
+import http.client
 import json
 import re
 import socket
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.connections import Bounds, Channel, Connections
-from tests.conftest import Server
+from tests.conftest import KEY, USER, Server
 from tests.web_servers import connect, head, many_connections, rest_of
 
 _HALF_HEAD = head("GET", "/Users")[:-4]
@@ -259,3 +260,24 @@ def test_a_request_that_has_come_is_not_cut_by_the_end_of_an_idle_connection(
     channel.requests.clear()
     channel.judge(time.monotonic() + 76)
     assert not channel.connected
+
+
+def test_an_answer_without_a_body_keeps_the_connection(servers: dict[str, Server]) -> None:
+    client = http.client.HTTPConnection("127.0.0.1", servers["patient"].port, timeout=30)
+    credentials = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/scim+json"}
+
+    def ask(method: str, path: str, body: str | None = None, **headers: str) -> http.client.HTTPResponse:
+        client.request(method, path, body, credentials | headers)
+        answer = client.getresponse()
+        answer.read()
+        return answer
+
+    made = ask("POST", "/Users", json.dumps({"schemas": [USER], "userName": "keeps"}))
+    first = client.sock
+    path, tag = made.getheader("Location", ""), made.getheader("ETag", "")
+
+    assert ask("GET", path, **{"If-None-Match": tag}).status == 304
+    assert ask("DELETE", path).status == 204
+    assert ask("GET", path).status == 404
+    assert client.sock is first is not None
+    assert ask("DELETE", path, Connection="close").getheader("Connection") == "close"
