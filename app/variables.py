@@ -89,7 +89,11 @@ def _nearest(name: str, known: set[str]) -> str | None:
         return None
     able = [one for one in known if len(one) >= _LEAST]
     near = difflib.get_close_matches(wanted, sorted(able), 1, _NEAR_IN_FAMILY if is_family else _NEAR)
-    return near[0] if near else None
+    if not near:
+        return None
+    # MONGO_DB_URL is nearer to MONGO_DB_FILE than to MONGO_DB, and names no file.
+    names_file = difflib.get_close_matches(wanted.rpartition("_")[2], ["FILE", "FILES"], 1)
+    return near[0] if names_file else near[0].removesuffix("_FILE")
 
 
 def without_passwords(text: str) -> str:

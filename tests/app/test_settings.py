@@ -241,6 +241,8 @@ def test_flags_have_many_words(words: tuple[str, ...], value: bool) -> None:
         ("DATABASE_URI", "DATABASE_URL"),
         ("LDAP_HOST", "LDAP_HOSTNAME"),
         ("LDAP_PASSWORD_FIL", "LDAP_PASSWORD_FILE"),
+        ("MONGO_DB_URL", "MONGO_DB"),
+        ("DATABASE_URL_PATH", "DATABASE_URL"),
         ("IRODS_PASSWORD", "IRODS_ADMIN_PASSWORD"),
         ("SET_POLL_ENABLE", "SET_POLL_ENABLED"),
     ],
