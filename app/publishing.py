@@ -30,7 +30,7 @@ def make_publishing(settings: "Settings") -> Publishing:
             if not receiver.url.lower().startswith("https://")
         ]
     problems += [
-        f"the token of the receiver {receiver.name} holds what no header can"
+        f"SET_PUSH_TOKEN, SET_RECEIVERS: the token of the receiver {receiver.name} must be printable ASCII text"
         for receiver in receivers
         if not (receiver.token.isascii() and receiver.token.isprintable())
     ]
