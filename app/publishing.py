@@ -30,7 +30,7 @@ def make_publishing(settings: "Settings") -> Publishing:
             if not receiver.url.lower().startswith("https://")
         ]
     problems += [
-        f"SET_PUSH_TOKEN, SET_RECEIVERS: the token of the receiver {receiver.name} must be printable ASCII text"
+        f"SET_PUSH_TOKEN, SET_RECEIVERS: the token of the receiver {receiver.name} is not printable ASCII"
         for receiver in receivers
         if not (receiver.token.isascii() and receiver.token.isprintable())
     ]
