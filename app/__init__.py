@@ -126,6 +126,8 @@ def make_operations(settings: Settings) -> tuple[ResourceOperations, StorageAdap
 
 def _say_if_read_only(adapter: StorageAdapter) -> None:
     """Log that the storage takes no changes, and why."""
+    if not adapter.capabilities.asked_at_start:
+        return
     try:
         adapter.check_writable()
     except StorageReadOnly as exc:

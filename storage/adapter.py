@@ -33,6 +33,7 @@ class Capabilities:
     resource by itself. `takes_secrets`: `StoredResource.secrets` of what is written holds the values
     as the client sent them, for the backend to keep as it does; none means no change.
     `removes_secrets`: those in `StoredResource.removed_secrets` are kept no longer.
+    `asked_at_start`: the start may ask whether it takes changes; it may be down for long otherwise.
     """
 
     native_search: bool = False
@@ -43,6 +44,7 @@ class Capabilities:
     versions_members: bool = False
     takes_secrets: bool = False
     removes_secrets: bool = False
+    asked_at_start: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +166,11 @@ class StorageAdapter(ABC):
         """Return when the backend answers; raise StorageUnavailable otherwise."""
 
     def check_writable(self) -> None:
-        """Return when the backend takes changes, and where only a change would tell.
+        """Return when the backend takes changes; where only a change would tell, when it answers.
 
         Raises StorageReadOnly where it is meant to take none, StorageUnavailable where it cannot.
         """
+        self.check()
 
     def close(self) -> None:
         """Give back the connections of this process; the adapter opens new ones when used again."""

@@ -80,11 +80,12 @@ def parse_database_url(text: str) -> DatabaseUrl:
 
 
 def _sqlite(text: str) -> DatabaseUrl:
-    # Options are those of other drivers; the file is all that counts here.
-    path = text.partition("://")[2].partition("?")[0]
+    # Options but mode=ro are those of other drivers.
+    path, _, query = text.partition("://")[2].partition("?")
     if not path.startswith("/") or len(path) < 2 or path == "/:memory:":
         raise ValueError("must name a file: sqlite:///relative.db or sqlite:////absolute.db")
-    return DatabaseUrl("sqlite", str(Path(unquote(path[1:])).expanduser()))
+    options = {"mode": "ro"} if dict(parse_qsl(query)).get("mode") == "ro" else {}
+    return DatabaseUrl("sqlite", str(Path(unquote(path[1:])).expanduser()), options)
 
 
 def _mysql_options(query: dict[str, str]) -> dict[str, Any]:

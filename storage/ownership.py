@@ -21,6 +21,15 @@ def advice(*paths: Path) -> str:
     return ""
 
 
+def is_full(path: Path) -> bool:
+    """Return whether the disk of `path` has no room for a database to go on (64 KiB)."""
+    try:
+        room = os.statvfs(path)
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < 64 * 1024
+
+
 def is_meant_read_only(path: Path) -> bool:
     """Return whether `path` lies on a mount that is read-only."""
     try:

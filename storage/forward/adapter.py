@@ -37,6 +37,7 @@ class ForwardAdapter(StorageAdapter):
         versions_members=True,
         takes_secrets=True,
         removes_secrets=True,
+        asked_at_start=False,
     )
 
     def __init__(self, url: str, key: str, timeout_s: float, pool_size: int) -> None:

@@ -21,7 +21,7 @@ from storage.adapter import (
     StorageAdapter,
     StoredResource,
 )
-from storage.errors import StorageUnavailable, UnsupportedByBackend, ValueRefused
+from storage.errors import StorageReadOnly, StorageUnavailable, UnsupportedByBackend, ValueRefused
 from storage.irods.accounts import Accounts
 from storage.irods.changes import Changes
 from storage.irods.creation import Creation
@@ -91,6 +91,10 @@ class IrodsAdapter(StorageAdapter):
 
     def check(self) -> None:
         self._own_type()
+
+    def check_writable(self) -> None:
+        if self._own_type() != "rodsadmin":
+            raise StorageReadOnly(f"iRODS: {self._zone.username} is no rodsadmin")
 
     def _own_type(self) -> str:
         own = (User.name == self._zone.username, User.zone == self._zone.name)

@@ -41,6 +41,7 @@ class JumpcloudAdapter(StorageAdapter):
         assigns_ids=True,
         takes_secrets=True,
         removes_secrets=True,
+        asked_at_start=False,
     )
 
     def __init__(self, client: Client) -> None:

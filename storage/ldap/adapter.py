@@ -147,6 +147,12 @@ class LdapAdapter(StorageAdapter):
                 if session.read(unit.dn, ["1.1"]) is None:
                     raise StorageUnavailable(f"there is no entry {unit.dn} in the directory")
 
+    def check_writable(self) -> None:
+        # What is there already is not added; a server that takes no changes says that first.
+        with self._directory.lease() as session, suppress(ldap.ALREADY_EXISTS):
+            dn, name = f"ou={UNIT},{self._base}", UNIT.encode()
+            session.add(dn, {"objectClass": [b"organizationalUnit"], "ou": [name]})
+
     def close(self) -> None:
         self._directory.close()
 

@@ -106,8 +106,8 @@ class MongoAdapter(StorageAdapter):
             for kept in self._types.values():
                 kept.adoption.finish()
             self._departures.finish_deletions()
-        except StorageReadOnly:
-            _LOG.warning("the user of MONGO_DB may not write: what is not indexed yet is not found")
+        except StorageReadOnly as exc:
+            _LOG.warning("%s: what is not indexed yet is not found", exc)
         finally:
             # Connections do not survive a fork, and preparing may happen before one.
             self.close()
@@ -131,6 +131,11 @@ class MongoAdapter(StorageAdapter):
         for kept in self._types.values():
             with suppress(StorageReadOnly):
                 kept.adoption.find_new()
+
+    def check_writable(self) -> None:
+        # No document has this key: the server takes the change, and has nothing to do.
+        with self._database.writing() as documents:
+            documents[MEMBERS].update_one({"_id": ""}, {"$set": {"place": 0}})
 
     def close(self) -> None:
         self._database.close()

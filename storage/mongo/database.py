@@ -42,6 +42,11 @@ class _Connection:
     users: int = 0
     closing: bool = False
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether the URL asks for one member alone, and not for the primary (directConnection)."""
+        return self.documents.client.topology_description.topology_type_name == "Single"
+
 
 class Database:
     """Gives out the database that a URL names. Whatever fails within leaves as a StorageError.
@@ -72,13 +77,18 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Documents]:
-        """Give the database to a call that changes it; a user who may not raises StorageReadOnly."""
+        """Give the database to a call that changes it.
+
+        Raises StorageReadOnly where the user may not, and where the URL asks for a secondary alone.
+        """
         with self._used() as connection:
             try:
                 yield connection.documents
             except _DRIVER_ERRORS as exc:
                 if getattr(exc, "code", None) == _FORBIDDEN:
                     raise StorageReadOnly("the user of MONGO_DB may not write") from exc
+                if isinstance(exc, pymongo.errors.NotPrimaryError) and connection.is_alone:
+                    raise StorageReadOnly(f"MongoDB at {connection.hosts} is a secondary") from exc
                 raise _failure(exc, connection.hosts) from exc
 
     def close(self) -> None:

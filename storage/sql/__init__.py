@@ -40,7 +40,7 @@ def _dialect(target: DatabaseUrl, synchronous: str) -> Dialect:
         from storage.sql.mysql import Mysql
 
         return Mysql()
-    return Sqlite(synchronous)
+    return Sqlite(synchronous, is_for_reading=target.options.get("mode") == "ro")
 
 
 def open_database(url: str, pool_size: int = 10, timeout_s: float = 30.0) -> Database:

@@ -26,11 +26,11 @@ from storage.errors import ResourceNotFound, VersionMismatch
 from storage.sql.adoption import finish_tables
 from storage.sql.database import Database
 from storage.sql.dialect import Dialect
+from storage.sql.existing import tables_to_serve
 from storage.sql.layout import TypeLayout
 from storage.sql.members import MemberRows
 from storage.sql.pages import Pages, resource_columns, stored
 from storage.sql.rows import ResourceRows
-from storage.sql.tables import prepare_tables
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class SqlAdapter(StorageAdapter):
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
         options = self._options
         try:
-            layouts = prepare_tables(self._database, resource_types, options.tables, options.indexed)
+            layouts = tables_to_serve(self._database, resource_types, options.tables, options.indexed)
             finish_tables(self._database, layouts)
             twin = self._database.row("SELECT 1 FROM scim_resource WHERE twin <> 0 LIMIT 1")
             self._rows.has_twins = twin is not None

@@ -151,6 +151,8 @@ class Database:
             return Contention(_UNDONE)
         if isinstance(exc, peewee.DataError):
             return ValueRefused(str(exc).splitlines()[0])
+        # The next connection may be one that can write.
+        self._local.passing = getattr(self._local, "passing", False) or self.dialect.is_spent(exc)
         if self.dialect.is_read_only(exc, self.name):
             return StorageReadOnly(f"{self._shown} is read-only: {_sentence(exc)}")
         hint = self.dialect.hint(self.name)
@@ -201,11 +203,17 @@ class Database:
             # The driver leaves a file of certificates that it cannot read to us.
             hint = self.dialect.hint(self.name)
             raise StorageUnavailable(f"{self._shown} cannot be reached: {_sentence(exc)}{hint}") from exc
+        self._local.passing = self.dialect.is_passing(self._peewee.connection())
 
     def _give_back(self) -> None:
+        passing = getattr(self._local, "passing", False)
         held = getattr(self._local, "held", False)
-        if self.dialect.pooled and not held and not self._peewee.is_closed():
-            self._peewee.close()
+        if not (self.dialect.pooled or passing) or held or self._peewee.is_closed():
+            return
+        is_sound = not passing or self.dialect.is_sound(self._peewee.connection())
+        self._peewee.close()
+        if not is_sound:
+            raise StorageUnavailable(f"{self._shown} was changed while it was read")
 
     @contextmanager
     def lease(self) -> Iterator[None]:
@@ -305,6 +313,9 @@ class Database:
                 if usable or attempt == 2:
                     raise
                 self._peewee.close_idle()
+            except StorageReadOnly:
+                self._give_back()
+                raise
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

@@ -91,6 +91,18 @@ class Dialect(ABC):
         """Return what keeps the database `name` from being written, where that can be seen from here."""
         return ""
 
+    def is_passing(self, connection: Any) -> bool:
+        """Return whether a connection is for one statement or transaction, though there is no pool."""
+        return False
+
+    def is_spent(self, error: peewee.PeeweeException) -> bool:
+        """Return whether a connection is no good after an error: it is closed when it is given back."""
+        return False
+
+    def is_sound(self, connection: Any) -> bool:
+        """Return whether all that was read on a passing connection was committed at one instant."""
+        return True
+
     def is_usable(self, connection: Any) -> bool:
         """Return whether a connection can still be used, without asking the server."""
         return True

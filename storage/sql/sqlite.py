@@ -6,16 +6,17 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import peewee
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
-from storage.ownership import advice, is_meant_read_only
+from storage.ownership import advice, is_full, is_meant_read_only
 from storage.queue import FairQueue
 from storage.sql.database import Database
 from storage.sql.dialect import MEMBER, Dialect, Row
+from storage.sql.reading import CANNOT_WRITE, PassingConnection, open_to_read
 
 _RETRY_AFTER_S: Final = 0.01
 
@@ -24,9 +25,25 @@ class PatientDatabase(peewee.SqliteDatabase):
     """Waits, up to its time-out, for others that open a new file at the same time.
 
     SQLite itself waits for whoever writes, but not for whoever turns the write-ahead log on.
+    What cannot be written now is opened to be read, or is from the start where it `is_for_reading`.
     """
 
+    is_for_reading = False
+
     def _connect(self) -> sqlite3.Connection:
+        if self.is_for_reading:
+            return open_to_read(self.database)
+        try:
+            return self._connect_to_write()
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF not in CANNOT_WRITE:
+                raise
+            try:
+                return open_to_read(self.database)
+            except sqlite3.Error:
+                raise exc from None
+
+    def _connect_to_write(self) -> sqlite3.Connection:
         with suppress(OSError):
             # Hashes of passwords are in there; what SQLite keeps beside it gets the same rights.
             os.close(os.open(self.database, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -61,11 +78,12 @@ class Sqlite(Dialect):
     json = "JSON NOT NULL CHECK (json_valid(details) AND json_type(details) = 'object')"
     keyed = " WITHOUT ROWID"
 
-    def __init__(self, synchronous: str = "FULL") -> None:
+    def __init__(self, synchronous: str = "FULL", *, is_for_reading: bool = False) -> None:
         self._synchronous = synchronous
+        self._is_for_reading = is_for_reading
 
     def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
-        return PatientDatabase(
+        database = PatientDatabase(
             url.name,
             pragmas={
                 "journal_mode": "wal",
@@ -79,16 +97,30 @@ class Sqlite(Dialect):
             },
             timeout=timeout_s,
         )
+        database.is_for_reading = self._is_for_reading
+        return database
 
     def queue(self, url: DatabaseUrl, timeout_s: float) -> FairQueue | None:
-        return FairQueue(Path(f"{url.name}-queue"), timeout_s)
+        return None if self._is_for_reading else FairQueue(Path(f"{url.name}-queue"), timeout_s)
 
     def is_read_only(self, error: peewee.PeeweeException, name: str) -> bool:
-        code = getattr(error.__context__ or error.__cause__, "sqlite_errorcode", 0) & 0xFF
-        return code == sqlite3.SQLITE_READONLY and is_meant_read_only(Path(name))
+        return self.is_spent(error) and (self._is_for_reading or is_meant_read_only(Path(name)))
 
     def hint(self, name: str) -> str:
-        return advice(Path(name).parent, Path(name))
+        folder = Path(name).parent
+        if is_full(folder):
+            return f"; the disk of {folder} is full"
+        return advice(folder, *(Path(name + end) for end in ("", "-wal", "-shm")))
+
+    def is_passing(self, connection: Any) -> bool:
+        return isinstance(connection, PassingConnection)
+
+    def is_spent(self, error: peewee.PeeweeException) -> bool:
+        code = getattr(error.__context__ or error.__cause__, "sqlite_errorcode", 0) & 0xFF
+        return code == sqlite3.SQLITE_READONLY
+
+    def is_sound(self, connection: Any) -> bool:
+        return not isinstance(connection, PassingConnection) or connection.is_sound
 
     @contextmanager
     def preparing(self, database: Database) -> Iterator[None]:

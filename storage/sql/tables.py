@@ -54,7 +54,7 @@ def prepare_tables(
 
 
 def _bring_up_to_date(database: Database) -> None:
-    version = _version(database)
+    version = version_of(database)
     if version == VERSION:
         return
     if version > VERSION:
@@ -72,7 +72,7 @@ def _bring_up_to_date(database: Database) -> None:
         database.run("INSERT INTO scim_layout (version) VALUES (?)", (VERSION,))
 
 
-def _version(database: Database) -> int:
+def version_of(database: Database) -> int:
     """Return the version of the tables that are there, 0 for none."""
     if database.has_table("scim_layout"):
         row = database.row("SELECT version FROM scim_layout")

@@ -4,13 +4,16 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app import create_app
 from app.settings import Settings
 from tests.conftest import KEY, ScimClient, error_of
-from tests.servers import PostgresqlServer
+from tests.mongodb import MongodbServer
+from tests.openldap import ADMIN, SUFFIX, LdapServer
+from tests.servers import MariadbServer, PostgresqlServer
 
 
 @pytest.fixture
@@ -107,4 +110,108 @@ def test_a_database_that_is_read_only_is_read_and_refuses(
     assert read(scim) == ["a"]
     error_of(scim("POST", "/Users", {"userName": "b"}), 403)
     error_of(scim("GET", "/health/writable"), 503)
+    assert figure(scim) == "0"
+
+
+def test_a_database_of_mariadb_that_is_read_only_is_read_and_refuses(
+    mariadb: MariadbServer, open_scim: Callable[..., ScimClient]
+) -> None:
+    url = mariadb.new_database()
+    name = url.rpartition("/")[2]
+    mariadb.execute("mysql", f"GRANT ALL ON {name}.* TO reader@'%' IDENTIFIED BY 'r'")
+    scim = open_scim(DATABASE_URL=url.replace("root@", "reader:r@"))
+    scim.user("a")
+    mariadb.execute("mysql", "SET GLOBAL read_only = 1")
+    try:
+        assert read(scim) == ["a"]
+        assert_refused(scim, 403)
+    finally:
+        mariadb.execute("mysql", "SET GLOBAL read_only = 0")
+
+
+def assert_refused(scim: ScimClient, status: int) -> None:
+    """Assert that no change is taken, what it is answered with, and that the service says so."""
+    path = "/Users/" + scim("GET", "/Users").json["Resources"][0]["id"]
+    change = {"op": "replace", "path": "title", "value": "x"}
+    patch = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [change]}
+    for answer in (
+        scim("POST", "/Users", {"userName": "b"}),
+        scim("PUT", path, {"userName": "c"}),
+        scim("PATCH", path, patch),
+        scim("DELETE", path),
+    ):
+        error_of(answer, status)
+        assert ("Retry-After" in answer.headers) == (status == 503)
+    error_of(scim("GET", "/health/writable"), 503)
+    assert figure(scim) == "0"
+
+
+@pytest.mark.parametrize("how", ["readonly on", "syncrepl"])
+def test_a_directory_that_is_read_only_is_read_and_refuses(
+    how: str, open_scim: Callable[..., ScimClient]
+) -> None:
+    server = LdapServer(modules=["syncprov"])
+    try:
+        base = server.new_database()
+        open_scim(**server.environ(base)).user("a")
+        server.stop()
+        consumer = [
+            f'syncrepl rid=1 provider=ldap://127.0.0.1:1 searchbase="{SUFFIX}" retry="60 +" '
+            "type=refreshAndPersist "
+            f'bindmethod=simple binddn="{ADMIN}" credentials=x',
+            "updateref ldap://127.0.0.1:1",
+        ]
+        server.configure(consumer if how == "syncrepl" else [how])
+        server.restart()
+
+        scim = open_scim(**server.environ(base))
+
+        assert read(scim) == ["a"]
+        assert_refused(scim, 403)
+    finally:
+        server.remove()
+
+
+def test_a_backend_that_is_down_is_not_writable(
+    open_scim: Callable[..., ScimClient], backend_of: str
+) -> None:
+    servers: dict[str, Callable[[], Any]] = {"ldap": LdapServer, "mongodb": MongodbServer}
+    server = servers[backend_of]()
+    try:
+        scim = open_scim(**server.environ(server.new_database()))
+        scim.user("a")
+        assert scim("GET", "/health/writable").status_code == 200
+        assert figure(scim) == "1"
+        server.stop()
+
+        answer = scim("GET", "/health/writable")
+        error_of(answer, 503)
+        assert int(answer.headers["Retry-After"]) > 0
+        assert figure(scim) == "0"
+        error_of(scim("POST", "/Users", {"userName": "b"}), 503)
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["ldap", "mongodb"])
+def backend_of(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"FORWARD_SCIM_URL": "http://127.0.0.1:1", "FORWARD_SCIM_KEY": "k"},
+        {"JUMPCLOUD_URL": "http://127.0.0.1:1", "JUMPCLOUD_KEY": "k"},
+    ],
+)
+def test_a_service_that_cannot_be_reached_is_not_writable(
+    variables: dict[str, str], open_scim: Callable[..., ScimClient]
+) -> None:
+    scim = open_scim(**variables)
+
+    answer = scim("GET", "/health/writable")
+
+    error_of(answer, 503)
+    assert int(answer.headers["Retry-After"]) > 0
     assert figure(scim) == "0"

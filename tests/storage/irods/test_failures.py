@@ -158,6 +158,9 @@ def test_who_is_no_administrator_can_read(store: Store, adapter: StorageAdapter,
     reader = store.open(username="reader", password="secret")
 
     assert "no rodsadmin" in caplog.text
+    adapter.check_writable()
+    with pytest.raises(StorageReadOnly):
+        reader.check_writable()
     assert reader.get(USER, user.id) == adapter.get(USER, user.id)
     for name in ("create", "replace", "delete"):
         with pytest.raises(StorageReadOnly), suppress(ResourceNotFound):

@@ -4,7 +4,7 @@ import os
 import threading
 
 import pytest
-from pymongo.errors import OperationFailure
+from pymongo.errors import NotPrimaryError, OperationFailure
 
 from storage.adapter import StorageAdapter
 from storage.errors import StorageReadOnly, StorageUnavailable
@@ -100,4 +100,18 @@ def test_a_user_who_may_only_read_makes_the_storage_read_only() -> None:
         raise OperationFailure("not authorized", 13)
     with pytest.raises(StorageUnavailable), database.reading():
         raise OperationFailure("not authorized", 13)
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "options, kind", [("?directConnection=true", StorageReadOnly), ("", StorageUnavailable)]
+)
+def test_a_secondary_is_read_only_where_the_url_asks_for_it_alone(
+    options: str, kind: type[Exception]
+) -> None:
+    # Elsewhere another member is becoming the primary.
+    database = Database(f"mongodb://127.0.0.1:1/{options}", 2)
+
+    with pytest.raises(kind), database.writing():
+        raise NotPrimaryError("not primary", {"code": 10107, "codeName": "NotWritablePrimary"})
     database.close()

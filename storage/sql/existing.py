@@ -1,0 +1,69 @@
+"""Tables in a database that cannot be written now: they are served when they are up to date."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from schema.resource_type import ResourceType
+from storage.errors import StorageError, StorageReadOnly, StorageUnavailable
+from storage.index_keys import numbered_paths, signature
+from storage.sql.database import Database
+from storage.sql.layout import TypeLayout
+from storage.sql.tables import VERSION, prepare_tables, version_of
+
+_LOG = logging.getLogger(__name__)
+
+
+def tables_to_serve(
+    database: Database,
+    resource_types: Sequence[ResourceType],
+    tables: Mapping[str, str],
+    indexed: frozenset[str] | None,
+) -> list[TypeLayout]:
+    """Return the layout of each type: prepared, or found complete where nothing can be prepared.
+
+    Raises what `prepare_tables` raises when neither is possible.
+    """
+    try:
+        return prepare_tables(database, resource_types, tables, indexed)
+    except (StorageReadOnly, StorageUnavailable) as exc:
+        try:
+            layouts = _found(database, resource_types, tables, indexed)
+        except StorageError:
+            # The first error says what helps.
+            raise exc from exc.__cause__
+        if layouts is None:
+            raise
+        _LOG.warning("the tables are up to date, and are read as they are: %s", exc)
+        return layouts
+
+
+def _found(
+    database: Database,
+    resource_types: Sequence[ResourceType],
+    tables: Mapping[str, str],
+    indexed: frozenset[str] | None,
+) -> list[TypeLayout] | None:
+    """Return the layouts that are there, None when any is missing or made by other rules."""
+    if version_of(database) != VERSION:
+        return None
+    layouts = []
+    for resource_type in resource_types:
+        table = tables.get(resource_type.name, resource_type.endpoint.strip("/"))
+        row = database.row(
+            "SELECT number, documents, adopting FROM scim_type WHERE name = ?", (resource_type.name,)
+        )
+        if row is None or tuple(row[1:]) != (table, None):
+            return None
+        found = {
+            (path, rule): number
+            for path, rule, number in database.rows(
+                "SELECT path, signature, number FROM scim_path WHERE type = ? AND ready = 1", (row[0],)
+            )
+        }
+        paths = numbered_paths(resource_type, indexed)
+        wanted = {text: (text, signature(resource_type, text)) for text in paths}
+        if not found.keys() >= set(wanted.values()):
+            return None
+        numbers = {text: found[key] for text, key in wanted.items()}
+        layouts.append(TypeLayout(resource_type, row[0], database.dialect.quoted(table), numbers, indexed))
+    return layouts
