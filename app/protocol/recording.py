@@ -5,6 +5,7 @@ intent is kept before the write and replaced by the change after it; what a cras
 judged by looking at the resource.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,12 +24,15 @@ from storage.adapter import Selection, StorageAdapter, StoredResource
 from storage.errors import (
     ResourceNotFound,
     StorageReadOnly,
+    StorageUnavailable,
     UniquenessConflict,
     UnsupportedByBackend,
     ValueRefused,
     VersionMismatch,
 )
 from storage.search import search
+
+_LOG = logging.getLogger(__name__)
 
 # After one of these, nothing was written.
 _REFUSED: Final = (
@@ -133,7 +137,17 @@ class Recorder(NoRecorder):
             raise
         change, also = made[0] if made else (None, None)
         # Not before it is true: what comes together with it may still fail.
-        self._adapter.when_committed(partial(self._outbox.confirm, intent, change, also))
+        self._adapter.when_committed(partial(self._confirm, intent, change, also))
+
+    def _confirm(self, intent: int, change: Change | None, also: Also | None) -> None:
+        """Put the change in place of its intent; where that fails, the intent is judged when it is due."""
+        try:
+            self._outbox.confirm(intent, change, also)
+        except StorageUnavailable as exc:
+            # The write is stored, and is answered so: a client that tries again would be told of itself.
+            if also is not None:
+                raise
+            _LOG.warning("a change is stored, and becomes an event later: %s", exc)
 
     def _done(self, make: Make, also: Also | None = None) -> None:
         change = make(self._builder)
