@@ -6,7 +6,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("name", ["operations", "scale", "files"])
+@pytest.mark.parametrize("name", ["operations", "scale", "files", "queue"])
 def test_a_benchmark_needs_nothing_of_the_tests(name: str) -> None:
     program = f"import sys; sys.modules['pytest'] = None; import benchmarks.{name}"
 
