@@ -41,6 +41,7 @@ from app.protocol.mapping import AttributeMapping
 from app.protocol.representation import Representation
 from app.protocol.resources import ResourceOperations
 from app.protocol.search import Searcher
+from app.remembered import RememberedCheck
 from app.request_body import install_whole_body
 from app.request_log import install_request_log
 from app.settings import DEFAULT_API_KEY, Settings, SettingsError
@@ -195,9 +196,10 @@ def _assemble(
         max_depth=settings.max_body_depth,
         places=places,
     )
+    check_writable = RememberedCheck(adapter.check_writable)
     metrics = metrics_blueprint(
         delivery.inventory,
-        adapter.check_writable,
+        check_writable,
         operations.ignored_paths,
         is_on=delivery.publishing.is_on,
     )
@@ -213,7 +215,7 @@ def _assemble(
         checks.append(delivery.check)
     if settings.celery_broker_url:
         checks.append(_use_celery(app, settings, delivery, worker))
-    api.register_blueprint(health_blueprint(adapter.check_writable, *checks))
+    api.register_blueprint(health_blueprint(check_writable, *checks))
     describe(api.spec, operations_of(operations.registry))
     register_error_handlers(app)
     # For whoever has to give back its connections, or to do its work.

@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 
-from app import create_app
+from app import create_app, remembered
 from app.settings import Settings
 from tests.conftest import KEY, ScimClient, error_of
 from tests.mongodb import MongodbServer
 from tests.openldap import ADMIN, SUFFIX, LdapServer
 from tests.servers import MariadbServer, PostgresqlServer
+
+
+@pytest.fixture(autouse=True)
+def outcomes_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "REMEMBERED_S", 0.0)
 
 
 @pytest.fixture

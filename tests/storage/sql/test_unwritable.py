@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app import create_app
+from app import create_app, remembered
 from app.settings import Settings
 from storage.errors import StorageUnavailable
 from storage.registry import open_storage
@@ -26,6 +26,11 @@ PATCH = {
     "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
     "Operations": [{"op": "add", "path": "title", "value": "x"}],
 }
+
+
+@pytest.fixture(autouse=True)
+def outcomes_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "REMEMBERED_S", 0.0)
 
 
 @pytest.fixture
