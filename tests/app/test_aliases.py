@@ -7,6 +7,9 @@ import pytest
 
 from tests.conftest import GROUP, USER, ScimClient, error_of
 
+# What a backend may make of a value differs among these.
+pytestmark = pytest.mark.on("sqlite", "mongodb")
+
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 CORES = [f"urn:scim:schemas:core:{version}{name}" for version in ("1.0", "2.0") for name in ("", ":User")]

@@ -6,6 +6,9 @@ import pytest
 
 from tests.conftest import ScimClient, error_of
 
+# What is read of a request does not depend on the backend.
+pytestmark = pytest.mark.on("sqlite")
+
 SCIM = "application/scim+json"
 JSON = "application/json"
 ASYNC = {"ASYNC_REQUEST": "request", "EMBEDDED_WORKER": "false"}

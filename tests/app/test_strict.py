@@ -7,6 +7,9 @@ import pytest
 
 from tests.conftest import USER, ScimClient, error_of
 
+# What is read of a request does not depend on the backend.
+pytestmark = pytest.mark.on("sqlite")
+
 MESSAGES = "urn:ietf:params:scim:api:messages:2.0:"
 PATCH_OP = f"{MESSAGES}PatchOp"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
