@@ -478,3 +478,29 @@ def test_a_patch_that_would_compare_too_much_is_refused(
     assert scim("GET", where).json == user
     if way == "alone":
         assert "250000" in error_of(patch(scim, user, *operations), 413, "tooMany")
+
+
+@pytest.mark.parametrize("profile", ["default", "strict"])
+@pytest.mark.parametrize(
+    "path", ["title", "emails", "name", "name.givenName", ENTERPRISE, f"{ENTERPRISE}:department"]
+)
+def test_null_adds_nothing_and_takes_nothing_away(
+    make_scim: Callable[..., ScimClient], path: str, profile: str
+) -> None:
+    scim = make_scim(PROFILE=profile)
+    user = scim.user(
+        "ann",
+        schemas=[USER, ENTERPRISE],
+        title="t",
+        name={"givenName": "Ann"},
+        emails=[{"value": "a@x"}],
+        **{ENTERPRISE: {"department": "d"}},
+    )
+    operations = [{"op": "add", "path": path, "value": None}]
+    if path in ("title", "emails", "name", ENTERPRISE):
+        operations.append({"op": "add", "value": {path: None}})
+
+    for operation in operations:
+        body = {"schemas": [PATCH_OP], "Operations": [operation]}
+        answer = scim("PATCH", user["meta"]["location"], body)
+        assert (answer.status_code, answer.json) == (200, user)

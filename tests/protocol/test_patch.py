@@ -49,7 +49,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(plan_module, "compile_attribute_validator", calls)
     count(plan_module, "compile_element_validator", calls)
     count(elements_module, "compile_element_predicate", results)
-    count(index_module, "key_function", results)
+    count(index_module, "lenient_key", results)
     count(elements_module, "frozen", calls)
     return counted
 

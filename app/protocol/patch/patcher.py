@@ -107,6 +107,8 @@ class Patcher:
     def _run_on_extension(self, op: str, urn: str, value: Any) -> None:
         extension = self._type.extension(urn)
         assert extension is not None
+        if op == "add" and value is None:
+            return
         name = extension.schema.id
         given = None if op == "remove" else self._rules.extension_value(extension.attribute, value)
         if given is None:
@@ -135,6 +137,9 @@ class Patcher:
         path = bound.path
         if "readOnly" in (path.attribute.mutability, path.leaf.mutability):
             raise Mutability(f"{path.text}: is readOnly")
+        if op == "add" and value is None:
+            # Null is no value (RFC 7643 section 2.5): nothing is added, and what is there stays.
+            return
         if path.text == "schemas":
             # They follow from the extensions that are present.
             if op == "remove":
