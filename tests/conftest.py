@@ -1,5 +1,6 @@
 """What the tests share: applications on fresh stores, and servers on free ports."""
 
+import logging
 import os
 import re
 import signal
@@ -89,6 +90,14 @@ def error_of(answer: Any, status: int, scim_type: str | None = None) -> str:
     detail: str = body["detail"]
     assert detail
     return detail
+
+
+@pytest.fixture(autouse=True)
+def level_of_the_log() -> Iterator[None]:
+    """Give the log its level back: a command that runs in this process sets it for good."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture(scope="session")
