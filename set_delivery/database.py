@@ -52,7 +52,10 @@ class StateDatabase(Protocol):
         """Return the first row of a SELECT, or None."""
 
     def run(self, statement: str, params: Sequence[Any] = ()) -> Any:
-        """Run a statement within a transaction and return its cursor, which has `rowcount`."""
+        """Run a statement within a transaction and return its cursor.
+
+        Its `rowcount` counts the rows that an UPDATE finds, changed or not.
+        """
 
     def run_ddl(self, statement: str) -> None:
         """Run a statement that defines something."""

@@ -81,8 +81,4 @@ def take_lease(database: StateDatabase, name: str, owner: str, seconds: float) -
         if updated.rowcount:
             return True
         statement = database.dialect.insert_ignoring("scim_lease", "name, owner, until", "VALUES (?, ?, ?)")
-        if database.run(statement, (name, owner, until)).rowcount == 1:
-            return True
-        # MySQL does not count a row that stays as it is: this one was taken a moment ago.
-        mine = "SELECT 1 FROM scim_lease WHERE name = ? AND owner = ? AND until = ?"
-        return database.row(mine, (name, owner, until)) is not None
+        return bool(database.run(statement, (name, owner, until)).rowcount)

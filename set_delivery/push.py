@@ -214,7 +214,6 @@ class Pusher:
             "WHERE name = ?",
             (delivered, attempts, due_at, problem, receiver.name),
         )
-        # MySQL does not count a row that stays as it is.
         if updated.rowcount == 0:
             statement = self._database.dialect.insert_ignoring(
                 "scim_receiver",

@@ -63,8 +63,6 @@ class _Run:
     # an attempt before this one may have got somewhere.
     txn: str | None = None
     note: Note | None = None
-    # The state that was kept last, as JSON.
-    kept: bytes = b""
     resuming: bool = False
 
     def copy(self) -> "_Run":
@@ -229,17 +227,9 @@ class BulkOperations:
 
     @staticmethod
     def _note_progress(run: "_Run") -> None:
-        """Keep where `run` stands, unless that was kept already.
-
-        MySQL counts a row that an update leaves as it is as none, which would pass for a lost job.
-        """
-        if run.note is None:
-            return
-        state = run.as_json()
-        kept = orjson.dumps(state)
-        if kept != run.kept:
+        if run.note is not None:
+            state = run.as_json()
             run.note(len(state["results"]), {"run": state})
-            run.kept = kept
 
     # -- one operation
 

@@ -14,6 +14,9 @@ from storage.sql.database import Database
 from storage.sql.dialect import MEMBER, Dialect, Row
 
 _IN_TRANSACTION = 1
+# CLIENT_FOUND_ROWS of the protocol: an UPDATE counts the rows that it finds, as on other databases, and
+# not only those that it leaves different.
+_FOUND_ROWS = 2
 # The option read_only of a replica, and that of a transaction or of InnoDB.
 _READ_ONLY = (1290, 1792, 1874, 1836)
 _DUPLICATE, _DEADLOCK, _CHANGED = 1062, 1213, 1020
@@ -89,6 +92,7 @@ class Mysql(Dialect):
         options = {"connect_timeout": 5, **url.options}
         # The driver would only send what is in Latin-1.
         options["password"] = options.get("password", "").encode()
+        options["client_flag"] = options.get("client_flag", 0) | _FOUND_ROWS
         answer_s = options.pop("read_timeout", None)
         # What listens at the port may not say anything.
         options["read_timeout"] = options["connect_timeout"]

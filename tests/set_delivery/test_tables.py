@@ -21,6 +21,15 @@ def test_preparing_again_leaves_everything_as_it_is(database: Database) -> None:
     assert database.row("SELECT COUNT(*) FROM scim_state")[0] == 1
 
 
+def test_an_update_counts_the_rows_that_it_finds(database: Database) -> None:
+    """MySQL counts only those that it leaves different, unless it is asked."""
+    with database.transaction():
+        counts = [database.run("UPDATE scim_state SET version = version").rowcount for _ in range(2)]
+        counts.append(database.run("UPDATE scim_state SET version = version WHERE 1 = 0").rowcount)
+
+    assert counts == [1, 1, 0]
+
+
 def test_processes_that_prepare_at_the_same_time_do_not_disturb_each_other(state_url: str) -> None:
     problems: list[Exception] = []
 
