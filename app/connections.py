@@ -52,7 +52,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     has_unread = False
     lingers = False
     discarded = 0
-    # What was sent last before nothing more could be, and when that was seen.
+    # The time of the last successful send before the client stopped reading, and when that was seen.
     stuck_after: float | None = None
     stuck_at = 0.0
 
@@ -245,7 +245,8 @@ class Connections:
     def _accept(self, number: int) -> None:
         """Accept a connection, at the cost of those that wait longest where there are too many.
 
-        Where every connection is at work, others wait until the next tick.
+        Where every connection is at work, or has a request that nobody has read yet, the next client
+        waits until the next tick.
         """
         if self.is_full() and not self._make_room():
             return
@@ -265,11 +266,13 @@ class Connections:
     def _make_room(self) -> bool:
         # A thread may end a connection meanwhile: the values are copied first.
         waiting = [channel for channel in list(self.active_channels.values()) if channel.waits()]
+        has_room = False
         # Several at once, since looking for them takes longer than closing them.
         for channel in heapq.nsmallest(1 + len(waiting) // 20, waiting, key=Channel.since):
             if not channel.has_news():
                 channel.handle_close()
-        return bool(waiting)
+                has_room = True
+        return has_room
 
     def _accept_last(self) -> None:
         """Accept those that the system has already connected, and no others."""

@@ -109,7 +109,7 @@ def open_delivery(
     else:
         database = open_database(settings.state_url, settings.database_pool_size)
     is_needed = publishing.is_on or settings.async_request != "none"
-    # What shares its database with resources is looked at in any case.
+    # State tables in the database of the resources are looked at in any case.
     if is_needed or transactional:
         try:
             if is_needed:

@@ -133,7 +133,7 @@ def read_search_request(body: Mapping[str, Any], profile: Profile) -> Query:
     )
 
 
-# What the default profile reads in another type than that of the RFC.
+# Members that the default profile reads in another type than that of the RFC.
 _LOOSELY: Final[dict[str, Callable[[Any], Any]]] = {
     "attributes": names_in_a_string,
     "excludedAttributes": names_in_a_string,

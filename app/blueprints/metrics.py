@@ -1,8 +1,8 @@
 """Figures for monitoring, in the text format of Prometheus.
 
-Those of events come from the state database, so it does not matter which process answers. What a
-process counts by itself has its id as a label: a counter of one process among several would go up
-and down. Requests are in the log, a line each.
+The figures of events come from the state database, so any process may answer. A figure that a process
+counts by itself has the id of the process as a label: one counter for several processes would go up and
+down. Requests are in the log, a line each.
 """
 
 import os

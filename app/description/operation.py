@@ -29,7 +29,7 @@ class Body:
 class Operation:
     """An entry of the table: one method at one path.
 
-    `parameters` and `errors` are keys of the vocabulary. What goes without saying is added: 500
+    `parameters` and `errors` are keys of the vocabulary. Obvious statuses are added: 500
     everywhere, 401 unless `access` is `public`, and 400, 413, 415 where there is a body.
     """
 

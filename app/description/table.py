@@ -34,7 +34,7 @@ _STATUS: Final = {"type": "object", "properties": {"status": _TEXT}, "example": 
 _PROJECTION: Final = ("attributes", "excludedAttributes")
 _LIST: Final = ("filter", "startIndex", "count", "sortBy", "sortOrder", "cursor", *_PROJECTION)
 _CONDITIONS: Final = ("If-Match", "If-None-Match")
-# What a storage may be the reason of.
+# Statuses that a storage may cause.
 _STORED: Final = (501, 502, 503, 504)
 _SEARCHED: Final = (400, 403, *_STORED)
 _WRITTEN: Final = (400, 403, 404, 409, 412, *_STORED)

@@ -64,7 +64,7 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Content-Security-Policy": {"schema": _TEXT, "description": "From where the page may load anything."},
     "Referrer-Policy": {"schema": _TEXT, "description": "The page tells no other server its address."},
 }
-# What every error means, and the headers that come with it; its body is a SCIM error.
+# The meaning of each error, and the headers that come with it; its body is a SCIM error.
 ERRORS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     400: ("The request cannot be used; `scimType` says in which way.", ()),
     401: ("The request has no valid credentials.", ("WWW-Authenticate",)),

@@ -129,8 +129,8 @@ class BulkOperations:
 
         An operation that others refer to is carried out before them, wherever it stands; where
         they refer to each other in a circle, the reference is made once both exist. With
-        `fail_on_errors`, operations after that many errors are left out. What was done is in the
-        answer, whatever became of the rest: an error ends the whole only where nothing was done.
+        `fail_on_errors`, operations after that many errors are left out. The answer has every operation
+        that was done, whatever became of the rest: an error ends the whole only where nothing was done.
         """
         run = self._begun(request, profile)
         while run.pending or run.incomplete:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import GROUP, USER, ScimClient, error_of
 
-# What a backend may make of a value differs among these.
+# These backends keep values in different ways.
 pytestmark = pytest.mark.on("sqlite", "mongodb")
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"

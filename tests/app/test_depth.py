@@ -9,7 +9,7 @@ from app.settings import Settings, SettingsError
 from tests.app.test_bulk import BULK, PATCH_OP
 from tests.conftest import KEY, ScimClient, error_of
 
-# What is read of a request does not depend on the backend.
+# Reading a request does not depend on the backend.
 pytestmark = pytest.mark.on("sqlite")
 
 SEARCH = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"

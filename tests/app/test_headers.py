@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import ScimClient, error_of
 
-# What is read of a request does not depend on the backend.
+# Reading a request does not depend on the backend.
 pytestmark = pytest.mark.on("sqlite")
 
 SCIM = "application/scim+json"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import ScimClient, error_of
 
-# What is read of a request does not depend on the backend.
+# Reading a request does not depend on the backend.
 pytestmark = pytest.mark.on("sqlite")
 
 MESSAGES = "urn:ietf:params:scim:api:messages:2.0:"

@@ -10,7 +10,7 @@ from tests.app.test_patch import ENTERPRISE, PATCH_OP, member_ids, patch, patche
 from tests.conftest import USER, ScimClient, error_of
 from tests.events import BULK, sets
 
-# What a backend may make of a value differs among these.
+# These backends keep values in different ways.
 pytestmark = pytest.mark.on("sqlite", "mongodb", "ldap")
 
 EMAILS = [

@@ -39,8 +39,6 @@ class Nginx(ServerProcess):
             f"daemon off; pid {self.folder}/pid; error_log {self.folder}/error.log; events {{}}\n"
             f"http {{ {temporary}\n{site}\n{upstream} }}"
         )
-        # Whoever runs the tests, nginx reads what they have written.
-        self.run("chmod", "-R", "a+rX", str(self.folder)) if not self._as_user else None
         configuration = str(self.folder / "nginx.conf")
         self.url = f"https://127.0.0.1:{self.port}"
         self.start([nginx, "-p", str(self.folder), "-c", configuration, "-e", "error.log"], self._ask)
