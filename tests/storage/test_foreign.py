@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,8 @@ def test_files_of_every_wrong_shape(tmp_path: Path, caplog: pytest.LogCaptureFix
     users.mkdir()
     for name, text in TEXTS.items():
         (users / f"id-{name}").write_text(text)
+    # What was written just now may still be changing: it would be read, and named, again.
+    time.sleep(0.1)
 
     for _ in range(2):
         adapter = open_storage("files", {"path": tmp_path, "folders": {}})
