@@ -197,7 +197,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Count the tests of the service provider by backend: what docs/backends.md shows."""
+    """Count the tests of the service provider by backend: what docs/reference/backends/index.md shows."""
     counts: dict[str, dict[str, int]] = {}
     for outcome in ("passed", "skipped", "failed"):
         for report in terminalreporter.stats.get(outcome, ()):

@@ -1,10 +1,10 @@
-"""docs/requirements.md names tests that are there."""
+"""docs/reference/requirements.md names tests that are there."""
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TABLES = (ROOT / "docs" / "requirements.md").read_text()
+TABLES = (ROOT / "docs" / "reference" / "requirements.md").read_text()
 ROWS = re.findall(r"^\| ([\d.]+) \| ([^|]+) \| ([^|]+) \|$", TABLES, re.MULTILINE)
 
 

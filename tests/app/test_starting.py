@@ -89,7 +89,7 @@ print(_connections(int(sys.argv[1])))
 
 
 def test_no_text_names_a_package_that_is_not_published() -> None:
-    texts = [_ROOT / "README.md", *(_ROOT / "docs").glob("*.md"), *(_ROOT / "app").rglob("*.py")]
+    texts = [_ROOT / "README.md", *(_ROOT / "docs").rglob("*.md"), *(_ROOT / "app").rglob("*.py")]
 
     assert [text.name for text in texts if "scim-gateway[" in text.read_text()] == []
 

@@ -17,7 +17,7 @@ CHART = Path(__file__).parents[2] / "deploy" / "helm" / "scim-gateway"
 # helm pretends to talk to this version; the schemas are those of it.
 KUBERNETES = "1.30"
 
-# What docs/deployment.md shows.
+# What docs/how-to/deploy.md shows.
 SETUPS: dict[str, dict[str, Any]] = {
     "embedded": {"secrets": {"values": {"API_KEY": "k"}}},
     "sql": {

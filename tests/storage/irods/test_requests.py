@@ -1,4 +1,4 @@
-"""How many requests an operation takes: the table in docs/irods.md, and that look-ups are look-ups."""
+"""How many requests an operation takes: the table in docs/reference/backends/irods.md, and that look-ups are look-ups."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from tests.fake_irods import FakeIrodsServer
 from tests.storage.contract import GROUP, USER, stored
 from tests.storage.irods.store import Store
 
-DOCUMENTATION = Path(__file__).parents[3] / "docs" / "irods.md"
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "reference" / "backends" / "irods.md"
 LARGE = 10_000
 
 

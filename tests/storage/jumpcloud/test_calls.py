@@ -1,4 +1,4 @@
-"""How many calls of JumpCloud an operation takes: the table in docs/jumpcloud.md."""
+"""How many calls of JumpCloud an operation takes: the table in docs/reference/backends/jumpcloud.md."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from tests.storage.jumpcloud.test_ssh_keys import FIRST, encoded
 
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 ROW = re.compile(r"^\| ([^|]+?) +\| (\d+) +\|$", re.MULTILINE)
-DOCUMENT = Path(__file__).parents[3].joinpath("docs", "jumpcloud.md").read_text()
+DOCUMENT = Path(__file__).parents[3].joinpath("docs", "reference", "backends", "jumpcloud.md").read_text()
 TABLE = DOCUMENT.partition("## Calls per operation")[2]
 DOCUMENTED = {name: int(calls) for name, calls in ROW.findall(TABLE)}
 
