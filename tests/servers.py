@@ -243,8 +243,14 @@ class MariadbServer(ServerProcess):
         self._databases = 0
 
     def _connect(self, database: str | None = None) -> Any:
+        # Certificates of authorities take longer to read than most statements to run.
         return pymysql.connect(
-            host="127.0.0.1", port=self.port, user="root", database=database, autocommit=True
+            host="127.0.0.1",
+            port=self.port,
+            user="root",
+            database=database,
+            autocommit=True,
+            ssl_disabled=True,
         )
 
     def _ask(self) -> None:
@@ -267,3 +273,8 @@ class MariadbServer(ServerProcess):
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         super().stop(how)
+
+    def remove(self) -> None:
+        # An orderly end writes everything that is about to be deleted.
+        self.stop(signal.SIGKILL)
+        super().remove()

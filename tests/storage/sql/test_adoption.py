@@ -82,10 +82,10 @@ def reference_store(server: Server, users: dict[str, Any], groups: dict[str, Any
     url = server.new_database()
     for name, documents in (("Users", users), ("Groups", groups)):
         table = f"{server.quote}{name}{server.quote}"
-        server.execute(url, TABLE.format(name=table))
-        for resource_id, document in documents.items():
-            text = json.dumps(document).replace("'", "''")
-            server.execute(url, f"INSERT INTO {table} (id, details) VALUES ('{resource_id}', '{text}')")
+        texts = {key: json.dumps(document).replace("'", "''") for key, document in documents.items()}
+        insert = f"INSERT INTO {table} (id, details) VALUES"
+        inserts = (f"{insert} ('{resource_id}', '{text}')" for resource_id, text in texts.items())
+        server.execute(url, TABLE.format(name=table), *inserts)
     return url
 
 
