@@ -20,7 +20,7 @@ from tests.conftest import ScimClient
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 CLIENTS = ("entra-id", "okta", "sram", "onelogin", "sailpoint", "google")
-PAGES = CLIENTS
+PAGES = (*CLIENTS, "migrate")
 # The pages say that `strict` accepts every request on them.
 PASS_STRICT = {"sailpoint", "sram"}
 
