@@ -1,5 +1,6 @@
 """From a resource type to a marshmallow Schema, which describes the API (RFC 7643 section 7)."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,8 @@ _FIELDS: dict[str, type[fields.Field[Any]]] = {
     "dateTime": fields.String,
 }
 
+_NO_COMPONENT = re.compile(r"[^\w.-]", re.ASCII)
+
 
 def marshmallow_schema(resource_type: ResourceType) -> type[Schema]:
     """Return a Schema class with a field for every attribute and extension of the type.
@@ -26,7 +29,8 @@ def marshmallow_schema(resource_type: ResourceType) -> type[Schema]:
     name, as URNs have them, for nesting.
     """
     extensions = tuple(extension.attribute for extension in resource_type.extensions)
-    labels = {e.schema.id: e.schema.name for e in resource_type.extensions}
+    # The names of the components of an OpenAPI document have no spaces.
+    labels = {e.schema.id: _NO_COMPONENT.sub("", e.schema.name) for e in resource_type.extensions}
     return _object(resource_type.name, (*resource_type.attributes, *extensions), labels)
 
 

@@ -2,7 +2,9 @@
 
 `core/*.json` holds one schema a file and makes a resource type each; `extensions/<Type>/*.json`
 extends the type of that name. A file is a Schema as /Schemas shows it, plus `endpoint` in a core
-file (default: the name with an `s`) and `required` in an extension.
+file (default: the name of the resource type with an `s`) and `required` in an extension. A resource
+type has the name of its schema, or that of the file where the schema has a name for people, such as
+"Core User schema" (RFC 7643 section 7).
 """
 
 import re
@@ -91,14 +93,17 @@ class _Loader:
             schema = self._schema(source, document)
             if schema is None:
                 continue
-            endpoint = document.get("endpoint", f"/{schema.name}s")
+            name = schema.name if _NAME.fullmatch(schema.name) else source.stem
+            if not _NAME.fullmatch(name):
+                self._problem(source, f"neither name {schema.name!r} nor the file name is a resource type")
+            endpoint = document.get("endpoint", f"/{name}s")
             if not isinstance(endpoint, str) or not _ENDPOINT.fullmatch(endpoint):
                 self._problem(source, f"endpoint {endpoint!r} is not a path such as /Users")
             elif endpoint.lower() in _RESERVED:
                 self._problem(source, f"endpoint {endpoint} is taken by the protocol")
-            extensions = tuple(self._extensions(schema))
+            extensions = tuple(self._extensions(name))
             resource_types.append(
-                ResourceType(schema.name, str(endpoint), schema.description, schema, extensions, self._common)
+                ResourceType(name, str(endpoint), schema.description, schema, extensions, self._common)
             )
         self._check_folders({r.name for r in resource_types})
         self._check_whole(resource_types)
@@ -123,8 +128,8 @@ class _Loader:
             else:
                 self._problem(source, "is not a JSON object")
 
-    def _extensions(self, schema: Schema) -> Iterator[SchemaExtension]:
-        for source, document in self._documents(f"extensions/{schema.name}"):
+    def _extensions(self, resource_type: str) -> Iterator[SchemaExtension]:
+        for source, document in self._documents(f"extensions/{resource_type}"):
             required = document.get("required", False)
             if not isinstance(required, bool):
                 self._problem(source, "`required` must be true or false")
@@ -158,7 +163,7 @@ class _Loader:
         urn, name = document.get("id"), document.get("name")
         if not isinstance(urn, str) or not _URN.fullmatch(urn):
             self._problem(source, f"id {urn!r} is not a URN")
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
             self._problem(source, f"name {name!r} is not a name such as User")
         attributes = self._attributes(source, document.get("attributes"), "")
         if len(self._problems) > before:

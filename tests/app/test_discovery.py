@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openapi_spec_validator import validate
 
 from app.settings import Settings
 from schema.errors import DefinitionError
@@ -135,11 +136,32 @@ def test_immutable_attributes_stay(make_scim: Callable[..., ScimClient], definit
     assert "model" in error_of(scim("PUT", path, {**body, "model": "y"}), 400, "mutability")
 
 
+def test_a_schema_may_have_a_name_for_people(make_scim: Callable[..., ScimClient], tmp_path: Path) -> None:
+    folder = tmp_path / "code"
+    for path, urn, name in (
+        ("core/Printer.json", "urn:example:printer", "Core printer schema"),
+        ("extensions/Printer/lab.json", "urn:example:lab", "Émilie's lab: \"Extension\""),
+    ):
+        (folder / "schema" / path).parent.mkdir(parents=True)
+        schema = {"id": urn, "name": name, "attributes": [{"name": "room", "type": "string"}]}
+        (folder / "schema" / path).write_text(json.dumps(schema))
+    scim = make_scim(SCHEMA_PATH=str(folder))
+
+    made = scim("POST", "/Printers", {"room": "a", "urn:example:lab": {"room": "b"}})
+
+    assert made.json["meta"]["resourceType"] == "Printer"
+    assert scim.names('urn:example:lab:room eq "B"', "/Printers", "room") == ["a"]
+    names = {schema["name"] for schema in scim("GET", "/Schemas").json["Resources"]}
+    assert names == {"Core printer schema", "Émilie's lab: \"Extension\""}
+    assert [r["name"] for r in scim("GET", "/ResourceTypes").json["Resources"]] == ["Printer"]
+    validate(scim("GET", "/openapi.json").json)
+
+
 def test_broken_definitions_stop_the_start_with_every_problem(
     make_scim: Callable[..., ScimClient], definitions: Path
 ) -> None:
     (definitions / "core" / "a.json").write_text("{")
-    (definitions / "core" / "b.json").write_text('{"id": "x", "name": "B C", "attributes": []}')
+    (definitions / "core" / "b.json").write_text('{"id": "x", "name": " ", "attributes": []}')
     wrong = {"name": "d", "type": "text", "multiValued": "yes", "mutability": "never"}
     (definitions / "extensions" / "Device" / "c.json").write_text(
         json.dumps({"id": "urn:example:c", "name": "C", "attributes": [wrong, wrong, {}]})

@@ -1,4 +1,4 @@
-"""How many requests an operation takes: the table in docs/reference/backends/irods.md, and that look-ups are look-ups."""
+"""How many requests an operation takes, as docs/reference/backends/irods.md says."""
 
 import re
 from collections.abc import Callable, Iterator
