@@ -73,7 +73,9 @@ def _version(database: StateDatabase) -> int:
     version = int(row[0]) if row is not None else 0
     if version > VERSION:
         raise StateTooNew(
-            f"the state tables are of version {version}, made by a later release; this one knows {VERSION}"
+            f"the state tables have version {version}, made by a later release; this release supports "
+            f"versions up to {VERSION}: install the later release again, or restore the backup made before "
+            "the upgrade"
         )
     return version
 

@@ -59,7 +59,8 @@ def _bring_up_to_date(database: Database) -> None:
         return
     if version > VERSION:
         raise StorageUnavailable(
-            f"the tables are of version {version}, made by a later release; this one knows {VERSION}"
+            f"the tables have version {version}, made by a later release; this release supports versions up "
+            f"to {VERSION}: install the later release again, or restore the backup made before the upgrade"
         )
     with database.transaction():
         for step in range(version, VERSION):

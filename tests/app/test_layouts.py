@@ -28,6 +28,8 @@ from tests.servers import SqliteFolder
 LAYOUTS = Path(__file__).parent.parent / "layouts"
 # From the first commit with events on.
 WITH_EVENTS = ("3013d1f", "8a276f1")
+# How the refusal of a store of a later release ends.
+WHAT_TO_DO = "install the later release again, or restore the backup made before the upgrade"
 FOR_EVER = {"SET_RETENTION": "999999999", "ASYNC_RESULT_TTL": "999999999"}
 
 
@@ -188,6 +190,45 @@ def test_a_store_of_a_later_release_is_refused_in_words(
         assert ended.returncode == 1
         (line,) = ended.stderr.splitlines()
         assert line.startswith("scim: ") and "version 99, made by a later release" in line
+        known = {"scim_layout": tables.VERSION, "scim_state": state_tables.VERSION}[table]
+        assert line.endswith(f"up to {known}: {WHAT_TO_DO}")
+
+
+@pytest.mark.parametrize(
+    "store, table, command",
+    [
+        ("sqlite-8a276f1", "scim_layout", "scim import /dev/null"),
+        ("sqlite-8a276f1", "scim_state", "scim import /dev/null"),
+        ("sqlite-8a276f1", "scim_layout", "scim events list"),
+        ("files-3013d1f", "scim_state", "scim events list"),
+        ("sqlite-8a276f1", "scim_layout", "uwsgi --ini uwsgi.ini"),
+        ("sqlite-8a276f1", "scim_state", "gunicorn --bind 127.0.0.1:0 --threads 2 wsgi:application"),
+        ("sqlite-8a276f1", "scim_layout", "celery -A wsgi.celery worker"),
+        ("files-3013d1f", "scim_state", "celery -A wsgi.celery beat"),
+    ],
+    indirect=["store"],
+)
+def test_no_program_opens_a_store_of_a_later_release(store: Store, table: str, command: str) -> None:
+    store.execute(f"UPDATE {table} SET version = 99")
+    name, *words = command.split()
+    fixed = {"PATH": os.environ["PATH"], "HOST": "127.0.0.1", "PORT": "0", "WORKERS": "1", "THREADS": "2"}
+    # No broker has to run: the store is opened first.
+    settings = {"SET_POLL_ENABLED": "true", "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}
+
+    ended = subprocess.run(
+        [Path(sys.executable).parent / name, *words],
+        env={**fixed, **settings, **store.environ},
+        cwd=LAYOUTS.parents[1],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert ended.returncode != 0
+    # uwsgi and gunicorn write lines of their own as well.
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("scim: ")]
+    assert "version 99, made by a later release" in line and line.endswith(WHAT_TO_DO)
+    assert store.execute(f"SELECT version FROM {table}") == [(99,)]
 
 
 def columns(execute: Callable[..., list[Any]]) -> list[str]:
