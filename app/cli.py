@@ -23,6 +23,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @click.group()
+@click.version_option(package_name="scim-gateway", message="scim-gateway %(version)s")
 def main() -> None:
     """SCIM 2.0 service provider."""
 
