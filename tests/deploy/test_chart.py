@@ -1,6 +1,5 @@
 """The Helm chart, rendered by helm and checked against the schemas of Kubernetes."""
 
-import os
 import shutil
 import subprocess
 from importlib.metadata import version
@@ -47,21 +46,8 @@ SETUPS: dict[str, dict[str, Any]] = {
         "podSecurityContext": {"runAsUser": None, "fsGroup": None},
     },
 }
+# Their schemas come from their Go modules: tests/deploy/test_custom_resources.py.
 OTHERS = {"ServiceMonitor", "HTTPRoute"}
-
-
-@pytest.fixture(scope="session")
-def helm(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The path of helm: the one on the PATH, or one made from its Go module (`make test-full`)."""
-    found = shutil.which("helm")
-    if found:
-        return found
-    if not os.environ.get("SCIM_TEST_FULL") or shutil.which("go") is None:
-        pytest.skip("helm is not installed; `make test-full` makes it from its Go module")
-    folder = tmp_path_factory.mktemp("helm")
-    command = ["go", "install", "helm.sh/helm/v3/cmd/helm@v3.22.0"]
-    subprocess.run(command, check=True, env={**os.environ, "GOBIN": str(folder)})
-    return str(folder / "helm")
 
 
 def run(helm: str, *words: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
@@ -185,6 +171,18 @@ def test_a_waiting_request_ends_before_its_pod(helm: str) -> None:
             },
             "STATE_DATABASE_URL",
         ),
+        (
+            {
+                "backend": "ldap",
+                "settings": {"LDAP_HOSTNAME": "ldap", "STATE_DATABASE_URL": "sqlite:////tmp/state.db"},
+                "worker": {"enabled": True},
+            },
+            "cannot share the SQLite file",
+        ),
+        (
+            {"backend": "sql", "secrets": {"values": {"DATABASE_URL": "sqlite:////var/lib/scim/scim.db"}}},
+            "lost with its pod",
+        ),
         ({"celery": {"enabled": True}}, "worker.enabled"),
         ({"web": {"terminationGracePeriodSeconds": 20}}, "terminationGracePeriodSeconds"),
         ({"ingress": {"enabled": True}}, "ingress.hosts"),
@@ -196,6 +194,36 @@ def test_values_that_cannot_work_are_refused(helm: str, values: dict[str, Any], 
 
     assert done.returncode != 0
     assert meant in done.stderr
+
+
+# The setting that each backend on other machines needs.
+REMOTE = {
+    "MONGO_DB": "mongodb",
+    "LDAP_HOSTNAME": "ldap",
+    "JUMPCLOUD_URL": "jumpcloud",
+    "FORWARD_SCIM_URL": "forward",
+    "IRODS_HOST": "irods",
+}
+SEVERAL: list[dict[str, Any]] = [
+    {"web": {"replicas": 2}},
+    {"autoscaling": {"enabled": True}},
+    {"worker": {"enabled": True}},
+]
+
+
+@pytest.mark.parametrize("setting", REMOTE)
+def test_several_pods_without_a_shared_state_database_are_refused(helm: str, setting: str) -> None:
+    def template(keys: list[str], **values: Any) -> subprocess.CompletedProcess[str]:
+        given = {"backend": REMOTE[setting], "secrets": {"existingSecret": "scim", "keys": keys}, **values}
+        return run(helm, "template", "scim", str(CHART), "--kube-version", KUBERNETES, values=given)
+
+    for several in SEVERAL:
+        refused = template([setting], **several)
+        assert refused.returncode != 0
+        assert "set STATE_DATABASE_URL" in refused.stderr
+        allowed = template([setting, "STATE_DATABASE_URL"], **several)
+        assert allowed.returncode == 0, allowed.stderr
+    assert template([setting]).returncode == 0
 
 
 def test_the_notes_warn_of_the_default_key(helm: str, tmp_path: Path) -> None:

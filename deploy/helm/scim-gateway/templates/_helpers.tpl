@@ -63,6 +63,13 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* "true" when the chart is given a value of the variable, and it is an SQLite file. */}}
+{{- define "scim.isSqlite" -}}
+{{- $root := index . 0 -}}{{- $name := index . 1 -}}
+{{- $value := get $root.Values.settings $name | default (get $root.Values.secrets.values $name) | default "" -}}
+{{- if hasPrefix "sqlite:" (toString $value) -}}true{{- end -}}
+{{- end -}}
+
 {{/* "true" when resources are on the volume of the chart: one pod only may write to it. */}}
 {{- define "scim.onVolume" -}}
 {{- if has .Values.backend (list "embedded" "files") -}}true{{- end -}}
@@ -92,6 +99,12 @@ true
 {{- end -}}
 {{- if and (include "scim.severalPods" .) (ne .Values.backend "sql") (not (include "scim.has" (list . "STATE_DATABASE_URL"))) -}}
 {{- fail (printf "several pods with backend: %s share events and asynchronous requests in a database: set STATE_DATABASE_URL" .Values.backend) -}}
+{{- end -}}
+{{- if and (include "scim.severalPods" .) (ne .Values.backend "sql") (include "scim.isSqlite" (list . "STATE_DATABASE_URL")) -}}
+{{- fail "several pods cannot share the SQLite file in STATE_DATABASE_URL: name a database server" -}}
+{{- end -}}
+{{- if and (eq .Values.backend "sql") (include "scim.isSqlite" (list . "DATABASE_URL")) -}}
+{{- fail "DATABASE_URL is an SQLite file, which is lost with its pod: set backend to embedded, which has a volume" -}}
 {{- end -}}
 {{- if and .Values.celery.enabled (not .Values.worker.enabled) -}}
 {{- fail "celery.enabled needs worker.enabled" -}}
