@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from set_delivery import tables as state_tables
+from storage.sql import tables
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 
@@ -59,3 +62,12 @@ def test_the_changelog_begins_with_this_release_and_every_release_has_a_date(ver
     dated = [re.fullmatch(r"(\d+\.\d+\.\d+) \(20\d\d-\d\d-\d\d\)", title) for title in released]
     assert None not in dated
     assert len({match[1] for match in dated if match}) == len(released)
+
+
+def test_the_page_on_upgrades_has_the_versions_of_the_tables(version: str) -> None:
+    page = (ROOT / "docs" / "upgrading.md").read_text()
+
+    rows = re.findall(r"^\| (\d+\.\d+\.\d+) \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+    assert rows[-1] == (version, str(tables.VERSION), str(state_tables.VERSION))
+    # An operator searches for the text of the refusal.
+    assert f"supports versions up to {tables.VERSION}: install the later release again" in page
