@@ -1,10 +1,10 @@
 # Two commands: `make run` serves on port 8000, `make test` runs every check.
 PYTHON ?= python3
 VENV := .venv
-SOURCES := app schema scim_filter set_delivery storage tests benchmarks wsgi.py
+SOURCES := app schema scim_filter set_delivery storage tests benchmarks docs wsgi.py
 .DEFAULT_GOAL := help
 
-.PHONY: help run test test-full packages
+.PHONY: help run test test-full reference packages
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,6 +23,9 @@ test: packages $(VENV)/.test ## install what the tests need, then lint and run a
 test-full: export SCIM_TEST_FULL = 1
 test-full: test ## the same, and helm is made from its Go module to test the chart
 
+reference: $(VENV)/.docs ## write the pages of docs/reference that are made from the code
+	@$(VENV)/bin/python -m docs.generate
+
 $(VENV)/bin/pip:
 	@echo "making a virtual environment in $(VENV)"
 	@# Debian keeps what `venv` needs in a package of its own.
@@ -32,6 +35,10 @@ $(VENV)/bin/pip:
 $(VENV)/.run: setup.cfg pyproject.toml | $(VENV)/bin/pip
 	@echo "installing into $(VENV), which takes a minute or two the first time"
 	@$(VENV)/bin/pip install --quiet --editable '.[postgresql,mysql,mongodb,irods]'
+	@touch $@
+
+$(VENV)/.docs: setup.cfg pyproject.toml | $(VENV)/bin/pip
+	@$(VENV)/bin/pip install --quiet --editable '.[docs]'
 	@touch $@
 
 packages:

@@ -44,7 +44,8 @@ from app.protocol.search import Searcher
 from app.remembered import RememberedCheck
 from app.request_body import install_whole_body
 from app.request_log import install_request_log
-from app.settings import DEFAULT_API_KEY, Settings, SettingsError
+from app.setting_groups.server import DEFAULT_API_KEY
+from app.settings import Settings, SettingsError
 from app.worker import StartsWorker, Worker
 from schema.registry import Registry, load_registry
 from storage.adapter import StorageAdapter

@@ -1,4 +1,7 @@
-"""From the text of a setting to its value: functions that raise ValueError for a text that will not do."""
+"""From the text of a setting to its value: functions that raise ValueError for a text that will not do.
+
+The docstring of each says which texts it reads, as docs/reference/settings.md has it.
+"""
 
 import json
 import re
@@ -20,6 +23,7 @@ _BROKER_SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
 
 
 def text(value: str) -> str:
+    """text"""
     return value
 
 
@@ -32,19 +36,23 @@ def _whole(value: str, least: int, most: int, meant: str) -> int:
 
 
 def positive(value: str) -> int:
+    """a whole number, 1 or more"""
     return _whole(value, 1, 10**18 - 1, "a whole number, 1 or more")
 
 
 def depth(value: str) -> int:
+    """a whole number from 10 to 200"""
     # JSON nested more than 254 levels deep cannot be written, and some levels are of the server's own.
     return _whole(value, 10, 200, "a whole number from 10 to 200")
 
 
 def port(value: str) -> int:
+    """a port number, 0 to 65535"""
     return _whole(value, 0, 65535, "a port number")
 
 
 def host(value: str) -> str:
+    """a name or an address such as `127.0.0.1` or `::1`, without a port"""
     # The brackets of a URL are no part of an IPv6 address.
     name = re.sub(r"^\[(.*:.*)\]$", r"\1", value.strip())
     try:
@@ -57,6 +65,7 @@ def host(value: str) -> str:
 
 
 def log_level(value: str) -> str:
+    """`CRITICAL` (or `FATAL`), `ERROR`, `WARNING` (or `WARN`), `INFO`, `DEBUG` (or `NOTSET`), in any case"""
     level = value.strip().upper()
     level = _LEVELS_ALSO.get(level, level)
     if level not in _LOG_LEVELS:
@@ -65,6 +74,7 @@ def log_level(value: str) -> str:
 
 
 def base_path(value: str) -> str:
+    """a path such as `/api/v2`"""
     path = "/" + value.strip("/")
     if not re.fullmatch(r"/[\w\-./~]*", path, re.ASCII) or ".." in path:
         raise ValueError("must be a path such as /api/v2")
@@ -72,6 +82,7 @@ def base_path(value: str) -> str:
 
 
 def base_url(value: str) -> str:
+    """a URL with the scheme `http` or `https`, without a query"""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
         raise ValueError("must be a URL such as https://scim.example.com")
@@ -79,27 +90,32 @@ def base_url(value: str) -> str:
 
 
 def api_keys(value: str) -> tuple[str, ...]:
+    """text; several keys are separated by commas"""
     # A key of the product we replace may contain a comma, so the whole is a key as well.
     keys = [key.strip() for key in value.split(",")]
     return tuple(dict.fromkeys(key for key in [*keys, value.strip()] if key))
 
 
 def folder(value: str) -> Path:
+    """a path; `~` is the home folder"""
     return Path(value).expanduser()
 
 
 def database_url(value: str) -> str:
+    """a URL that begins with `sqlite://`, `postgresql://`, `postgres://`, `mysql://` or `mariadb://`"""
     parse_database_url(value)
     return value
 
 
 def mongo_url(value: str) -> str:
+    """a URL that begins with `mongodb://` or `mongodb+srv://`"""
     if not re.match(r"mongodb(\+srv)?://[^/]", value):
         raise ValueError("must be a URL such as mongodb://user:password@host/database")
     return value
 
 
 def ldap_url(value: str) -> str:
+    """a host, `host:port`, or a URL that begins with `ldap://`, `ldaps://` or `ldapi://`"""
     url = value if "://" in value else f"ldap://{value}"
     parts = urlsplit(url)
     try:
@@ -112,12 +128,14 @@ def ldap_url(value: str) -> str:
 
 
 def seconds(value: str) -> float:
+    """a number of seconds, above 0 and up to 3600; a fraction is allowed"""
     if not re.fullmatch(r"\s*([0-9]{1,4}(\.[0-9]*)?|\.[0-9]+)\s*", value) or not 0 < float(value) <= 3600:
         raise ValueError("must be a number of seconds, above 0 and up to 3600")
     return float(value)
 
 
 def flag(value: str) -> bool:
+    """`true` or `false`"""
     word = value.strip().lower()
     if word not in (*_TRUE, *_FALSE):
         raise ValueError("must be true or false")
@@ -133,12 +151,14 @@ def _names_host(url: str, schemes: Sequence[str]) -> bool:
 
 
 def http_url(value: str) -> str:
+    """a URL that begins with `http://` or `https://`"""
     if not _names_host(value, ("http", "https")):
         raise ValueError("must be a URL such as https://receiver.example.com/events")
     return value
 
 
 def broker_url(value: str) -> str:
+    """URLs that begin with `redis://`, `rediss://`, `amqp://` or `amqps://`, separated by `;`"""
     # Of several, separated by ;, the next is tried when one does not answer.
     for url in value.split(";"):
         if not _names_host(url, _BROKER_SCHEMES):
@@ -155,6 +175,7 @@ def _json(value: str) -> Any:
 
 
 def receivers(value: str) -> list[Any]:
+    """a JSON list of objects, each with a `url`"""
     receivers = [dict(one) for one in receivers_from(_json(value))]
     for position, one in enumerate(receivers):
         try:
@@ -165,30 +186,36 @@ def receivers(value: str) -> list[Any]:
 
 
 def feeds(value: str) -> tuple[Feed, ...]:
+    """ids separated by commas, or a JSON list of objects with `id` and `displayName`"""
     if value.lstrip().startswith(("[", "{")):
         return feeds_from(_json(value))
     return feeds_from([part.strip() for part in value.split(",") if part.strip()])
 
 
 def files(value: str) -> tuple[Path, ...]:
+    """paths separated by commas"""
     return tuple(folder(part.strip()) for part in value.split(",") if part.strip())
 
 
 def names(value: str) -> frozenset[str]:
+    """names separated by commas"""
     return frozenset(part.strip() for part in value.split(",") if part.strip())
 
 
 def table(value: str) -> str:
+    """a name of letters, digits, `_`, `$`, `-` and spaces, of 48 characters at most"""
     if not re.fullmatch(r"[A-Za-z_][\w$ -]{0,47}", value, re.ASCII):
         raise ValueError("must be a name of letters, digits, _ $ - and spaces, of 48 characters at most")
     return value
 
 
 def paths(value: str) -> frozenset[str]:
+    """attribute paths separated by commas, in any case"""
     return frozenset(path.strip().lower() for path in value.split(",") if path.strip())
 
 
 def mapping(value: str) -> dict[str, str]:
+    """a JSON object; each key and each value is an attribute path"""
     mapping = _json(value)
     if not isinstance(mapping, dict) or not all(isinstance(path, str) for path in mapping.values()):
         raise ValueError("must be a JSON object of attribute paths")
@@ -202,4 +229,6 @@ def one_of(*words: str) -> Callable[[str], str]:
             raise ValueError(f"must be one of {', '.join(words)}")
         return found
 
+    *others, last = [f"`{word}`" for word in words]
+    read.__doc__ = f"{', '.join(others)} or {last}, in any case"
     return read

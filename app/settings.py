@@ -3,21 +3,33 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from app import setting_types as types
 from app.publishing import make_publishing
+from app.setting_groups import (
+    AsynchronousSettings,
+    DatabaseSettings,
+    EventSettings,
+    FileSettings,
+    ForwardSettings,
+    IrodsSettings,
+    JumpcloudSettings,
+    LdapSettings,
+    MongoSettings,
+    RemoteSettings,
+    RequestSettings,
+    ServerSettings,
+    WebServerSettings,
+    WorkerSettings,
+)
 from app.variables import Unusable, doubtful, file_variable, read_variable, without_passwords
-from set_delivery.streams import DEFAULT_FEED, Feed, Publishing
-from set_delivery.tokens import ALGORITHMS
+from set_delivery.streams import Publishing
 
 _LOG = logging.getLogger(__name__)
 
-DEFAULT_API_KEY = "secret"
 # Where resources are when nothing says where.
 EMBEDDED_STORE = "sqlite:///data/scim.db"
 
@@ -30,103 +42,28 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-def _setting(
-    default: Any, read: Callable[[str], Any] = types.text, *, also: tuple[str, ...] = (), secret: bool = False
-) -> Any:
-    return field(default=default, metadata={"read": read, "also": also, "secret": secret})
-
-
 @dataclass(frozen=True, repr=False)
-class Settings:
-    """Everything an operator may choose; README.md describes each by its environment variable.
+class Settings(
+    WorkerSettings,
+    AsynchronousSettings,
+    EventSettings,
+    RemoteSettings,
+    FileSettings,
+    IrodsSettings,
+    ForwardSettings,
+    JumpcloudSettings,
+    DatabaseSettings,
+    MongoSettings,
+    LdapSettings,
+    WebServerSettings,
+    RequestSettings,
+    ServerSettings,
+):
+    """Everything an operator may choose; docs/reference/settings.md is made from the declarations.
 
     The name of a field in capitals is the name of its variable. What is marked as a secret is not
     shown, and may come from a file that the variable with `_FILE` behind its name names.
     """
-
-    loglevel: str = _setting("INFO", types.log_level)
-    api_key: tuple[str, ...] = _setting((DEFAULT_API_KEY,), types.api_keys, secret=True)
-    page_size: int = _setting(100, types.positive)
-    base_path: str = _setting("", types.base_path)
-    base_url: str = _setting("", types.base_url)
-    location_style: str = _setting("relative", types.one_of("relative", "absolute"))
-    schema_path: Path | None = _setting(None, types.folder)
-    data_path: Path | None = _setting(None, types.folder)
-    database_url: str = _setting("", types.database_url, secret=True)
-    database_pool_size: int = _setting(10, types.positive)
-    indexed_attributes: frozenset[str] | None = _setting(None, types.paths)
-    mongo_db: str = _setting("", types.mongo_url, secret=True)
-    mongo_pool_size: int = _setting(10, types.positive)
-    ldap_hostname: str = _setting("", types.ldap_url)
-    ldap_basename: str = _setting("dc=example,dc=org")
-    ldap_username: str = _setting("")
-    ldap_password: str = _setting("", secret=True)
-    ldap_start_tls: bool = _setting(False, types.flag)
-    ldap_ca_file: Path | None = _setting(None, types.folder)
-    ldap_pool_size: int = _setting(10, types.positive)
-    jumpcloud_url: str = _setting("", types.base_url)
-    jumpcloud_key: str = _setting("", secret=True)
-    jumpcloud_org_id: str = _setting("")
-    forward_scim_url: str = _setting("", types.base_url, also=("SCIM_FORWARD_URL",))
-    forward_scim_key: str = _setting("", also=("SCIM_FORWARD_KEY",), secret=True)
-    irods_host: str = _setting("")
-    irods_port: int = _setting(1247, types.port)
-    irods_zone: str = _setting("tempZone")
-    irods_admin_username: str = _setting("rods")
-    irods_admin_password: str = _setting("", secret=True)
-    irods_authentication: str = _setting("native", types.one_of("native", "pam"))
-    irods_tls: bool = _setting(False, types.flag)
-    irods_ca_file: Path | None = _setting(None, types.folder)
-    state_database_url: str = _setting("", types.database_url, secret=True)
-    set_issuer: str = _setting("scim")
-    set_audience: str = _setting("")
-    # It may hold a password.
-    set_push_url: str = _setting("", types.http_url, secret=True)
-    set_push_token: str = _setting("", secret=True)
-    set_receivers: list[Any] | None = _setting(None, types.receivers, secret=True)
-    event_mode: str = _setting("notice", types.one_of("notice", "full"))
-    event_ignored_attributes: frozenset[str] = _setting(
-        frozenset({"urn:mace:surf.nl:sram:scim:extension:User:sramInactiveDays"}), types.names
-    )
-    set_signing_secret: str = _setting("", secret=True)
-    set_signing_algorithm: str = _setting("HS256", types.one_of(*ALGORITHMS))
-    set_signing_key_files: tuple[Path, ...] = _setting((), types.files)
-    set_push_require_tls: bool = _setting(False, types.flag)
-    set_push_timeout: float = _setting(10.0, types.seconds)
-    set_feeds: tuple[Feed, ...] = _setting((Feed(DEFAULT_FEED, "Default"),), types.feeds)
-    set_feeds_enabled: bool = _setting(True, types.flag)
-    set_group_as_feed: bool = _setting(True, types.flag)
-    set_poll_enabled: bool = _setting(False, types.flag)
-    set_poll_max_events: int = _setting(10_000, types.positive)
-    set_poll_wait: float = _setting(5.0, types.seconds)
-    set_retention: int = _setting(30 * 86400, types.positive)
-    set_refused_after: int = _setting(86400, types.positive)
-    async_request: str = _setting("none", types.one_of("none", "request", "long"))
-    async_result_ttl: int = _setting(86400, types.positive)
-    celery_broker_url: str = _setting("", types.broker_url, secret=True)
-    embedded_worker: bool = _setting(True, types.flag)
-    remote_timeout: float = _setting(10.0, types.seconds)
-    remote_pool_size: int = _setting(10, types.positive)
-    user_model_name: str = _setting("Users", types.table, also=("USER_model_name",))
-    group_model_name: str = _setting("Groups", types.table, also=("GROUP_model_name",))
-    user_mapping: dict[str, str] | None = _setting(None, types.mapping)
-    group_mapping: dict[str, str] | None = _setting(None, types.mapping)
-    sqlite_synchronous: str = _setting("FULL", types.one_of("FULL", "NORMAL"))
-    unique_external_id: bool = _setting(True, types.flag)
-    profile: str = _setting("default", types.one_of("default", "strict"))
-    max_body_size: int = _setting(1024 * 1024, types.positive)
-    max_body_depth: int = _setting(100, types.depth)
-    bulk_max_operations: int = _setting(1000, types.positive)
-    bulk_max_payload_size: int = _setting(1024 * 1024, types.positive)
-    cursor_timeout: int = _setting(3600, types.positive)
-    max_filter_length: int = _setting(8192, types.positive)
-    host: str = _setting("0.0.0.0", types.host)
-    port: int = _setting(8000, types.port)
-    workers: int = _setting(2, types.positive)
-    threads: int = _setting(4, types.positive)
-    request_timeout: float = _setting(30.0, types.seconds)
-    keepalive_timeout: float = _setting(75.0, types.seconds)
-    max_connections: int = _setting(2000, types.positive)
 
     @classmethod
     def variables(cls) -> tuple[str, ...]:

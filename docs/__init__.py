@@ -1,0 +1,1 @@
+"""The documentation; `docs.generate` makes the pages that follow from the code."""
