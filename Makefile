@@ -4,7 +4,7 @@ VENV := .venv
 SOURCES := app schema scim_filter set_delivery storage tests benchmarks docs wsgi.py
 .DEFAULT_GOAL := help
 
-.PHONY: help run test test-full reference packages
+.PHONY: help run test test-full docs reference packages
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -22,6 +22,10 @@ test: packages $(VENV)/.test ## install what the tests need, then lint and run a
 
 test-full: export SCIM_TEST_FULL = 1
 test-full: test ## the same, and helm is made from its Go module to test the chart
+
+docs: $(VENV)/.docs ## build the site of the documentation into build/docs
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "open build/docs/index.html"
 
 reference: $(VENV)/.docs ## write the pages of docs/reference that are made from the code
 	@$(VENV)/bin/python -m docs.generate
