@@ -66,7 +66,7 @@ def service(irods: FakeIrodsServer) -> Iterator[Service]:
 
 
 def documented() -> dict[str, int]:
-    section = DOCUMENTATION.read_text().partition("## How many requests")[2].partition("\n## ")[0]
+    section = DOCUMENTATION.read_text().partition("### Requests per operation")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| ([^|]+) \| (\d+) \|$", section, re.MULTILINE)
     return {name.strip(): int(number) for name, number in rows}
 

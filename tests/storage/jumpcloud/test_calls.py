@@ -16,7 +16,7 @@ from tests.storage.jumpcloud.test_ssh_keys import FIRST, encoded
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 ROW = re.compile(r"^\| ([^|]+?) +\| (\d+) +\|$", re.MULTILINE)
 DOCUMENT = Path(__file__).parents[3].joinpath("docs", "reference", "backends", "jumpcloud.md").read_text()
-TABLE = DOCUMENT.partition("## Calls per operation")[2]
+TABLE = DOCUMENT.partition("### Calls per operation")[2]
 DOCUMENTED = {name: int(calls) for name, calls in ROW.findall(TABLE)}
 
 
