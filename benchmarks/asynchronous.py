@@ -26,7 +26,7 @@ from tests.brokers import RedisServer
 from tests.conftest import KEY, Server
 
 RESULTS = Path(__file__).parent / "results" / "async.md"
-TITLES = ("at once", "answered with 202", "done after the 202")
+TITLES = ("synchronous", "time to the 202", "from the 202 to the result")
 
 
 def measure(server: Server, rounds: int) -> list[list[float]]:
@@ -107,9 +107,9 @@ def main(rounds: int, save: bool) -> None:
     finally:
         redis.remove()
     lines = [
-        "# Requests that are carried out later",
+        "# Asynchronous requests",
         "",
-        "Creating a user on SQLite: median / 95 %. "
+        "Creation of a user on SQLite: median / 95th percentile. "
         f"{os.cpu_count()} cores, Python {platform.python_version()}.",
         "",
         f"| carried out by | {' | '.join(TITLES)} |",

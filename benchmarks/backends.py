@@ -106,10 +106,10 @@ def report(figures: dict[str, dict[str, float]], count: int) -> str:
     names = list(figures)
     titles = list(figures["sqlite"])
     lines = [
-        f"# What operations cost on each backend, {count:,} users",
+        f"# Cost of operations on each backend, {count:,} users",
         "",
         f"{os.cpu_count()} cores, Python {platform.python_version()}. "
-        "`python -m benchmarks.backends` measures it anew; what it measures stands at its beginning.",
+        "`python -m benchmarks.backends` measures it anew; its docstring says how.",
         "",
         "## Ratios to SQLite",
         "",

@@ -102,9 +102,9 @@ def cost_with_delivery(folder: str, url: str) -> list[str]:
     """Return rows on the rate of creates through a server that delivers at the same time."""
     variants: dict[str, dict[str, str]] = {
         "no events": {},
-        "notices kept for readers": {"SET_POLL_ENABLED": "true"},
-        "notices pushed meanwhile by `scim worker`": {"SET_PUSH_URL": url, "EMBEDDED_WORKER": "false"},
-        "notices pushed meanwhile by the same processes": {"SET_PUSH_URL": url},
+        "notices stored for readers": {"SET_POLL_ENABLED": "true"},
+        "notices pushed at the same time by `scim worker`": {"SET_PUSH_URL": url, "EMBEDDED_WORKER": "false"},
+        "notices pushed at the same time by the same processes": {"SET_PUSH_URL": url},
     }
     rates: dict[str, list[float]] = {name: [] for name in variants}
     for round_number in range(3):
@@ -208,7 +208,7 @@ def killed(folder: str, kills: int) -> list[str]:
         receiver.stop()
     kinds = ", ".join(f"{count} x {what}" for what, count in sorted(storm.kills.items()))
     rows = [f"| {name} | {count:,} |" for name, count in figures.items()]
-    return [*rows, "| writes lost, events lost, events of nothing | 0, 0, 0 |", "", f"Killed: {kinds}."]
+    return [*rows, "| writes lost, events lost, events without a write | 0, 0, 0 |", "", f"Killed: {kinds}."]
 
 
 @click.command()
@@ -224,7 +224,7 @@ def main(kills: int, save: bool) -> None:
         machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, SQLite with synchronous=FULL"
         lines += ["", f"{machine}; users of about 1.3 KB; the receiver is a process of its own."]
         if kills:
-            lines += ["", "## Processes killed while a client writes at full speed", ""]
+            lines += ["", "## Processes killed while a client writes without pauses", ""]
             lines += ["| what | figure |", "|---|---|", *killed(folder, kills)]
     text = "\n".join(lines)
     click.echo(text)

@@ -117,7 +117,7 @@ def report(stores: list[Store], figures: dict[str, list[float]]) -> str:
     lines += ["", f"| seconds | {small.count:,} users | {large.count:,} users |", "|---|---|---|"]
     rows: dict[str, Any] = {
         "start without an index": (small.built_s, large.built_s),
-        "first request, with a look at every file": (small.looked_s, large.looked_s),
+        "first request, which checks every file": (small.looked_s, large.looked_s),
     }
     lines += [f"| {title} | {first:.3f} | {second:.3f} |" for title, (first, second) in rows.items()]
     machine = f"Python {platform.python_version()}, {os.cpu_count()} cores"
@@ -137,7 +137,7 @@ def main(numbers: tuple[int, int], folder: Path | None, save: bool) -> None:
     click.echo(text)
     if save:
         RESULTS.parent.mkdir(exist_ok=True)
-        title = f"# Flat files: {numbers[1]:,} users beside {numbers[0]:,}"
+        title = f"# Flat files: {numbers[1]:,} users compared with {numbers[0]:,}"
         RESULTS.write_text(f"{title}\n\n{text}")
 
 

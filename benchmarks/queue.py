@@ -111,7 +111,7 @@ def main(save: bool, bulk_of: tuple[str, str, str] | None) -> None:
         return
     text = "\n".join(
         [
-            "# How long a writer waits beside another",
+            "# Waiting time of a writer beside a long Bulk request",
             "",
             *lines(),
             "",

@@ -258,7 +258,7 @@ def report(results: dict[str, dict[str, Any]], numbers: tuple[int, int]) -> str:
             what = f"{titles[1]} / {titles[0].rpartition(', ')[2]}"
         cells = " | ".join(f"{ratio(results[name]['figures'], titles):.2f}" for name in names)
         lines.append(f"| {what} | <= {target} | {cells} |")
-    for position, what in enumerate(("listing 100,000 users", "and reading the large group")):
+    for position, what in enumerate(("that lists 100,000 users", "that reads the large group too")):
         cells = " | ".join(f"{results[name]['memory'][position]:.0f} MB" for name in names)
         lines.append(f"| memory of a process {what} | <= {MEMORY_TARGET} MB | {cells} |")
     cells = " | ".join(f"{results[name]['rate']:,.0f}/s" for name in names)
@@ -288,7 +288,7 @@ def main(names: tuple[str, ...], numbers: tuple[int, int], memory: str | None, s
     click.echo(text)
     if save:
         RESULTS.mkdir(exist_ok=True)
-        title = f"# A store of {numbers[1]:,} users beside one of {numbers[0]:,}"
+        title = f"# A store of {numbers[1]:,} users compared with one of {numbers[0]:,}"
         (RESULTS / "scale.md").write_text(f"{title}\n\n![ratios](scale.svg)\n\n{text}")
         # Here, because memory is measured without it.
         from benchmarks.plot import write_plot

@@ -189,7 +189,7 @@ class Storm:
             "answered deletes": len(written.deleted),
             "unanswered": written.unanswered,
             "SETs": len({claims["jti"] for _, claims in events}),
-            "SETs that came twice": len(events) - len({claims["jti"] for _, claims in events}),
+            "SETs that were delivered twice": len(events) - len({claims["jti"] for _, claims in events}),
         }
 
     def _subjects(self, events: list[tuple[str, dict[str, Any]]], kind: str) -> set[str]:
