@@ -1,4 +1,4 @@
-"""How many requests an operation takes, as docs/reference/backends/irods.md says."""
+"""How many requests an operation takes (docs/reference/backends/irods.md), and that look-ups are look-ups."""
 
 import re
 from collections.abc import Callable, Iterator
