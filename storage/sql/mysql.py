@@ -1,6 +1,7 @@
 """MariaDB 10.6 or later and MySQL 8.0.31 or later, through PyMySQL."""
 
 import socket
+import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -62,6 +63,17 @@ class _Pool(PooledDatabase, _Sessions):  # type: ignore[misc]
         return bool(conn.open) and not conn.server_status & _IN_TRANSACTION
 
 
+def _verified_by_the_system(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with which the driver verifies the name of the server, without `ssl_ca` too.
+
+    The driver compares the name only where it is given the authorities.
+    """
+    context = ssl.create_default_context()
+    if "ssl_cert" in options:
+        context.load_cert_chain(options["ssl_cert"], options.get("ssl_key"))
+    return {name: value for name, value in options.items() if not name.startswith("ssl_")} | {"ssl": context}
+
+
 class Mysql(Dialect):
     """MariaDB and MySQL: text is compared by code points, trailing spaces included."""
 
@@ -93,6 +105,8 @@ class Mysql(Dialect):
         # The driver would only send what is in Latin-1.
         options["password"] = options.get("password", "").encode()
         options["client_flag"] = options.get("client_flag", 0) | _FOUND_ROWS
+        if options.get("ssl_verify_identity") and "ssl_ca" not in options:
+            options = _verified_by_the_system(options)
         answer_s = options.pop("read_timeout", None)
         # What listens at the port may not say anything.
         options["read_timeout"] = options["connect_timeout"]
