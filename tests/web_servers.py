@@ -37,7 +37,7 @@ class GunicornServer(Server):
     """gunicorn with the command line that is documented."""
 
     def command(self) -> list[str]:
-        page = (ROOT / "docs/reference/web-servers.md").read_text()
+        page = (ROOT / "docs/how-to/gunicorn.md").read_text()
         documented = re.search(r"^    \.venv/bin/gunicorn (.*)$", page, re.MULTILINE)
         assert documented is not None
         words = shlex.split(documented[1])

@@ -1,5 +1,6 @@
 """The Helm chart, rendered by helm and checked against the schemas of Kubernetes."""
 
+import re
 import shutil
 import subprocess
 from importlib.metadata import version
@@ -16,36 +17,16 @@ CHART = Path(__file__).parents[2] / "deploy" / "helm" / "scim-gateway"
 # helm pretends to talk to this version; the schemas are those of it.
 KUBERNETES = "1.30"
 
-# What docs/how-to/deploy.md shows.
-SETUPS: dict[str, dict[str, Any]] = {
-    "embedded": {"secrets": {"values": {"API_KEY": "k"}}},
-    "sql": {
-        "backend": "sql",
-        "settings": {"BASE_URL": "https://scim.example.com", "SET_POLL_ENABLED": True},
-        "secrets": {"existingSecret": "scim", "keys": ["API_KEY", "DATABASE_URL"]},
-        "web": {"replicas": 3},
-        "ingress": {
-            "enabled": True,
-            "className": "nginx",
-            "hosts": [{"host": "scim.example.com"}],
-            "tls": [{"secretName": "scim-tls", "hosts": ["scim.example.com"]}],
-        },
-        "networkPolicy": {"enabled": True},
-    },
-    "celery": {
-        "backend": "mongodb",
-        "secrets": {
-            "existingSecret": "scim",
-            "keys": ["API_KEY", "MONGO_DB", "STATE_DATABASE_URL", "CELERY_BROKER_URL"],
-        },
-        "autoscaling": {"enabled": True},
-        "worker": {"enabled": True},
-        "celery": {"enabled": True},
-        "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]},
-        "serviceMonitor": {"enabled": True},
-        "podSecurityContext": {"runAsUser": None, "fsGroup": None},
-    },
-}
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "kubernetes.md"
+
+
+def documented() -> dict[str, dict[str, Any]]:
+    """Return the values of each setup that the page shows, by the name of its file."""
+    found = re.findall(r"^```yaml\n# (\w+)\.yaml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return {name: yaml.safe_load(text) for name, text in found}
+
+
+SETUPS = documented()
 # Their schemas come from their Go modules: tests/deploy/test_custom_resources.py.
 OTHERS = {"ServiceMonitor", "HTTPRoute"}
 
@@ -101,6 +82,13 @@ def test_every_pod_is_restricted(helm: str, name: str) -> None:
                 "capabilities": {"drop": ["ALL"]},
             }
             assert "memory" in container["resources"]["limits"]
+
+
+def test_the_largest_setup_has_every_part_that_its_heading_promises(helm: str) -> None:
+    kinds = {one["kind"] for one in rendered(helm, SETUPS["celery"])}
+
+    assert {"HTTPRoute", "NetworkPolicy", "ServiceMonitor", "HorizontalPodAutoscaler"} <= kinds
+    assert len(of_kind(rendered(helm, SETUPS["celery"]), "Deployment")) == 3
 
 
 def test_the_chart_is_that_of_this_release() -> None:

@@ -1,7 +1,9 @@
 """The nginx configuration that is shipped, run by nginx in front of the shipped server."""
 
 import json
+import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -16,8 +18,10 @@ import requests
 from tests.conftest import KEY, Server, error_of
 from tests.ports import free_port
 from tests.servers import ServerProcess, program
+from tests.web_servers import wait_for
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "nginx"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 
 
 class Nginx(ServerProcess):
@@ -26,7 +30,7 @@ class Nginx(ServerProcess):
     def __init__(self, upstream_port: int, *changes: tuple[str, str]) -> None:
         super().__init__("www-data")
         nginx = program("nginx", "/usr/sbin/nginx")
-        self._certificates()
+        self.make_certificates()
         here = [("8443", str(self.port)), ("/etc/nginx/tls", str(self.folder)), ("/dev/stdout", "access.log")]
         site = (SHIPPED / "scim.conf").read_text()
         for old, new in [*here, *changes]:
@@ -43,7 +47,8 @@ class Nginx(ServerProcess):
         self.url = f"https://127.0.0.1:{self.port}"
         self.start([nginx, "-p", str(self.folder), "-c", configuration, "-e", "error.log"], self._ask)
 
-    def _certificates(self) -> None:
+    def make_certificates(self) -> None:
+        """Write a key and a certificate for nginx, and for a client."""
         for name in ("tls", "client"):
             key, certificate = (str(self.folder / f"{name}.{kind}") for kind in ("key", "crt"))
             subject = ("-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1")
@@ -190,6 +195,33 @@ def test_old_versions_of_tls_are_refused(start_nginx: Callable[..., Nginx]) -> N
 
     assert connects("-tls1_2")
     assert not connects("-tls1_1")
+
+
+def test_a_new_certificate_is_served_after_a_reload(start_nginx: Callable[..., Nginx]) -> None:
+    nginx = start_nginx(free_port())
+    assert nginx.process is not None
+    before = ssl.get_server_certificate(("127.0.0.1", nginx.port))
+
+    nginx.make_certificates()
+    nginx.process.send_signal(signal.SIGHUP)
+
+    new = (nginx.folder / "tls.crt").read_text()
+    wait_for(lambda: ssl.get_server_certificate(("127.0.0.1", nginx.port)) == new, "the old one is served")
+    assert before != new
+
+
+@pytest.mark.sqlite
+def test_the_location_for_a_configuration_of_ones_own_is_enough(
+    serve: Callable[..., Server], start_nginx: Callable[..., Nginx]
+) -> None:
+    server = serve(WORKERS="1", LOGLEVEL="ERROR")
+    section = (DOCS / "nginx.md").read_text().partition("## In an existing configuration")[2]
+    shown = "\n".join(line for line in section.splitlines() if line.startswith("    "))
+    location = "    location / {\n        proxy_pass http://scim;\n    }"
+    nginx = start_nginx(server.port, (location, shown.replace("8000", str(server.port))))
+
+    assert "proxy_pass http://127.0.0.1:8000;" in shown
+    assert nginx("POST", "/Users", json={"userName": "anna"}).status_code == 201
 
 
 def test_the_texts_of_nginx_are_json() -> None:
