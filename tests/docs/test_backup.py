@@ -168,6 +168,7 @@ def test_sqlite_is_restored_to_the_moment_of_the_backup(site: Site) -> None:
     assert created == there
 
 
+@pytest.mark.skipif(not os.environ.get("SCIM_TEST_FULL"), reason="slow; `make test-full` runs it")
 def test_python_saves_sqlite_where_there_is_no_other_program(site: Site) -> None:
     site.environ["DATABASE_URL"] = f"sqlite:///{site.folder}/lib/data/scim.db"
     site.words |= {"python -c": f"{sys.executable} -c"}
