@@ -61,7 +61,7 @@ def make_publishing(settings: "Settings") -> Publishing:
 def _base(settings: "Settings") -> str:
     """Return the URL that feeds are under, empty when none is known.
 
-    Who coming from the product we replace has no BASE_URL says it by SET_ISSUER.
+    Who coming from HarryKodden/scim has no BASE_URL says it by SET_ISSUER.
     """
     issuer = settings.set_issuer
     if settings.base_url or not issuer.lower().startswith(("http://", "https://")):

@@ -91,7 +91,7 @@ def base_url(value: str) -> str:
 
 def api_keys(value: str) -> tuple[str, ...]:
     """text; several keys are separated by commas"""
-    # A key of the product we replace may contain a comma, so the whole is a key as well.
+    # A key of HarryKodden/scim may contain a comma, so the whole is a key as well.
     keys = [key.strip() for key in value.split(",")]
     return tuple(dict.fromkeys(key for key in [*keys, value.strip()] if key))
 

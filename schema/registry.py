@@ -72,7 +72,7 @@ def load_registry(folder: Path | None = None, *, unique_external_id: bool = True
 
 
 def _definitions_folder(folder: Path) -> Path:
-    # SCHEMA_PATH of the product we replace names the folder above its schema folder.
+    # SCHEMA_PATH of HarryKodden/scim names the folder above its schema folder.
     for candidate in (folder, folder / "schema", folder / "schemas"):
         if (candidate / "core").is_dir():
             return candidate

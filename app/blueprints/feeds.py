@@ -131,7 +131,7 @@ class Reading:
         self._places = places
 
     def after(self, feed: str, jti: str | None, limit: int) -> dict[str, Any]:
-        """Return SETs as clients of the product we replace read them."""
+        """Return SETs as clients of HarryKodden/scim read them."""
         is_all = self._publish()
         try:
             part = self._delivery.streams.after(feed, jti, limit)

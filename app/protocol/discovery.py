@@ -44,7 +44,7 @@ class SecurityEvents:
         return self.publishing.is_on or self.async_request != "none"
 
     def as_json(self) -> dict[str, Any]:
-        """Return the attribute `securityEvents`; `feeds` is for clients of the product we replace."""
+        """Return the attribute `securityEvents`; `feeds` is for clients of HarryKodden/scim."""
         publishing = self.publishing
         modes = {publishing.mode, *(receiver.mode for receiver in publishing.receivers)}
         uris: list[str] = []

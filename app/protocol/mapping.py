@@ -7,7 +7,7 @@ from typing import Any, Final
 from schema.errors import InvalidValue
 from schema.resource_type import AttributePath, ResourceType
 
-# `sram_user_extension.eduPersonUniqueId`, as the product we replace names an extension.
+# `sram_user_extension.eduPersonUniqueId`, as HarryKodden/scim names an extension.
 _EXTENSION_FORM: Final = re.compile(r"([\w\-]+)_(?:user|group)_extension\.(.+)", re.ASCII | re.IGNORECASE)
 # An id is one segment of a path, and none that a client or proxy would rewrite.
 ADDRESSABLE: Final = re.compile(r"(?!\.{1,2}$)[^/\\?#%\x00-\x20\x7f]{1,200}")

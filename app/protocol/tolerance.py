@@ -50,7 +50,7 @@ def bare_value(attribute: Attribute, value: Any) -> Any:
 
 
 def single_for_list(attribute: Attribute, value: Any) -> Any:
-    """One object where a list of objects belongs: accepted by the product we replace."""
+    """One object where a list of objects belongs: accepted by HarryKodden/scim."""
     if not attribute.multi_valued or not isinstance(value, dict):
         return MISMATCH
     return [value]

@@ -27,7 +27,7 @@ Json = dict[str, Any]
 _WHOLE: Final = {"userName": "username", "externalId": "external_dn", "displayName": "name"}
 # What a PUT of a group takes and a resource does not have: sent back as it is.
 _GROUP_FIELDS: Final = ("email", "memberQuery", "membershipMethod")
-# Where the product we replace kept a whole user.
+# Where HarryKodden/scim keeps a whole user.
 _FORMER: Final = "details"
 
 
@@ -135,7 +135,7 @@ class UserForm(Form):
         return read_kept(own, f"{self.resource_type.name} {id_of(live)}")
 
     def _former(self, live: Json) -> Kept:
-        """Return what the product we replace kept of a user; the fields win over it, as ever."""
+        """Return what the earlier product kept of a user; the fields win over it, as ever."""
         text = next((e.get("value") for e in _entries(live) if e.get("name") == _FORMER), None)
         try:
             former = orjson.loads(text) if isinstance(text, str) else None

@@ -54,7 +54,7 @@ class LdapFilterCompiler(FilterCompiler[str]):
             parts.append(self._assertion(link.attribute, node))
             parts += [layout.inexact_filter(link.attribute) for layout in self._layouts()]
         found = any_of(parts)
-        # The product we replace writes this one where we do.
+        # HarryKodden/scim writes this one where we do.
         return found if path.text == "userName" else self._or_others(found)
 
     def presence(self, node: BoundPresence) -> str:

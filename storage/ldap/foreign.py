@@ -1,4 +1,4 @@
-"""Entries that others have written, above all the product we replace: what they say in their own way."""
+"""Entries that others have written, above all HarryKodden/scim: what they say in their own way."""
 
 import hashlib
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ def foreign_place(entry: Entry) -> int:
 
 
 def old_document(entry: Entry) -> dict[str, Any] | None:
-    """Return the JSON object in an entry of the product we replace, or None."""
+    """Return the JSON object in an entry of the earlier product, or None."""
     for value in entry.attributes.get("info", ()):
         try:
             document = orjson.loads(value)
@@ -43,7 +43,7 @@ def foreign_id(entry: Entry, is_old: bool, document: Mapping[str, Any]) -> str |
 
 
 def complete_old(resource_type: ResourceType, resource: dict[str, Any], entry: Entry) -> None:
-    """Add what the product we replace takes out of its JSON and keeps in attributes."""
+    """Add what the earlier product takes out of its JSON and keeps in attributes."""
     for text, attribute in (("userName", "uid"), ("displayName", "displayName")):
         value = entry.value(attribute)
         if value and resource_type.path(text) is not None:

@@ -93,7 +93,7 @@ WITHOUT_SCHEMA: Final = Layout(
 )
 LAYOUTS: Final = (WITH_SCHEMA, WITHOUT_SCHEMA)
 
-# The structural classes that the product we replace gives everything it writes.
+# The structural classes that HarryKodden/scim gives everything it writes.
 OLD_CLASSES: Final = ("document", "device")
 
 

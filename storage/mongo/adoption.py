@@ -1,6 +1,6 @@
 """Documents that other programs wrote, or that were indexed for other schemas: taking them over.
 
-The product we replace keeps a resource as a document with the id as `_id`. Such documents are found
+HarryKodden/scim keeps a resource as a document with the id as `_id`. Such documents are found
 by what they lack, `_scim.layout`, and get it one by one; each is whole before and after.
 """
 

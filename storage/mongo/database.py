@@ -19,7 +19,7 @@ from pymongo import ReadPreference, uri_parser
 
 from storage.errors import StorageError, StorageReadOnly, StorageUnavailable, ValueRefused
 
-# What the product we replace always uses.
+# What HarryKodden/scim always uses.
 DEFAULT_DATABASE: Final = "scim"
 
 # Codes of the server: it does not know the user, the user may not do this, the document is too large.

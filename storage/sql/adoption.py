@@ -123,7 +123,7 @@ class _Step:
 
 
 class _Resources(_Step):
-    """Documents that the product we replace left behind: a row each in scim_resource."""
+    """Documents that HarryKodden/scim left behind: a row each in scim_resource."""
 
     doing = "taking over documents"
 

@@ -226,7 +226,7 @@ def _prepare_type(
 
 
 def _check_columns(table: str, columns: Mapping[str, str]) -> None:
-    """Leave a table alone that is not as the product we replace makes it, or we do."""
+    """Leave a table alone that is not as HarryKodden/scim makes it, or we do."""
     is_text = any(kind in columns.get("id", "") for kind in ("char", "text"))
     if not is_text or "details" not in columns:
         raise StorageUnavailable(

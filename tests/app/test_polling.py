@@ -1,4 +1,4 @@
-"""Reading feeds: by POST as RFC 8936 has it, and by GET as the product we replace has it."""
+"""Reading feeds: by POST as RFC 8936 has it, and by GET as HarryKodden/scim has it."""
 
 import threading
 import time

@@ -122,7 +122,7 @@ USER_FILTERS: list[tuple[str, set[str]]] = [
         'emails[type eq "work" and value co "@example.com"] or ims[type eq "xmpp" and value co "@foo.com"]',
         {"bjensen"},
     ),
-    # the examples of the product we replace
+    # the examples of HarryKodden/scim
     ('userName eq "bjensen" and emails[type eq "work"]', {"bjensen"}),
     ('(emails[type eq "work"] or emails[type eq "home"]) and active eq true', {"bjensen"}),
     # caseExact

@@ -1,4 +1,4 @@
-"""Documents that the product we replace, or others, wrote."""
+"""Documents that HarryKodden/scim, or others, wrote."""
 
 import logging
 from datetime import datetime
@@ -17,7 +17,7 @@ found = StorageContract().found
 
 
 def write_reference(store: MongoStore) -> None:
-    """Write what the product we replace writes.
+    """Write what the earlier product writes.
 
     A change that it made with $set has cut the name of an extension at its dots.
     """

@@ -1,4 +1,4 @@
-"""Tables of the product we replace, and of earlier versions of ours: taken over at the start, once."""
+"""Tables of HarryKodden/scim, and of earlier versions of ours: taken over at the start, once."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ from tests.storage.contract import GROUP, REGISTRY, USER
 
 Server = PostgresqlServer | MariadbServer | SqliteFolder
 
-# As SQLAlchemy makes them for the product we replace.
+# As SQLAlchemy makes them for the earlier product.
 TABLE = "CREATE TABLE {name} (id VARCHAR(255) NOT NULL, details JSON, PRIMARY KEY (id))"
 
 USERS: dict[str, Any] = {
@@ -78,7 +78,7 @@ def open_app() -> Iterator[Callable[..., ScimClient]]:
 
 
 def reference_store(server: Server, users: dict[str, Any], groups: dict[str, Any]) -> str:
-    """Return the URL of a database with tables as the product we replace leaves them."""
+    """Return the URL of a database with tables as the earlier product leaves them."""
     url = server.new_database()
     for name, documents in (("Users", users), ("Groups", groups)):
         table = f"{server.quote}{name}{server.quote}"
