@@ -133,9 +133,9 @@ def _say_if_read_only(adapter: StorageAdapter) -> None:
     try:
         adapter.check_writable()
     except StorageReadOnly as exc:
-        _LOG.warning("the storage is read-only, changes will be refused with 403: %s", exc)
+        _LOG.warning("the storage is read-only; the server answers changes with 403: %s", exc)
     except StorageError as exc:
-        _LOG.error("THE STORAGE CANNOT BE WRITTEN, changes will fail with 503: %s", exc)
+        _LOG.error("THE STORAGE CANNOT BE WRITTEN; the server answers changes with 503: %s", exc)
     finally:
         # Connections do not survive a fork, and this may happen before one.
         adapter.close()
@@ -258,7 +258,7 @@ def _use_celery(
 def celery_of(app: Flask) -> Any:
     """Return the Celery application that does the work of `app`. Raises SettingsError."""
     if "scim.celery" not in app.extensions:
-        raise SettingsError(["CELERY_BROKER_URL: is required for celery"])
+        raise SettingsError(["CELERY_BROKER_URL: is required to run Celery"])
     return app.extensions["scim.celery"]
 
 
@@ -290,7 +290,7 @@ def _check_paths(settings: Settings, registry: Registry) -> None:
     problems = []
     for name in sorted(settings.indexed_attributes or ()):
         if not any(resource_type.path(name) for resource_type in registry.resource_types):
-            problems.append(f"INDEXED_ATTRIBUTES: {name} is no attribute")
+            problems.append(f"INDEXED_ATTRIBUTES: no resource type has the attribute {name}")
     for name, sources in settings.mappings.items():
         resource_type = registry.resource_type(name)
         if resource_type is None:
@@ -314,6 +314,6 @@ def _say_settings(settings: Settings) -> None:
     """Say what everybody should know about the settings."""
     _LOG.info("settings %s", settings.shown())
     if not settings.api_key:
-        _LOG.warning("API_KEY is empty: every request will be refused")
+        _LOG.warning("API_KEY is empty: the server refuses every request that needs credentials")
     elif DEFAULT_API_KEY in settings.api_key:
-        _LOG.warning("API_KEY IS THE DEFAULT, WHICH EVERYBODY KNOWS: set API_KEY before real data comes in")
+        _LOG.warning("API_KEY IS THE PUBLISHED DEFAULT: set another key before the server stores real data")

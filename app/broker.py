@@ -100,7 +100,7 @@ class WakeUps:
                 thread.start()
             except RuntimeError:
                 # There is no room for a thread now; the next ring tries again.
-                _LOG.warning("no thread can be started to send wake-ups from")
+                _LOG.warning("the thread that sends messages to the broker cannot start")
                 return
             self._thread = thread
 
@@ -139,14 +139,17 @@ class Outage:
     def began(self, exc: Exception) -> None:
         """Note a failure; its kind is told, not its words, which may hold the URL."""
         if not self._is_on:
-            _LOG.warning("the broker takes no wake-ups (%s): work waits for a sweep", type(exc).__name__)
-            _LOG.debug("it happened here:\n%s", "".join(traceback.format_tb(exc.__traceback__)))
+            _LOG.warning(
+                "the broker does not accept messages (%s): work waits for the next sweep of celery beat",
+                type(exc).__name__,
+            )
+            _LOG.debug("traceback:\n%s", "".join(traceback.format_tb(exc.__traceback__)))
         self._is_on = True
 
     def ended(self) -> None:
         """Note a success."""
         if self._is_on:
-            _LOG.info("the broker takes wake-ups again")
+            _LOG.info("the broker accepts messages again")
         self._is_on = False
 
 
@@ -156,7 +159,7 @@ def _closed(connection: Connection | None) -> None:
         try:
             connection.release()
         except Exception as exc:
-            _LOG.debug("the connection to the broker was not closed well (%s)", type(exc).__name__)
+            _LOG.debug("closing the connection to the broker failed (%s)", type(exc).__name__)
 
 
 def _after_fork(reference: "weakref.ref[WakeUps]") -> None:

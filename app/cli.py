@@ -25,7 +25,7 @@ _LOG = logging.getLogger(__name__)
 @click.group()
 @click.version_option(package_name="scim-gateway", message="scim-gateway %(version)s")
 def main() -> None:
-    """SCIM 2.0 service provider."""
+    """SCIM 2.0 service provider. Environment variables hold the settings."""
 
 
 @main.command()
@@ -42,12 +42,14 @@ def serve() -> None:
 @main.command("import")
 @click.argument("file", type=click.File("rb"))
 def import_resources(file: BinaryIO) -> None:
-    """Create the resources in FILE, a JSON object a line; - is standard input.
+    """Create the resources in FILE, which holds one JSON object per line; - is standard input.
 
-    Resources that exist are left alone, so an import that was interrupted can be run again: a line with
-    an id is known by it, one without by userName, a group by externalId or else displayName. A group that
-    nobody has changed since gets the members it lacks. PROFILE decides what a line may hold. The exit code
-    is 1 when a line could not be imported; each is named on standard error.
+    The import changes no resource that exists, so an interrupted import can be run again. It finds an
+    existing resource by its id. For a line without id, it finds a user by userName, and a group by
+    externalId or else displayName. Exception: an existing group that nobody has changed since its
+    import receives the members that it lacks. PROFILE applies to each line as it applies to requests.
+
+    Lines that cannot be imported are named on standard error, and the exit code is then 1.
     """
 
     def report(number: int, problem: str) -> None:
@@ -79,7 +81,9 @@ def work() -> None:
         app = create_app(settings)
     worker: Worker = app.extensions["scim.worker"]
     if not worker.pieces:
-        _LOG.warning("no work comes: see SET_PUSH_URL, SET_RECEIVERS, SET_POLL_ENABLED, ASYNC_REQUEST")
+        _LOG.warning(
+            "the worker has nothing to do: set SET_PUSH_URL, SET_RECEIVERS, SET_POLL_ENABLED or ASYNC_REQUEST"
+        )
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
@@ -90,7 +94,7 @@ def work() -> None:
 
 @main.group()
 def events() -> None:
-    """What is on its way to which receiver."""
+    """Inspect and repair the delivery of events to receivers."""
 
 
 def _inventory(receiver: str | None = None) -> Inventory:
@@ -98,35 +102,36 @@ def _inventory(receiver: str | None = None) -> Inventory:
     with problems_said():
         settings = Settings.from_env()
         if not settings.publishing.is_on:
-            sys.exit("scim: nobody receives events: see SET_PUSH_URL, SET_RECEIVERS, SET_POLL_ENABLED")
+            sys.exit("scim: events are switched off: set SET_PUSH_URL, SET_RECEIVERS or SET_POLL_ENABLED")
         configure_log(settings)
         inventory = make_operations(settings)[2].inventory
         names = [state.name for state in inventory.receivers()]
     if receiver is not None and receiver not in names:
-        sys.exit(f"scim: there is no receiver {receiver}, but {', '.join(names) or 'none at all'}")
+        sys.exit(f"scim: there is no receiver {receiver}; the receivers are: {', '.join(names) or 'none'}")
     return inventory
 
 
 @events.command("list")
-@click.option("--dead", is_flag=True, help="List what was refused for good, instead of the figures.")
+@click.option("--dead", is_flag=True, help="List the permanently refused SETs instead of the counts.")
 def list_events(dead: bool) -> None:
-    """Show what is pending, delivered and refused, by receiver and by feed."""
+    """Count the pending, delivered and refused SETs of each receiver, and the SETs of each feed."""
     inventory = _inventory()
     if dead:
         for letter in inventory.dead_letters(limit=1000):
             at = datetime.fromtimestamp(letter.dead_at / 1000, UTC).isoformat(timespec="seconds")
             click.echo(f"{letter.receiver}\t{letter.jti}\t{at}\t{letter.reason}")
         return
-    click.echo(f"changes that are no events yet: {inventory.waiting()}")
+    click.echo(f"changes not yet turned into SETs: {inventory.waiting()}")
     for state in inventory.receivers():
         click.echo(
             f"receiver {state.name}: pending {state.pending}, delivered {state.delivered}, "
             f"dead {state.dead}, dropped {state.dropped}"
         )
         if state.dead:
-            click.echo(f"  {state.dead} undelivered for good: see --dead, then retry or drop them")
+            click.echo(f"  {state.dead} refused permanently: list them with --dead, then retry or drop them")
         if state.problem:
-            click.echo(f"  {state.attempts} failures ({state.problem}), next in {state.due_in_s:.0f} s")
+            due = f"next in {state.due_in_s:.0f} s"
+            click.echo(f"  {state.attempts} failed attempts in a row ({state.problem}), {due}")
     for feed in inventory.feeds():
         click.echo(
             f"feed {feed.feed}: {feed.held} events, {feed.unacknowledged} not acknowledged, "
@@ -138,21 +143,24 @@ def list_events(dead: bool) -> None:
 @click.argument("receiver")
 @click.argument("jti", nargs=-1)
 def retry_events(receiver: str, jti: tuple[str, ...]) -> None:
-    """Deliver again what RECEIVER refused: these SETs, or all; and try it at once after failures."""
-    click.echo(f"{_inventory(receiver).retry(receiver, jti)} to be delivered again")
+    """Deliver the refused SETs of RECEIVER again: those named by JTI, or all without JTI.
+
+    The next attempt begins at once, without the pause that follows failed attempts.
+    """
+    click.echo(f"{_inventory(receiver).retry(receiver, jti)} SETs to deliver again")
 
 
 @events.command("drop")
 @click.argument("receiver")
 @click.argument("jti", nargs=-1)
-@click.option("--pending", is_flag=True, help="Forget what is still to be delivered to RECEIVER, too.")
+@click.option("--pending", is_flag=True, help="Also delete the SETs not yet delivered to RECEIVER.")
 def drop_events(receiver: str, jti: tuple[str, ...], pending: bool) -> None:
-    """Forget what RECEIVER refused: these SETs, or all."""
+    """Delete the refused SETs of RECEIVER: those named by JTI, or all without JTI."""
     if pending and jti:
-        raise click.UsageError("--pending forgets all that is to be delivered; it goes with no JTI.")
+        raise click.UsageError("--pending deletes all SETs not yet delivered; it cannot be used with JTI.")
     inventory = _inventory(receiver)
     dropped = inventory.drop(receiver, jti) + (inventory.drop_pending(receiver) if pending else 0)
-    click.echo(f"{dropped} forgotten")
+    click.echo(f"{dropped} SETs deleted")
 
 
 def _followed(file: BinaryIO, update: Callable[[int], None]) -> Iterator[bytes]:

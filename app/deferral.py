@@ -77,7 +77,7 @@ class Deferral:
             result = self._waited(txn, wait_s)
         except StorageError as problem:
             # It is accepted: whoever were told otherwise would ask for it again.
-            _LOG.warning("the request %s: %s", txn, problem)
+            _LOG.warning("the result of the request %s cannot be read: %s", txn, problem)
             result = None
         if result is not None:
             return normal_response(result)

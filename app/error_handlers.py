@@ -42,7 +42,7 @@ def _known(error: Exception) -> Response:
 def _of_http(error: HTTPException) -> Response:
     status = error.code or 500
     details = {
-        404: "there is nothing at this path",
+        404: "this server has no endpoint at this path",
         405: "this method is not supported at this path",
     }
     detail = details.get(status) or error.description or error.name
@@ -55,4 +55,4 @@ def _of_http(error: HTTPException) -> Response:
 
 def _unknown(error: Exception) -> Response:
     _LOG.exception("unexpected error")
-    return scim_response(error_json(500, "an unexpected error, which the log of the server describes"), 500)
+    return scim_response(error_json(500, "an unexpected error; the log of the server has the details"), 500)

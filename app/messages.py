@@ -38,7 +38,7 @@ def _names_field(description: str) -> fields.List[Any]:
 
 
 def _number_field(description: str) -> fields.Integer:
-    problem = f"must be an integer of {_DIGITS} digits at the most"
+    problem = f"must be an integer of {_DIGITS} digits at most"
     return fields.Integer(
         strict=True,
         validate=validate.Range(-(10**_DIGITS), 10**_DIGITS, error=problem),
@@ -51,14 +51,14 @@ class SearchMessage(Schema):
     """A search by POST (RFC 7644 section 3.4.3, RFC 9865 section 3)."""
 
     schemas = fields.List(fields.String(), metadata={"example": [urns.SEARCH_REQUEST]})
-    attributes = _names_field("Return only these.")
-    excludedAttributes = _names_field("Return all but these.")
+    attributes = _names_field("Paths of the attributes to return.")
+    excludedAttributes = _names_field("Paths of the attributes not to return.")
     filter = _text_field(example='userName sw "b"')
     sortBy = _text_field(description="Path of the attribute to sort by.")
     sortOrder = _text_field(description="ascending or descending.")
-    startIndex = _number_field("Index of the first one, from 1.")
-    count = _number_field("The most resources wanted.")
-    cursor = _text_field(description="Empty for the first page, then what nextCursor said.")
+    startIndex = _number_field("Index of the first resource to return, from 1.")
+    count = _number_field("Largest number of resources to return.")
+    cursor = _text_field(description="Empty for the first page, then the nextCursor of the previous page.")
 
 
 _SEARCH: Final = SearchMessage()

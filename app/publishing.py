@@ -25,7 +25,7 @@ def make_publishing(settings: "Settings") -> Publishing:
         receivers.append(_receiver(described, key, settings.event_mode, position, problems))
     if settings.set_push_require_tls:
         problems += [
-            f"SET_PUSH_REQUIRE_TLS: {receiver.name} is not reached by https"
+            f"SET_PUSH_REQUIRE_TLS: the URL of the receiver {receiver.name} is not https"
             for receiver in receivers
             if not receiver.url.lower().startswith("https://")
         ]
@@ -35,7 +35,7 @@ def make_publishing(settings: "Settings") -> Publishing:
         if not (receiver.token.isascii() and receiver.token.isprintable())
     ]
     if len({receiver.name for receiver in receivers}) < len(receivers):
-        problems.append("SET_RECEIVERS: the receiver of SET_PUSH_URL is called push already")
+        problems.append("SET_RECEIVERS: the receiver of SET_PUSH_URL has the name push; choose another name")
     if problems:
         raise ValueError("\n".join(problems))
     return Publishing(
@@ -104,7 +104,7 @@ def _receiver(
     mode = described.get("mode", mode)
     for uri in described.get("event_uris", ()):
         if mode == "notice" and uri.endswith(":full"):
-            problems.append(f"SET_RECEIVERS: [{position}].event_uris: in the mode notice there is no {uri}")
+            problems.append(f"SET_RECEIVERS: [{position}].event_uris: {uri} needs the mode full")
     try:
         if "secret" in described:
             own = shared_key(described["secret"], described.get("algorithm", "HS256"))

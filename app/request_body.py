@@ -103,7 +103,7 @@ class _Chunks:
 
 
 def _length_required(start_response: Any) -> Iterable[bytes]:
-    body = error_json(411, "this web server reads no chunked body: send Content-Length")
+    body = error_json(411, "this web server does not read chunked bodies: send Content-Length")
     start_response(
         "411 Length Required", [("Content-Type", SCIM_JSON), ("Content-Length", str(len(body)))]
     )

@@ -59,7 +59,7 @@ class _Answer:
             if hasattr(self._parts, "close"):
                 self._parts.close()
         finally:
-            self._line.write("" if self._is_whole else ", cut off")
+            self._line.write("" if self._is_whole else ", incomplete")
 
 
 def install_request_log(app: Flask) -> None:

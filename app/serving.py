@@ -105,7 +105,7 @@ def _connections(wanted: int) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
         except OSError as exc:
             # A sandbox, such as systemd's, may forbid it.
-            _LOG.warning("%d open files are allowed and %d wanted: %s", soft, files, exc)
+            _LOG.warning("only %d open files are allowed, not %d (%s): fewer connections", soft, files, exc)
             files = soft
     return max(1, min(wanted, files - _OTHER_FILES))
 
@@ -114,7 +114,7 @@ def _announce(server: Any) -> None:
     """Say where requests are served, and let an interrupt end the server as SIGTERM does."""
     settings: Settings = server.app.settings
     _LOG.info(
-        "serving on %s%s, %d processes of %d threads; resources are kept in %s",
+        "serving on %s%s, %d processes of %d threads; resources are stored in %s",
         ", ".join(str(listener) for listener in server.LISTENERS),
         settings.base_path,
         settings.workers,

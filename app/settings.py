@@ -124,7 +124,7 @@ class Settings(
         if self.irods_host and self.irods_authentication == "pam" and not self.irods_tls:
             problems.append("IRODS_AUTHENTICATION: pam needs IRODS_TLS")
         if self.state_database_url and self.storage[0] == "sql":
-            problems.append("STATE_DATABASE_URL: with DATABASE_URL, what is kept is kept there")
+            problems.append("STATE_DATABASE_URL: must be unset: DATABASE_URL is the state database too")
         if self.user_model_name.lower() == self.group_model_name.lower():
             problems.append("USER_MODEL_NAME, GROUP_MODEL_NAME: must differ")
         try:

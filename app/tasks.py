@@ -166,7 +166,7 @@ class _Turns:
         with _left_to_the_next_sweep(piece):
             worker = self._worker_here()
             if piece not in worker.pieces:
-                _LOG.warning("there is no %s here: every process needs the same settings", piece)
+                _LOG.warning("unknown task %s: give all processes the same settings", piece)
             elif self._turn(worker, piece):
                 self._send(piece)
 

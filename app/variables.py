@@ -71,7 +71,7 @@ def doubtful(environ: Mapping[str, str], ours: Iterable[str]) -> list[str]:
     for name in sorted(set(environ) - known):
         meant = None if _is_of_a_service(name, environ[name]) else _nearest(name, known)
         if meant:
-            lines.append(f"{name} is not a setting and has no effect: {meant} may be meant")
+            lines.append(f"{name} is not a setting and has no effect; did you mean {meant}?")
     return lines
 
 

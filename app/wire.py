@@ -66,7 +66,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         receiver = self.body_rcv
         if isinstance(receiver, ChunkedReceiver):
             if max(len(receiver.control_line), len(receiver.trailer)) > _MOST_CHUNK_LINE:
-                self.error = RequestHeaderFieldsTooLarge("the lines around chunks are too long")
+                self.error = RequestHeaderFieldsTooLarge("a chunk size line or a trailer is too long")
                 self.completed = True
         if self.completed:
             # Whoever is told to continue is not answered before more has come.
@@ -78,7 +78,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         try:
             super().parse_header(header_plus)
         except ValueError as exc:
-            raise ParsingError(f"no address or no number: {exc}") from exc
+            raise ParsingError(f"the request target or Content-Length is invalid: {exc}") from exc
         self._check_framing(_CODINGS.findall(header_plus))
         if self.body_rcv is not None:
             self.body_rcv.buf = _Body(self.adj.body_limit)
@@ -87,15 +87,15 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         """Refuse a body whose end a proxy might see elsewhere (RFC 9112 section 6.3)."""
         is_plain = len(codings) == 1 and codings[0].lower().strip(b" \t") == b"chunked"
         if codings and (not is_plain or self.version != "1.1" or "CONTENT_LENGTH" in self.headers):
-            raise ParsingError("the length of the body is given in two ways")
+            raise ParsingError("Transfer-Encoding is not just chunked, or stands beside Content-Length")
 
 
 def _checked(head: bytes) -> bytes:
     """Return a head without what the expressions of waitress take quadratic time for."""
     if not _FIRST_LINE.match(head):
-        raise ParsingError("Start line is invalid")
+        raise ParsingError("the request line is invalid")
     if _FOLDED.search(head):
-        raise ParsingError("a header goes on in the next line")
+        raise ParsingError("a header field continues on the next line")
     return _INDENT.sub(rb"\1", head)
 
 

@@ -50,7 +50,7 @@ def _field(parent: str, attribute: Attribute, labels: dict[str, str]) -> fields.
     }
     description = attribute.description
     if attribute.canonical_values:
-        description = f"{description} Such as: {', '.join(attribute.canonical_values)}.".strip()
+        description = f"{description} Canonical values: {', '.join(attribute.canonical_values)}.".strip()
     metadata: dict[str, Any] = {"description": description}
     if attribute.type in ("dateTime", "binary", "reference"):
         metadata["format"] = {"dateTime": "date-time", "binary": "byte", "reference": "uri"}[attribute.type]

@@ -100,7 +100,7 @@ class _Loader:
             if not isinstance(endpoint, str) or not _ENDPOINT.fullmatch(endpoint):
                 self._problem(source, f"endpoint {endpoint!r} is not a path such as /Users")
             elif endpoint.lower() in _RESERVED:
-                self._problem(source, f"endpoint {endpoint} is taken by the protocol")
+                self._problem(source, f"endpoint {endpoint} is reserved by the protocol")
             extensions = tuple(self._extensions(name))
             resource_types.append(
                 ResourceType(name, str(endpoint), schema.description, schema, extensions, self._common)
@@ -227,7 +227,7 @@ class _Loader:
         value = raw.get(key, default)
         if value in choices:
             return str(value)
-        self._problem(source, f"{path}: {key} {value!r} is none of {', '.join(choices)}")
+        self._problem(source, f"{path}: {key} {value!r} is not one of {', '.join(choices)}")
         return default
 
     def _flag(self, source: Path, path: str, raw: dict[str, Any], key: str, default: bool = False) -> bool:

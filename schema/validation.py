@@ -90,7 +90,7 @@ def _check_schemas(schemas: Any, resource_type: ResourceType, leniency: Leniency
     if not leniency.unknown_attributes:
         unknown = given - {core} - {extension.schema.id.lower() for extension in resource_type.extensions}
         if unknown:
-            raise InvalidValue(f"schemas: {min(unknown)[:200]} is no schema of {resource_type.name}")
+            raise InvalidValue(f"schemas: {min(unknown)[:200]} is not a schema of {resource_type.name}")
 
 
 def _object_reader(
@@ -115,7 +115,7 @@ def _object_reader(
             if entry is None:
                 if leniency.unknown_attributes:
                     continue
-                raise InvalidSyntax(f"{path}{key}: is no attribute of this resource type")
+                raise InvalidSyntax(f"{path}{key}: is not an attribute of this resource type")
             name, reader = entry
             if name in given:
                 raise InvalidSyntax(f"{path}{name}: is given twice")
@@ -240,7 +240,7 @@ def _nothing(value: Mapping[str, Any], path: str) -> None:
     """
     for key, item in value.items():
         if item is not None:
-            raise InvalidValue(f"{path}: {key[:100]} is no sub-attribute, and it has no other")
+            raise InvalidValue(f"{path}: {key[:100]} is not a sub-attribute")
 
 
 def _absence(attribute: Attribute) -> Callable[[Mapping[str, Any]], bool] | None:

@@ -50,7 +50,7 @@ class FilterLexer:
             token.value.encode()
         except ValueError:
             # Control characters, unknown escapes, lone surrogates: no JSON string has them.
-            _refuse("found a string that is no JSON string", token)
+            _refuse("found a string that is not valid JSON", token)
         token.type = "LITERAL"
         return token
 
@@ -62,7 +62,7 @@ class FilterLexer:
         try:
             value = json.loads(token.value)
         except ValueError:
-            _refuse(f"found {token.value!r}, which is no JSON number,", token)
+            _refuse(f"found {token.value!r}, which is not a JSON number,", token)
         if not math.isfinite(value):
             _refuse(f"found {token.value!r}, which is out of range,", token)
         token.type, token.value = "LITERAL", value
@@ -112,7 +112,7 @@ class FilterLexer:
         found = token.value[0]
         if found == '"':
             _refuse("found a string without closing quote", token)
-        hint = "; strings stand in double quotes" if found == "'" else ""
+        hint = "; strings need double quotes" if found == "'" else ""
         raise SyntaxProblem(f"found {found!r}", token.lexpos + 1, hint)
 
 

@@ -61,7 +61,7 @@ def parse_path(text: str, *, max_length: int = MAX_LENGTH, max_depth: int = MAX_
 
 def _parse(start: str, text: str, max_length: int, max_depth: int) -> Any:
     if len(text) > max_length:
-        raise SyntaxProblem(f"found more than {max_length} characters: the limit is passed", max_length + 1)
+        raise SyntaxProblem(f"found more than {max_length} characters (the limit)", max_length + 1)
     lexer, parser = _own(start)
     begin_text(lexer, max_depth)
     parser.statestack = [0]

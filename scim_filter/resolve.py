@@ -109,14 +109,14 @@ class _Resolver(Visitor[Node]):
             self.refuse(path, f"{path.text} is a schema: name one of its attributes")
         bound = self._resource_type.path(text)
         if bound is None:
-            self.refuse(path, f"{path.text} is no attribute of {self._resource_type.name}")
+            self.refuse(path, f"{path.text} is not an attribute of {self._resource_type.name}")
         return bound
 
     def sub_path(self, holder: AttributePath, path: Path) -> AttributePath:
         """Return the sub-attribute of `holder` that `path` names."""
         sub_attribute = holder.attribute.sub_attribute(path.text)
         if sub_attribute is None:
-            self.refuse(path, f"{path.text} is no sub-attribute of {holder.text}")
+            self.refuse(path, f"{path.text} is not a sub-attribute of {holder.text}")
         return AttributePath(holder.attribute, sub_attribute, holder.extension)
 
     def holder(self, path: Path, bound: AttributePath) -> AttributePath:

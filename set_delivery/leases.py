@@ -55,7 +55,7 @@ class Lease:
                 self._renew()
             except Exception:
                 # It ends by itself if this goes on; `holds` says so.
-                _LOG.warning("the lease %s cannot be kept", self._name, exc_info=True)
+                _LOG.warning("the lease %s cannot be renewed", self._name, exc_info=True)
         self._database.close()
 
     def _renew(self) -> None:

@@ -57,7 +57,7 @@ class Streams:
                 (jti, feed),
             )
             if row is None or self._is_surplus(feed, row[0]):
-                raise OutOfWindow(f"the feed {feed} does not hold the SET {jti[:100]} (any more)")
+                raise OutOfWindow(f"the feed {feed} does not hold, or no longer holds, the SET {jti[:100]}")
             position = row[0]
         return self._part(feed, "t.position > ?", (position,), limit)
 
@@ -95,7 +95,7 @@ class Streams:
             code = error.get("err") if isinstance(error, Mapping) else None
             # As a reader says them: without the quotes of %r they could break the line.
             if isinstance(code, str) and not is_final(code):
-                _LOG.warning("the reader of the feed %s does not take the SET %.64r: %s", feed, jti, code)
+                _LOG.warning("the reader of the feed %s cannot accept the SET %.64r yet: %s", feed, jti, code)
                 continue
             _LOG.error("the reader of the feed %s refuses the SET %.64r: %.200r", feed, jti, code)
             settled.append(jti)

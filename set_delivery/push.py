@@ -128,7 +128,7 @@ class Pusher:
             # Its text may hold what was sent.
             kind = type(exc).__name__
             _LOG.error("receiver %s: the SET %s cannot be sent: %s", receiver.name, one.jti, kind)
-            _LOG.debug("it happened here:\n%s", "".join(traceback.format_tb(exc.__traceback__)))
+            _LOG.debug("traceback:\n%s", "".join(traceback.format_tb(exc.__traceback__)))
             return Outcome(problem=kind)
 
     def _attempt(self, receiver: Receiver, one: Set) -> Outcome:
@@ -176,7 +176,7 @@ class Pusher:
                 pause_s = pause_after(attempts, batch.failure.retry_after_s)
                 due_at, problem = now + int(pause_s * 1000), batch.failure.problem
                 _LOG.warning(
-                    "receiver %s: attempt %d failed (%s), next in %.0f s",
+                    "receiver %s: attempt %d failed (%s), next attempt in %.0f s",
                     *(receiver.name, attempts, problem, pause_s),
                 )
             self._note(receiver, len(batch.taken), attempts, due_at, problem)
@@ -197,7 +197,7 @@ class Pusher:
         if now - row[0] < after_s * 1000:
             return False
         _LOG.error(
-            "receiver %s: the SET %s is given up, it was refused for %d s without a reason (%s)",
+            "receiver %s: the SET %s is given up after %d s of refusals without an error code (%s)",
             *(receiver.name, failed.jti, after_s, failure.problem),
         )
         return True

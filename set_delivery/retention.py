@@ -41,7 +41,7 @@ class Retention:
             self._warn(
                 ("dead", receiver),
                 dead > 0,
-                "receiver %s has refused %d SETs for good: see scim events list --dead",
+                "receiver %s has permanently refused %d SETs: see scim events list --dead",
                 *(receiver, dead),
             )
             self._expire_pending(receiver)
@@ -68,18 +68,18 @@ class Retention:
         self._warn(
             ("pending", receiver),
             age_ms > _WARN * retention_ms,
-            "receiver %s has not taken events for %d hours: they will be dropped after %d",
+            "receiver %s has accepted no SETs for %d hours; undelivered SETs are dropped after %d",
             *(receiver, age_ms // 3_600_000, retention_ms // 3_600_000),
         )
         if age_ms <= retention_ms:
             return
         while dropped := self._drop_batch(receiver, "IS NULL"):
-            _LOG.error("receiver %s: %d events were dropped undelivered", receiver, dropped)
+            _LOG.error("receiver %s: %d undelivered SETs were too old and were dropped", receiver, dropped)
 
     def _expire_dead(self, receiver: str) -> None:
         """Forget what a receiver refused too long ago; that was counted when it did."""
         while dropped := self._drop_batch(receiver, "IS NOT NULL"):
-            _LOG.warning("receiver %s: %d SETs that it had refused were forgotten", receiver, dropped)
+            _LOG.warning("receiver %s: %d refused SETs were too old and were deleted", receiver, dropped)
 
     def _drop_batch(self, receiver: str, dead: str) -> int:
         """Drop some of what is too old to be kept and return how many that was.
@@ -124,7 +124,7 @@ class Retention:
         self._warn(
             ("feed", feed),
             unread > _WARN * size,
-            "the feed %s holds %d events that nobody has acknowledged, of %d that it keeps",
+            "the feed %s holds %d unacknowledged SETs; above %d it drops the oldest",
             *(feed, unread, size),
         )
         edge = max(too_old, self._surplus(feed, held - size))

@@ -112,7 +112,7 @@ def receivers_from(described: Any) -> list[Mapping[str, Any]]:
             raise ValueError(f"[{position}]: must be an object with a url")
         unknown = set(one) - _MEMBERS.keys()
         if unknown:
-            raise ValueError(f"[{position}]: {sorted(unknown)[0]} is not known")
+            raise ValueError(f"[{position}]: {sorted(unknown)[0]} is not a member of a receiver")
         for name, kind in _MEMBERS.items():
             if name in one and not isinstance(one[name], kind):
                 raise ValueError(f"[{position}].{name}: must be a {'list' if kind is list else 'string'}")
@@ -131,7 +131,7 @@ def receivers_from(described: Any) -> list[Mapping[str, Any]]:
         # Without what might be a password in it.
         one.setdefault("name", f"{parts.hostname or ''}{parts.path}")
         if len(one["name"]) > 200 or not one["name"].isprintable():
-            raise ValueError(f"[{position}].name: must have 200 characters at most, all of them printable")
+            raise ValueError(f"[{position}].name: must have 200 printable characters at most")
         if "algorithm" in one and "secret" not in one and "key_file" not in one:
             raise ValueError(f"[{position}].algorithm: needs a secret or a key_file")
         if one["name"] in names:

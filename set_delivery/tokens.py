@@ -48,7 +48,7 @@ def private_key(pem: bytes, algorithm: str) -> SigningKey:
         key = load_pem_private_key(pem, None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         # The words of the library may quote the file.
-        raise ValueError("is no private key in PEM without a password") from exc
+        raise ValueError("is not a private key in PEM format without a password") from exc
     maker: Any = get_default_algorithms()[algorithm]
     try:
         prepared = maker.prepare_key(pem)

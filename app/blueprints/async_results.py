@@ -48,7 +48,7 @@ def async_blueprint(requests: AsyncRequests | None, publishing: Publishing) -> B
             if position is not None or asked.jobs.status(whole, principal) is None:
                 raise _unknown(txn)
             if not asked.jobs.forget(whole, principal):
-                raise Refusal(409, "the request is being carried out")
+                raise Refusal(409, "the request has begun and cannot be withdrawn")
             return empty_response(204)
 
     return blueprint
@@ -88,4 +88,4 @@ def _token(
 
 
 def _unknown(txn: str) -> Refusal:
-    return Refusal(404, f"there is no request {txn[:100]}")
+    return Refusal(404, f"there is no asynchronous request {txn[:100]}")

@@ -41,11 +41,11 @@ _MOST_SETS: Final = 1000
 class PollMessage(Schema):
     """A poll request (RFC 8936 section 2.2)."""
 
-    maxEvents = fields.Integer(strict=True, metadata={"description": "The most SETs wanted; 0 for none."})
-    returnImmediately = fields.Boolean(metadata={"description": "Whether not to wait for a SET."})
-    ack = fields.List(fields.String(), metadata={"description": "The jti of SETs that were received."})
+    maxEvents = fields.Integer(strict=True, metadata={"description": "Largest number of SETs; 0: none."})
+    returnImmediately = fields.Boolean(metadata={"description": "true: answer at once, even without a SET."})
+    ack = fields.List(fields.String(), metadata={"description": "The `jti` of each SET to acknowledge."})
     setErrs = fields.Dict(
-        keys=fields.String(), metadata={"description": "By jti, `err` and `description` of SETs refused."}
+        keys=fields.String(), metadata={"description": "`err` and `description` of refused SETs, by `jti`."}
     )
 
 
@@ -136,7 +136,7 @@ class Reading:
         try:
             part = self._delivery.streams.after(feed, jti, limit)
         except OutOfWindow as exc:
-            raise Refusal(410, f"after: {exc}; read on without it") from exc
+            raise Refusal(410, f"after: {exc}; read again without after") from exc
         sets = [self._claims(one) for one in part.sets]
         return {"feed": feed, "sets": sets, "moreAvailable": part.more_available or not is_all}
 
@@ -277,7 +277,7 @@ def keys_blueprint(publishing: Publishing) -> Blueprint:
 
 def _must_poll(publishing: Publishing) -> None:
     if not publishing.poll:
-        raise Refusal(501, "event streams are not read here: SET_POLL_ENABLED is not true")
+        raise Refusal(501, "this server has no event streams: SET_POLL_ENABLED is not true")
 
 
 def _read_poll(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ def me_blueprint() -> Blueprint:
         init_every_request = False
 
         def get(self) -> Response:
-            raise Refusal(501, "the credentials of this request do not stand for a user")
+            raise Refusal(501, "/Me is not supported: an API key does not represent a user")
 
         post = put = patch = delete = get
 

@@ -19,18 +19,18 @@ from storage.errors import StorageError
 
 _TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _RECEIVER: Final = {
-    "scim_events_pending": ("gauge", "SETs that a receiver has not taken yet.", "pending"),
-    "scim_events_delivered_total": ("counter", "SETs that a receiver has taken.", "delivered"),
-    "scim_events_dead": ("gauge", "SETs refused for good that are kept, undelivered.", "dead"),
-    "scim_events_refused_total": ("counter", "SETs that a receiver has refused for good.", "refused"),
-    "scim_events_dropped_total": ("counter", "SETs that were kept too long and never taken.", "dropped"),
-    "scim_events_failures": ("gauge", "Attempts that failed in a row.", "attempts"),
-    "scim_events_oldest_pending_seconds": ("gauge", "Age of the oldest SET that is pending.", "oldest_s"),
+    "scim_events_pending": ("gauge", "SETs not yet delivered to the receiver.", "pending"),
+    "scim_events_delivered_total": ("counter", "SETs delivered to the receiver.", "delivered"),
+    "scim_events_dead": ("gauge", "Permanently refused SETs that are still stored.", "dead"),
+    "scim_events_refused_total": ("counter", "SETs permanently refused by the receiver.", "refused"),
+    "scim_events_dropped_total": ("counter", "SETs dropped undelivered after SET_RETENTION.", "dropped"),
+    "scim_events_failures": ("gauge", "Failed delivery attempts in a row.", "attempts"),
+    "scim_events_oldest_pending_seconds": ("gauge", "Age of the oldest SET not yet delivered.", "oldest_s"),
 }
 _FEED: Final = {
-    "scim_feed_held": ("gauge", "SETs that a feed holds.", "held"),
-    "scim_feed_unacknowledged": ("gauge", "SETs that no reader has acknowledged.", "unacknowledged"),
-    "scim_feed_dropped_total": ("counter", "SETs that left a feed and were never acknowledged.", "dropped"),
+    "scim_feed_held": ("gauge", "SETs in the feed.", "held"),
+    "scim_feed_unacknowledged": ("gauge", "SETs in the feed that are not acknowledged.", "unacknowledged"),
+    "scim_feed_dropped_total": ("counter", "SETs dropped from the feed unacknowledged.", "dropped"),
 }
 
 
@@ -48,9 +48,9 @@ def metrics_blueprint(
         init_every_request = False
 
         def get(self) -> Response:
-            lines = _heads("scim_events_enabled", "gauge", "Whether anybody receives events.")
+            lines = _heads("scim_events_enabled", "gauge", "1 if events are switched on, else 0.")
             lines.append(f"scim_events_enabled {int(is_on)}")
-            lines += _heads("scim_storage_writable", "gauge", "Whether the storage takes changes.")
+            lines += _heads("scim_storage_writable", "gauge", "1 if the storage accepts changes, else 0.")
             lines.append(f"scim_storage_writable {int(_holds(check_writable))}")
             lines += _of_patches(ignored)
             if is_on:
@@ -70,12 +70,12 @@ def _holds(check: Callable[[], object]) -> bool:
 
 def _of_patches(ignored: IgnoredPaths) -> Iterator[str]:
     name = "scim_patch_ignored_operations_total"
-    yield from _heads(name, "counter", "PATCH operations on attributes that no schema has, by process.")
+    yield from _heads(name, "counter", "PATCH operations ignored for an unknown attribute, by process.")
     yield f'{name}{{process="{os.getpid()}"}} {ignored.operations}'
 
 
 def _of_events(inventory: Inventory) -> Iterator[str]:
-    yield from _heads("scim_events_waiting", "gauge", "Changes that have not become SETs yet.")
+    yield from _heads("scim_events_waiting", "gauge", "Changes not yet turned into SETs.")
     yield f"scim_events_waiting {inventory.waiting()}"
     receivers = inventory.receivers()
     for name, (kind, text, figure) in _RECEIVER.items():

@@ -12,7 +12,7 @@ class ErrorMessage(Schema):
 
     schemas = fields.List(fields.String(), metadata={"example": [urns.ERROR]})
     status = fields.String(metadata={"example": "404"})
-    scimType = fields.String(metadata={"description": "A word of RFC 7644 table 9, with status 400 or 409."})
+    scimType = fields.String(metadata={"description": "Keyword of RFC 7644 table 9, with status 400 or 409."})
     detail = fields.String()
 
 
@@ -21,7 +21,7 @@ class PatchOperationMessage(Schema):
 
     op = fields.String(required=True, metadata={"description": "add, remove or replace."})
     path = fields.String(metadata={"example": 'emails[type eq "work"].value'})
-    value = fields.Raw(metadata={"description": "Any value that the attribute takes."})
+    value = fields.Raw(metadata={"description": "Any value that the attribute can have."})
 
 
 class PatchMessage(Schema):
@@ -35,27 +35,27 @@ class BulkOperationMessage(Schema):
     """One operation of a Bulk request."""
 
     method = fields.String(required=True, metadata={"description": "POST, PUT, PATCH or DELETE."})
-    bulkId = fields.String(metadata={"description": "Name of what POST creates, within this request."})
+    bulkId = fields.String(metadata={"description": "Name of the new resource within this request."})
     path = fields.String(required=True, metadata={"description": "Such as /Users or /Users/bulkId:a."})
-    version = fields.String(metadata={"description": "Entity-tag the resource must have."})
-    data = fields.Dict(metadata={"description": "The body of the single request."})
+    version = fields.String(metadata={"description": "Entity-tag that the resource must have."})
+    data = fields.Dict(metadata={"description": "Body of the operation."})
 
 
 class BulkMessage(Schema):
     """A Bulk request (RFC 7644 section 3.7)."""
 
     schemas = fields.List(fields.String(), required=True, metadata={"example": [urns.BULK_REQUEST]})
-    failOnErrors = fields.Integer(metadata={"description": "Stop after this many errors; 0 is no limit."})
+    failOnErrors = fields.Integer(metadata={"description": "Stop after this many errors; 0: never."})
     Operations = fields.List(fields.Nested(BulkOperationMessage), required=True)
 
 
 LIST_MEMBERS: Final[dict[str, Any]] = {
     "schemas": fields.List(fields.String(), metadata={"example": [urns.LIST_RESPONSE]}),
-    "totalResults": fields.Integer(metadata={"description": "Size of the whole answer."}),
-    "itemsPerPage": fields.Integer(metadata={"description": "Number of resources in this page."}),
-    "startIndex": fields.Integer(metadata={"description": "Index of the first of them, from 1."}),
-    "nextCursor": fields.String(metadata={"description": "Cursor of the next page, if there is one."}),
-    "previousCursor": fields.String(metadata={"description": "Cursor of the page before, if there is one."}),
+    "totalResults": fields.Integer(metadata={"description": "Number of resources on all pages."}),
+    "itemsPerPage": fields.Integer(metadata={"description": "Number of resources on this page."}),
+    "startIndex": fields.Integer(metadata={"description": "Index of the first resource, from 1."}),
+    "nextCursor": fields.String(metadata={"description": "Cursor of the next page, if any."}),
+    "previousCursor": fields.String(metadata={"description": "Cursor of the previous page, if any."}),
 }
 
 
@@ -71,10 +71,10 @@ class FeedMessage(Schema):
 
     id = fields.String()
     displayName = fields.String()
-    uri = fields.String(metadata={"description": "Where the feed is: the `aud` of its events."})
+    uri = fields.String(metadata={"description": "URI of the feed: the `aud` claim of its SETs."})
     relativeUri = fields.String()
-    members = fields.List(fields.String(), metadata={"description": "The resources in the feed."})
-    poll = fields.Dict(metadata={"description": "Whether the feed can be read, and where."})
+    members = fields.List(fields.String(), metadata={"description": "URIs of the resources in the feed."})
+    poll = fields.Dict(metadata={"description": "Whether readers can poll the feed, and at which URI."})
 
 
 class FeedList(Schema):

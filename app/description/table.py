@@ -40,7 +40,7 @@ _SEARCHED: Final = (400, 403, *_STORED)
 _WRITTEN: Final = (400, 403, 404, 409, 412, *_STORED)
 
 _ACCEPTED: Final = Answer(
-    "The client prefers not to wait: the result will be at the Location.",
+    "Accepted as an asynchronous request; Location is the URI of the result.",
     headers=("Set-Txn", "Preference-Applied", "Location"),
 )
 _DONE: Final = Answer("Done.")
@@ -65,11 +65,11 @@ def _of_type(resource_type: ResourceType) -> Iterator[Operation]:
     # No id of the operations below begins with one of these verbs, so a type cannot take one.
     name, path = resource_type.name, resource_type.endpoint
     schema = marshmallow_schema(resource_type)
-    found = _scim(_list_schema(name, schema), "The resources that were found.")
+    found = _scim(_list_schema(name, schema), "The resources found.")
     one = _scim(schema, "The resource.", ("ETag", "Location"))
-    created = _scim(schema, "The resource, as it was created.", ("ETag", "Location"))
-    unchanged = Answer("The resource is at a version that If-None-Match names.", headers=("ETag",))
-    unrepeated = Answer("Done; the group is too large to be repeated.", headers=("ETag", "Location"))
+    created = _scim(schema, "The new resource.", ("ETag", "Location"))
+    unchanged = Answer("If-None-Match names the current version of the resource.", headers=("ETag",))
+    unrepeated = Answer("Done; the group is too large to be returned.", headers=("ETag", "Location"))
     whole = Body(schema, examples.resource_example(resource_type))
     parts = Body(PatchMessage, examples.patch_example(resource_type))
     sought = Body(SearchMessage, examples.search_example(resource_type))
@@ -103,7 +103,7 @@ def _of_type(resource_type: ResourceType) -> Iterator[Operation]:
     )
     later = {202: _ACCEPTED, 204: unrepeated}
     yield row("replace", "PUT", single, "Replace", {200: one, **later}, identified, whole, _WRITTEN)
-    yield row("patch", "PATCH", single, "Change parts", {200: one, **later}, identified, parts, _WRITTEN)
+    yield row("patch", "PATCH", single, "Change attributes", {200: one, **later}, identified, parts, _WRITTEN)
     yield row(
         "delete",
         "DELETE",
@@ -121,14 +121,14 @@ def _list_schema(name: str, schema: type[Schema]) -> type[Schema]:
 
 
 def _of_all_types(registry: Registry) -> Iterator[Operation]:
-    found = _scim(_ANY, "The resources that were found.")
+    found = _scim(_ANY, "The resources found.")
     page = ("Content-Security-Policy", "Referrer-Policy")
     yield Operation(
         "findAll",
         "GET",
         "/",
         "Search",
-        "With a query or as SCIM, a search over all types; otherwise this page, without credentials",
+        "With a query or a SCIM media type, search all resource types; else this page, without credentials",
         {200: Answer(found.description, {**found.content, "text/html": _TEXT}, page)},
         _LIST,
         errors=_SEARCHED,
@@ -159,7 +159,7 @@ def _of_all_types(registry: Registry) -> Iterator[Operation]:
 
 _OF_REQUESTS: Final = (
     *(
-        Operation(f"me{method.title()}", method, "/Me", "Me", "The user who calls", {}, errors=(501,))
+        Operation(f"me{method.title()}", method, "/Me", "Me", "The authenticated user", {}, errors=(501,))
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     ),
     Operation(
@@ -170,7 +170,7 @@ _OF_REQUESTS: Final = (
         "The result of an asynchronous request",
         {
             200: Answer("The result.", {SCIM_JSON: _ANY, SECEVENT_JWT: _TEXT}),
-            202: _scim(_ANY, "It is not done yet.", ("Retry-After",)),
+            202: _scim(_ANY, "The request is not finished.", ("Retry-After",)),
         },
         ("txn",),
         errors=(404, *_STORED),
@@ -180,7 +180,7 @@ _OF_REQUESTS: Final = (
         "DELETE",
         "/Async/{txn}",
         "Async",
-        "Forget a result, or withdraw a request that has not begun",
+        "Delete a result, or withdraw a request that has not begun",
         {204: _DONE},
         ("txn",),
         errors=(404, 409, *_STORED),
@@ -214,7 +214,7 @@ _OF_EVENTS: Final = (
         f"{_FEED}/Stream",
         "Events",
         "Read an event feed",
-        {200: _scim(_ANY, "The events.")},
+        {200: _scim(_ANY, "The SETs after the given one.")},
         ("feed_id", "after", "limit"),
         errors=(400, 404, 410, *_STORED),
     ),
@@ -224,7 +224,7 @@ _OF_EVENTS: Final = (
         f"{_FEED}/Stream",
         "Events",
         "Poll an event feed (RFC 8936)",
-        {200: Answer("The events that are not acknowledged.", {JSON: PollAnswer})},
+        {200: Answer("The SETs that are not acknowledged.", {JSON: PollAnswer})},
         ("feed_id",),
         Body(PollMessage, examples.POLL, JSON),
         (404, *_STORED),
@@ -234,7 +234,7 @@ _OF_EVENTS: Final = (
         "GET",
         "/.well-known/jwks.json",
         "Keys",
-        "The public keys that event tokens are signed with",
+        "The public keys that verify signed SETs",
         {200: Answer("The keys.", {"application/jwk-set+json": _ANY})},
         access="public",
     ),
@@ -251,7 +251,7 @@ def _discovery(verb: str, path: str, summary: str, *parameters: str) -> Operatio
 
 
 _OF_DISCOVERY: Final = (
-    _discovery("readServiceProviderConfig", "/ServiceProviderConfig", "What this service provider supports"),
+    _discovery("readServiceProviderConfig", "/ServiceProviderConfig", "Features of this service provider"),
     _discovery("readResourceTypes", "/ResourceTypes", "Every resource type"),
     _discovery("readResourceType", "/ResourceTypes/{name}", "One resource type", "type_name"),
     _discovery("readSchemas", "/Schemas", "Every schema"),
@@ -265,16 +265,16 @@ def _health(verb: str, path: str, summary: str, *errors: int) -> Operation:
 
 
 _OF_OPERATION: Final = (
-    _health("checkHealth", "/health", "The process answers"),
-    _health("checkReadiness", "/health/ready", "Storage, state database and broker answer", 502, 503, 504),
-    _health("checkWritability", "/health/writable", "The storage takes changes", 502, 503, 504),
+    _health("checkHealth", "/health", "The process is alive"),
+    _health("checkReadiness", "/health/ready", "Storage, state database and broker work", 502, 503, 504),
+    _health("checkWritability", "/health/writable", "The storage accepts changes", 502, 503, 504),
     Operation(
         "readMetrics",
         "GET",
         "/metrics",
         "Metrics",
-        "Figures for Prometheus",
-        {200: Answer("The figures.", {"text/plain": _TEXT})},
+        "Metrics for Prometheus",
+        {200: Answer("The metrics.", {"text/plain": _TEXT})},
         errors=_STORED,
     ),
 )

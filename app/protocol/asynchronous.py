@@ -126,10 +126,10 @@ class AsyncRequests:
             elif "single" in job.request:
                 self._run_single(job, AsyncRequest(**job.request["single"]))
             else:
-                problem = Refusal(_GONE, "the request cannot be read any more: the API key has changed")
+                problem = Refusal(_GONE, "the API key has changed since the request: send the request again")
                 self.jobs.finish(job, {"status": str(_GONE), "response": _error(problem)})
         except LostJob:
-            _LOG.warning("the request %s was taken over or withdrawn", job.txn)
+            _LOG.warning("the request %s was withdrawn, or another process continues it", job.txn)
         except (StorageUnavailable, Contention) as problem:
             if not self.jobs.put_back(job):
                 self._fail(job, problem)
@@ -137,7 +137,7 @@ class AsyncRequests:
             # One request that cannot be carried out must not hold up all that follow.
             _LOG.exception("the request %s failed", job.txn)
             if job.attempts >= _ATTEMPTS or not self.jobs.put_back(job):
-                self._fail(job, Refusal(500, "the request could not be carried out"))
+                self._fail(job, Refusal(500, "the server could not carry out the request"))
 
     def _run_single(self, job: Job, request: AsyncRequest) -> None:
         resource_type = self._type(request.resource_type)

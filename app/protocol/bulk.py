@@ -359,17 +359,17 @@ class BulkOperations:
         endpoint, _, resource_id = path.strip("/").partition("/")
         resource_type = self._registry.by_endpoint(f"/{endpoint}")
         if resource_type is None or "/" in resource_id:
-            raise Refusal(404, f"there is nothing at {path[:200]}")
+            raise Refusal(404, f"path: there is no endpoint {path[:200]}")
         if method == "POST":
             if resource_id:
-                raise Refusal(405, f"POST is not supported at {path[:200]}")
+                raise Refusal(405, f"path: POST is not supported at {path[:200]}")
             if not bulk_id_of(operation) and "method" in operation:
                 raise InvalidValue("bulkId: is required with POST")
             if bulk_id_of(operation) in run.ids.created:
-                raise InvalidValue("bulkId: stands for another resource of this request")
+                raise InvalidValue("bulkId: another operation of this request has the same bulkId")
             return resource_type, None
         if not resource_id:
-            raise Refusal(405, f"{method} is not supported at {path[:200]}")
+            raise Refusal(405, f"path: {method} is not supported at {path[:200]}")
         return resource_type, run.references.path(resource_id, run.ids)
 
 
@@ -380,7 +380,7 @@ def _failure(problem: Exception) -> dict[str, Any]:
     else:
         _LOG.error("an operation of a Bulk request failed", exc_info=problem)
         status = 500
-        body = error_json(status, "an unexpected error, which the log of the server describes")
+        body = error_json(status, "an unexpected error; the log of the server has the details")
     return {"status": str(status), "response": orjson.loads(body)}
 
 

@@ -46,7 +46,7 @@ def read_bulk_request(body: Mapping[str, Any], max_operations: int, profile: Pro
         raise Refusal(413, f"Operations: more than maxOperations ({max_operations})", "tooMany")
     fail_on_errors = message.get("failOnErrors")
     if fail_on_errors is not None and (type(fail_on_errors) is not int or fail_on_errors < 0):
-        raise InvalidValue("failOnErrors: must be an integer from 0")
+        raise InvalidValue("failOnErrors: must be an integer, 0 or more")
     canonical = []
     for position, raw in enumerate(operations):
         if not isinstance(raw, Mapping):
@@ -63,7 +63,7 @@ def bulk_response(operations: Sequence[Mapping[str, Any]]) -> bytes:
 
 def not_reached(operation: Mapping[str, Any]) -> dict[str, Any]:
     """Return the result of an operation that others kept from being tried."""
-    problem = Refusal(_NOT_REACHED, "not carried out: failOnErrors was reached before")
+    problem = Refusal(_NOT_REACHED, "not carried out: earlier operations reached failOnErrors")
     result = new_result(operation)
     return {**result, "status": str(_NOT_REACHED), "response": orjson.loads(error_body(problem))}
 

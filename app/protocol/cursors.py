@@ -61,15 +61,15 @@ class Cursors:
         try:
             signed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except ValueError:  # binascii.Error is one
-            raise InvalidCursor("cursor: is not one of this server") from None
+            raise InvalidCursor("cursor: is not a cursor of this server") from None
         signature, content = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
         if not hmac.compare_digest(signature, self._signature(content, principal, query)):
             raise InvalidCursor("cursor: does not belong to this query")
         issued, wanted, position, backwards, offset = orjson.loads(content)
         if self._clock().timestamp() > issued + self._timeout_s:
-            raise ExpiredCursor(f"cursor: is older than {self._timeout_s} seconds")
+            raise ExpiredCursor(f"cursor: is older than {self._timeout_s} seconds; start again")
         if wanted != count:
-            raise InvalidCount(f"count: was {wanted} in the first request of this query")
+            raise InvalidCount(f"count: must be {wanted}, as in the first request of this query")
         at = Position(int(position[0], 16), position[1]) if position else None
         return Cursor(at, backwards, offset)
 

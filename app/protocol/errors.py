@@ -23,7 +23,7 @@ class PreconditionFailed(Refusal):
     """The resource is not at the version the client asked for (RFC 7644 section 3.14)."""
 
     def __init__(self, version: str) -> None:
-        super().__init__(412, f"the resource is at version {version}, not at one named in the request")
+        super().__init__(412, f"the resource is at version {version}, which the request excludes")
 
 
 STATUS: Final[dict[type[Exception], int]] = {
@@ -81,15 +81,15 @@ def detail_of(error: Exception) -> str:
         case storage.UniquenessConflict():
             return f"{error.attribute}: another resource of this type has the same value"
         case storage.VersionMismatch():
-            return "the resource was changed at the same time"
+            return "another request changed the resource at the same time; read it and try again"
         case storage.Contention():
-            return "others were changing the same at the same time, try again later"
+            return "other requests changed the same data at the same time; try again later"
         case storage.BackendTimeout():
-            return "the storage did not answer in time: what was asked for may have been done or not"
+            return "the storage did not answer in time; the request may or may not have taken effect"
         case storage.BadBackendAnswer():
-            return "the storage gave no usable answer, try again later"
+            return "the storage sent an unusable answer; try again later"
         case storage.StorageUnavailable():
-            return "the storage is not available, try again later"
+            return "the storage is not available; try again later"
         case ScimError() | Refusal():
             return error.detail
     return str(error)

@@ -104,7 +104,7 @@ class ResourceImport:
         for number, resource_type, group_id, members in self._waiting:
             missing = self._join(resource_type, group_id, members)
             for member_id in missing:
-                self._report(number, f"members: there is nothing with the id {member_id}")
+                self._report(number, f"members: there is no resource with the id {member_id}")
         return self._result
 
     def _read(self, line: bytes) -> tuple[ResourceType, NewResource, bool]:
@@ -117,12 +117,12 @@ class ResourceImport:
         resource_type = next((self._types[name] for name in names if name in self._types), None)
         resource_type = resource_type or self._registry.resource_type(str(meta.get("resourceType")))
         if resource_type is None:
-            raise InvalidValue("schemas: names no resource type of this server")
+            raise InvalidValue("schemas: contains no core schema of this server")
         resource_id = body.get("id")
         if resource_id is not None and (
             not isinstance(resource_id, str) or ADDRESSABLE.fullmatch(resource_id) is None
         ):
-            raise InvalidValue("id: cannot be used as an id")
+            raise InvalidValue("id: cannot be used as an id in URLs")
         new = self._operations.new(resource_type, body, self._profile, resource_id=resource_id)
         created, modified = _date(meta.get("created")), _date(meta.get("lastModified"))
         if created or modified:
@@ -289,4 +289,4 @@ def _date(value: Any) -> str | None:
     try:
         return format_date_time(parse_date_time(value))
     except ValueError as exc:
-        raise InvalidValue(f"meta: {value[:40]} is no dateTime") from exc
+        raise InvalidValue(f"meta: {value[:40]} is not a dateTime") from exc

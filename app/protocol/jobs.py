@@ -166,7 +166,7 @@ class Jobs:
                     self._stay(job)
                 except StorageError as problem:
                     # The next time may be soon enough.
-                    _LOG.warning("the request %s is not kept: %s", job.txn, problem)
+                    _LOG.warning("the lease of the request %s cannot be renewed: %s", job.txn, problem)
             self._database.close()
 
         thread = Thread(target=stay, name="scim job", daemon=True)

@@ -29,9 +29,9 @@ class AttributeMapping:
             if target.text == "id":
                 self._id_source = source
             elif target.leaf.mutability == "readOnly" or target.attribute.multi_valued:
-                raise ValueError(f"{target_text} cannot be written by a mapping")
+                raise ValueError(f"{target_text} is readOnly or multi-valued: it cannot be mapped")
             elif target.leaf.type != source.leaf.type or target.leaf.is_complex:
-                raise ValueError(f"{target_text} and {source_text} are not of the same simple type")
+                raise ValueError(f"{target_text} and {source_text} must have the same simple type")
             else:
                 self._copies.append((target, source))
 
@@ -64,7 +64,7 @@ class AttributeMapping:
             return None
         if not isinstance(values[0], str) or ADDRESSABLE.fullmatch(values[0]) is None:
             assert self._id_source is not None
-            raise InvalidValue(f"{self._id_source.text}: cannot be used as an id")
+            raise InvalidValue(f"{self._id_source.text}: cannot be used as an id in URLs")
         return values[0]
 
 
@@ -77,5 +77,5 @@ def _path(resource_type: ResourceType, text: str) -> AttributePath:
                 text = f"{extension.schema.id}:{rest}"
     path = resource_type.path(text)
     if path is None:
-        raise ValueError(f"{text} is no attribute of {resource_type.name}")
+        raise ValueError(f"{text} is not an attribute of {resource_type.name}")
     return path

@@ -31,7 +31,7 @@ def read_names(
         if name is not None:
             found[name] = value
         elif not profile.loose_messages:
-            raise InvalidSyntax(f"{place}{key[:100]}: is no attribute of this message")
+            raise InvalidSyntax(f"{place}{key[:100]}: is not an attribute of this message")
     return found
 
 

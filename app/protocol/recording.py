@@ -147,7 +147,7 @@ class Recorder(NoRecorder):
             # The write is stored, and is answered so: a client that tries again would be told of itself.
             if also is not None:
                 raise
-            _LOG.warning("a change is stored, and becomes an event later: %s", exc)
+            _LOG.warning("a change is stored, but its event is published later: %s", exc)
 
     def _done(self, make: Make, also: Also | None = None) -> None:
         change = make(self._builder)

@@ -53,7 +53,7 @@ def named_members(attribute: Attribute, elements: Iterable[Mapping[str, Any]]) -
         one = NamedMember(element.get("display") or None, element.get("type") or None, ref)
         before = named.get(member_id)
         if before is not None and before.type and one.type and before.type.lower() != one.type.lower():
-            raise InvalidValue(f"{attribute.name}[{position}].type: {member_id} has another type before")
+            raise InvalidValue(f"{attribute.name}[{position}].type: {member_id} has two different types")
         named[member_id] = one if before is None or one.type else replace(one, type=before.type)
     return named
 

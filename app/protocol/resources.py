@@ -274,7 +274,7 @@ class ResourceOperations:
         def change() -> StoredResource:
             before, found = patched()
             if found.plain != ahead and self._secrets.takes_long:
-                raise Contention("what is to be hashed was changed at the same time")
+                raise Contention("another request changed the password at the same time")
             secrets = hashed if found.plain == ahead else self._secrets.hashed(found.plain, found.known)
             attempts.removed_secrets = self._removable(found.removed - secrets.keys())
             kept = {**found.known, **secrets}

@@ -175,7 +175,7 @@ class Searcher:
         if not selections and problem is not None:
             raise problem
         if query.sort_by and not any(selection.sort for _, selection in selections):
-            raise InvalidValue(f"sortBy: {query.sort_by[:100]} is no attribute")
+            raise InvalidValue(f"sortBy: {query.sort_by[:100]} is not an attribute of any resource type")
         return selections
 
     def _joined_page(
@@ -195,7 +195,9 @@ class Searcher:
     ) -> tuple[list[tuple[ResourceType, StoredResource]], int]:
         end = start + limit
         if end > _DEEPEST_MERGE:
-            raise InvalidValue(f"startIndex: sorting all types goes up to {_DEEPEST_MERGE}")
+            raise InvalidValue(
+                f"startIndex: a sorted search over all resource types ends after {_DEEPEST_MERGE} resources"
+            )
         merged: list[tuple[tuple[Any, ...], ResourceType, StoredResource]] = []
         total, descending = 0, False
         for rank, (resource_type, selection) in enumerate(selections):
@@ -231,7 +233,7 @@ class Searcher:
         if query.count is None:
             return self._page_size
         if query.cursor is not None and query.count > self._page_size:
-            raise InvalidCount(f"count: must be {self._page_size} at the most")
+            raise InvalidCount(f"count: must be {self._page_size} at most")
         return max(0, min(query.count, self._page_size))
 
 
@@ -253,7 +255,8 @@ def _sort(resource_type: ResourceType, query: Query) -> Sort:
     """Return the order a query asks for; a complex attribute is sorted by its `value`."""
     path = _path(resource_type, query)
     if path is None or path.leaf.returned == "never":
-        raise InvalidValue(f"sortBy: {(query.sort_by or '')[:100]} is no attribute of {resource_type.name}")
+        name = (query.sort_by or "")[:100]
+        raise InvalidValue(f"sortBy: {name} is not an attribute of {resource_type.name}")
     if path.leaf.is_complex:
         compared = path.leaf.compared
         if compared is None:

@@ -65,7 +65,7 @@ def test_the_default_key_is_warned_of(
 ) -> None:
     make_scim(API_KEY="secret", LOGLEVEL="WARNING")
 
-    assert "API_KEY IS THE DEFAULT" in caplog.text
+    assert "API_KEY IS THE PUBLISHED DEFAULT" in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/", "/openapi.json", "/health", "/health/ready", "/Schemas"])

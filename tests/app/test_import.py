@@ -74,7 +74,7 @@ def test_members_may_come_before_or_after_and_missing_ones_are_named(run: Import
     result = run(group("outer", "g2", "nobody", id="g1"), group("inner", "u1", id="g2"), user("ann", id="u1"))
 
     assert result.exit_code == 0
-    assert "line 1: members: there is nothing with the id nobody" in result.stderr
+    assert "line 1: members: there is no resource with the id nobody" in result.stderr
     assert {one["value"]: one["type"] for one in scim("GET", "/Users/u1").json["groups"]} == {
         "g1": "indirect",
         "g2": "direct",
@@ -136,7 +136,7 @@ def test_lines_are_read_as_the_default_profile_reads_requests(run: Import, scim:
     )
 
     assert "created 3, already there 0, failed 1" in result.stdout
-    assert "phoneNumbers[0]: number is no sub-attribute" in result.stderr
+    assert "phoneNumbers[0]: number is not a sub-attribute" in result.stderr
     assert scim.names(f'{extension}:department eq "d"') == ["a"]
     assert scim.names("emails pr") == []
 
@@ -207,7 +207,7 @@ def test_the_type_of_a_member_must_be_so(run: Import, scim: ScimClient) -> None:
 
     result = run(user("ann", id="a1"), guides)
 
-    assert "line 2: members: there is nothing with the id a1" in result.stderr
+    assert "line 2: members: there is no resource with the id a1" in result.stderr
     (kept,) = scim("GET", "/Groups").json["Resources"]
     assert "members" not in kept
 

@@ -177,7 +177,7 @@ def test_keys_are_published_and_rotated_without_a_set_that_cannot_be_verified(
         ({"SET_RECEIVERS": "{"}, "SET_RECEIVERS: is not JSON"),
         ({"SET_RECEIVERS": '["http://x"]'}, "SET_RECEIVERS: [0]: must be an object with a url"),
         ({"SET_RECEIVERS": '[{"url": "ftp://x"}]'}, "SET_RECEIVERS: [0].url"),
-        ({"SET_RECEIVERS": '[{"url": "http://x", "tokn": "t"}]'}, "tokn is not known"),
+        ({"SET_RECEIVERS": '[{"url": "http://x", "tokn": "t"}]'}, "tokn is not a member of a receiver"),
         ({"SET_RECEIVERS": '[{"url": "http://x", "feeds": [{}]}]'}, "[0].feeds"),
         ({"SET_RECEIVERS": '[{"url": "http://x", "mode": "all"}]'}, "[0].mode"),
         ({"SET_RECEIVERS": '[{"url": "http://x", "algorithm": "ES256"}]'}, "[0].algorithm"),
@@ -194,25 +194,25 @@ def test_keys_are_published_and_rotated_without_a_set_that_cannot_be_verified(
         ({"SET_RECEIVERS": '[{"url": "http://x", "event_uris": ["a:b"]}]'}, "there is no event a:b"),
         (
             {"SET_RECEIVERS": json.dumps([{"url": "http://x", "event_uris": [f"{EVENT}:prov:put:full"]}])},
-            f"[0].event_uris: in the mode notice there is no {EVENT}:prov:put:full",
+            f"[0].event_uris: {EVENT}:prov:put:full needs the mode full",
         ),
         ({"SET_PUSH_URL": "receiver.example.com"}, "SET_PUSH_URL"),
         ({"SET_PUSH_URL": "http://x:99999/"}, "SET_PUSH_URL: must be a URL"),
         ({"SET_PUSH_URL": "http://x", "SET_SIGNING_ALGORITHM": "ES256"}, "needs SET_SIGNING_KEY_FILES"),
         ({"SET_PUSH_URL": "http://x", "SET_PUSH_TOKEN": "a\u20acb"}, "token of the receiver push"),
-        ({"SET_PUSH_URL": "http://x", "SET_PUSH_REQUIRE_TLS": "true"}, "push is not reached by https"),
+        ({"SET_PUSH_URL": "http://x", "SET_PUSH_REQUIRE_TLS": "true"}, "receiver push is not https"),
         (
             {"SET_RECEIVERS": '[{"name": "r", "url": "http://x"}]', "SET_PUSH_REQUIRE_TLS": "true"},
-            "r is not reached by https",
+            "the URL of the receiver r is not https",
         ),
         (
             {"SET_RECEIVERS": '[{"name": "push", "url": "http://x"}]', "SET_PUSH_URL": "http://y"},
-            "is called push already",
+            "has the name push",
         ),
         ({"SET_SIGNING_SECRET": "s", "SET_SIGNING_ALGORITHM": "ES256"}, "needs a private key"),
         ({"SET_SIGNING_ALGORITHM": "none"}, "SET_SIGNING_ALGORITHM: must be one of"),
         ({"SET_SIGNING_KEY_FILES": "/nowhere/key.pem", "SET_SIGNING_ALGORITHM": "ES256"}, "No such file"),
-        ({"SET_SIGNING_KEY_FILES": __file__, "SET_SIGNING_ALGORITHM": "ES256"}, "is no private key"),
+        ({"SET_SIGNING_KEY_FILES": __file__, "SET_SIGNING_ALGORITHM": "ES256"}, "is not a private key"),
         ({"SET_FEEDS": '["a", "a"]'}, "two feeds called a"),
         ({"SET_FEEDS": "a/b"}, "SET_FEEDS"),
         ({"SET_FEEDS": "a,.."}, "'..' cannot be a feed id"),
@@ -342,14 +342,14 @@ def test_operators_list_retry_and_drop(
     dead = run(monkeypatch, environ, "events", "list", "--dead")
 
     assert "receiver push: pending 1, delivered 0, dead 2, dropped 0" in listed
-    assert "1 failures (status 503)" in listed
+    assert "1 failed attempts in a row (status 503)" in listed
     assert "feed default: 3 events, 3 not acknowledged, 0 dropped" in listed
     assert [line.split("\t")[:2] for line in dead.splitlines()] == [["push", second], ["push", first]]
     assert "invalid_key: who?" in dead
-    assert run(monkeypatch, environ, "events", "retry", "push", second) == "1 to be delivered again\n"
+    assert run(monkeypatch, environ, "events", "retry", "push", second) == "1 SETs to deliver again\n"
     scim.work()
     assert [claims["jti"] for claims in receiver.claims[3:]][0] == second
-    assert run(monkeypatch, environ, "events", "drop", "push") == "1 forgotten\n"
+    assert run(monkeypatch, environ, "events", "drop", "push") == "1 SETs deleted\n"
     listed = run(monkeypatch, environ, "events", "list")
     assert "receiver push: pending 0, delivered 2, dead 0, dropped 0" in listed
 
@@ -370,9 +370,9 @@ def test_what_is_not_meant_is_not_dropped(
     delivery.dispatcher.run()
 
     for words, said in (
-        (("retry", "psuh"), "there is no receiver psuh, but push"),
-        (("drop", "psuh", "--pending"), "there is no receiver psuh, but push"),
-        (("drop", "push", "a-jti", "--pending"), "no JTI"),
+        (("retry", "psuh"), "there is no receiver psuh; the receivers are: push"),
+        (("drop", "psuh", "--pending"), "there is no receiver psuh; the receivers are: push"),
+        (("drop", "push", "a-jti", "--pending"), "cannot be used with JTI"),
     ):
         result = CliRunner().invoke(main, ["events", *words])
         assert result.exit_code != 0

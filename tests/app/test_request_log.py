@@ -48,7 +48,7 @@ def test_the_line_says_when_the_client_left_before_the_end(caplog: pytest.LogCap
     answer.close()
 
     assert len(lines(caplog)) == 1
-    assert lines(caplog)[0].endswith("ms, cut off")
+    assert lines(caplog)[0].endswith("ms, incomplete")
 
 
 def test_every_request_leaves_one_line(tmp_path: Path) -> None:
@@ -78,6 +78,6 @@ def test_every_request_leaves_one_line(tmp_path: Path) -> None:
     started = re.findall(r"serving on (.*)\n", log.read_text())
     assert started == [
         f"http://127.0.0.1:{server.port}, 1 processes of 4 threads; "
-        f"resources are kept in sql: sqlite:///{tmp_path}/scim.db"
+        f"resources are stored in sql: sqlite:///{tmp_path}/scim.db"
     ]
     assert KEY not in log.read_text()

@@ -255,7 +255,7 @@ def test_a_variable_that_is_nearly_a_setting_is_warned_of(
         Settings.from_env({name: "hush", "LOGLEVEL": "ERROR"})
 
     assert [record.getMessage() for record in caplog.records] == [
-        f"{name} is not a setting and has no effect: {meant} may be meant"
+        f"{name} is not a setting and has no effect; did you mean {meant}?"
     ]
 
 

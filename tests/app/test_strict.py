@@ -46,7 +46,7 @@ def test_the_keys_of_a_value_without_path_are_names(
 ) -> None:
     for op in ("add", "replace"):
         detail = error_of(patched(strict, user, {"op": op, "value": {key: "y"}}), 400, "invalidPath")
-        assert "is a path, where the name of an attribute belongs" in detail
+        assert "is a path; it must be the name of an attribute" in detail
     assert strict("GET", user["meta"]["location"]).json == user
 
 

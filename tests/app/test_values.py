@@ -51,7 +51,7 @@ def test_members_by_an_unknown_key_are_refused_and_stay(
 
     detail = error_of(patched(either, group, operation), 400, "invalidValue")
 
-    assert "members[0]: id is no sub-attribute" in detail
+    assert "members[0]: id is not a sub-attribute" in detail
     assert either("GET", group["meta"]["location"]).json == group
 
 
@@ -62,7 +62,7 @@ def test_values_are_not_removed_by_an_unknown_key(scim: ScimClient) -> None:
     for resource, path in ((user, "emails"), (group, "members")):
         operation = {"op": "remove", "path": path, "value": [{"id": "7"}]}
         detail = error_of(patched(scim, resource, operation), 400, "invalidValue")
-        assert "id is no sub-attribute" in detail
+        assert "id is not a sub-attribute" in detail
     assert scim("GET", group["meta"]["location"]).json == group
 
 
@@ -102,7 +102,7 @@ def test_a_value_of_unknown_sub_attributes_is_refused_by_every_verb(
     place, key = named.split(": ")
     for answer in answers:
         detail = error_of(answer, 400, "invalidValue")
-        assert f"{key} is no sub-attribute" in detail
+        assert f"{key} is not a sub-attribute" in detail
         assert place.rpartition(".")[2] in detail
     assert results[0]["response"]["scimType"] == "invalidValue"
     assert either("GET", user["meta"]["location"]).json == user

@@ -61,12 +61,13 @@ def test_it_warns_once_before_it_drops_and_says_what_it_dropped(
     retention.run()
     retention.run()
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
-    assert "receiver r has not taken events for 9 hours" in caplog.messages[0]
+    assert "receiver r has accepted no SETs for 9 hours" in caplog.messages[0]
     assert count(database, "scim_delivery") == 4
     now[0] += HOUR_MS
     retention.run()
 
-    assert caplog.messages[2:] == [f"receiver {name}: 1 events were dropped undelivered" for name in "rs"]
+    dropped = "1 undelivered SETs were too old and were dropped"
+    assert caplog.messages[2:] == [f"receiver {name}: {dropped}" for name in "rs"]
     states = Inventory(database, PUSH).receivers()
     assert [(state.name, state.pending, state.dropped) for state in states] == [("r", 1, 1), ("s", 1, 1)]
     assert count(database, "scim_set") == 1
@@ -85,11 +86,11 @@ def test_what_was_refused_is_neither_waited_for_nor_dropped(
 
     retention.run()
     retention.run()
-    assert caplog.messages == ["receiver r has refused 1 SETs for good: see scim events list --dead"]
+    assert caplog.messages == ["receiver r has permanently refused 1 SETs: see scim events list --dead"]
     now[0] += HOUR_MS
     retention.run()
 
-    assert caplog.messages[1:] == ["receiver r: 1 SETs that it had refused were forgotten"]
+    assert caplog.messages[1:] == ["receiver r: 1 refused SETs were too old and were deleted"]
     (state,) = Inventory(database, publishing).receivers()
     assert (state.pending, state.dead, state.dropped) == (1, 0, 0)
     retention.run()
@@ -109,7 +110,7 @@ def test_a_feed_keeps_the_latest_and_warns_when_it_fills_up(
     retention = Retention(database, publishing)
 
     retention.run()
-    assert len(caplog.messages) == 1 and "holds 10 events that nobody has acknowledged" in caplog.text
+    assert len(caplog.messages) == 1 and "holds 10 unacknowledged SETs" in caplog.text
     assert count(database, "scim_stream") == 10
     made_at(database, [0.0] * 5, publishing)
     retention.run()

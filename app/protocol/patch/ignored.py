@@ -35,6 +35,6 @@ class IgnoredPaths:
             if is_new:
                 # The path is the client's: as JSON it cannot break the line.
                 _LOG.warning(
-                    "the client %s changes %s of a %s, which no schema has: the operation is passed over",
+                    "the client %s patches %s of a %s, which no schema has: the operation is ignored",
                     *(key[0], json.dumps(key[2]), resource_type),
                 )

@@ -53,7 +53,7 @@ def _read_operation(raw: Any, place: str, profile: Profile) -> PatchOperation:
         raise InvalidValue(f"{place}.value: is required")
     value = members.get("value")
     if op == "remove" and value is not None and not profile.removes_by_value:
-        raise InvalidValue(f"{place}.value: does not belong to remove, whose path says what is removed")
+        raise InvalidValue(f"{place}.value: is not allowed with remove; the path names the values to remove")
     if not path and profile.loose_messages:
         value = _only_object(value)
     return PatchOperation(str(op), path or None, value)

@@ -32,8 +32,8 @@ class Meter:
         if self.steps > self._limit:
             raise Refusal(
                 413,
-                f"the paths of a PATCH may compare and change {MAX_STEPS} values, and {STEPS_EACH} more"
-                " for each operation and each value there is: send it in several requests",
+                f"the PATCH compares and changes too many values: {MAX_STEPS} are allowed, and {STEPS_EACH}"
+                " more for each operation and for each value of its attributes; send several requests",
                 "tooMany",
             )
 

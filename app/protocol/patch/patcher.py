@@ -64,9 +64,9 @@ class Patcher:
 
     def _run_without_path(self, op: str, value: Any) -> None:
         if op == "remove":
-            raise NoTarget("path: is required to remove")
+            raise NoTarget("path: is required with remove")
         if not isinstance(value, Mapping):
-            raise InvalidValue("value: must be an object when there is no path")
+            raise InvalidValue("value: must be an object in an operation without path")
         for name, item in value.items():
             key = self._profile.patch.canonical(name, self._type)
             if self._type.extension(key) is not None:
@@ -102,7 +102,7 @@ class Patcher:
         A value without path is a set of attributes (RFC 7644 section 3.5.2.1), as in a resource.
         """
         if not self._profile.paths_as_keys and any(sign in key for sign in ".:["):
-            raise InvalidPath(f"value: {key[:100]} is a path, where the name of an attribute belongs")
+            raise InvalidPath(f"value: {key[:100]} is a path; it must be the name of an attribute")
 
     def _run_on_extension(self, op: str, urn: str, value: Any) -> None:
         extension = self._type.extension(urn)
@@ -126,7 +126,7 @@ class Patcher:
             if path is None:
                 if self._profile.resources.unknown_attributes:
                     continue
-                raise InvalidPath(f"{name}:{key} is no attribute of {self._type.name}")
+                raise InvalidPath(f"{name}:{key} is not an attribute of {self._type.name}")
             if path.leaf.mutability != "readOnly" or not self._profile.ignores_read_only:
                 self._run_on(op, BoundPatchPath(path), item)
 

@@ -95,7 +95,7 @@ def _condition(rules: PatchRules, path: AttributePath, parts: Mapping[str, Any])
             equalities += _equalities(rules, AttributePath(path.attribute, sub, path.extension), sub, part)
     if not equalities:
         if unknown is not None:
-            raise InvalidValue(f"{path.text}: {unknown[:100]} is no sub-attribute, and there is no other")
+            raise InvalidValue(f"{path.text}: {unknown[:100]} is not a sub-attribute")
         return None
     return all_of(equalities)
 
