@@ -100,11 +100,11 @@ def _mysql_options(query: dict[str, str]) -> dict[str, Any]:
             options[key] = value.lower() in _TRUE
         elif key in _SECONDS:
             if not value.isdecimal() or not 0 < int(value) <= _YEAR_S:
-                raise ValueError(f"has {key}={value[:20]}, where seconds belong, 1 or more")
+                raise ValueError(f"has {key}={value[:20]}; {key} must be seconds, 1 or more")
             options[key] = int(value)
         elif key in _FILES:
             if not Path(value).is_file():
-                raise ValueError(f"has {key}={value}, which is no file")
+                raise ValueError(f"has {key}={value}, which is not a file")
             options[key] = value
         elif key == "unix_socket":
             options[key] = value

@@ -91,7 +91,7 @@ class ForeignReader:
             found.members = _members(value)
             return
         if attribute.name in self._secret:
-            found.problems.append(f"{attribute.name}: is not kept in readable form")
+            found.problems.append(f"{attribute.name}: is ignored: it cannot be stored in readable form")
             return
         try:
             kept = read(value, attribute.name)

@@ -85,7 +85,7 @@ class FairQueue:
 
     def _pause(self, deadline: float, pause_s: float) -> None:
         if time.monotonic() > deadline:
-            raise StorageUnavailable(f"other writers keep {self._path.parent} to themselves")
+            raise StorageUnavailable(f"other writers hold the lock of {self._path.parent}")
         time.sleep(pause_s)
 
 

@@ -126,7 +126,7 @@ class FilesAdapter(StorageAdapter):
             if not is_broken(exc):
                 raise
             self._mirror.discard()
-            raise Contention("the index has to be made anew") from exc
+            raise Contention("the index is damaged and must be rebuilt") from exc
         for callback in transaction.committed:
             callback()
 
@@ -141,7 +141,7 @@ class FilesAdapter(StorageAdapter):
                 transaction.put_back()
                 raise
             # The files say what was acknowledged; with the journal there, they are looked at next.
-            _LOG.warning("the index is behind the files, and will follow them")
+            _LOG.warning("the index is behind the files; the next request brings it up to date")
         else:
             transaction.finish()
         finally:

@@ -136,9 +136,9 @@ def _parsed(content: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as exc:
-        raise UnreadableFile(f"is no JSON: {exc}") from exc
+        raise UnreadableFile(f"is not JSON: {exc}") from exc
     if not isinstance(document, dict):
-        raise UnreadableFile("is no JSON object")
+        raise UnreadableFile("is not a JSON object")
     return document
 
 
@@ -146,12 +146,12 @@ def _resource_id(document: Mapping[str, Any], name: str) -> str:
     resource_id = document.get("id")
     if resource_id is None:
         if name.endswith("~"):
-            raise UnreadableFile("looks like a copy that an editor left behind")
+            raise UnreadableFile("looks like a backup copy of an editor")
         return name
     if not isinstance(resource_id, str) or name not in (resource_id, file_name(resource_id)):
-        raise UnreadableFile("holds a resource of another id")
+        raise UnreadableFile("the id of the resource is not the name of the file")
     if "\0" in resource_id or len(resource_id) > _LONGEST_ID:
-        raise UnreadableFile("holds a resource whose id cannot be one")
+        raise UnreadableFile("the id of the resource is too long or has the character U+0000")
     return resource_id
 
 
@@ -159,7 +159,7 @@ def _dumped(document: Mapping[str, Any]) -> str:
     try:
         return orjson.dumps(document).decode()
     except orjson.JSONEncodeError as exc:
-        raise UnreadableFile(f"cannot be kept: {exc}") from exc
+        raise UnreadableFile(f"cannot be stored: {exc}") from exc
 
 
 def _version(meta: Any) -> str:

@@ -150,7 +150,7 @@ def open_index(
             # One without a code is of the tables: they are of another release.
             if any(_reasons(exc)) and not is_broken(exc):
                 raise
-            _LOG.warning("the index %s is made anew: %s", path, exc)
+            _LOG.warning("the index %s is rebuilt: %s", path, exc)
             with folders.writing():
                 remove_index(path)
     fresh = folder / f"{_PREFIX}{time.time_ns()}{_SUFFIX}"

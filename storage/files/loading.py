@@ -176,7 +176,7 @@ class Loader:
             with self._database.savepoint():
                 self._rows.replace(self.layout, before.place, before, after, version)
         except UniquenessConflict as exc:
-            self._report(one.name, f"{exc}; both are kept, the first owns the value")
+            self._report(one.name, f"{exc}; both are stored, the first owns the value")
             self._rows.replace(self.layout, before.place, before, after, version, claim=False)
             self._claim_free(before.place, after)
         self._set_members(one, before.place)
@@ -201,7 +201,7 @@ class Loader:
             with self._database.savepoint():
                 self._rows.insert(self.layout, one.resource)
         except UniquenessConflict as exc:
-            self._report(one.name, f"{exc}; both are kept, the first owns the value")
+            self._report(one.name, f"{exc}; both are stored, the first owns the value")
             place = self._rows.insert(self.layout, one.resource, claim=False)
             self._claim_free(place, one.resource)
 

@@ -69,7 +69,7 @@ class FolderLock:
                 return
             except BlockingIOError as exc:
                 if time.monotonic() > deadline:
-                    raise StorageUnavailable(f"another process keeps {self._folder} to itself") from exc
+                    raise StorageUnavailable(f"another process holds the lock of {self._folder}") from exc
             except OSError as exc:
                 raise StorageUnavailable(f"{self._folder} cannot be locked: {exc.strerror}") from exc
             time.sleep(pause)

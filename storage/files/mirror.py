@@ -78,7 +78,7 @@ class Mirror:
                 watch.settled(changed)
             if opened.index.is_there():
                 return opened.index
-        raise StorageUnavailable(f"somebody keeps removing the index in {self._folders.root}")
+        raise StorageUnavailable(f"another program removes the index in {self._folders.root} again and again")
 
     def look_at(self, folder: str, name: str) -> None:
         """Bring the index up to one file."""
@@ -97,7 +97,7 @@ class Mirror:
         opened = self._opened
         with self._lock.held(), self._folders.writing():
             if opened is not None and opened.index.is_there():
-                _LOG.warning("the index %s is damaged, and is made anew", opened.index.path)
+                _LOG.warning("the index %s is damaged and is rebuilt", opened.index.path)
                 remove_index(opened.index.path)
 
     def close(self) -> None:

@@ -53,7 +53,7 @@ class Watch:
                 for name, path in self._folders.items():
                     self._names[self._events.add_watch(path, wanted)] = name
             except OSError as exc:
-                _LOG.warning("changes of files are looked for, nothing tells of them: %s", exc.strerror)
+                _LOG.warning("no inotify (%s): the server scans the folders for changed files", exc.strerror)
                 self._stop()
 
     def is_due(self) -> bool:

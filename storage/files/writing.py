@@ -106,7 +106,7 @@ class Writer:
                 try:
                     self._carry_out(step)
                 except OSError as exc:
-                    _LOG.error("%s cannot be changed: %s", step.name, exc.strerror)
+                    _LOG.error("the file %s cannot be changed: %s", step.name, exc.strerror)
             self._sync_folders(steps)
             self.tidy()
         return True
@@ -207,7 +207,7 @@ class Writer:
             # Only that of a single change can be torn, and a single change is whole without it.
             return []
         if not all(map(_is_ours, steps)):
-            _LOG.error("%s is not of this server: nothing in it is done", self._journal)
+            _LOG.error("this server did not write the journal %s and ignores it", self._journal)
             return []
         return steps
 

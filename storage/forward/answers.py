@@ -49,8 +49,8 @@ def _refusal(
         case 405 | 501:
             return UnsupportedByBackend(detail or "the upstream does not support this")
         case status if 400 <= status < 500:
-            return ValueRefused(detail or f"the upstream refuses this with {status}", scim_type_of(answer))
-    return BadBackendAnswer(f"{name} answers {answer.status}")
+            return ValueRefused(detail or f"the upstream answered with {status}", scim_type_of(answer))
+    return BadBackendAnswer(f"{name} answered with status {answer.status}")
 
 
 def detail_of(answer: Answer) -> str:

@@ -116,7 +116,7 @@ class Asker:
             raise NotHonoured(question.names, len(question.names) == 1 and len(text) < _LONGEST_IN_URL)
         if answer.status == 403:
             raise StorageUnavailable(f"{name} does not let this key list {self._type.endpoint}")
-        raise BadBackendAnswer(f"{name} answers {answer.status} to a list of {self._type.endpoint}")
+        raise BadBackendAnswer(f"{name} answered a list of {self._type.endpoint} with {answer.status}")
 
 
 def _is_about_cursor(answer: Answer, question: Question, cursor: str | None) -> bool:

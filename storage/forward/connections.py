@@ -66,7 +66,7 @@ class Connections:
     def request(self, method: str, url: str, timeout_s: float, **options: Any) -> Any:
         """Return the answer, its body unread; it has to be closed. Redirects are not followed."""
         if not self._key.isprintable():
-            raise StorageUnavailable(f"the key for {self._name} has characters that no header can have")
+            raise StorageUnavailable(f"the key for {self._name} has invalid characters for a header")
         with self.translated():
             return self._opened().request(
                 method, url, timeout=(timeout_s, timeout_s), allow_redirects=False, stream=True, **options
@@ -96,10 +96,10 @@ class Connections:
         if is_due_to(requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError):
             return BackendTimeout(f"{self._name} did not answer in time")
         if is_due_to(ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError):
-            return StorageUnavailable(f"no secure connection to {self._name} comes about")
+            return StorageUnavailable(f"TLS with {self._name} failed")
         if isinstance(exc, requests.ConnectionError) and is_due_to(ConnectionError):
-            return BrokenOff(f"{self._name} broke off the connection")
-        return BadBackendAnswer(f"{self._name} answers half or not in HTTP: {type(exc).__name__}")
+            return BrokenOff(f"{self._name} closed the connection early")
+        return BadBackendAnswer(f"{self._name} sent an invalid HTTP answer: {type(exc).__name__}")
 
     def _opened(self) -> Any:
         session = self._session

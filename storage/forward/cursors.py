@@ -141,7 +141,7 @@ class CursorReader:
             if (idle and page.following in used) or idle >= _IDLE:
                 if page.total is not None and begin.index + len(seen) >= page.total:
                     return
-                raise BadBackendAnswer(f"{self._name} answers with cursors that lead to nothing new")
+                raise BadBackendAnswer(f"{self._name} sent cursors that lead to no new resources")
             cursor = page.following
 
     def _check_lost(self, begin: Mark, is_later: bool, has_won: bool, lost: CursorLost) -> None:
@@ -151,4 +151,4 @@ class CursorReader:
         if not is_later:
             raise CursorsRefused from lost
         if not has_won:
-            raise BadBackendAnswer(f"{self._name} forgets its cursors before they can be used") from lost
+            raise BadBackendAnswer(f"{self._name} refuses cursors that it has just sent") from lost

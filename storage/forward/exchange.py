@@ -117,7 +117,7 @@ class Exchange:
         if found is None:
             location = unquote(str(answer.headers.get("Location") or "").rstrip("/").rpartition("/")[2])
             if not location:
-                raise BadBackendAnswer(f"{self._transport.name} does not say what it created")
+                raise BadBackendAnswer(f"{self._transport.name} sent no id of the new resource")
             return self.read(location)
         if self._type.memberships is not None and found.stored.memberships is None:
             # Nobody had time to make it a member of anything.
@@ -145,7 +145,7 @@ class Exchange:
 
     def _put(self, resource: StoredResource, before: Upstream, if_version: str | None) -> Upstream:
         if resource.removed_secrets:
-            raise UnsupportedByBackend("the upstream has no PATCH, which alone could remove a secret")
+            raise UnsupportedByBackend("a secret cannot be removed: the upstream does not support PATCH")
         document = self._reader.written(resource, before)
         if self._type.members is not None:
             document |= self.links(resource.id)

@@ -132,12 +132,12 @@ class Listing:
             if not (abilities.index and its_start == start + 1):
                 raise _PagesByCursor
         if total is None and "Resources" not in document:
-            raise self._bad("answers something that is no list of resources")
+            raise self._bad("sent an answer that is not a list of resources")
         if start > 0 and listed and len(listed) == total:
             # Some do not page at all: everything came.
             listed = listed[start:]
         elif isinstance(its_start, int) and listed and its_start != start + 1:
-            raise self._bad("answers with another page than was asked for")
+            raise self._bad("sent another page than requested")
         found = [self._reader.read(raw) for raw in listed if isinstance(raw, Mapping)]
         return found, total if total is None else max(total, start + len(found))
 
@@ -171,7 +171,7 @@ class Listing:
         document = self._asker.ask(question, {"cursor": cursor, "count": count})
         listed, total, following = self._listed(document), _total(document), document.get("nextCursor")
         if total is None and "Resources" not in document and not following:
-            raise self._bad("answers something that is no list of resources")
+            raise self._bad("sent an answer that is not a list of resources")
         if not cursor and not following and count and len(listed) < (total or 0):
             # There is more, and no way to it.
             raise CursorsRefused
@@ -186,7 +186,7 @@ class Listing:
     def _listed(self, document: Mapping[str, Any]) -> list[Any]:
         listed = document.get("Resources") or []
         if not isinstance(listed, list):
-            raise self._bad("answers something that is no list of resources")
+            raise self._bad("sent an answer that is not a list of resources")
         return listed
 
     def _bad(self, text: str) -> BadBackendAnswer:

@@ -66,7 +66,7 @@ class Links:
                     if member is not None:
                         yield member
             except ValueError as exc:
-                raise BadBackendAnswer(f"{self._transport.name} answers something that is no SCIM") from exc
+                raise BadBackendAnswer(f"{self._transport.name} sent an answer that is not SCIM") from exc
 
     def among(self, resource_id: str, member_ids: Sequence[str]) -> frozenset[str]:
         """Return which of the ids are members, by a look-up of each when they are few."""

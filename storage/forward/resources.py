@@ -48,7 +48,7 @@ class ResourceReader:
         if isinstance(resource_id, int) and not isinstance(resource_id, bool):
             resource_id = str(resource_id)
         if not isinstance(resource_id, str) or not resource_id:
-            raise BadBackendAnswer(f"the upstream shows a {self._type.name} without id")
+            raise BadBackendAnswer(f"the upstream sent a {self._type.name} without id")
         raw = {name: value for name, value in raw.items() if is_shallow(value)}
         found = self._reader.read(raw)
         kept = {name: value for name, value in found.resource.items() if name.lower() in self._names}
@@ -184,7 +184,7 @@ def _put(resource_type: ResourceType, document: dict[str, Any], text: str, value
     """Set the secret at a path. Raises ValueRefused where it is not clear which element it is for."""
     path = resource_type.path(text)
     if path is None:
-        raise ValueRefused(f"{text}: is no attribute")
+        raise ValueRefused(f"{text}: is not an attribute")
     holder: dict[str, Any] = document if path.extension is None else document.setdefault(path.extension, {})
     name, sub, values = path.attribute.name, path.sub_attribute, _values(path, value)
     if sub is None:
@@ -193,7 +193,7 @@ def _put(resource_type: ResourceType, document: dict[str, Any], text: str, value
     elements = holder.get(name) or [{} for _ in values]
     elements = elements if isinstance(elements, list) else [elements]
     if len(elements) != len(values):
-        raise ValueRefused(f"{text}: every element must have one, or none")
+        raise ValueRefused(f"{text}: either all values must have one, or none")
     whole = [{**element, sub.name: secret} for element, secret in zip(elements, values, strict=True)]
     holder[name] = whole if path.attribute.multi_valued else whole[0]
 

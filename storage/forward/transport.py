@@ -106,11 +106,11 @@ class Transport:
         status = response.status_code
         if status == 429 or status in _PASSING:
             wait_s = retry_after_s(response.headers.get("Retry-After"))
-            raise _Busy(f"{self.name} answers {status}, it is busy or down", status == 429, wait_s)
+            raise _Busy(f"{self.name} answered with {status}: it is busy or down", status == 429, wait_s)
         if 300 <= status < 400:
-            raise BadBackendAnswer(f"{self.name} redirects to another place, which is not followed")
+            raise BadBackendAnswer(f"{self.name} answered with a redirect, which the server does not follow")
         if status < 200 or (status >= 500 and status != 501):
-            raise BadBackendAnswer(f"{self.name} answers {status}")
+            raise BadBackendAnswer(f"{self.name} answered with status {status}")
 
     def _document(self, response: Any) -> Any:
         """Return the JSON of a body, None when it is empty or, in an error, something else."""
@@ -127,7 +127,7 @@ class Transport:
         except ValueError as exc:
             if response.status_code >= 400:
                 return None
-            raise BadBackendAnswer(f"{self.name} answers something that is no SCIM") from exc
+            raise BadBackendAnswer(f"{self.name} sent an answer that is not SCIM") from exc
         return document
 
     def _pieces(self, response: Any, limit: int) -> Iterator[bytes]:
@@ -139,7 +139,7 @@ class Transport:
                 return
             size += len(piece)
             if size > limit:
-                raise BadBackendAnswer(f"{self.name} answers more than {limit} bytes")
+                raise BadBackendAnswer(f"{self.name} sent more than {limit} bytes")
             yield piece
 
     # -- several attempts
@@ -158,7 +158,7 @@ class Transport:
                 is_over = number == _ATTEMPTS or time.monotonic() + wait_s >= deadline
                 if is_over or not _may_repeat(request, failure):
                     raise
-                _LOG.info("%s %s again in %.1f s: %s", request.method, self.name, wait_s, failure)
+                _LOG.info("%s %s: next attempt in %.1f s: %s", request.method, self.name, wait_s, failure)
                 time.sleep(wait_s)
 
 

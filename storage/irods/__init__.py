@@ -26,7 +26,7 @@ def open_adapter(
     Raises ValueError for settings that cannot be used together.
     """
     if authentication == "pam" and not tls:
-        raise ValueError("IRODS_AUTHENTICATION=pam needs IRODS_TLS, lest the password be readable")
+        raise ValueError("IRODS_AUTHENTICATION=pam needs IRODS_TLS: else the password is sent unencrypted")
     if not _ZONE.fullmatch(zone):
         raise ValueError("IRODS_ZONE must be a name of letters, digits and _ . -")
     if tls and ca_file is not None and not ca_file.is_file():

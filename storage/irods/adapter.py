@@ -74,7 +74,7 @@ class IrodsAdapter(StorageAdapter):
         for resource_type in resource_types:
             if resource_type.name not in _ACCOUNTS:
                 raise UnsupportedByBackend(
-                    f"iRODS holds users and groups, and no resources of type {resource_type.name}"
+                    f"iRODS stores only users and groups, no resources of type {resource_type.name}"
                 )
             account_type, naming = _ACCOUNTS[resource_type.name]
             kind = Kind(resource_type, account_type, naming, KeyAvus.of(resource_type))
@@ -84,7 +84,8 @@ class IrodsAdapter(StorageAdapter):
             if self._own_type() == "rodsadmin":
                 self._creation.repair()
             else:
-                _LOG.warning("iRODS: %s is no rodsadmin, so nothing can be changed", self._zone.username)
+                account = self._zone.username
+                _LOG.warning("iRODS is read-only: the account %s is not of type rodsadmin", account)
         finally:
             # Connections do not survive a fork, and preparing may happen before one.
             self.close()
@@ -94,7 +95,7 @@ class IrodsAdapter(StorageAdapter):
 
     def check_writable(self) -> None:
         if self._own_type() != "rodsadmin":
-            raise StorageReadOnly(f"iRODS: {self._zone.username} is no rodsadmin")
+            raise StorageReadOnly(f"iRODS: the account {self._zone.username} is not of type rodsadmin")
 
     def _own_type(self) -> str:
         own = (User.name == self._zone.username, User.zone == self._zone.name)
@@ -126,18 +127,18 @@ class IrodsAdapter(StorageAdapter):
         """Return the new password of an account, or None for none. Raises ValueRefused."""
         for path in resource.secrets:
             if path != "password":
-                raise ValueRefused(f"{path}: iRODS keeps no secret but the password")
+                raise ValueRefused(f"{path}: iRODS can store no secret except the password")
         if "password" in resource.removed_secrets:
-            raise ValueRefused("password: iRODS replaces one by another, and removes none")
+            raise ValueRefused("password: iRODS can replace a password, but cannot remove it")
         password = resource.secrets.get("password")
         if password is None:
             return None
         if not self._takes_passwords:
-            raise ValueRefused("password: it is kept where PAM finds it, and cannot be set here")
+            raise ValueRefused("password: the server cannot set passwords, because iRODS uses PAM")
         if not password.isascii() or not password.isprintable() or password != password.strip():
-            raise ValueRefused("password: iRODS holds printable ASCII without spaces around it")
+            raise ValueRefused("password: must be printable ASCII without spaces at its ends")
         if not 0 < len(password) <= _LONGEST_PASSWORD:
-            raise ValueRefused(f"password: iRODS holds {_LONGEST_PASSWORD} characters at most")
+            raise ValueRefused(f"password: must have 1 to {_LONGEST_PASSWORD} characters")
         return password
 
     # -- many resources

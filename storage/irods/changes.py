@@ -167,7 +167,7 @@ class Changes:
                 return
             time.sleep(_LOOK_S)
         wait = limit_s(self._zone.timeout_s)
-        raise StorageUnavailable(f"a change was interrupted; it is undone within {wait:.0f} s")
+        raise StorageUnavailable(f"a change was interrupted; the server undoes it within {wait:.0f} s")
 
     @contextmanager
     def _writing(self, state: State, work: _Work) -> Iterator[None]:

@@ -56,7 +56,7 @@ class Creation:
             if password is not None:
                 self._zone.set_password(name, password)
             if age(note.unit) > limit_s(self._zone.timeout_s) / 2:
-                raise BackendTimeout("iRODS took too long; nothing was made")
+                raise BackendTimeout("iRODS took too long; nothing was created")
             self._zone.change_metadata(name, add=avus)
             self._unique.settle(kind, number, keys)
         except StorageError:
@@ -83,7 +83,7 @@ class Creation:
         # An account that somebody made by that name at another time is not ours.
         near = -_SKEW_S <= made - began <= limit_s(self._zone.timeout_s) + _SKEW_S
         if near and account.name == note.value and self._accounts.is_bare(account):
-            _LOG.warning("iRODS account %s was left half made, and is removed", account.number)
+            _LOG.warning("iRODS account %s is removed: its creation was interrupted", account.number)
             self._zone.remove_account(account.name)
 
     def _undo(self, note: Avu) -> None:
@@ -116,7 +116,7 @@ class Creation:
                 time.sleep(_PAUSE_S)
             else:
                 wait = limit_s(self._zone.timeout_s)
-                raise StorageUnavailable(f"an account was left half made; it is removed within {wait:.0f} s")
+                raise StorageUnavailable(f"an account is incomplete; it is removed within {wait:.0f} s")
         raise UniquenessConflict(kind.naming)
 
     @staticmethod
@@ -124,5 +124,5 @@ class Creation:
         path = kind.resource_type.path(kind.naming)
         value = resource.document.get(kind.naming)
         if path is None or not isinstance(value, str) or not value:
-            raise ValueRefused(f"{kind.naming}: is required, for it names the account")
+            raise ValueRefused(f"{kind.naming}: is required, because it is the name of the account")
         return names_of_user(value.casefold()) if kind.account_type == USERS else names_of_group(value)

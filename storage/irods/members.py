@@ -215,7 +215,7 @@ def _reached(first: Iterable[int], parents: Mapping[int, set[int]]) -> set[int]:
 def _display_avu(member: Member) -> Avu:
     text = json.dumps(member.display)
     if len(text) > CHUNK:
-        raise ValueRefused(f"members.display: iRODS holds {CHUNK} bytes of it at most")
+        raise ValueRefused(f"members.display: must have {CHUNK} bytes at most")
     return Avu(MEMBER_DISPLAY, text, member.resource_id)
 
 

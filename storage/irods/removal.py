@@ -35,7 +35,7 @@ class Removal:
                 return
             self._pass_on(state, homes, [path for path in sorted(owned) if not _is_in(path, homes)])
         if not self._zone.remove_account(name):
-            raise StorageUnavailable(f"iRODS does not remove account {state.account.number}: it holds data")
+            raise StorageUnavailable(f"iRODS does not remove account {state.account.number}: it owns data")
 
     def _owned(self, name: str) -> set[str]:
         """Return the paths of the collections and data objects that a user owns.

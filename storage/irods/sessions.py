@@ -226,11 +226,11 @@ class Sessions:
         except _REFUSED as exc:
             raise StorageUnavailable(f"{place} refuses the credentials of {self.login.username}") from exc
         except _FORBIDDEN as exc:
-            raise StorageReadOnly(f"{place}: {self.login.username} may not do this") from exc
+            raise StorageReadOnly(f"{place}: the account {self.login.username} lacks the permission") from exc
         except answers.iRODSException as exc:
             code = getattr(exc, "code", 0)
             raise BadBackendAnswer(f"{place} answered {type(exc).__name__} ({code})") from exc
         except answers.PycommandsException as exc:
             raise BadBackendAnswer(f"{place}: {type(exc).__name__}") from exc
         except _NONSENSE as exc:
-            raise BadBackendAnswer(f"{place} answered what is not iRODS: {type(exc).__name__}") from exc
+            raise BadBackendAnswer(f"{place} sent an invalid answer: {type(exc).__name__}") from exc

@@ -60,8 +60,8 @@ class JumpcloudAdapter(StorageAdapter):
         others = [r.name for urn, r in by_schema.items() if urn not in (urns.USER, urns.GROUP)]
         if others or len(by_schema) != 2:
             raise UnsupportedByBackend(
-                "JumpCloud holds the resource types User and Group, both, and no other: "
-                f"not {', '.join(others) or 'one alone'}"
+                "JumpCloud needs exactly the resource types User and Group, "
+                f"not {', '.join(others) or 'only one of them'}"
             )
         users, groups = UserForm(by_schema[urns.USER]), GroupForm(by_schema[urns.GROUP])
         self._members = Memberships(self._directory, users, groups)

@@ -35,7 +35,7 @@ def translated() -> Iterator[None]:
     except requests.exceptions.Timeout as exc:
         raise BackendTimeout("JumpCloud did not answer in time") from exc
     except requests.exceptions.SSLError as exc:
-        raise BadBackendAnswer("JumpCloud cannot be reached safely: TLS failed") from exc
+        raise BadBackendAnswer("TLS with JumpCloud failed") from exc
     except requests.exceptions.ConnectionError as exc:
         cause = exc.args[0] if exc.args else None
         if isinstance(cause, urllib3.exceptions.TimeoutError):
@@ -44,9 +44,9 @@ def translated() -> Iterator[None]:
             raise Again(BadBackendAnswer("JumpCloud ended the connection without an answer")) from exc
         raise StorageUnavailable("JumpCloud cannot be reached") from exc
     except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as exc:
-        raise BadBackendAnswer("JumpCloud sent half an answer") from exc
+        raise BadBackendAnswer("JumpCloud sent an incomplete answer") from exc
     except (requests.exceptions.RequestException, UnicodeError) as exc:
-        raise BadBackendAnswer("JumpCloud cannot be called") from exc
+        raise BadBackendAnswer("the request to JumpCloud cannot be sent") from exc
 
 
 def read(response: requests.Response, deadline: float) -> bytes:
@@ -56,7 +56,7 @@ def read(response: requests.Response, deadline: float) -> bytes:
         chunks.append(chunk)
         size += len(chunk)
         if size > _LARGEST_ANSWER:
-            raise BadBackendAnswer("JumpCloud sends more than an answer of its API can be")
+            raise BadBackendAnswer("JumpCloud sent an answer that is too large")
         if time.monotonic() > deadline:
             raise BackendTimeout("JumpCloud did not finish its answer in time")
     return b"".join(chunks)
@@ -69,4 +69,4 @@ def parsed(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as exc:
-        raise BadBackendAnswer("JumpCloud sent what is no JSON") from exc
+        raise BadBackendAnswer("JumpCloud sent an answer that is not JSON") from exc

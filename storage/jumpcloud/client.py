@@ -59,7 +59,7 @@ class Client:
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ValueError("JUMPCLOUD_URL must be a URL such as https://console.jumpcloud.com")
         if not all(text.isascii() and text.isprintable() for text in (key, organisation)):
-            raise ValueError("JUMPCLOUD_KEY and JUMPCLOUD_ORG_ID must be of printable ASCII characters")
+            raise ValueError("JUMPCLOUD_KEY and JUMPCLOUD_ORG_ID must be printable ASCII")
         self._url = url.rstrip("/")
         self._key = key
         self._headers = {"x-api-key": key, "Accept": "application/json", "Content-Type": "application/json"}
@@ -168,20 +168,20 @@ class Client:
         if 200 <= status < 300:
             return Answer(parsed(text), _count(headers.get("x-total-count")))
         if 300 <= status < 400:
-            raise BadBackendAnswer(f"JumpCloud answers {status}, a redirect, which is not followed")
+            raise BadBackendAnswer(f"JumpCloud answered with a redirect ({status}); it is not followed")
         message = self._message(text)
         if status == 429:
-            patience = StorageUnavailable("JumpCloud is asked too much: it answers 429")
+            patience = StorageUnavailable("JumpCloud limits the rate of requests (status 429)")
             raise Again(patience, retry_after_s(headers.get("retry-after")) or 0.0)
         if status >= 500:
-            raise Again(BadBackendAnswer(f"JumpCloud fails: it answers {status}"))
+            raise Again(BadBackendAnswer(f"JumpCloud failed with status {status}"))
         if status == 401:
-            raise StorageUnavailable("JumpCloud refuses the API key: it answers 401")
+            raise StorageUnavailable("JumpCloud refuses the API key (status 401)")
         if status == 403 and changes:
-            raise StorageReadOnly(f"the API key may not change this in JumpCloud: {message or status}")
+            raise StorageReadOnly(f"the API key does not allow this change in JumpCloud: {message or status}")
         if status in (400, 404, 409, 422):
             raise Rejection(status, message)
-        raise StorageUnavailable(f"JumpCloud does not serve the request: it answers {status} {message}")
+        raise StorageUnavailable(f"JumpCloud refuses the request with status {status} {message}")
 
     def _message(self, text: bytes) -> str:
         """Return what an error says, shortened, and without the key whatever it says."""

@@ -240,11 +240,11 @@ def _results(body: Any) -> Found:
 
 def _objects(body: Any, *names: str) -> list[Json]:
     if not isinstance(body, list):
-        raise BadBackendAnswer("JumpCloud sent something else than a list")
+        raise BadBackendAnswer("JumpCloud sent an answer that is not a list")
     return [_object(entry, *names) for entry in body]
 
 
 def _object(body: Any, *names: str) -> Json:
     if not isinstance(body, dict) or not all(isinstance(body.get(name), str) for name in names):
-        raise BadBackendAnswer("JumpCloud sent something else than what was asked for")
+        raise BadBackendAnswer("JumpCloud sent an object without the expected members")
     return body

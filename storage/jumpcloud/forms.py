@@ -65,12 +65,12 @@ class Form:
         for name, field in _WHOLE.items():
             value = resource.document.get(name)
             if field in fields and value is not None and fields[field] != value:
-                raise ValueRefused(f"{name}: JumpCloud keeps {LONGEST} characters")
+                raise ValueRefused(f"{name}: must have {LONGEST} characters at most")
         for path in resource.secrets:
             if path != "password":
-                raise ValueRefused(f"{path}: JumpCloud has no place for it")
+                raise ValueRefused(f"{path}: JumpCloud can store no secret except the password")
         if "password" in resource.removed_secrets:
-            raise ValueRefused("password: JumpCloud replaces one by another, and removes none")
+            raise ValueRefused("password: JumpCloud can replace a password, but cannot remove it")
         kept = Kept(
             rest, created=resource.created, last_modified=resource.last_modified, stamp=uuid.uuid4().hex
         )
@@ -170,14 +170,14 @@ class GroupForm(Form):
         """Return the body that creates a group. Raises ValueRefused."""
         fields, kept = self._split(resource)
         if not fields["name"]:
-            raise ValueRefused("displayName: JumpCloud demands a name of every group")
+            raise ValueRefused("displayName: is required by JumpCloud")
         return {**{k: v for k, v in fields.items() if v}, "attributes": kept.pieces()}
 
     def update(self, resource: StoredResource, live: Json) -> Json:
         """Return the body that makes a group this resource. Raises ValueRefused."""
         fields, kept = self._split(resource)
         if not fields["name"]:
-            raise ValueRefused("displayName: JumpCloud demands a name of every group")
+            raise ValueRefused("displayName: is required by JumpCloud")
         before = self.kept(live)
         kept = replace(kept, created=kept.created or before.created, displays=before.displays)
         return self._body(fields, kept, live)

@@ -62,7 +62,7 @@ def read_kept(attributes: Mapping[str, Any], owner: str) -> Kept:
         whole = orjson.loads("".join(pieces[number] for number in sorted(pieces)))
         return _kept(whole)
     except (ValueError, TypeError):
-        _LOG.warning("%s: its attributes %s... are damaged and not used", owner, PREFIX)
+        _LOG.warning("%s: the JumpCloud attributes %s... are damaged and are ignored", owner, PREFIX)
         return Kept()
 
 

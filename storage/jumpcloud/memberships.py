@@ -134,10 +134,10 @@ class Memberships:
         user_type = self._users.resource_type.name
         for member in joining:
             if member.resource_type != user_type:
-                raise ValueRefused(f"members: {member.resource_id} is no {user_type}, as JumpCloud demands")
+                raise ValueRefused(f"members: {member.resource_id} must be a {user_type} in JumpCloud")
             leaving = True
         if leaving and is_dynamic(group):
-            raise ValueRefused(f"members: JumpCloud fills the group {group.get('name')} by a rule of its own")
+            raise ValueRefused(f"members: JumpCloud computes the members of {group.get('name')} by a rule")
 
     def _join(self, group_id: str, user_id: str) -> None:
         try:

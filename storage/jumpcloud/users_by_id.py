@@ -75,7 +75,7 @@ class UsersById:
         if len(some) < 2:
             return {id_of(user): user for user in some if id_of(user) in wanted}
         if len(self._answer(way, [id_of(user) for user in some[:2]])) < 2:
-            raise _Unusable("it leaves out users who exist")
+            raise _Unusable("it omits existing users")
         way.proven = True
         return found
 
@@ -84,10 +84,10 @@ class UsersById:
         try:
             users, total = way.ask(ids)
         except Rejection as rejection:
-            raise _Unusable(f"it is answered {rejection.status}") from rejection
+            raise _Unusable(f"status {rejection.status}") from rejection
         found = {id_of(user): user for user in users}
         if not found.keys() <= set(ids) or not len(found) == len(users) == total:
-            raise _Unusable("what it finds is not what was asked for")
+            raise _Unusable("it finds other users")
         return found
 
     def _one(self, user_id: str) -> Json | None:

@@ -178,7 +178,7 @@ class LdapAdapter(StorageAdapter):
         try:
             unit.name_of(resource.id)
         except ResourceNotFound as exc:
-            raise ValueRefused("id: cannot be the name of an entry") from exc
+            raise ValueRefused("id: cannot be the name of an LDAP entry") from exc
         with self._directory.lease() as session:
             return self._writer.create(session, unit, replace(resource, place=new_place()))
 
@@ -225,7 +225,7 @@ class LdapAdapter(StorageAdapter):
                     return change(session)
             except Changed:
                 time.sleep(random.uniform(0, _PAUSE_S))
-        raise VersionMismatch("others keep changing the entry")
+        raise VersionMismatch("other requests changed the entry at the same time")
 
     # -- many resources
 
@@ -366,6 +366,6 @@ def _canonical(base: str) -> str:
     except ldap.DECODING_ERROR:
         parts = []
     if not parts:
-        raise StorageUnavailable(f"{base!r} is no name of an entry: LDAP_BASENAME is as dc=example,dc=org")
+        raise StorageUnavailable(f"LDAP_BASENAME: {base!r} is not a DN such as dc=example,dc=org")
     name: str = dn2str(parts)
     return name

@@ -107,7 +107,7 @@ class Directory:
             yield held
             return
         if not self._places.acquire(timeout=self._timeout_s):
-            raise StorageUnavailable(f"every connection to {self._target.url} is in use")
+            raise StorageUnavailable(f"all connections to {self._target.url} are in use")
         try:
             with self._translated():
                 session = self._taken()
@@ -206,7 +206,7 @@ class Directory:
         except ldap.LDAPError as exc:
             raise self._failure(exc) from exc
         except UnicodeEncodeError as exc:
-            raise ValueRefused("a lone surrogate is no text") from exc
+            raise ValueRefused("a text has a lone surrogate, which cannot be stored") from exc
         except OSError as exc:
             raise StorageUnavailable(f"{self._target.url}: {exc.strerror}") from exc
 

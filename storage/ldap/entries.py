@@ -175,7 +175,7 @@ class Unit:
         is_old = bool({name.lower() for name in entry.values("objectClass")} & set(OLD_CLASSES))
         document = old_document(entry) if is_old else {}
         if document is None:
-            self._report(entry, "holds no JSON object")
+            self._report(entry, "contains no JSON object")
             return None
         read = self._foreign.read(document)
         for problem in read.problems:

@@ -55,7 +55,7 @@ def read_offer(session: Session) -> Offer:
     name = root.value("subschemaSubentry") if root else None
     schema = session.read(name, ["objectClasses", "attributeTypes"]) if name else None
     if root is None or schema is None:
-        raise StorageUnavailable("the directory does not show its schema")
+        raise StorageUnavailable("the directory does not let the server read its schema")
     parsed = SubSchema(
         {
             "objectClasses": list(schema.attributes.get("objectclasses", ())),

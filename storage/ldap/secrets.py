@@ -39,7 +39,7 @@ def write_password(session: Session, dn: str, stored: StoredResource, offer: Off
     """Set the password in what is to be written, or remove it. Raises ValueRefused."""
     password = stored.secrets.get(PASSWORD)
     if password is not None and not offer.sets_passwords:
-        raise ValueRefused("password: the directory sets no passwords (RFC 3062)")
+        raise ValueRefused("password: the directory does not let clients set passwords (RFC 3062)")
     try:
         if password is not None:
             session.set_password(dn, password)

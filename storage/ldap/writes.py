@@ -99,7 +99,7 @@ class Writer:
         except ldap.OTHER as exc:
             if len(stored.id.encode()) <= _LONG_NAME:
                 raise
-            raise ValueRefused("id: is too long for the name of an entry") from exc
+            raise ValueRefused("id: is too long for the name of an LDAP entry") from exc
         # Somebody began to delete it, and did not come to the end.
         session.delete(dn)
         return with_refusals(unit, add)

@@ -107,7 +107,7 @@ class MongoAdapter(StorageAdapter):
                 kept.adoption.finish()
             self._departures.finish_deletions()
         except StorageReadOnly as exc:
-            _LOG.warning("%s: what is not indexed yet is not found", exc)
+            _LOG.warning("%s; searches do not find documents that are not indexed", exc)
         finally:
             # Connections do not survive a fork, and preparing may happen before one.
             self.close()

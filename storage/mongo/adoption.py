@@ -41,12 +41,13 @@ class Adoption:
         query = {"_id": {"$type": "string"}, "_scim.layout": {"$ne": self._layout.signature}}
         taken = self._all(query)
         if taken:
-            _LOG.info("took over %d documents in %s", taken, self._layout.collection)
+            _LOG.info("adopted %d documents in %s", taken, self._layout.collection)
         with self._database.reading() as documents:
             strange = {"_scim.layout": None, "_id": {"$not": {"$type": "string"}}}
             left = documents[self._layout.collection].count_documents(strange)
         if left:
-            _LOG.warning("left alone %d documents in %s: _id is no text", left, self._layout.collection)
+            name = self._layout.collection
+            _LOG.warning("%d documents in %s are not adopted: their _id is not a string", left, name)
 
     def find_new(self) -> None:
         """Take over documents that other programs have written since."""
@@ -92,7 +93,7 @@ class Adoption:
         name = self._layout.resource_type.name
         if known is not None and known.resource_type != name:
             _LOG.warning(
-                "%s %s: a resource of another type has the same id; both are kept", name, resource_id
+                "%s %s: a resource of another type has the same id; both are stored", name, resource_id
             )
 
     def _made(self, making: Claims, resource: StoredResource, known: Mapping[str, Claim]) -> list[Claim]:
@@ -102,7 +103,7 @@ class Adoption:
                 made += making.make(resource.id, [claim_id])
             except UniquenessConflict as conflict:
                 name = self._layout.resource_type.name
-                _LOG.warning("%s %s: another one has the same %s", name, resource.id, conflict.attribute)
+                _LOG.warning("%s %s: another resource has the same %s", name, resource.id, conflict.attribute)
             except VersionMismatch:
                 # Another process takes over the same document.
                 continue
@@ -137,7 +138,7 @@ class Adoption:
         lost = len(members) - len(joining)
         if lost:
             name = self._layout.resource_type.name
-            _LOG.warning("%s %s: left out %d members that do not exist", name, resource_id, lost)
+            _LOG.warning("%s %s: %d members do not exist and are left out", name, resource_id, lost)
 
     def _plain(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return the attributes of a foreign document as JSON has them, extensions under their URNs."""

@@ -127,7 +127,7 @@ class Database:
             )
         except (mongoengine.ConnectionFailure, pymongo.errors.PyMongoError, OSError):
             # What these say may quote the URL, and so the password.
-            raise StorageUnavailable("MONGO_DB names no server that can be looked up") from None
+            raise StorageUnavailable("no server name in MONGO_DB can be resolved") from None
         name = mongoengine.connection.get_db(alias).name
         documents = client.get_database(name, read_preference=ReadPreference.PRIMARY)
         hosts = self._url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
@@ -163,7 +163,7 @@ def check_url(url: str) -> None:
         except OSError as exc:
             raise ValueError(f"MONGO_DB: {exc.strerror}") from None
     if dict(_url_options(url)).get("w") == "0":
-        raise ValueError("MONGO_DB must not have w=0: nothing would be known to be written")
+        raise ValueError("MONGO_DB must not have w=0: the server could not confirm any write")
 
 
 def _url_options(url: str) -> list[tuple[str, str]]:

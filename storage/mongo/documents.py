@@ -139,7 +139,7 @@ def _stored_value(value: Any, where: str) -> Any:
         return [_stored_value(inner, where) for inner in value]
     if type(value) is int and not -_INT64 <= value < _INT64:
         if int(float(value)) != value:
-            raise ValueRefused(f"{where}: MongoDB has no whole numbers of more than 64 bits")
+            raise ValueRefused(f"{where}: MongoDB cannot store integers of more than 64 bits")
         return float(value)
     return value
 

@@ -125,7 +125,7 @@ class _Step:
 class _Resources(_Step):
     """Documents that HarryKodden/scim left behind: a row each in scim_resource."""
 
-    doing = "taking over documents"
+    doing = "adopting documents"
 
     def _pending(self, row: Callable[..., Any]) -> bool:
         return self._adopting(row)[0] == "resources"
@@ -156,7 +156,7 @@ class _Resources(_Step):
             document = None
         name = self._layout.resource_type.name
         if not isinstance(document, dict):
-            _LOG.warning("%s %s: is left alone, it cannot be kept as a JSON object", name, resource_id)
+            _LOG.warning("%s %s: is not adopted, because it is not a JSON object", name, resource_id)
             return None
         found = self._reader.read(document)
         for problem in found.problems:
@@ -213,7 +213,7 @@ class _Resources(_Step):
             twins |= {resource_id: layout.number for (resource_id,) in rows}
         for resource_id in twins:
             _LOG.warning(
-                "%s %s: a resource of another type has the same id; both are kept",
+                "%s %s: a resource of another type has the same id; both are stored",
                 layout.resource_type.name,
                 resource_id,
             )
@@ -223,7 +223,7 @@ class _Resources(_Step):
 class _Members(_Step):
     """Members that stand in the documents: a row each in scim_member."""
 
-    doing = "taking over members"
+    doing = "adopting members"
 
     def _pending(self, row: Callable[..., Any]) -> bool:
         return self._adopting(row)[0] == "members"
@@ -258,7 +258,7 @@ class _Members(_Step):
         missing = [member_id for member_id in members if member_id not in found]
         if missing:
             _LOG.warning(
-                "%s %s: %d members do not exist, such as %s",
+                "%s %s: %d members do not exist and are left out, such as %s",
                 self._layout.resource_type.name,
                 resource_id,
                 len(missing),

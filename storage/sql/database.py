@@ -18,7 +18,7 @@ from storage.sql.dialect import Dialect, Row
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
-_UNDONE = "others were changing the same at the same time"
+_UNDONE = "other transactions changed the same data at the same time"
 
 
 class DuplicateKey(Exception):
@@ -140,7 +140,7 @@ class Database:
         except peewee.PeeweeException as exc:
             raise self._failure(exc) from exc
         except UnicodeEncodeError as exc:
-            raise ValueRefused("a lone surrogate is no text") from exc
+            raise ValueRefused("a text has a lone surrogate, which cannot be stored") from exc
 
     def _failure(self, exc: peewee.PeeweeException) -> Exception:
         if self.dialect.is_duplicate(exc):
@@ -198,7 +198,7 @@ class Database:
         try:
             self._peewee.connect()
         except MaxConnectionsExceeded as exc:
-            raise StorageUnavailable(f"every connection to {self._shown} is in use") from exc
+            raise StorageUnavailable(f"all connections to {self._shown} are in use") from exc
         except (peewee.PeeweeException, OSError) as exc:
             # The driver leaves a file of certificates that it cannot read to us.
             hint = self.dialect.hint(self.name)

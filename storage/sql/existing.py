@@ -33,7 +33,7 @@ def tables_to_serve(
             raise exc from exc.__cause__
         if layouts is None:
             raise
-        _LOG.warning("the tables are up to date, and are read as they are: %s", exc)
+        _LOG.warning("the tables can be read but not prepared; they are up to date: %s", exc)
         return layouts
 
 

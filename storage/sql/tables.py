@@ -65,7 +65,7 @@ def _bring_up_to_date(database: Database) -> None:
     with database.transaction():
         for step in range(version, VERSION):
             if version:
-                _LOG.warning("tables: from version %d to version %d", step, step + 1)
+                _LOG.warning("upgrading the tables from version %d to version %d", step, step + 1)
                 _MIGRATIONS[step](database)
         for statement in _definitions(database.dialect):
             database.run_ddl(statement)
@@ -174,7 +174,7 @@ def _from_3(database: Database) -> None:
         "JOIN scim_resource o ON o.id = r.id AND o.rid < r.rid"
     )
     for rid, resource_id, number in later:
-        _LOG.warning("two resources of different types have the id %s; both are kept", resource_id)
+        _LOG.warning("two resources of different types have the id %s; both are stored", resource_id)
         database.run("UPDATE scim_resource SET twin = ? WHERE rid = ?", (number, rid))
     for statement in database.dialect.ids_by_type_no_more(database):
         database.run_ddl(statement)
@@ -194,8 +194,8 @@ def _prepare_type(
     row = database.row("SELECT number, documents FROM scim_type WHERE name = ?", (resource_type.name,))
     if row is not None and row[1] not in (None, table):
         raise StorageUnavailable(
-            f"the {resource_type.name} documents are in the table {row[1]}, not in {table}, "
-            "which the settings name"
+            f"the settings name the table {table}, but the {resource_type.name} documents are in the table "
+            f"{row[1]}"
         )
     found = database.columns(table)
     if found:
@@ -230,8 +230,8 @@ def _check_columns(table: str, columns: Mapping[str, str]) -> None:
     is_text = any(kind in columns.get("id", "") for kind in ("char", "text"))
     if not is_text or "details" not in columns:
         raise StorageUnavailable(
-            f"the table {table} is of another program: it has no `id` of text and no `details`; "
-            "the settings can name another one"
+            f"the table {table} belongs to another program: it has no text column `id` or no column "
+            "`details`; name another table in the settings"
         )
 
 

@@ -157,7 +157,7 @@ def test_who_is_no_administrator_can_read(store: Store, adapter: StorageAdapter,
         session.users.modify("reader", "password", "secret")
     reader = store.open(username="reader", password="secret")
 
-    assert "no rodsadmin" in caplog.text
+    assert "not of type rodsadmin" in caplog.text
     adapter.check_writable()
     with pytest.raises(StorageReadOnly):
         reader.check_writable()

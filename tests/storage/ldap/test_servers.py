@@ -68,7 +68,7 @@ def test_refused_credentials_are_said_without_the_password(ldap: LdapServer) -> 
     [
         ({"username": "admin"}, "refuses the credentials of admin: Invalid DN syntax"),
         ({"password": ""}, f"refuses the credentials of {ADMIN}: .*no password"),
-        ({"base": "example.org"}, "'example.org' is no name of an entry: LDAP_BASENAME"),
+        ({"base": "example.org"}, "LDAP_BASENAME: 'example.org' is not a DN"),
         ({"ca_file": "/nowhere/ca.pem"}, "no certificates can be read from /nowhere/ca.pem"),
     ],
 )

@@ -145,7 +145,7 @@ def test_what_cannot_be_read_is_reported_and_stops_nobody(
     assert adapter.get(USER, "4").document["own"] == {"a.b": 2**40}
     assert sorted(found(adapter, USER, 'userName eq "TWIN"')) == ["2", "3"]
     assert "plain" not in str(list(store.documents.Users.find({"_id": "2"})))
-    for text in ("another one has the same userName", "left alone 1 documents", "took over 7"):
+    for text in ("another resource has the same userName", "1 documents in Users are not", "adopted 7"):
         assert text in caplog.text
 
 

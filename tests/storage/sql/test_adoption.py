@@ -148,7 +148,7 @@ def test_it_happens_once(
     with caplog.at_level(logging.INFO):
         scim = open_app(url)
 
-    assert "taking over" not in caplog.text
+    assert "adopting" not in caplog.text
     assert scim("GET", "/Users/a-bob").json["meta"]["version"] == 'W/"2"'
     assert scim("GET", "/Users").json["totalResults"] == 3
 
@@ -384,7 +384,7 @@ def test_a_table_of_another_program_is_left_alone(
     table = f"{server.quote}Users{server.quote}"
     server.execute(url, f"CREATE TABLE {table} ({columns})", f"INSERT INTO {table} (id) VALUES (7)")
 
-    with pytest.raises(StorageUnavailable, match="the table Users is of another program"):
+    with pytest.raises(StorageUnavailable, match="the table Users belongs to another program"):
         open_app(url)
 
     ((found,),) = server.execute(url, f"SELECT id FROM {table}")
@@ -398,6 +398,6 @@ def test_another_name_for_the_table_does_not_hide_what_is_there(
     url = server.new_database()
     open_app(url).user("ann")
 
-    with pytest.raises(StorageUnavailable, match="documents are in the table Users, not in People"):
+    with pytest.raises(StorageUnavailable, match="People, but the User documents are in the table Users"):
         open_app(url, USER_MODEL_NAME="People")
     assert open_app(url).names("userName pr") == ["ann"]

@@ -148,7 +148,7 @@ def test_every_failure_of_the_database_is_one_of_the_storage(
         ("postgresql://scim:hush@127.0.0.1:{port}/x?nonsense=1", "nonsense"),
         ("mysql://scim:hush@127.0.0.1/x?nonsense=1", "DATABASE_URL: has the unknown option nonsense"),
         ("oracle://scim:hush@127.0.0.1/x", "DATABASE_URL: must begin with"),
-        ("sqlite:////proc/nowhere/x.db", "the folder /proc/nowhere cannot be made"),
+        ("sqlite:////proc/nowhere/x.db", "the folder /proc/nowhere cannot be created"),
     ],
 )
 def test_a_database_that_cannot_be_used_is_one_clear_line_at_the_start(url: str, said: str) -> None:
