@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make what the compose files read from ./secrets: an API key, the password of the database, and a
-# certificate for a trial, signed by itself. Files that exist are left alone.
+# Make the files in ./secrets that the compose files read: an API key, the password of the database, and a
+# self-signed certificate for a trial. The script does not change files that exist.
 set -eu
 cd "$(dirname "$0")"
 mkdir -p secrets/tls

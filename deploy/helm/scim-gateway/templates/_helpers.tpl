@@ -95,10 +95,10 @@ true
 {{- fail (printf "DATA_PATH is set, but backend is %s" .Values.backend) -}}
 {{- end -}}
 {{- if and (include "scim.onVolume" .) (include "scim.severalPods" .) -}}
-{{- fail (printf "backend: %s keeps resources on a volume that one pod may use: set web.replicas to 1, autoscaling.enabled and worker.enabled to false, or choose another backend" .Values.backend) -}}
+{{- fail (printf "backend: %s stores resources on a volume that only one pod can use: set web.replicas to 1, autoscaling.enabled and worker.enabled to false, or choose another backend" .Values.backend) -}}
 {{- end -}}
 {{- if and (include "scim.severalPods" .) (ne .Values.backend "sql") (not (include "scim.has" (list . "STATE_DATABASE_URL"))) -}}
-{{- fail (printf "several pods with backend: %s share events and asynchronous requests in a database: set STATE_DATABASE_URL" .Values.backend) -}}
+{{- fail (printf "with backend: %s, several pods need a common state database for events and asynchronous requests: set STATE_DATABASE_URL" .Values.backend) -}}
 {{- end -}}
 {{- if and (include "scim.severalPods" .) (ne .Values.backend "sql") (include "scim.isSqlite" (list . "STATE_DATABASE_URL")) -}}
 {{- fail "several pods cannot share the SQLite file in STATE_DATABASE_URL: name a database server" -}}
@@ -123,12 +123,12 @@ true
 {{- end -}}
 {{- range $name := list "HOST" "PORT" "WORKERS" "THREADS" "EMBEDDED_WORKER" -}}
 {{- if hasKey $.Values.settings $name -}}
-{{- fail (printf "settings.%s: the chart sets it" $name) -}}
+{{- fail (printf "settings.%s: the chart sets this variable; remove it" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name := splitList " " (include "scim.secretKeys" .) -}}
 {{- if hasKey $.Values.settings $name -}}
-{{- fail (printf "%s is in settings and among the secrets" $name) -}}
+{{- fail (printf "%s is both in settings and among the secrets; remove one" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
