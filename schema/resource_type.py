@@ -37,12 +37,12 @@ COMMON_ATTRIBUTES = (
     Attribute(
         "meta",
         "complex",
-        description="What the service provider knows about the resource.",
+        description="Metadata of the resource.",
         mutability="readOnly",
         sub_attributes=(
-            Attribute("resourceType", description="Its type.", case_exact=True, mutability="readOnly"),
-            Attribute("created", "dateTime", description="When it was created.", mutability="readOnly"),
-            Attribute("lastModified", "dateTime", description="When it last changed.", mutability="readOnly"),
+            Attribute("resourceType", description="Resource type.", case_exact=True, mutability="readOnly"),
+            Attribute("created", "dateTime", description="Time of creation.", mutability="readOnly"),
+            Attribute("lastModified", "dateTime", description="Time of last change.", mutability="readOnly"),
             Attribute(
                 "location",
                 "reference",
