@@ -100,7 +100,7 @@ class WakeUps:
                 thread.start()
             except RuntimeError:
                 # There is no room for a thread now; the next ring tries again.
-                _LOG.warning("the thread that sends messages to the broker cannot start")
+                _LOG.warning("the thread that sends wake-ups to the broker cannot start")
                 return
             self._thread = thread
 
@@ -140,7 +140,7 @@ class Outage:
         """Note a failure; its kind is told, not its words, which may hold the URL."""
         if not self._is_on:
             _LOG.warning(
-                "the broker does not accept messages (%s): work waits for the next sweep of celery beat",
+                "the broker does not accept wake-ups (%s): work waits for the next sweep of celery beat",
                 type(exc).__name__,
             )
             _LOG.debug("traceback:\n%s", "".join(traceback.format_tb(exc.__traceback__)))
@@ -149,7 +149,7 @@ class Outage:
     def ended(self) -> None:
         """Note a success."""
         if self._is_on:
-            _LOG.info("the broker accepts messages again")
+            _LOG.info("the broker accepts wake-ups again")
         self._is_on = False
 
 

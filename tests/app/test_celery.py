@@ -216,7 +216,7 @@ def test_a_broker_that_is_down_fails_no_request_and_loses_nothing(
     assert PASSWORD not in error_of(service.scim("GET", "/health/ready"), 503)
 
     def said() -> int:
-        return sum("does not accept messages" in record.getMessage() for record in caplog.records)
+        return sum("does not accept wake-ups" in record.getMessage() for record in caplog.records)
 
     assert receiver.wait_for(lambda: said() > 0)
     created += service.users("w", 5)
