@@ -66,6 +66,13 @@ def test_a_message_of_the_page_is_one_of_the_server(message: str) -> None:
     assert message in text
 
 
+def test_the_warning_that_monitors_look_for_is_one_of_the_server() -> None:
+    warning = "API_KEY IS THE PUBLISHED DEFAULT"
+
+    assert warning in (ROOT / "docs" / "how-to" / "monitor.md").read_text()
+    assert any(warning in path.read_text() for path in (ROOT / "app").rglob("*.py"))
+
+
 def test_the_page_has_messages_to_look_for() -> None:
     assert len(messages()) > 25
 
