@@ -50,4 +50,7 @@ packages:
 
 $(VENV)/.test: setup.cfg pyproject.toml | packages $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet --editable '.[test]'
+	@# In an environment of its own: it has a command `scim` as well.
+	$(PYTHON) -m venv $(VENV)/scim2-cli
+	$(VENV)/scim2-cli/bin/pip install --quiet 'scim2-cli>=0.6'
 	@touch $@

@@ -9,6 +9,7 @@ command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/nu
     missing="$missing postgresql"
 command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || missing="$missing mariadb-server"
 command -v openssl >/dev/null || missing="$missing openssl"
+command -v zsh >/dev/null || missing="$missing zsh"
 command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$missing nginx-light"
 command -v systemd-analyze >/dev/null || missing="$missing systemd"
 command -v slapd >/dev/null || [ -x /usr/sbin/slapd ] || missing="$missing slapd"
