@@ -1,4 +1,4 @@
-"""The tutorial works: its own commands, run in order, with a real client and the receiver of the documentation."""
+"""The tutorial works: its own commands, in order, with a real client and the documented receiver."""
 
 import sys
 from pathlib import Path
