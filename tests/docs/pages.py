@@ -2,14 +2,14 @@
 
 The convention is plain Markdown, shown by GitHub and by the site alike:
 
-- ```` ```bash ````: commands, run in one shell for the whole page, in the order of the page. The shell starts
-  in a folder that stands for the checkout. Variables, functions and files stay for the next blocks.
-- ```` ```bash title="Server" ````: a program that keeps running, in a terminal of its own. The next block with
-  the same title ends the program (Ctrl+C) before it starts another one. `make run` serves as `make run` does,
-  without installing anything; the variables in front of it are its settings.
-- ```` ```json ````, ```` ```http ```` or ```` ```text ```` after a `bash` block: what the block prints. JSON is
-  shown with line breaks; `http` is what `curl -i` prints, with the headers that matter. A line `…` in `text`
-  stands for any lines.
+- ```` ```bash ````: commands, run in one shell for the whole page, in the order of the page. The shell
+  starts in a folder that stands for the checkout. Variables, functions and files stay for the next blocks.
+- ```` ```bash title="Server" ````: a program that keeps running, in a terminal of its own. The next block
+  with the same title ends the program (Ctrl+C) before it starts another one. `make run` serves as in a
+  checkout, without installing anything; the variables in front of it are its settings.
+- ```` ```json ````, ```` ```http ```` or ```` ```text ```` after a `bash` block: its output, which a block
+  that prints must have. JSON is shown with line breaks; `http` is the output of `curl -i`, with the headers
+  that matter. A line `…` in `text` stands for any lines.
 - ```` ```text title="Server" ````: lines that the program with this title prints.
 - ```` ```sh ````: commands that only `SCIM_TEST_FULL=1` runs, such as an installation.
 
@@ -28,7 +28,8 @@ DOCS: Final = ROOT / "docs"
 ANSWERS: Final = frozenset({"json", "http", "text"})
 
 _FENCE: Final = re.compile(
-    r"^(?P<indent> *)```(?P<language>\w+)(?: +title=\"(?P<title>[^\"]+)\")?[^\n]*\n(?P<text>.*?)^(?P=indent)```$",
+    r"^(?P<indent> *)```(?P<language>\w+)(?: +title=\"(?P<title>[^\"]+)\")?[^\n]*\n"
+    r"(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
 

@@ -1,4 +1,4 @@
-"""The receiver of docs/how-to/receive-events.md: what it takes, what it refuses, and that it loses nothing."""
+"""The receiver of docs/how-to/receive-events.md: which SETs it takes and refuses, and that it loses none."""
 
 import json
 import os
@@ -131,7 +131,7 @@ def signed(server: Server, key: ec.EllipticCurvePrivateKey) -> Callable[..., str
     kid = requests.get(f"{server.url}/.well-known/jwks.json", timeout=30).json()["keys"][0]["kid"]
 
     def sign(
-        claims: Mapping[str, Any] = {}, signer: Any = key, algorithm: str = "ES256", **header: str
+        claims: Mapping[str, Any] | None = None, signer: Any = key, algorithm: str = "ES256", **header: str
     ) -> str:
         whole = {
             "iss": "scim",
@@ -141,7 +141,7 @@ def signed(server: Server, key: ec.EllipticCurvePrivateKey) -> Callable[..., str
             "sub_id": {"format": "scim", "uri": "/Users/1"},
             "events": {"urn:ietf:params:scim:event:prov:delete": {}},
         }
-        merged = {name: value for name, value in {**whole, **claims}.items() if value is not None}
+        merged = {name: value for name, value in {**whole, **(claims or {})}.items() if value is not None}
         return jwt.encode(merged, signer, algorithm, {"typ": "secevent+jwt", "kid": kid, **header})
 
     return sign
