@@ -13,7 +13,7 @@ The convention is plain Markdown, shown by GitHub and by the site alike:
 - ```` ```text title="Server" ````: lines that the program with this title prints.
 - ```` ```sh ````: commands that only `SCIM_TEST_FULL=1` runs, such as an installation.
 
-Blocks of other languages are not run. Ids, times and tokens are matched by shape, see `tests/docs/answers.py`.
+Blocks of other languages are not run. Ids, times and tokens are matched by shape: see `answers.py`.
 The tests replace the ports 8000 and 9000 by free ones, and `.venv/bin` by the environment of the tests.
 """
 
