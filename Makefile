@@ -1,10 +1,12 @@
 # Two commands: `make run` serves on port 8000, `make test` runs every check.
 PYTHON ?= python3
 VENV := .venv
+UV := .venv-uv/bin/uv
+OLDEST := .venv-oldest
 SOURCES := app schema scim_filter set_delivery storage tests benchmarks docs wsgi.py
 .DEFAULT_GOAL := help
 
-.PHONY: help run test test-full docs reference packages
+.PHONY: help run test test-full test-oldest docs reference lock packages
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -30,26 +32,41 @@ docs: $(VENV)/.docs ## build the site of the documentation into build/docs
 reference: $(VENV)/.docs ## write the pages of docs/reference that are made from the code
 	@$(VENV)/bin/python -m docs.generate
 
+test-oldest: packages $(UV) ## run the tests on SQLite with the oldest packages that setup.cfg allows
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(UV) pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[test]'
+	$(OLDEST)/bin/pytest --backend sqlite
+
+lock: $(UV) ## write requirements/*.txt anew: the newest packages that setup.cfg allows, with hashes
+	sh requirements/lock.sh $(UV)
+
+$(UV):
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/pip install --quiet uv
+
 $(VENV)/bin/pip:
 	@echo "making a virtual environment in $(VENV)"
 	@# Debian keeps what `venv` needs in a package of its own.
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || \
 	  { apt-get update -q && apt-get install -qy python3-venv; } >/dev/null && $(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: setup.cfg pyproject.toml | $(VENV)/bin/pip
+$(VENV)/.run: requirements/run.txt setup.cfg pyproject.toml | $(VENV)/bin/pip
 	@echo "installing into $(VENV), which takes a minute or two the first time"
-	@$(VENV)/bin/pip install --quiet --editable '.[postgresql,mysql,mongodb,irods]'
+	@$(VENV)/bin/pip install --quiet --require-hashes --requirement requirements/run.txt
+	@$(VENV)/bin/pip install --quiet --no-deps --editable .
 	@touch $@
 
-$(VENV)/.docs: setup.cfg pyproject.toml | $(VENV)/bin/pip
-	@$(VENV)/bin/pip install --quiet --editable '.[docs]'
+$(VENV)/.docs: requirements/docs.txt setup.cfg pyproject.toml | $(VENV)/bin/pip
+	@$(VENV)/bin/pip install --quiet --require-hashes --requirement requirements/docs.txt
+	@$(VENV)/bin/pip install --quiet --no-deps --editable .
 	@touch $@
 
 packages:
 	@PYTHON=$(PYTHON) sh tests/packages.sh
 
-$(VENV)/.test: setup.cfg pyproject.toml | packages $(VENV)/bin/pip
-	$(VENV)/bin/pip install --quiet --editable '.[test]'
+$(VENV)/.test: requirements/test.txt setup.cfg pyproject.toml | packages $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --require-hashes --requirement requirements/test.txt
+	$(VENV)/bin/pip install --quiet --no-deps --editable .
 	@# In an environment of its own: it has a command `scim` as well.
 	$(PYTHON) -m venv $(VENV)/scim2-cli
 	$(VENV)/scim2-cli/bin/pip install --quiet 'scim2-cli>=0.6'
