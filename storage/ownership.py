@@ -1,6 +1,7 @@
 """Whose a file is that cannot be written: what this server says, and what helps."""
 
 import os
+import shlex
 from pathlib import Path
 
 
@@ -12,13 +13,34 @@ def is_foreign(path: Path) -> bool:
         return False
 
 
-def advice(*paths: Path) -> str:
-    """Return, as the end of a message, how to make the first of `paths` writable that is not ours."""
-    for path in paths:
-        if is_foreign(path) and not os.access(path, os.W_OK):
-            user = os.geteuid()
-            return f"; {path} belongs to user {path.stat().st_uid}: run chown -R {user} {path}"
+def advice(folder: Path, *others: Path) -> str:
+    """Return, as the end of a message, the command that makes a folder, or other paths, writable.
+
+    The text is empty where another user owns none of them. For a folder that does not exist, the owner
+    of the folder in which it is missing counts.
+    """
+    user = os.geteuid()
+    for path in (folder, *others):
+        # A command must not give away the whole system.
+        if _is_withheld(path) and path.absolute() != Path(path.absolute().anchor):
+            return _remedy(path, f"chown -R {user}", path)
+    above = next((path for path in folder.absolute().parents if os.path.exists(path)), folder)
+    if not os.path.exists(folder) and _is_withheld(above):
+        return _remedy(above, f"install -d -o {user}", folder)
     return ""
+
+
+def _is_withheld(path: Path) -> bool:
+    return is_foreign(path) and not os.access(path, os.W_OK)
+
+
+def _remedy(owned: Path, command: str, path: Path) -> str:
+    owner = owned.stat().st_uid
+    return (
+        f"; {owned.absolute()} belongs to user {owner}, and the server runs as user {os.geteuid()}: run "
+        f"{command} {shlex.quote(str(path.absolute()))}, or start the server as user {owner} "
+        f"(a container: --user {owner})"
+    )
 
 
 def is_full(path: Path) -> bool:

@@ -45,18 +45,18 @@ def required(file: str) -> list[Requirement]:
 @pytest.mark.parametrize("file", FILES)
 def test_the_lock_has_each_package_of_setup_cfg_and_all_that_it_needs(file: str) -> None:
     pinned = pins(file)
-    open_ends = required(file)
+    waiting = required(file)
     seen = set()
 
-    while open_ends:
-        one = open_ends.pop()
+    while waiting:
+        one = waiting.pop()
         name = canonicalize_name(one.name)
         assert name in pinned, f"requirements/{file}.txt lacks {name}: run `make lock`"
         assert one.specifier.contains(pinned[name], prereleases=True), f"{one}: run `make lock`"
-        for extra in {"", *one.extras} - {extra for known, extra in seen if known == name}:
+        for extra in {"", *one.extras} - {had for known, had in seen if known == name}:
             seen.add((name, extra))
             needs = [Requirement(text) for text in distribution(name).requires or ()]
-            open_ends += [
+            waiting += [
                 need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})
             ]
 

@@ -130,7 +130,7 @@ class Sqlite(Dialect):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
             raise StorageUnavailable(
-                f"the folder {folder} cannot be created: {exc}{advice(folder.parent)}"
+                f"the folder {folder} cannot be created: {exc}{advice(folder)}"
             ) from exc
         with database.transaction():
             yield
