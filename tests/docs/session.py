@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 from typing import IO, Final
 
 import requests
@@ -15,6 +16,7 @@ from tests.docs.pages import ANSWERS, ROOT, Block
 from tests.ports import free_port
 
 _PATIENCE_S: Final = 60
+_COMMAND_S: Final = 300
 _BIN: Final = Path(sys.executable).parent
 
 
@@ -87,7 +89,13 @@ class Session:
         # The last line of a page's block is what is waited for: the shell says when it is through.
         stdin.write(f". {script} >{output} 2>&1 </dev/null; echo through\n")
         stdin.flush()
-        assert stdout.readline() == "through\n", output.read_text()
+        # A command that hangs must not hang the tests.
+        killer = Timer(_COMMAND_S, os.killpg, (self._shell.pid, signal.SIGKILL))
+        killer.start()
+        try:
+            assert stdout.readline() == "through\n", output.read_text()
+        finally:
+            killer.cancel()
         return output.read_text()
 
     def _start(self, block: Block) -> None:
