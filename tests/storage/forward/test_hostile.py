@@ -208,7 +208,7 @@ def test_what_speaks_no_tls_is_unavailable(
 ) -> None:
     server = hostile(raw(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
 
-    with pytest.raises(StorageUnavailable, match="secure"):
+    with pytest.raises(StorageUnavailable, match="TLS with the upstream"):
         connect(server.url.replace("http:", "https:")).get(USER, "1")
 
 
