@@ -14,7 +14,7 @@ from app.protocol.errors import (
 )
 from app.responses import scim_response
 from schema.errors import ScimError
-from storage.errors import StorageError, StorageUnavailable
+from storage.errors import StorageError, StorageReadOnly, StorageUnavailable
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ def _known(error: Exception) -> Response:
     response = scim_response(error_body(error), status_of(error))
     if isinstance(error, StorageUnavailable):
         _LOG.error("%s", error)
+    elif isinstance(error, StorageReadOnly):
+        _LOG.warning("%s", error)
     if response.status_code == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     if response.status_code == 401:

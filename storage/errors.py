@@ -31,7 +31,14 @@ class UnsupportedByBackend(StorageError):
 
 
 class StorageReadOnly(StorageError):
-    """The backend is meant to be read only: a replica, or a mount that was asked for."""
+    """The backend is meant to be read only: a replica, or a mount that was asked for.
+
+    The text is for the log, as it may name files, hosts and accounts; `detail` is for the client.
+    """
+
+    def __init__(self, reason: str, detail: str = "the storage accepts no changes") -> None:
+        super().__init__(reason)
+        self.detail = detail
 
 
 class StorageUnavailable(StorageError):

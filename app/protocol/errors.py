@@ -90,6 +90,6 @@ def detail_of(error: Exception) -> str:
             return "the storage sent an unusable answer; try again later"
         case storage.StorageUnavailable():
             return "the storage is not available; try again later"
-        case ScimError() | Refusal():
+        case ScimError() | Refusal() | storage.StorageReadOnly():
             return error.detail
     return str(error)

@@ -39,7 +39,8 @@ def _refusal(
         case 401:
             return StorageUnavailable(f"{name} refuses the key (FORWARD_SCIM_KEY)")
         case 403:
-            return StorageReadOnly(detail or "the upstream does not allow this")
+            refusal = detail or "the upstream does not allow this"
+            return StorageReadOnly(refusal, refusal)
         case 404 | 410:
             return ResourceNotFound(resource_type.name, resource_id)
         case 409:

@@ -178,7 +178,8 @@ class Client:
         if status == 401:
             raise StorageUnavailable("JumpCloud refuses the API key (status 401)")
         if status == 403 and changes:
-            raise StorageReadOnly(f"the API key does not allow this change in JumpCloud: {message or status}")
+            refusal = f"the API key does not allow this change in JumpCloud: {message or status}"
+            raise StorageReadOnly(refusal, refusal)
         if status in (400, 404, 409, 422):
             raise Rejection(status, message)
         raise StorageUnavailable(f"JumpCloud refuses the request with status {status} {message}")

@@ -241,13 +241,16 @@ def test_a_folder_in_place_of_a_file_is_no_resource_and_stays(
     adapter.create(USER, stored("2", userName="a"))
 
 
-def test_clients_are_told_of_a_read_only_folder_with_a_403(folder: Path, read_only: ReadOnly) -> None:
+def test_clients_are_told_of_a_read_only_folder_with_a_403(
+    folder: Path, read_only: ReadOnly, caplog: pytest.LogCaptureFixture
+) -> None:
     app = create_app(Settings.from_env({"API_KEY": KEY, "LOGLEVEL": "ERROR", "DATA_PATH": str(folder)}))
     scim = ScimClient(app.test_client())
     user = scim.user("a")
 
     with read_only(folder):
-        assert error_of(scim("POST", "/Users", {"userName": "b"}), 403)
+        assert str(folder) not in error_of(scim("POST", "/Users", {"userName": "b"}), 403)
+        assert str(folder) in caplog.text
         assert error_of(scim("PUT", f"/Users/{user['id']}", {"userName": "b"}), 403)
         assert error_of(scim("DELETE", f"/Users/{user['id']}"), 403)
         assert scim.names('userName eq "A"') == ["a"]
