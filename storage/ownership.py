@@ -23,10 +23,10 @@ def advice(folder: Path, *others: Path) -> str:
     for path in (folder, *others):
         # A command must not give away the whole system.
         if _is_withheld(path) and path.absolute() != Path(path.absolute().anchor):
-            return _remedy(path, f"chown -R {user}", path)
+            return _remedy(path, f": run chown -R {user} {_quoted(path)}")
     above = next((path for path in folder.absolute().parents if os.path.exists(path)), folder)
     if not os.path.exists(folder) and _is_withheld(above):
-        return _remedy(above, f"install -d -o {user}", folder)
+        return _remedy(above, f": run install -d -o {user} {_quoted(folder)}")
     return ""
 
 
@@ -34,13 +34,14 @@ def _is_withheld(path: Path) -> bool:
     return is_foreign(path) and not os.access(path, os.W_OK)
 
 
-def _remedy(owned: Path, command: str, path: Path) -> str:
+def _remedy(owned: Path, command: str) -> str:
     owner = owned.stat().st_uid
-    return (
-        f"; {owned.absolute()} belongs to user {owner}, and the server runs as user {os.geteuid()}: run "
-        f"{command} {shlex.quote(str(path.absolute()))}, or start the server as user {owner} "
-        f"(a container: --user {owner})"
-    )
+    start = f"or start the server as user {owner} (a container: --user {owner})"
+    return f"; {owned.absolute()} belongs to user {owner}{command}, {start}"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path.absolute()))
 
 
 def is_full(path: Path) -> bool:

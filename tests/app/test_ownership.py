@@ -62,7 +62,7 @@ def test_a_folder_that_cannot_be_made_comes_with_the_command_that_makes_it(
 
     assert len(lines) == 1 and lines[0].startswith("scim: ")
     assert lines[0].endswith(
-        f"; {volume} belongs to user 0, and the server runs as user {USER}: "
+        f"; {volume} belongs to user 0: "
         f"run install -d -o {USER} {folder}, or start the server as user 0 (a container: --user 0)"
     )
 
@@ -79,7 +79,7 @@ def test_a_folder_of_another_user_comes_with_the_command_that_hands_it_over(
 
     assert len(lines) == 1 and lines[0].startswith("scim: ")
     assert lines[0].endswith(
-        f"; {volume} belongs to user 0, and the server runs as user {USER}: "
+        f"; {volume} belongs to user 0: "
         f"run chown -R {USER} {volume}, or start the server as user 0 (a container: --user 0)"
     )
 
