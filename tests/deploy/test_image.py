@@ -188,7 +188,7 @@ def test_a_volume_of_root_ends_the_container_with_the_command_that_helps(image: 
 def test_the_other_commands_start(image: Image, volume: Path) -> None:
     worker = image.start(volume, ARBITRARY, "scim", "worker", LOGLEVEL="WARNING")
     assert worker.stderr is not None
-    while "no work comes" not in (line := worker.stderr.readline()):
+    while "the worker has nothing to do" not in (line := worker.stderr.readline()):
         assert line and worker.poll() is None
     celery = image.run(
         *(volume, ARBITRARY, "celery", "-A", "wsgi.celery", "report"),
