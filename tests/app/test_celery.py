@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from app import create_app
 from app.protocol.changes import NO_DELTA, plan
@@ -22,6 +24,7 @@ from tests.brokers import PASSWORD, RabbitmqServer, RedisServer
 from tests.conftest import KEY, ScimClient, error_of
 from tests.receivers import ACCEPTS, Behaviour, HttpReceiver
 
+COMPOSE = Path(__file__).parents[2] / "deploy" / "compose.yaml"
 PROGRAMS = Path(sys.executable).parent
 WORKER = ("worker", "--without-mingle", "--without-gossip")
 BROKERS = {"redis": RedisServer, "rabbitmq": RabbitmqServer}
@@ -103,6 +106,17 @@ def arrive(receiver: HttpReceiver, expected: list[str]) -> bool:
     return receiver.wait_for(lambda: set(expected) <= set(ids(receiver)))
 
 
+def is_healthy(service: Service, name: str = "") -> bool:
+    """Ask for the worker on this host, or the host `name`, as the health check of compose.yaml does."""
+    worker = yaml.safe_load(COMPOSE.read_text())["services"]["worker"]
+    kind, command = worker["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    environ = {**service.environ, "HOSTNAME": name or socket.gethostname()}
+    environ["PATH"] = f"{PROGRAMS}:{os.environ['PATH']}"
+    shell = ["sh", "-c", command.replace("$$", "$")]
+    return subprocess.run(shell, env=environ, cwd=service.folder, capture_output=True).returncode == 0
+
+
 @pytest.fixture(scope="module", params=sorted(BROKERS))
 def broker(request: pytest.FixtureRequest) -> Iterator[Any]:
     server = BROKERS[request.param]()
@@ -155,6 +169,7 @@ def test_a_worker_of_celery_does_the_work_and_the_web_process_none(
     assert not any(name.startswith(("scim push", "scim events", "scim requests")) for name in names)
     assert "scim wake-ups" in names
     assert "ready" in service.log and PASSWORD not in service.log
+    assert is_healthy(service) and not is_healthy(service, name="elsewhere")
 
 
 def test_without_a_broker_threads_of_the_web_process_do_the_work(

@@ -40,6 +40,8 @@ def test_every_container_is_hardened_and_bounded(name: str) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["restart"] == "unless-stopped"
         assert "memory" in service["deploy"]["resources"]["limits"]
+        # That of the image asks the web server, which a worker is not.
+        assert service["healthcheck"]["test"]
 
 
 @pytest.mark.parametrize("name", COMPOSE)
