@@ -25,7 +25,6 @@ from app.blueprints.resources import IdConverter, resource_blueprint
 from app.blueprints.search import search_blueprint
 from app.deferral import Deferral
 from app.delivery import Delivery, open_delivery
-from app.description.document import describe
 from app.description.table import operations_of
 from app.documentation import make_api, openapi_config
 from app.drivers import how_to_install
@@ -167,7 +166,7 @@ def _assemble(
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["id"] = IdConverter
-    api = make_api(app, settings.base_path)
+    api = make_api(app, settings.base_path, lambda: operations_of(operations.registry))
     authenticator = Authenticator(settings.api_key, settings.profile)
     # Half of the threads may be held by who waits for something; requests need the others.
     places = BoundedSemaphore(max(1, settings.threads // 2))
@@ -217,7 +216,6 @@ def _assemble(
     if settings.celery_broker_url:
         checks.append(_use_celery(app, settings, delivery, worker))
     api.register_blueprint(health_blueprint(check_writable, *checks))
-    describe(api.spec, operations_of(operations.registry))
     register_error_handlers(app)
     # For whoever has to give back its connections, or to do its work.
     app.extensions["scim.storage"] = adapter

@@ -2,12 +2,17 @@
 
 import importlib.resources
 import json
+from collections.abc import Callable, Iterable
+from threading import Lock
 from typing import Any, Final
 
+import orjson
 from apispec import BasePlugin
 from flask import Blueprint, Flask, Response
 from flask_smorest import Api
 
+from app.description.document import describe
+from app.description.operation import Operation
 from app.settings import Settings
 
 _ASSETS: Final = "/docs/assets"
@@ -62,17 +67,35 @@ def openapi_config(settings: Settings) -> dict[str, Any]:
     }
 
 
-def make_api(app: Flask, base_path: str) -> Api:
-    """Return the API of `app`; its page and its assets are served by `app` alone, below `base_path`."""
+def make_api(app: Flask, base_path: str, operations: Callable[[], Iterable[Operation]]) -> Api:
+    """Return the API of `app`; its page and its assets are served by `app` alone, below `base_path`.
+
+    `operations` returns what /openapi.json describes. It is called when a client first asks for that.
+    """
     assets = str(importlib.resources.files("flask_swagger_ui") / "dist")
     app.register_blueprint(Blueprint("assets", __name__, static_folder=assets, static_url_path=_ASSETS))
     app.register_blueprint(_page_blueprint(base_path))
     app.after_request(_forbid_sniffing)
     # The paths come from the table of operations, not from the routes.
-    return _ScimApi(app, spec_kwargs={"flask_plugin": BasePlugin()})
+    return _ScimApi(app, operations)
 
 
 class _ScimApi(Api):  # type: ignore[misc]
+    """Makes the description when it is asked for: that takes longer than the rest of the start."""
+
+    def __init__(self, app: Flask, operations: Callable[[], Iterable[Operation]]) -> None:
+        self._operations = operations
+        self._making = Lock()
+        self._document: bytes | None = None
+        super().__init__(app, spec_kwargs={"flask_plugin": BasePlugin()})
+
+    def _openapi_json(self) -> Response:
+        with self._making:
+            if self._document is None:
+                describe(self.spec, self._operations())
+                self._document = orjson.dumps(self.spec.to_dict(), option=orjson.OPT_INDENT_2)
+        return Response(self._document, content_type="application/json")
+
     def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None:
         """Serve a blueprint; `app.description` describes it."""
         self._app.register_blueprint(blueprint, **options)
