@@ -96,6 +96,9 @@ class _ScimApi(Api):  # type: ignore[misc]
                 self._document = orjson.dumps(self.spec.to_dict(), option=orjson.OPT_INDENT_2)
         return Response(self._document, content_type="application/json")
 
+    def _register_responses(self) -> None:
+        """Leave out the answers that flask-smorest describes by itself: none of them is of this API."""
+
     def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None:
         """Serve a blueprint; `app.description` describes it."""
         self._app.register_blueprint(blueprint, **options)
