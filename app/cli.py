@@ -49,7 +49,9 @@ def import_resources(file: BinaryIO) -> None:
     externalId or else displayName. Exception: an existing group that nobody has changed since its
     import receives the members that it lacks. PROFILE applies to each line as it applies to requests.
 
-    Lines that cannot be imported are named on standard error, and the exit code is then 1.
+    Each line needs schemas, which tells a user from a group. The import skips a line that fails and
+    goes on with the next one. Standard error names each such line with the cause, and the exit code
+    is then 1. After a correction of the file, run the import again.
     """
 
     def report(number: int, problem: str) -> None:
