@@ -31,7 +31,7 @@ class Nginx(ServerProcess):
         super().__init__("www-data")
         nginx = program("nginx", "/usr/sbin/nginx")
         self.make_certificates()
-        here = [("8443", str(self.port)), ("/etc/nginx/tls", str(self.folder)), ("/var/log/nginx/access.log", "access.log")]
+        here = [("8443", str(self.port)), ("/etc/nginx/tls", str(self.folder)), ("/var/log/nginx/", "")]
         site = (SHIPPED / "scim.conf").read_text()
         for old, new in [*here, *changes]:
             assert old in site
