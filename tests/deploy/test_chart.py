@@ -1,5 +1,6 @@
 """The Helm chart, rendered by helm and checked against the schemas of Kubernetes."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -134,6 +135,24 @@ def test_the_server_knows_every_variable_that_it_is_given(helm: str, name: str) 
     assert given <= {*Settings.variables(), *Settings.file_variables()}
 
 
+def test_the_chart_knows_every_secret_that_the_server_reads_from_a_file() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    assert [f"{name}_FILE" for name in schema["definitions"]["secret"]["enum"]] == sorted(
+        Settings.file_variables()
+    )
+
+
+def test_a_large_number_reaches_the_server_in_figures(helm: str) -> None:
+    values = {"settings": {"MAX_BODY_SIZE": 10485760, "REQUEST_TIMEOUT": 2.5, "SET_POLL_ENABLED": True}}
+
+    (config,) = of_kind(rendered(helm, values), "ConfigMap")
+
+    assert config["data"]["MAX_BODY_SIZE"] == "10485760"
+    assert config["data"]["REQUEST_TIMEOUT"] == "2.5"
+    assert config["data"]["SET_POLL_ENABLED"] == "true"
+
+
 def test_a_waiting_request_ends_before_its_pod(helm: str) -> None:
     for one in of_kind(rendered(helm, SETUPS["sql"]), "Deployment"):
         assert one["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= 45
@@ -175,6 +194,10 @@ def test_a_waiting_request_ends_before_its_pod(helm: str) -> None:
         ({"web": {"terminationGracePeriodSeconds": 20}}, "terminationGracePeriodSeconds"),
         ({"ingress": {"enabled": True}}, "ingress.hosts"),
         ({"settings": {"PORT": "80"}}, "PORT"),
+        ({"secrets": {"existingSecret": "s", "keys": ["LDAP_HOSTNAME"]}}, "/secrets/keys/0"),
+        ({"secrets": {"values": {"API_KYE": "k"}}}, "API_KYE"),
+        # Helm would read 0123 as an octal number.
+        ({"secrets": {"values": {"API_KEY": 123456789012}}}, "got number, want string"),
     ],
 )
 def test_values_that_cannot_work_are_refused(helm: str, values: dict[str, Any], meant: str) -> None:
@@ -201,8 +224,11 @@ SEVERAL: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("setting", REMOTE)
 def test_several_pods_without_a_shared_state_database_are_refused(helm: str, setting: str) -> None:
-    def template(keys: list[str], **values: Any) -> subprocess.CompletedProcess[str]:
-        given = {"backend": REMOTE[setting], "secrets": {"existingSecret": "scim", "keys": keys}, **values}
+    def template(names: list[str], **values: Any) -> subprocess.CompletedProcess[str]:
+        keys = [name for name in names if f"{name}_FILE" in Settings.file_variables()]
+        plain = {name: "backend.example.com" for name in names if name not in keys}
+        secrets = {"existingSecret": "scim", "keys": keys} if keys else {}
+        given = {"backend": REMOTE[setting], "settings": plain, "secrets": secrets, **values}
         return run(helm, "template", "scim", str(CHART), "--kube-version", KUBERNETES, values=given)
 
     for several in SEVERAL:

@@ -46,6 +46,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- .Values.secrets.existingSecret | default (include "scim.fullname" .) -}}
 {{- end -}}
 
+{{/* A value as text. Helm reads a number in a file as a float, and writes a large one as 1e+07. */}}
+{{- define "scim.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}{{ int64 . }}{{- else -}}{{ toString . }}{{- end -}}
+{{- end -}}
+
 {{/* The names of the settings that come from a Secret, separated by spaces. */}}
 {{- define "scim.secretKeys" -}}
 {{- if .Values.secrets.existingSecret -}}
