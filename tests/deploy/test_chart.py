@@ -98,6 +98,13 @@ def test_the_chart_is_that_of_this_release() -> None:
     assert chart["version"] == chart["appVersion"] == version("scim-gateway")
 
 
+def test_the_page_names_the_oldest_kubernetes_that_the_chart_takes() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+
+    (oldest,) = re.findall(r"needs Kubernetes (\S+) or later", PAGE.read_text())
+    assert chart["kubeVersion"] == f">={oldest}.0-0"
+
+
 def test_any_uid_is_possible(helm: str) -> None:
     for pod in pods(rendered(helm, SETUPS["celery"])):
         assert not {"runAsUser", "runAsGroup", "fsGroup"} & pod["securityContext"].keys()
@@ -151,6 +158,18 @@ def test_a_large_number_reaches_the_server_in_figures(helm: str) -> None:
     assert config["data"]["MAX_BODY_SIZE"] == "10485760"
     assert config["data"]["REQUEST_TIMEOUT"] == "2.5"
     assert config["data"]["SET_POLL_ENABLED"] == "true"
+
+
+def test_every_changed_variable_replaces_the_web_pods(helm: str) -> None:
+    def template_of(**values: Any) -> Any:
+        web, *_ = of_kind(rendered(helm, {**SETUPS["sql"], **values}), "Deployment")
+        return web["spec"]["template"]["metadata"]["annotations"]
+
+    before = template_of()
+
+    assert template_of() == before
+    for changed in ({"web": {"workers": 3}}, {"web": {"threads": 3}}, {"worker": {"enabled": True}}):
+        assert template_of(**changed) != before, changed
 
 
 def test_a_waiting_request_ends_before_its_pod(helm: str) -> None:

@@ -159,6 +159,21 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* The variables of every container that are not secret. */}}
+{{- define "scim.settings" -}}
+HOST: "0.0.0.0"
+PORT: "8000"
+WORKERS: {{ .Values.web.workers | quote }}
+THREADS: {{ .Values.web.threads | quote }}
+EMBEDDED_WORKER: {{ not .Values.worker.enabled | quote }}
+{{- if and (eq .Values.backend "files") (not (hasKey .Values.settings "DATA_PATH")) }}
+DATA_PATH: /var/lib/scim/data
+{{- end }}
+{{- range $name, $value := .Values.settings }}
+{{ $name }}: {{ include "scim.text" $value | quote }}
+{{- end }}
+{{- end -}}
+
 {{/* The environment that every container of the server has. */}}
 {{- define "scim.environment" -}}
 envFrom:
@@ -205,6 +220,6 @@ env:
 
 {{/* Changed settings replace the pods. A Secret made elsewhere is not seen here. */}}
 {{- define "scim.checksums" -}}
-checksum/settings: {{ toJson .Values.settings | sha256sum }}
+checksum/settings: {{ include "scim.settings" . | sha256sum }}
 checksum/secrets: {{ toJson .Values.secrets | sha256sum }}
 {{- end -}}
