@@ -215,6 +215,42 @@ def test_a_waiting_request_ends_before_its_pod(helm: str) -> None:
         ({"settings": {"PORT": "80"}}, "PORT"),
         ({"secrets": {"existingSecret": "s", "keys": ["LDAP_HOSTNAME"]}}, "/secrets/keys/0"),
         ({"secrets": {"values": {"API_KYE": "k"}}}, "API_KYE"),
+        ({"secrets": {"existingSecret": "s", "keys": ["API_KEY"], "values": {"API_KEY": "k"}}}, "both set"),
+        ({"secrets": {"existingSecret": "s"}}, "needs secrets.keys"),
+        ({"secrets": {"keys": ["API_KEY"]}}, "needs secrets.existingSecret"),
+        ({"secrets": {"values": {"API_KEY": ""}}}, "API_KEY is empty"),
+        # The ServiceMonitor reads the key from a Secret.
+        ({"settings": {"API_KEY": "k"}, "serviceMonitor": {"enabled": True}}, "API_KEY among the secrets"),
+        ({"backend": "sql", "settings": {"DATABASE_URL": ""}}, "needs the setting DATABASE_URL"),
+        (
+            {
+                "backend": "ldap",
+                "settings": {"LDAP_HOSTNAME": "ldap", "STATE_DATABASE_URL": ""},
+                "web": {"replicas": 2},
+            },
+            "set STATE_DATABASE_URL",
+        ),
+        (
+            {
+                "backend": "sql",
+                "settings": {"STATE_DATABASE_URL": "sqlite:////tmp/state.db"},
+                "secrets": {"values": {"DATABASE_URL": "postgresql://h/d"}},
+                "web": {"replicas": 2},
+            },
+            "cannot share the SQLite file",
+        ),
+        (
+            {
+                "backend": "sql",
+                "secrets": {"values": {"DATABASE_URL": "postgresql://h/d"}},
+                "autoscaling": {"enabled": True, "minReplicas": 3, "maxReplicas": 2},
+            },
+            "minReplicas",
+        ),
+        ({"nameOverride": "Scim_Server"}, "/nameOverride"),
+        ({"fullnameOverride": "1scim"}, "/fullnameOverride"),
+        ({"podDisruptionBudget": {"maxUnavailable": "one"}}, "/podDisruptionBudget/maxUnavailable"),
+        ({"persistence": {"size": "1.2.3Gi"}}, "/persistence/size"),
         # Helm would read 0123 as an octal number.
         ({"secrets": {"values": {"API_KEY": 123456789012}}}, "got number, want string"),
     ],

@@ -60,10 +60,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* "true" when the variable named by the second element is set, as a plain setting or as a secret. */}}
+{{/* "true" when the variable named by the second element is set, as a plain setting or as a secret. The
+     server takes an empty variable for an unset one. */}}
 {{- define "scim.has" -}}
 {{- $root := index . 0 -}}{{- $name := index . 1 -}}
-{{- if or (hasKey $root.Values.settings $name) (has $name (splitList " " (include "scim.secretKeys" $root))) -}}
+{{- $plain := get $root.Values.settings $name | toString -}}
+{{- if or (ne $plain "") (has $name (splitList " " (include "scim.secretKeys" $root))) -}}
 true
 {{- end -}}
 {{- end -}}
@@ -105,7 +107,7 @@ true
 {{- if and (include "scim.severalPods" .) (ne .Values.backend "sql") (not (include "scim.has" (list . "STATE_DATABASE_URL"))) -}}
 {{- fail (printf "with backend: %s, several pods need a common state database for events and asynchronous requests: set STATE_DATABASE_URL" .Values.backend) -}}
 {{- end -}}
-{{- if and (include "scim.severalPods" .) (ne .Values.backend "sql") (include "scim.isSqlite" (list . "STATE_DATABASE_URL")) -}}
+{{- if and (include "scim.severalPods" .) (include "scim.isSqlite" (list . "STATE_DATABASE_URL")) -}}
 {{- fail "several pods cannot share the SQLite file in STATE_DATABASE_URL: name a database server" -}}
 {{- end -}}
 {{- if and (eq .Values.backend "sql") (include "scim.isSqlite" (list . "DATABASE_URL")) -}}
@@ -130,6 +132,28 @@ true
 {{- if hasKey $.Values.settings $name -}}
 {{- fail (printf "settings.%s: the chart sets this variable; remove it" $name) -}}
 {{- end -}}
+{{- end -}}
+{{- with .Values.secrets -}}
+{{- if and .existingSecret .values -}}
+{{- fail "secrets.existingSecret and secrets.values are both set: move the values to that Secret, and name them in secrets.keys" -}}
+{{- end -}}
+{{- if and .existingSecret (not .keys) -}}
+{{- fail "secrets.existingSecret needs secrets.keys: the settings that the Secret contains" -}}
+{{- end -}}
+{{- if and .keys (not .existingSecret) -}}
+{{- fail "secrets.keys needs secrets.existingSecret" -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $value := .Values.secrets.values -}}
+{{- if not $value -}}
+{{- fail (printf "secrets.values.%s is empty" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.serviceMonitor.enabled (not (has "API_KEY" (splitList " " (include "scim.secretKeys" .)))) -}}
+{{- fail "serviceMonitor.enabled needs API_KEY among the secrets, because /metrics requires the key" -}}
+{{- end -}}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
+{{- fail "autoscaling.minReplicas must not be above autoscaling.maxReplicas" -}}
 {{- end -}}
 {{- range $name := splitList " " (include "scim.secretKeys" .) -}}
 {{- if hasKey $.Values.settings $name -}}
