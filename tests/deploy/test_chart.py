@@ -172,6 +172,20 @@ def test_every_changed_variable_replaces_the_web_pods(helm: str) -> None:
         assert template_of(**changed) != before, changed
 
 
+def test_the_network_policy_lets_the_chart_test_call_the_service(helm: str) -> None:
+    objects = rendered(helm, SETUPS["celery"])
+    (policy,) = of_kind(objects, "NetworkPolicy")
+    (test,) = of_kind(objects, "Pod")
+    labels = test["metadata"]["labels"]
+
+    callers = policy["spec"]["ingress"][0]["from"]
+    assert labels in [peer.get("podSelector", {}).get("matchLabels") for peer in callers]
+    # The destinations of the server are no limit for the test.
+    (expression,) = policy["spec"]["podSelector"]["matchExpressions"]
+    assert expression["operator"] == "NotIn"
+    assert labels[expression["key"]] in expression["values"]
+
+
 def test_a_waiting_request_ends_before_its_pod(helm: str) -> None:
     for one in of_kind(rendered(helm, SETUPS["sql"]), "Deployment"):
         assert one["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= 45
