@@ -186,6 +186,18 @@ def test_the_network_policy_lets_the_chart_test_call_the_service(helm: str) -> N
     assert labels[expression["key"]] in expression["values"]
 
 
+def test_a_database_that_is_away_takes_a_pod_out_of_service_and_does_not_restart_it(helm: str) -> None:
+    web, *_ = of_kind(rendered(helm, SETUPS["sql"]), "Deployment")
+    (container,) = web["spec"]["template"]["spec"]["containers"]
+    paths = {name: container[name]["httpGet"]["path"] for name in container if name.endswith("Probe")}
+
+    assert paths == {
+        "startupProbe": "/health/ready",
+        "readinessProbe": "/health/ready",
+        "livenessProbe": "/health",
+    }
+
+
 def test_a_waiting_request_ends_before_its_pod(helm: str) -> None:
     for one in of_kind(rendered(helm, SETUPS["sql"]), "Deployment"):
         assert one["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= 45
