@@ -48,5 +48,5 @@ VOLUME /var/lib/scim
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD \
-    ["python3", "-c", "import http.client, os; host = os.environ['HOST'].strip('[]'); web = http.client.HTTPConnection('127.0.0.1' if host in ('0.0.0.0', '::') else host, int(os.environ['PORT']), timeout=4); web.request('GET', '/health'); raise SystemExit(web.getresponse().status != 200)"]
+    ["python3", "-c", "import http.client, os; host = (os.environ.get('HOST') or '0.0.0.0').strip('[]'); web = http.client.HTTPConnection('127.0.0.1' if host in ('0.0.0.0', '::') else host, int(os.environ.get('PORT') or 8000), timeout=4); web.request('GET', '/health'); raise SystemExit(web.getresponse().status != 200)"]
 CMD ["scim", "serve"]

@@ -263,7 +263,7 @@ def test_a_waiting_request_ends_before_its_pod(helm: str) -> None:
                 "secrets": {"values": {"DATABASE_URL": "postgresql://h/d"}},
                 "web": {"replicas": 2},
             },
-            "cannot share the SQLite file",
+            "with the resources; remove it",
         ),
         (
             {
@@ -273,6 +273,24 @@ def test_a_waiting_request_ends_before_its_pod(helm: str) -> None:
             },
             "minReplicas",
         ),
+        ({"settings": {"LDAP_PASSWORD": "p"}}, "move it to secrets"),
+        (
+            {"backend": "sql", "settings": {"DATABASE_URL": "postgresql://scim:p@h/d"}},
+            "contains a password",
+        ),
+        (
+            {"settings": {"STATE_DATABASE_URL": "postgresql://h/d"}},
+            "with the resources; remove it",
+        ),
+        (
+            {"backend": "ldap", "settings": {"LDAP_HOSTNAME": "ldap", "SET_POLL_ENABLED": True}},
+            "lost with the pod: set STATE_DATABASE_URL",
+        ),
+        (
+            {"backend": "ldap", "settings": {"LDAP_HOSTNAME": "ldap", "ASYNC_REQUEST": "long"}},
+            "lost with the pod: set STATE_DATABASE_URL",
+        ),
+        ({"secrets": {"mountPath": "/tmp/secrets"}}, "/secrets/mountPath"),
         ({"nameOverride": "Scim_Server"}, "/nameOverride"),
         ({"fullnameOverride": "1scim"}, "/fullnameOverride"),
         ({"podDisruptionBudget": {"maxUnavailable": "one"}}, "/podDisruptionBudget/maxUnavailable"),
@@ -337,3 +355,29 @@ def test_the_notes_warn_of_the_default_key(helm: str, tmp_path: Path) -> None:
 
     assert "API_KEY is not set" in notes_of({})
     assert "API_KEY is not set" not in notes_of(SETUPS["embedded"])
+
+
+def test_files_that_settings_name_are_mounted_in_every_pod_of_the_server(helm: str) -> None:
+    extra = {
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "company-ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/scim/ca", "readOnly": True}],
+        "worker": {"enabled": True, "nodeSelector": {"disk": "fast"}},
+    }
+    deployments = of_kind(rendered(helm, {**SETUPS["celery"], **extra}), "Deployment")
+
+    assert len(deployments) == 3
+    for one in deployments:
+        pod = one["spec"]["template"]["spec"]
+        assert extra["extraVolumes"][0] in pod["volumes"]
+        assert extra["extraVolumeMounts"][0] in pod["containers"][0]["volumeMounts"]
+        is_web = one["metadata"]["labels"]["app.kubernetes.io/component"] == "web"
+        assert pod.get("nodeSelector") == (None if is_web else {"disk": "fast"})
+
+
+def test_a_setting_may_name_a_file_that_others_mount(helm: str) -> None:
+    settings = {"DATABASE_URL_FILE": "/vault/secrets/database_url", "HOST": "::"}
+
+    (found,) = of_kind(rendered(helm, {"backend": "sql", "settings": settings}), "ConfigMap")
+
+    assert found["data"]["DATABASE_URL_FILE"] == settings["DATABASE_URL_FILE"]
+    assert found["data"]["HOST"] == "::"

@@ -60,12 +60,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* "true" when the variable named by the second element is set, as a plain setting or as a secret. The
-     server takes an empty variable for an unset one. */}}
+{{/* "true" when the variable named by the second element is set: as a plain setting, as the file that a
+     setting names, or as a secret. The server takes an empty variable for an unset one. */}}
 {{- define "scim.has" -}}
 {{- $root := index . 0 -}}{{- $name := index . 1 -}}
 {{- $plain := get $root.Values.settings $name | toString -}}
-{{- if or (ne $plain "") (has $name (splitList " " (include "scim.secretKeys" $root))) -}}
+{{- $file := get $root.Values.settings (printf "%s_FILE" $name) | toString -}}
+{{- if or (ne $plain "") (ne $file "") (has $name (splitList " " (include "scim.secretKeys" $root))) -}}
 true
 {{- end -}}
 {{- end -}}
@@ -80,6 +81,16 @@ true
 {{/* "true" when resources are on the volume of the chart: one pod only may write to it. */}}
 {{- define "scim.onVolume" -}}
 {{- if has .Values.backend (list "embedded" "files") -}}true{{- end -}}
+{{- end -}}
+
+{{/* "true" when the server stores events or asynchronous requests. */}}
+{{- define "scim.hasState" -}}
+{{- $flag := get .Values.settings "SET_POLL_ENABLED" | toString | lower -}}
+{{- $polled := not (has $flag (list "" "false" "no" "off" "0")) -}}
+{{- $later := not (has (get .Values.settings "ASYNC_REQUEST" | toString | lower) (list "" "none")) -}}
+{{- if or $polled $later (include "scim.has" (list . "SET_PUSH_URL")) (include "scim.has" (list . "SET_RECEIVERS")) -}}
+true
+{{- end -}}
 {{- end -}}
 
 {{- define "scim.severalPods" -}}
@@ -107,6 +118,12 @@ true
 {{- if and (include "scim.severalPods" .) (ne .Values.backend "sql") (not (include "scim.has" (list . "STATE_DATABASE_URL"))) -}}
 {{- fail (printf "with backend: %s, several pods need a common state database for events and asynchronous requests: set STATE_DATABASE_URL" .Values.backend) -}}
 {{- end -}}
+{{- if and (has .Values.backend (list "sql" "embedded")) (include "scim.has" (list . "STATE_DATABASE_URL")) -}}
+{{- fail (printf "STATE_DATABASE_URL is set, but backend: %s stores events and asynchronous requests with the resources; remove it" .Values.backend) -}}
+{{- end -}}
+{{- if and (not (include "scim.onVolume" .)) (ne .Values.backend "sql") (include "scim.hasState" .) (not (include "scim.has" (list . "STATE_DATABASE_URL"))) -}}
+{{- fail (printf "with backend: %s, events and asynchronous requests would be lost with the pod: set STATE_DATABASE_URL" .Values.backend) -}}
+{{- end -}}
 {{- if and (include "scim.severalPods" .) (include "scim.isSqlite" (list . "STATE_DATABASE_URL")) -}}
 {{- fail "several pods cannot share the SQLite file in STATE_DATABASE_URL: name a database server" -}}
 {{- end -}}
@@ -128,7 +145,7 @@ true
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.enabled needs httpRoute.parentRefs" -}}
 {{- end -}}
-{{- range $name := list "HOST" "PORT" "WORKERS" "THREADS" "EMBEDDED_WORKER" -}}
+{{- range $name := list "PORT" "WORKERS" "THREADS" "EMBEDDED_WORKER" -}}
 {{- if hasKey $.Values.settings $name -}}
 {{- fail (printf "settings.%s: the chart sets this variable; remove it" $name) -}}
 {{- end -}}
@@ -155,11 +172,30 @@ true
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- fail "autoscaling.minReplicas must not be above autoscaling.maxReplicas" -}}
 {{- end -}}
+{{- range $name := list "API_KEY" "FORWARD_SCIM_KEY" "IRODS_ADMIN_PASSWORD" "JUMPCLOUD_KEY" "LDAP_PASSWORD" "SCIM_FORWARD_KEY" "SET_PUSH_TOKEN" "SET_RECEIVERS" "SET_SIGNING_SECRET" -}}
+{{- if hasKey $.Values.settings $name -}}
+{{- fail (printf "settings.%s is a secret, and settings are readable: move it to secrets" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $value := .Values.settings -}}
+{{- if regexMatch "^[a-z0-9+]+://[^/@]*:[^/]*@" (toString $value) -}}
+{{- fail (printf "settings.%s contains a password, and settings are readable: move it to secrets" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- range $name := splitList " " (include "scim.secretKeys" .) -}}
 {{- if hasKey $.Values.settings $name -}}
 {{- fail (printf "%s is both in settings and among the secrets; remove one" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Where the pods of a component run: web, or worker. */}}
+{{- define "scim.scheduling" -}}
+{{- range $name := list "nodeSelector" "tolerations" "affinity" }}
+{{- with get $ $name }}
+{{ $name }}: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "scim.podSecurity" -}}
@@ -185,7 +221,9 @@ capabilities:
 
 {{/* The variables of every container that are not secret. */}}
 {{- define "scim.settings" -}}
+{{- if not (hasKey .Values.settings "HOST") }}
 HOST: "0.0.0.0"
+{{- end }}
 PORT: "8000"
 WORKERS: {{ .Values.web.workers | quote }}
 THREADS: {{ .Values.web.threads | quote }}
@@ -223,6 +261,9 @@ env:
   mountPath: {{ .Values.secrets.mountPath }}
   readOnly: true
 {{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "scim.volumes" -}}
@@ -239,6 +280,9 @@ env:
       - key: {{ $name }}
         path: {{ $name }}
     {{- end }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
