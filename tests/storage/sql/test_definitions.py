@@ -159,7 +159,7 @@ def test_what_is_unique_is_indexed_anyway(make_scim: Callable[..., ScimClient]) 
 
 
 def test_names_that_do_not_exist_stop_the_start(make_scim: Callable[..., ScimClient]) -> None:
-    with pytest.raises(SettingsError, match="INDEXED_ATTRIBUTES: nope.value"):
+    with pytest.raises(SettingsError, match="INDEXED_ATTRIBUTES: .* nope.value"):
         make_scim(INDEXED_ATTRIBUTES="title,nope.value")
 
 
