@@ -19,8 +19,8 @@ test: packages $(VENV)/.test ## install what the tests need, then lint and run a
 	$(VENV)/bin/isort --check-only --quiet $(SOURCES)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
-	@# Two at a time: tests wait for servers more than they compute.
-	$(VENV)/bin/pytest -n 2 --dist worksteal
+	@# Three at a time on two cores: tests wait for servers more than they compute.
+	$(VENV)/bin/pytest -n 3 --dist worksteal
 
 test-full: export SCIM_TEST_FULL = 1
 test-full: test ## the same, and helm is made from its Go module to test the chart
