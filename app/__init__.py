@@ -109,8 +109,7 @@ def make_operations(settings: Settings) -> tuple[ResourceOperations, StorageAdap
     Raises as `create_app`.
     """
     _say_settings(settings)
-    registry = load_registry(settings.schema_path, unique_external_id=settings.unique_external_id)
-    _check_paths(settings, registry)
+    registry = load_types(settings)
     adapter = complete(_open_storage(settings), registry.resource_types)
     adapter.prepare(registry.resource_types)
     _say_if_read_only(adapter)
@@ -123,6 +122,13 @@ def make_operations(settings: Settings) -> tuple[ResourceOperations, StorageAdap
         *(registry, adapter, representation), mappings=settings.mappings, recorder=delivery.recorder
     )
     return operations, adapter, delivery
+
+
+def load_types(settings: Settings) -> Registry:
+    """Return the resource types. Raises DefinitionError, and SettingsError for attributes that nobody has."""
+    registry = load_registry(settings.schema_path, unique_external_id=settings.unique_external_id)
+    _check_paths(settings, registry)
+    return registry
 
 
 def _say_if_read_only(adapter: StorageAdapter) -> None:

@@ -9,19 +9,21 @@ import time
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
-from app import create_app, start_worker
+from app import create_app, load_types, start_worker
 from app.connections import Bounds, Connections
 from app.deferral import LONGEST_WAIT_S
-from app.settings import Settings
+from app.settings import Settings, SettingsError
+from schema.errors import DefinitionError
 from storage.errors import StorageError
 
 _LOG = logging.getLogger(__name__)
 
 # File descriptors of a process beside those of connections: storage, log, receivers.
 _OTHER_FILES: Final = 256
-# Seconds before a process that found no storage is replaced.
+# Seconds before a process that found no storage, or a broken file, is replaced.
 _RETRY_S: Final = 1.0
 
 
@@ -31,6 +33,10 @@ class WebServer(BaseApplication):  # type: ignore[misc]
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         super().__init__()
+
+    def run(self) -> None:
+        """Serve until a signal ends it."""
+        FirstProcess(self).run()
 
     def load_config(self) -> None:
         host = self.settings.host
@@ -52,13 +58,32 @@ class WebServer(BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         try:
             app = create_app(self.settings)
-        except StorageError as exc:
-            # The storage answered when the server started: this process is replaced until it does again.
+        except (StorageError, SettingsError, DefinitionError) as exc:
+            # All was well when the server started: this process is replaced until it is again.
             _LOG.error("%s", exc)
             time.sleep(_RETRY_S)
             sys.exit(1)
         start_worker(app)
         return app
+
+
+class FirstProcess(Arbiter):  # type: ignore[misc]
+    """Starts the other processes, and replaces them at SIGHUP."""
+
+    def handle_hup(self) -> None:
+        """Replace the processes, unless the files that the new ones read cannot be used."""
+        settings: Settings = self.app.settings
+        problems = settings.contradictions()
+        try:
+            load_types(settings)
+        except (DefinitionError, SettingsError) as exc:
+            problems += exc.problems
+        if not problems:
+            super().handle_hup()
+            return
+        for line in problems:
+            _LOG.error("%s", line)
+        _LOG.error("SIGHUP has no effect: correct the file, then send the signal again")
 
 
 class WebProcess(Worker):  # type: ignore[misc]

@@ -135,8 +135,11 @@ class Settings(
 
     @property
     def publishing(self) -> Publishing:
-        """How events leave."""
-        return make_publishing(self)
+        """How events leave. Raises SettingsError: a file with a key may have changed since the start."""
+        try:
+            return make_publishing(self)
+        except ValueError as exc:
+            raise SettingsError(str(exc).splitlines()) from exc
 
     @property
     def state_url(self) -> str:

@@ -42,7 +42,14 @@ class StorageReadOnly(StorageError):
 
 
 class StorageUnavailable(StorageError):
-    """The backend cannot be reached now; the same call may succeed later."""
+    """The backend cannot be reached now; the same call may succeed later.
+
+    `database` is the name of the database that failed, empty where none did.
+    """
+
+    def __init__(self, reason: str = "", database: str = "") -> None:
+        super().__init__(reason)
+        self.database = database
 
 
 class BackendTimeout(StorageUnavailable):

@@ -167,7 +167,12 @@ def remove_index(path: Path) -> None:
 
 
 def is_broken(exc: BaseException) -> bool:
-    """Return whether an error says that the index itself is no good."""
+    """Return whether an error says that the index itself is no good.
+
+    What is done together with a change may fail in another database, such as that of the events.
+    """
+    if not Path(getattr(exc, "database", "")).name.startswith(_PREFIX):
+        return False
     for reason in _reasons(exc):
         if reason in _BROKEN or (reason == sqlite3.SQLITE_ERROR and "no such table" in str(exc)):
             return True

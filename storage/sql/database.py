@@ -156,7 +156,7 @@ class Database:
         if self.dialect.is_read_only(exc, self.name):
             return StorageReadOnly(f"{self._shown} is read-only: {_sentence(exc)}")
         hint = self.dialect.hint(self.name)
-        return StorageUnavailable(f"{self._shown} cannot be used: {_sentence(exc)}{hint}")
+        return StorageUnavailable(f"{self._shown} cannot be used: {_sentence(exc)}{hint}", self.name)
 
     # -- connections
 
@@ -202,7 +202,8 @@ class Database:
         except (peewee.PeeweeException, OSError) as exc:
             # The driver leaves a file of certificates that it cannot read to us.
             hint = self.dialect.hint(self.name)
-            raise StorageUnavailable(f"{self._shown} cannot be reached: {_sentence(exc)}{hint}") from exc
+            reason = f"{self._shown} cannot be reached: {_sentence(exc)}{hint}"
+            raise StorageUnavailable(reason, self.name) from exc
         self._local.passing = self.dialect.is_passing(self._peewee.connection())
 
     def _give_back(self) -> None:

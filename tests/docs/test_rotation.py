@@ -1,5 +1,6 @@
 """docs/how-to/rotate-keys.md: a rotation in its steps loses nothing."""
 
+import os
 import re
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from app import create_app
 from app.settings import Settings
 from tests.conftest import ScimClient, Server, error_of
 from tests.servers import PostgresqlServer
-from tests.web_servers import wait_for
+from tests.web_servers import wait_for, workers
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "rotate-keys.md").read_text()
 # What API_KEY is in each step of the page.
@@ -119,6 +120,50 @@ def test_a_hangup_reads_signing_keys_anew_and_no_other_setting(
     wait_for(is_new, "the old key is published")
     assert server("GET", "/Users", headers=as_client("old")).status_code == 200
     assert server("GET", "/Users", headers=as_client("new")).status_code == 401
+
+
+@pytest.mark.sqlite
+def test_a_hangup_with_a_broken_signing_key_leaves_the_processes_alone(
+    serve: Callable[..., Server], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "set.pem"
+    make_key(key)
+    names = {"SET_SIGNING_KEY_FILES": str(key), "SET_SIGNING_ALGORITHM": "EdDSA"}
+    server = serve(SET_POLL_ENABLED="true", WORKERS="1", LOGLEVEL="ERROR", **names)
+    before = workers(server)
+
+    key.write_text("half a key")
+    server.process.send_signal(signal.SIGHUP)
+    lines = ""
+
+    def is_said() -> bool:
+        nonlocal lines
+        lines += capfd.readouterr().err
+        return "SIGHUP has no effect" in lines
+
+    wait_for(is_said, "nothing is said")
+
+    assert f"SET_SIGNING_KEY_FILES: {key}" in lines
+    assert server("GET", "/Users").status_code == 200
+    assert workers(server) == before
+
+
+@pytest.mark.sqlite
+def test_a_process_that_crashes_beside_a_broken_signing_key_is_replaced_once_it_is_whole(
+    serve: Callable[..., Server], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "set.pem"
+    make_key(key)
+    names = {"SET_SIGNING_KEY_FILES": str(key), "SET_SIGNING_ALGORITHM": "EdDSA"}
+    server = serve(SET_POLL_ENABLED="true", WORKERS="1", LOGLEVEL="ERROR", **names)
+    (process,) = workers(server)
+
+    key.write_text("half a key")
+    os.kill(process, signal.SIGKILL)
+    wait_for(lambda: f"SET_SIGNING_KEY_FILES: {key}" in capfd.readouterr().err, "nothing is said")
+    make_key(key)
+
+    assert server("GET", "/Users").status_code == 200
 
 
 def test_a_second_role_of_postgresql_takes_turns_with_the_first(postgresql: PostgresqlServer) -> None:

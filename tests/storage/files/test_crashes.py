@@ -18,6 +18,7 @@ import pytest
 
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ResourceNotFound, StorageUnavailable, UniquenessConflict
+from storage.sql import open_database
 from tests.storage.contract import GROUP, USER, stored
 from tests.storage.files.conftest import Open, ids, is_pending, open_files, write, written
 
@@ -427,3 +428,24 @@ def test_a_folder_that_is_gone_is_not_taken_for_an_empty_one(
     assert adapter.get(USER, "1").document["userName"] == "a"
     with pytest.raises(ResourceNotFound):
         adapter.get(USER, "2")
+
+
+@pytest.mark.parametrize("damage", [damaged, emptied])
+def test_a_damaged_database_of_the_events_leaves_the_index_alone(
+    folder: Path, adapter: StorageAdapter, damage: Callable[[Path], None]
+) -> None:
+    some(adapter)
+    (index,) = folder.glob(".index-*.db")
+    state = folder / ".state.db"
+    with sqlite3.connect(state) as connection:
+        connection.execute("CREATE TABLE scim_outbox (seq INTEGER)")
+    connection.close()
+    damage(state)
+    database = open_database(f"sqlite:///{state}")
+
+    with pytest.raises(StorageUnavailable), adapter.transaction():
+        adapter.create(USER, stored("new", userName="new"))
+        database.rows("SELECT seq FROM scim_outbox")
+
+    assert list(folder.glob(".index-*.db")) == [index]
+    assert ids(adapter, 'userName eq "new"') == []
