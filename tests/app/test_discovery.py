@@ -136,6 +136,7 @@ def test_immutable_attributes_stay(make_scim: Callable[..., ScimClient], definit
     assert "model" in error_of(scim("PUT", path, {**body, "model": "y"}), 400, "mutability")
 
 
+@pytest.mark.on("sqlite")
 def test_a_schema_may_have_a_name_for_people(make_scim: Callable[..., ScimClient], tmp_path: Path) -> None:
     folder = tmp_path / "code"
     for path, urn, name in (
