@@ -9,7 +9,7 @@ SOURCES := app schema scim_filter set_delivery storage tests benchmarks docs wsg
 .PHONY: help run test test-full test-oldest docs reference lock packages
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-12s %s\n", $$1, $$2 }'
 
 run: $(VENV)/.run ## serve on HOST:PORT (0.0.0.0:8000) with the store in ./data
 	@exec $(VENV)/bin/scim serve
@@ -23,7 +23,7 @@ test: packages $(VENV)/.test ## install what the tests need, then lint and run a
 	$(VENV)/bin/pytest -n 3 --dist worksteal
 
 test-full: export SCIM_TEST_FULL = 1
-test-full: test ## the same, and helm is made from its Go module to test the chart
+test-full: test ## the same, and the tests that are slow or fetch large tools, such as helm
 
 docs: $(VENV)/.docs ## build the site of the documentation into build/docs
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
@@ -61,7 +61,7 @@ $(VENV)/.docs: requirements/docs.txt setup.cfg pyproject.toml | $(VENV)/bin/pip
 	@$(VENV)/bin/pip install --quiet --no-deps --editable .
 	@touch $@
 
-packages:
+packages: ## install the Debian packages that the tests need and that are missing
 	@PYTHON=$(PYTHON) sh tests/packages.sh
 
 $(VENV)/.test: requirements/test.txt setup.cfg pyproject.toml | packages $(VENV)/bin/pip
