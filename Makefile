@@ -46,9 +46,11 @@ $(UV):
 
 $(VENV)/bin/pip:
 	@echo "making a virtual environment in $(VENV)"
-	@# Debian keeps what `venv` needs in a package of its own.
-	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || \
-	  { apt-get update -q && apt-get install -qy python3-venv; } >/dev/null && $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit("$(PYTHON) is %d.%d: set PYTHON to Python 3.11 or later" % sys.version_info[:2] \
+	  if sys.version_info < (3, 11) else 0)'
+	@# Debian has the modules that `venv` needs in a package of its own.
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+	  { apt-get update -q && apt-get install -qy python3-venv; } >/dev/null && $(PYTHON) -m venv $(VENV); }
 
 $(VENV)/.run: requirements/run.txt setup.cfg pyproject.toml | $(VENV)/bin/pip
 	@echo "installing into $(VENV), which takes a minute or two the first time"
