@@ -29,16 +29,20 @@ def marshmallow_schema(resource_type: ResourceType) -> type[Schema]:
     name, as URNs have them, for nesting.
     """
     extensions = tuple(extension.attribute for extension in resource_type.extensions)
-    # The names of the components of an OpenAPI document have no spaces.
-    labels = {e.schema.id: _NO_COMPONENT.sub("", e.schema.name) for e in resource_type.extensions}
+    labels = {e.schema.id: _label(e.schema.name) for e in resource_type.extensions}
     return _object(resource_type.name, (*resource_type.attributes, *extensions), labels)
+
+
+def _label(text: str) -> str:
+    # The names of the components of an OpenAPI document are of few characters.
+    return _NO_COMPONENT.sub("", text)
 
 
 def _object(name: str, attributes: Iterable[Attribute], labels: dict[str, str]) -> type[Schema]:
     members = {
         f"field_{position}": _field(name, attribute, labels) for position, attribute in enumerate(attributes)
     }
-    return Schema.from_dict(members, name=name)
+    return Schema.from_dict(members, name=_label(name))
 
 
 def _field(parent: str, attribute: Attribute, labels: dict[str, str]) -> fields.Field[Any]:

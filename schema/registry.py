@@ -9,7 +9,7 @@ type has the name of its schema, or that of the file where the schema has a name
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,13 @@ _NAME = re.compile(r"\$?[A-Za-z][\w\-$]*", re.ASCII)
 _ENDPOINT = re.compile(r"/[A-Za-z][\w\-]*", re.ASCII)
 # Of ASCII, all but what has a meaning of its own in a filter.
 _URN = re.compile(r"urn:[A-Za-z0-9][A-Za-z0-9\-]*:[!#-'*-Z\\^-~]+", re.ASCII)
-_RESERVED = frozenset({"/me", "/bulk", "/schemas", "/resourcetypes", "/serviceproviderconfig", "/health"})
+# The endpoints of the protocol, and those of the server beside it.
+_RESERVED = frozenset(
+    {
+        *("/me", "/bulk", "/schemas", "/resourcetypes", "/serviceproviderconfig"),
+        *("/async", "/docs", "/health", "/metrics"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -89,29 +95,36 @@ class _Loader:
 
     def load(self) -> Registry:
         resource_types = []
+        names = set()
         for source, document in self._documents("core"):
             schema = self._schema(source, document)
+            name = _type_name(source, document)
+            names.add(name)
+            # The extensions of a broken type are checked too: every problem is reported at once.
+            extensions = tuple(self._extensions(name))
             if schema is None:
                 continue
-            name = schema.name if _NAME.fullmatch(schema.name) else source.stem
             if not _NAME.fullmatch(name):
                 self._problem(source, f"neither name {schema.name!r} nor the file name is a resource type")
-            endpoint = document.get("endpoint", f"/{name}s")
-            if not isinstance(endpoint, str) or not _ENDPOINT.fullmatch(endpoint):
-                self._problem(source, f"endpoint {endpoint!r} is not a path such as /Users")
-            elif endpoint.lower() in _RESERVED:
-                self._problem(source, f"endpoint {endpoint} is reserved by the protocol")
-            extensions = tuple(self._extensions(name))
+            endpoint = self._endpoint(source, document, name)
             resource_types.append(
-                ResourceType(name, str(endpoint), schema.description, schema, extensions, self._common)
+                ResourceType(name, endpoint, schema.description, schema, extensions, self._common)
             )
-        self._check_folders({r.name for r in resource_types})
+        self._check_folders(names)
         self._check_whole(resource_types)
         if not resource_types and not self._problems:
             self._problems.append(f"{self._folder / 'core'}: there is no schema definition in it")
         if self._problems:
             raise DefinitionError(self._problems)
         return Registry(tuple(resource_types))
+
+    def _endpoint(self, source: Path, document: dict[str, Any], name: str) -> str:
+        endpoint = document.get("endpoint", f"/{name}s")
+        if not isinstance(endpoint, str) or not _ENDPOINT.fullmatch(endpoint):
+            self._problem(source, f"endpoint {endpoint!r} is not a path such as /Users")
+        elif endpoint.lower() in _RESERVED:
+            self._problem(source, f"endpoint {endpoint} is reserved by the server")
+        return str(endpoint)
 
     def _problem(self, source: Path, text: str) -> None:
         self._problems.append(f"{source.relative_to(self._folder)}: {text}")
@@ -203,6 +216,10 @@ class _Loader:
             sub_attributes = self._attributes(source, raw.get("subAttributes"), f"{path}.")
         elif raw.get("subAttributes"):
             self._problem(source, f"{path}: only a complex attribute has subAttributes")
+        returned = self._choice(source, path, raw, "returned", RETURNED, "default")
+        if returned == "never":
+            # A secret is secret in all its parts, be they marked or not.
+            sub_attributes = tuple(replace(sub, returned="never") for sub in sub_attributes)
         # References and binary values are case-exact unless a definition says otherwise
         # (RFC 7643 sections 2.3.6 and 2.3.7).
         exact_by_type = kind in ("reference", "binary")
@@ -214,7 +231,7 @@ class _Loader:
             required=self._flag(source, path, raw, "required"),
             case_exact=self._flag(source, path, raw, "caseExact", exact_by_type),
             mutability=self._choice(source, path, raw, "mutability", MUTABILITIES, "readWrite"),
-            returned=self._choice(source, path, raw, "returned", RETURNED, "default"),
+            returned=returned,
             uniqueness=self._choice(source, path, raw, "uniqueness", UNIQUENESS, "none"),
             canonical_values=self._words(source, path, raw, "canonicalValues"),
             reference_types=self._words(source, path, raw, "referenceTypes"),
@@ -242,6 +259,11 @@ class _Loader:
             return tuple(value)
         self._problem(source, f"{path}: {key} must be a list of strings")
         return ()
+
+
+def _type_name(source: Path, document: dict[str, Any]) -> str:
+    name = document.get("name")
+    return name if isinstance(name, str) and _NAME.fullmatch(name) else source.stem
 
 
 def _core_order(source: Path) -> tuple[bool, str]:

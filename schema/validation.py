@@ -85,12 +85,14 @@ def _check_schemas(schemas: Any, resource_type: ResourceType, leniency: Leniency
         raise InvalidValue("schemas: is required")
     core = resource_type.schema.id.lower()
     given = {urn.lower() for urn in schemas}
-    if core not in given and core not in {leniency.canonical(u, resource_type).lower() for u in given}:
+    if core in given and leniency.unknown_attributes:
+        return
+    given = {leniency.canonical(urn, resource_type).lower() for urn in given}
+    if core not in given:
         raise InvalidValue(f"schemas: must contain {resource_type.schema.id}")
-    if not leniency.unknown_attributes:
-        unknown = given - {core} - {extension.schema.id.lower() for extension in resource_type.extensions}
-        if unknown:
-            raise InvalidValue(f"schemas: {min(unknown)[:200]} is not a schema of {resource_type.name}")
+    unknown = given - {core} - {extension.schema.id.lower() for extension in resource_type.extensions}
+    if unknown and not leniency.unknown_attributes:
+        raise InvalidValue(f"schemas: {min(unknown)[:200]} is not a schema of {resource_type.name}")
 
 
 def _object_reader(
@@ -115,7 +117,7 @@ def _object_reader(
             if entry is None:
                 if leniency.unknown_attributes:
                     continue
-                raise InvalidSyntax(f"{path}{key}: is not an attribute of this resource type")
+                raise InvalidSyntax(f"{path}{key[:100]}: is not an attribute of this resource type")
             name, reader = entry
             if name in given:
                 raise InvalidSyntax(f"{path}{name}: is given twice")
