@@ -135,7 +135,7 @@ class Elements:
         if not chosen:
             return
         if len(chosen) > 1:
-            raise InvalidValue("only one value may be primary")
+            raise InvalidValue(f"{self._attribute.name}: only one value may be primary")
         primaries = self._index("primary", primary_index).find(True)
         for number in [number for number in primaries if number != chosen[0]]:
             self.change(number, {**self._values[number], "primary": False})

@@ -9,7 +9,14 @@ from app.protocol.patch.meter import Meter
 from app.protocol.patch.plan import PatchRules, PlannedOperation
 from app.protocol.patch.removal import described, removal_items
 from app.protocol.patch.selection import NothingSelected, element_to_make
-from app.protocol.patch.values import Change, check_immutable, element_change, merge, part_change
+from app.protocol.patch.values import (
+    Change,
+    check_immutable,
+    check_immutable_parts,
+    element_change,
+    merge,
+    part_change,
+)
 from schema.attribute import Attribute
 from schema.errors import InvalidPath, InvalidValue, Mutability, NoTarget
 from schema.resource_type import AttributePath
@@ -114,6 +121,7 @@ class Patcher:
         if given is None:
             if extension.required:
                 raise Mutability(f"{name}: is required")
+            check_immutable_parts(extension.attribute, name, self._resource.get(name, {}), {}, ":")
             self._resource.pop(name, None)
             self._lists = {key: elements for key, elements in self._lists.items() if key[0] != name}
             return
@@ -171,6 +179,7 @@ class Patcher:
             if new is None and op == "add" and not is_emptied(attribute, value, self._profile.patch):
                 return
         check_immutable(attribute, path, old, new)
+        check_immutable_parts(attribute, path.text, old or {}, new or {})
         _assign(holder, attribute.name, new)
 
     def _set_values(self, op: str, path: AttributePath, value: Any) -> None:
@@ -233,6 +242,7 @@ class Patcher:
             return
         if path.sub_attribute is None:
             check_immutable(path.attribute, path, old, None)
+            check_immutable_parts(path.attribute, path.text, old, {})
             _assign(holder, name, None)
         else:
             _assign(holder, name, part_change(self._rules, path, None)(old))

@@ -58,10 +58,31 @@ def merge(rules: PatchRules, attribute: Attribute, value: Mapping[str, Any], pla
         for key, item in value.items()
         if item is None and (sub := attribute.sub_attribute(key)) is not None
     }
-    return lambda old: {**{name: item for name, item in old.items() if name not in gone}, **given}
+
+    def change(old: Mapping[str, Any]) -> dict[str, Any]:
+        new = {**{name: item for name, item in old.items() if name not in gone}, **given}
+        check_immutable_parts(attribute, place, old, new)
+        return new
+
+    return change
 
 
 def check_immutable(attribute: Attribute, path: AttributePath, old: Any, new: Any) -> None:
     """Raise Mutability when an immutable attribute would lose or change its value."""
     if attribute.mutability == "immutable" and old is not None and old != new:
         raise Mutability(f"{path.text}: is immutable and has a value")
+
+
+def check_immutable_parts(
+    attribute: Attribute, place: str, old: Mapping[str, Any], new: Mapping[str, Any], dot: str = "."
+) -> None:
+    """Raise Mutability when a complex value that stays would lose or change an immutable part.
+
+    The elements of multi-valued parts come and go as a whole.
+    """
+    for sub in attribute.sub_attributes:
+        before, after, name = old.get(sub.name), new.get(sub.name), f"{place}{dot}{sub.name}"
+        if sub.mutability == "immutable" and before is not None and before != after:
+            raise Mutability(f"{name}: is immutable and has a value")
+        if isinstance(before, Mapping):
+            check_immutable_parts(sub, name, before, after or {})

@@ -1,0 +1,176 @@
+"""What a PATCH says of the members of a group: who joins, who leaves, and when they are read."""
+
+from typing import Any
+
+import pytest
+
+from app.protocol.patch import MemberChanges
+from app.protocol.references import NamedMember
+from schema import urns
+from schema.errors import InvalidValue, Mutability, NoTarget, ScimError
+from tests.protocol.samples import (
+    BOTH,
+    DEFAULT,
+    GROUP,
+    STRICT,
+    add,
+    members_read,
+    no_members,
+    patched,
+    remove,
+    replace,
+)
+
+GUIDES = {"schemas": [urns.GROUP], "id": "g", "displayName": "Tour Guides"}
+# The members there are, for what must read them.
+BABS = {"value": "1", "type": "User", "display": "Babs Jensen"}
+MANDY = {"value": "2", "type": "User", "display": "Mandy Pepperidge"}
+INNER = {"value": "3", "type": "Group", "display": "Inner"}
+
+
+def delta(
+    operations: list[dict[str, Any]], changes: MemberChanges, profile: Any = DEFAULT
+) -> tuple[bool, list[str], list[str]]:
+    """Return whether all members left, the ids of those that join, and of those that leave."""
+    after = patched(GUIDES, operations, GROUP, profile, changes).resource
+    assert after == GUIDES
+    return changes.cleared, list(changes.added), list(changes.removed)
+
+
+def case(operations: list[dict[str, Any]], joined: str, left: str, name: str, cleared: bool = False) -> Any:
+    return pytest.param(operations, cleared, joined.split(), left.split(), id=name)
+
+
+UNREAD = [
+    case([add("members", [{"value": "a"}, {"value": "b"}])], "a b", "", "add: several"),
+    case([add("members", {"value": "a"})], "a", "", "add: one alone"),
+    case([add("members", [{"value": "a"}, {"value": "a"}])], "a", "", "add: one twice"),
+    case([add("members", [{"$ref": "https://x/v2/Users/a"}])], "a", "", "add: by its $ref"),
+    case([add(None, {"members": [{"value": "a"}]})], "a", "", "add: without path"),
+    case([add("members", None)], "", "", "add: null"),
+    case([add("members.value", "a")], "a", "", "add: by the path of the ids"),
+    case([replace("members", [{"value": "a"}])], "a", "", "replace: all others leave", True),
+    case([replace("members", [])], "", "", "replace: by nobody", True),
+    case([replace(None, {"members": [{"value": "a"}]})], "a", "", "replace: without path", True),
+    case([remove("members")], "", "", "remove: all", True),
+    case([remove('members[value eq "1"]')], "", "1", "remove: by id"),
+    case([remove('members[value eq "nobody"]')], "", "nobody", "remove: an id of none"),
+    case([add("members", [{"value": "a"}]), remove('members[value eq "a"]')], "", "a", "join, then leave"),
+    case([remove('members[value eq "a"]'), add("members", [{"value": "a"}])], "a", "", "leave, then join"),
+    case([remove("members"), add("members", [{"value": "a"}])], "a", "", "all leave, one joins", True),
+    case([add("members", [{"value": "a"}]), remove("members")], "", "", "one joins, all leave", True),
+    case([remove("members"), remove('members[value eq "1"]')], "", "", "who has left leaves once", True),
+]
+
+
+@pytest.mark.parametrize("profile", BOTH, ids=["default", "strict"])
+@pytest.mark.parametrize(("operations", "cleared", "joined", "left"), UNREAD)
+def test_members_are_changed_without_reading_them(
+    profile: Any, operations: list[dict[str, Any]], cleared: bool, joined: list[str], left: list[str]
+) -> None:
+    assert delta(operations, MemberChanges(no_members), profile) == (cleared, joined, left)
+
+
+@pytest.mark.parametrize(
+    ("operations", "cleared", "joined", "left"),
+    [
+        case([remove("members", [{"value": "1"}, {"value": "2"}])], "", "1 2", "a list"),
+        case([remove("members", {"value": "1"})], "", "1", "one alone"),
+        case([remove("members", None)], "", "", "null is no value", True),
+        case([remove("members", [])], "", "", "an empty list is nobody"),
+        case([remove("members", "")], "", "", "an empty text is nobody"),
+        case([remove("members", [{"value": ""}])], "", "", "an empty id is nobody"),
+        case([remove('members[value eq "1"]', [])], "", "", "an empty list beside a filter"),
+        case([remove("members.value", ["1"])], "", "1", "ids by their path"),
+        case([add('members[value eq "a"]', {"display": "A"})], "a", "", "add makes what the filter names"),
+        case([add("members", "a")], "a", "", "an id alone"),
+    ],
+)
+def test_the_default_profile_understands_members_sent_otherwise(
+    operations: list[dict[str, Any]], cleared: bool, joined: list[str], left: list[str]
+) -> None:
+    assert delta(operations, members_read()) == (cleared, joined, left)
+
+
+@pytest.mark.parametrize("profile", BOTH, ids=["default", "strict"])
+@pytest.mark.parametrize(
+    ("operations", "cleared", "joined", "left"),
+    [
+        case([remove('members[type eq "User"]')], "", "1 2", "by type"),
+        case([remove('members[display sw "mandy"]')], "", "2", "by display, in any case"),
+        case([remove('members[value eq "1" and type eq "User"]')], "", "1", "by id and type"),
+        case([remove('members[value eq "1" and type eq "Group"]')], "", "", "by id and another type"),
+        case([remove('members[value eq "1" or value eq "3"]')], "", "1 3", "by two ids"),
+        case([remove('members[not (type eq "User")]')], "", "3", "by what they are not"),
+        case([replace('members[value eq "1"]', {"value": "a"})], "a", "1", "replaced by another"),
+        case([remove("members"), remove("members[type pr]")], "", "", "nobody is left", True),
+        case(
+            [add("members", [{"value": "a"}]), remove('members[value eq "a" or value eq "2"]')],
+            *("", "a 2", "who has just joined"),
+        ),
+        case(
+            [remove('members[value eq "1"]'), remove('members[type eq "User"]')],
+            "",
+            "1 2",
+            "who has just left",
+        ),
+    ],
+)
+def test_filters_are_evaluated_on_the_members_so_far(
+    profile: Any, operations: list[dict[str, Any]], cleared: bool, joined: list[str], left: list[str]
+) -> None:
+    found = delta(operations, members_read(BABS, MANDY, INNER), profile)
+
+    assert (found[0], found[1], set(found[2])) == (cleared, joined, set(left))
+
+
+@pytest.mark.parametrize(
+    ("element", "named"),
+    [
+        ({"value": "a"}, NamedMember()),
+        ({"value": "a", "display": "A", "type": "user"}, NamedMember("A", "user")),
+        ({"value": "a", "$ref": "../Users/a/"}, NamedMember(ref="../Users/a")),
+    ],
+)
+def test_what_a_client_says_of_a_member_is_passed_on(element: dict[str, Any], named: NamedMember) -> None:
+    changes = MemberChanges(no_members)
+
+    patched(GUIDES, [add("members", [element])], GROUP, members=changes)
+
+    assert changes.added == {"a": named}
+
+
+@pytest.mark.parametrize(
+    ("operation", "profile", "error", "detail"),
+    [
+        (replace('members[value eq "a"]', {"value": "b"}), DEFAULT, NoTarget, "members: no value matches"),
+        (add('members[value eq "a"]', {"display": "A"}), STRICT, NoTarget, "members: no value matches"),
+        (replace("members.display", "x"), DEFAULT, Mutability, "members.display: is immutable"),
+        (replace('members[value eq "1"].value', "x"), DEFAULT, Mutability, "members.value: is immutable"),
+        (remove('members[value eq "1"].display'), DEFAULT, Mutability, "members.display: is immutable"),
+        (add("members", [{"display": "A"}]), DEFAULT, InvalidValue, "members[0].value: is required"),
+        (add("members", [{"value": "a"}, {"value": 7}]), DEFAULT, InvalidValue, "members[1].value: must be"),
+        (add("members", "a"), STRICT, InvalidValue, "members[0]: must be an object"),
+        (remove("members", [{"value": "1"}]), STRICT, InvalidValue, "is not allowed with remove"),
+        (
+            add("members", [{"value": "a", "type": "User"}, {"value": "a", "type": "Group"}]),
+            *(DEFAULT, InvalidValue, "members[1].type: a has two different types"),
+        ),
+    ],
+)
+def test_members_that_cannot_be_changed_so_are_refused(
+    operation: dict[str, Any], profile: Any, error: type[ScimError], detail: str
+) -> None:
+    with pytest.raises(error) as caught:
+        patched(GUIDES, [operation], GROUP, profile, members_read(BABS))
+
+    assert caught.value.detail.startswith("Operations[0]") and detail in caught.value.detail
+
+
+def test_a_group_keeps_members_apart_from_its_attributes() -> None:
+    changes = MemberChanges(no_members)
+    value = {"displayName": "Guides", "members": [{"value": "a"}]}
+
+    after = patched(GUIDES, [replace(None, value)], GROUP, members=changes).resource
+
+    assert after == {**GUIDES, "displayName": "Guides"} and list(changes.added) == ["a"]
