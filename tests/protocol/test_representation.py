@@ -206,7 +206,7 @@ def test_resources_keep_their_order(representation: Representation, storage: Sto
     assert [orjson.loads(str(text))["displayName"] for text in texts] == ["Outer", "Inner", "Outer"]
 
 
-@pytest.mark.parametrize("count", [0, CHUNK, CHUNK + 1, 2 * CHUNK + 1])
+@pytest.mark.parametrize("count", [0, CHUNK, CHUNK + 1, 2 * CHUNK + 2])
 @pytest.mark.parametrize("attributes", [(), ("members.value",)], ids=["whole", "projected"])
 def test_very_many_members_come_in_chunks(count: int, attributes: tuple[str, ...]) -> None:
     users = [(USER, stored({"schemas": [urns.USER], "userName": f"u{n}"}, f"u{n}")) for n in range(count)]
