@@ -1,8 +1,8 @@
 """Defects of HarryKodden/scim, the earlier product: each test proves that one does not exist here."""
 
 import re
-import threading
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,8 @@ def test_no_statement_scans_a_whole_table(scim: ScimClient, monkeypatch: pytest.
 
     def explained(database: Database, statement: str, params: Any) -> Any:
         # Other threads look for work in the databases of tests that are over.
-        if threading.get_ident() == here and statement.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"):
+        is_explained = statement.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
+        if is_explained and threading.get_ident() == here:
             steps = run(database, f"EXPLAIN QUERY PLAN {statement}", params).fetchall()
             plans.extend((statement, step[-1]) for step in steps)
         return run(database, statement, params)
