@@ -61,7 +61,7 @@ def make_publishing(settings: "Settings") -> Publishing:
 def _base(settings: "Settings") -> str:
     """Return the URL that feeds are under, empty when none is known.
 
-    Who coming from HarryKodden/scim has no BASE_URL says it by SET_ISSUER.
+    An installation that comes from HarryKodden/scim has no BASE_URL: there, SET_ISSUER is that URL.
     """
     issuer = settings.set_issuer
     if settings.base_url or not issuer.lower().startswith(("http://", "https://")):

@@ -232,3 +232,21 @@ def one_of(*words: str) -> Callable[[str], str]:
     *others, last = [f"`{word}`" for word in words]
     read.__doc__ = f"{', '.join(others)} or {last}, in any case"
     return read
+
+
+def as_text(value: Any) -> str:
+    """Return the text that a variable has for a value; "" for an unset one."""
+    match value:
+        case None | "" | ():
+            return ""
+        case bool():
+            return str(value).lower()
+        case float() if value.is_integer():
+            return str(int(value))
+        case Feed():
+            return value.id
+        case frozenset():
+            return ",".join(sorted(value))
+        case tuple():
+            return ",".join(map(as_text, value))
+    return str(value)

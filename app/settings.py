@@ -25,8 +25,9 @@ from app.setting_groups import (
     WebServerSettings,
     WorkerSettings,
 )
+from app.setting_types import as_text
 from app.variables import Unusable, doubtful, file_variable, read_variable, without_passwords
-from set_delivery.streams import Feed, Publishing
+from set_delivery.streams import Publishing
 
 _LOG = logging.getLogger(__name__)
 
@@ -243,15 +244,8 @@ class Settings(
         """Return the settings as JSON for the log: without secrets, nor passwords in URLs."""
         return json.dumps(
             {
-                name: without_passwords(_text(value))
+                name: without_passwords(as_text(value))
                 for name, value in vars(self).items()
                 if not self.__dataclass_fields__[name].metadata["secret"] and value not in ("", None, ())
             }
         )
-
-
-def _text(value: Any) -> str:
-    """Return the value of a setting much as an operator writes it."""
-    if isinstance(value, tuple | frozenset):
-        return ",".join(sorted(value) if isinstance(value, frozenset) else map(_text, value))
-    return value.id if isinstance(value, Feed) else str(value)

@@ -12,7 +12,7 @@ class ErrorMessage(Schema):
 
     schemas = fields.List(fields.String(), metadata={"example": [urns.ERROR]})
     status = fields.String(metadata={"example": "404"})
-    scimType = fields.String(metadata={"description": "Keyword of RFC 7644 table 9, with status 400 or 409."})
+    scimType = fields.String(metadata={"description": "Keyword, with status 400, 409 or 413."})
     detail = fields.String()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from app import setting_types as types
@@ -28,24 +29,17 @@ def setting(
     *,
     shown: str | None = None,
     also: tuple[str, ...] = (),
+    secret: bool = False,
 ) -> Any:
-    """Return the field of a setting; `also` holds other spellings of its variable."""
+    """Return the field of a setting; `also` holds other spellings of its variable.
+
+    A secret is not shown, and may come from a file.
+    """
     described = Description(does, edges, shown)
-    return field(default=default, metadata={"read": read, "also": also, "secret": False, "is": described})
+    return field(default=default, metadata={"read": read, "also": also, "secret": secret, "is": described})
 
 
-def secret(
-    default: Any,
-    read: Callable[[str], Any],
-    does: str,
-    edges: str = "",
-    *,
-    shown: str | None = None,
-    also: tuple[str, ...] = (),
-) -> Any:
-    """Return the field of a setting that is not shown, and that may come from a file."""
-    described = Description(does, edges, shown)
-    return field(default=default, metadata={"read": read, "also": also, "secret": True, "is": described})
+secret = partial(setting, secret=True)
 
 
 def pool_size(of: str, wait_s: int) -> Any:

@@ -91,7 +91,7 @@ _CASES: Final = (
     Case(415, "", "POST", "/Users", "userName: bjensen", {"Content-Type": "application/yaml"}),
     Case(501, "", "GET", "/Me"),
 )
-# What a broken storage causes, which no request to a sound one shows.
+# Errors of a broken storage: no request to a sound one causes them.
 _OF_STORAGE: Final = (
     storage.BadBackendAnswer("x"),
     storage.StorageUnavailable("x"),

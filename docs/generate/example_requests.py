@@ -9,7 +9,7 @@ from app.description.operation import Operation
 from docs.generate.example_server import ExampleServer
 from docs.generate.markdown import pretty
 
-# What is created comes first, and what removes it last.
+# Creation comes first, and removal last.
 _ORDER: Final = {"POST": 0, "DELETE": 2}
 _QUERIES: Final = {
     "findAll": "?filter=meta.resourceType%20eq%20%22User%22&attributes=userName",

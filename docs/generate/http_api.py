@@ -39,7 +39,7 @@ _ACCESS: Final = {
     "public": "none",
     "either": "API key for a search, none for the page",
 }
-# What the summaries of the operations leave out, by tag.
+# Facts that the summaries of the operations leave out, by tag.
 _ABOUT: Final = {
     "Bulk": "See [Profiles](profiles.md) for references between operations, and `BULK_MAX_OPERATIONS` in the"
     " [settings](settings.md#bulk_max_operations) for the limit.",

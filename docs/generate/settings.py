@@ -1,29 +1,12 @@
 """docs/reference/settings.md, from the declarations in `app.setting_groups`."""
 
-from collections.abc import Iterable
 from dataclasses import Field, fields
-from pathlib import Path
 from typing import Any, Final
 
-from app.setting_groups import (
-    AsynchronousSettings,
-    DatabaseSettings,
-    EventSettings,
-    FileSettings,
-    ForwardSettings,
-    IrodsSettings,
-    JumpcloudSettings,
-    LdapSettings,
-    MongoSettings,
-    RemoteSettings,
-    RequestSettings,
-    ServerSettings,
-    WebServerSettings,
-    WorkerSettings,
-)
+from app import setting_groups as groups
+from app.setting_types import as_text
 from app.variables import file_variable
 from docs.generate.markdown import bullets, document, listed
-from set_delivery.streams import Feed
 
 _INTRO: Final = """
 Every setting is an environment variable. The server reads the variables once, when it starts. It reports
@@ -67,25 +50,25 @@ for these requests.
 """
 # Title, introduction and declarations of each section, in the order of the page.
 _SECTIONS: Final[tuple[tuple[str, str, type[Any] | None], ...]] = (
-    ("Server", "", ServerSettings),
-    ("Limits of requests", "", RequestSettings),
-    ("Web server", _WEB_SERVER, WebServerSettings),
+    ("Server", "", groups.ServerSettings),
+    ("Limits of requests", "", groups.RequestSettings),
+    ("Web server", _WEB_SERVER, groups.WebServerSettings),
     ("Choice of the backend", _BACKENDS, None),
-    ("SQL databases", "See [SQL](backends/sql.md).", DatabaseSettings),
-    ("Flat files", "See [Flat files](backends/files.md).", FileSettings),
-    ("MongoDB", "See [MongoDB](backends/mongodb.md).", MongoSettings),
-    ("LDAP", "See [LDAP](backends/ldap.md).", LdapSettings),
-    ("JumpCloud", "See [JumpCloud](backends/jumpcloud.md).", JumpcloudSettings),
+    ("SQL databases", "See [SQL](backends/sql.md).", groups.DatabaseSettings),
+    ("Flat files", "See [Flat files](backends/files.md).", groups.FileSettings),
+    ("MongoDB", "See [MongoDB](backends/mongodb.md).", groups.MongoSettings),
+    ("LDAP", "See [LDAP](backends/ldap.md).", groups.LdapSettings),
+    ("JumpCloud", "See [JumpCloud](backends/jumpcloud.md).", groups.JumpcloudSettings),
     (
         "Another SCIM service provider",
         "See [Another SCIM service provider](backends/forward.md).",
-        ForwardSettings,
+        groups.ForwardSettings,
     ),
-    ("iRODS", "See [iRODS](backends/irods.md).", IrodsSettings),
-    ("Remote backends", "JumpCloud, the upstream and iRODS have these settings in common.", RemoteSettings),
-    ("Security Event Tokens", _EVENTS, EventSettings),
-    ("Asynchronous requests", "", AsynchronousSettings),
-    ("Background work", "", WorkerSettings),
+    ("iRODS", "See [iRODS](backends/irods.md).", groups.IrodsSettings),
+    ("Remote backends", "JumpCloud, the upstream and iRODS share these settings.", groups.RemoteSettings),
+    ("Security Event Tokens", _EVENTS, groups.EventSettings),
+    ("Asynchronous requests", "", groups.AsynchronousSettings),
+    ("Background work", "", groups.WorkerSettings),
 )
 
 
@@ -116,22 +99,5 @@ def _default(entry: Field[Any]) -> str:
     described = entry.metadata["is"]
     if described.default is not None:
         return f"unset, which means {described.default}"
-    shown = default_text(entry.default)
+    shown = as_text(entry.default)
     return f"`{shown}`" if shown else "unset"
-
-
-def default_text(value: Any) -> str:
-    """Return the text that a variable would have for a default; "" when it would be unset."""
-    match value:
-        case None | "" | ():
-            return ""
-        case bool():
-            return str(value).lower()
-        case float() if value.is_integer():
-            return str(int(value))
-        case Feed():
-            return value.id
-        case str() | Path() | int():
-            return str(value)
-    parts: Iterable[Any] = value
-    return ",".join(default_text(part) for part in parts)

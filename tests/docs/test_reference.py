@@ -12,9 +12,9 @@ import pytest
 
 from app.description.vocabulary import ERRORS
 from app.protocol.errors import STATUS
+from app.setting_types import as_text
 from app.settings import Settings
 from docs.generate.pages import PAGES, REFERENCE
-from docs.generate.settings import default_text
 from schema.errors import ScimError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -56,7 +56,7 @@ def test_a_setting_is_described_in_sentences_and_with_its_values(name: str) -> N
 @pytest.mark.parametrize("name", [entry.name for entry in fields(Settings)])
 def test_the_default_on_the_page_is_read_as_the_default(name: str) -> None:
     entry = Settings.__dataclass_fields__[name]
-    shown = default_text(entry.default)
+    shown = as_text(entry.default)
 
     if shown and name != "set_feeds":
         assert entry.metadata["read"](shown) == entry.default
