@@ -2,28 +2,22 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Principal:
-    """A client that has proved who it is, and the profile of tolerances it is granted."""
-
-    name: str
-    profile: str = "default"
+from app.protocol.context import SCOPES, Principal
 
 
 class Authenticator:
-    """Knows the API keys, by their digest only."""
+    """Knows the API keys, by their digest only; `profile` names the tolerances of who has one."""
 
     def __init__(self, api_keys: Iterable[str], profile: str) -> None:
         # Looking up a digest takes the same time for every wrong key: how much of a key was
         # right cannot be measured.
         self._principals = {
-            digest: Principal(f"api-key {digest.hex()[:8]}", profile)
+            digest: _principal(f"api-key {digest.hex()[:8]}")
             for digest in (_digest(key.encode()) for key in api_keys if key)
         }
+        self.profile = profile
 
     def principal(self, environ: Mapping[str, Any]) -> Principal | None:
         """Return who sent the request with this WSGI environment, or None.
@@ -36,6 +30,10 @@ class Authenticator:
             token = environ.get("HTTP_X_API_KEY", "")
         # WSGI hands the bytes of a header over as Latin-1 text.
         return self._principals.get(_digest(token.strip(" \t").encode("latin-1")))
+
+
+def _principal(name: str) -> Principal:
+    return Principal(name, name, "api-key", SCOPES, name)
 
 
 def _digest(key: bytes) -> bytes:

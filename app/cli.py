@@ -6,13 +6,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import BinaryIO
 
 import click
 
-from app import configure_log, create_app, make_operations
+from app import configure_log, create_app
+from app.base import open_base
 from app.problems import problems_said
+from app.protocol.context import system
 from app.protocol.importing import ResourceImport
 from app.serving import WebServer
 from app.settings import Settings
@@ -60,16 +63,13 @@ def import_resources(file: BinaryIO) -> None:
     with problems_said():
         settings = Settings.from_env()
         configure_log(settings)
-        operations, adapter, _ = make_operations(settings)
-        work = ResourceImport(
-            *(operations.registry, adapter, operations, report),
-            profile=settings.profile,
-            max_depth=settings.max_body_depth,
-        )
+        context = replace(system("import"), profile=settings.profile)
+        base = open_base(settings)
+        work = ResourceImport(base.resources, context, report, max_depth=settings.max_body_depth)
         size = os.fstat(file.fileno()).st_size
         with click.progressbar(length=size, label="importing", file=sys.stderr) as bar:
             result = work.run(_followed(file, bar.update))
-        adapter.close()
+        base.adapter.close()
     click.echo(f"created {result.created}, already there {result.skipped}, failed {result.failed}")
     sys.exit(1 if result.failed else 0)
 
@@ -106,7 +106,7 @@ def _inventory(receiver: str | None = None) -> Inventory:
         if not settings.publishing.is_on:
             sys.exit("scim: events are switched off: set SET_PUSH_URL, SET_RECEIVERS or SET_POLL_ENABLED")
         configure_log(settings)
-        inventory = make_operations(settings)[2].inventory
+        inventory = open_base(settings).delivery.inventory
         names = [state.name for state in inventory.receivers()]
     if receiver is not None and receiver not in names:
         sys.exit(f"scim: there is no receiver {receiver}; the receivers are: {', '.join(names) or 'none'}")

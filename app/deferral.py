@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from flask import Response, request
 
-from app.guard import current_principal
+from app.guard import current_context
 from app.headers import read_preferences
 from app.protocol.asynchronous import AsyncRequest, AsyncRequests
 from app.protocol.bulk_message import BulkRequest, bulk_response
@@ -49,16 +49,14 @@ class Deferral:
         wait_s = self._wait_s()
         if self._requests is None or wait_s is None:
             return None
-        return self._answer(self._requests.accept(current_principal().name, make()), wait_s)
+        return self._answer(self._requests.accept(current_context(), make()), wait_s)
 
     def accept_bulk(self, message: BulkRequest) -> Response | None:
         """Keep the Bulk request at hand if it is one for later, and return the answer to it."""
         wait_s = self._wait_s()
         if self._requests is None or wait_s is None:
             return None
-        principal = current_principal()
-        txn = self._requests.accept_bulk(principal.name, message, principal.profile)
-        return self._answer(txn, wait_s)
+        return self._answer(self._requests.accept_bulk(current_context(), message), wait_s)
 
     def _wait_s(self) -> float | None:
         """Return how long to wait for the request at hand, None if it is not for later."""
@@ -103,7 +101,7 @@ class Deferral:
         assert self._requests is not None
         until = time.monotonic() + wait_s
         while time.monotonic() < until:
-            status = self._requests.jobs.status(txn, current_principal().name)
+            status = self._requests.jobs.status(txn, current_context().principal.id)
             if status is not None and status.result is not None:
                 return status.result
             time.sleep(_LOOK_S)

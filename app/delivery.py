@@ -9,8 +9,9 @@ from typing import Final
 from uuid import uuid4
 
 from app.protocol.changes import ChangeBuilder
+from app.protocol.commit import Notes
+from app.protocol.intents import IntentJudge
 from app.protocol.jobs import Jobs
-from app.protocol.recording import IntentJudge, NoRecorder, Recorder
 from app.protocol.representation import Representation
 from app.settings import Settings
 from schema.registry import Registry
@@ -65,7 +66,7 @@ class Delivery:
     streams: Streams
     retention: Retention
     inventory: Inventory
-    recorder: NoRecorder
+    notes: Notes | None
     jobs: Jobs
 
     def pusher(self) -> Pusher:
@@ -125,10 +126,10 @@ def open_delivery(
     outbox = Outbox(database, partial(bell.ring, "events"))
     builder = ChangeBuilder(registry, adapter, representation, publishing)
     judge = IntentJudge(registry, adapter, builder)
-    recorder = NoRecorder()
+    notes = None
     if publishing.is_on or (settings.async_request != "none" and not transactional):
         # Intents also tell whether a request that is carried out later took effect.
-        recorder = Recorder(builder, outbox, adapter, judge, transactional)
+        notes = Notes(builder, outbox, judge, transactional)
     return Delivery(
         publishing,
         database,
@@ -139,6 +140,6 @@ def open_delivery(
         Streams(database, publishing.feed_size),
         Retention(database, publishing),
         Inventory(database, publishing),
-        recorder,
+        notes,
         Jobs(database, settings.api_key, settings.async_result_ttl, partial(bell.ring, "requests")),
     )

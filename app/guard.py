@@ -1,36 +1,58 @@
-"""The door: requests with credentials come in, others are told how to (RFC 7644 section 2)."""
+"""The door: only requests with credentials come in, and others are told how to (RFC 7644 section 2)."""
 
-from functools import partial
+from typing import Final
 
-from flask import Blueprint, g, request
+from flask import Flask, g, request
 
-from app.auth import Authenticator, Principal
-from app.protocol.clients import set_client
+from app.auth import Authenticator
+from app.documentation import PAGE_VIEW
+from app.headers import asks_for
+from app.protocol.context import Context
 from app.protocol.errors import Refusal
 from app.protocol.tolerance import PROFILES, Profile
+from app.responses import SCIM_JSON
+
+ROOT: Final = "Search.Root"
+# The endpoints that need no credentials, and the blueprints of which no endpoint needs any.
+_PUBLIC: Final = frozenset({"api-docs.openapi_json", PAGE_VIEW})
+_PUBLIC_BLUEPRINTS: Final = frozenset({"assets", "docs", "Discovery", "Health", "Keys"})
 
 
-def protect(blueprint: Blueprint, authenticator: Authenticator) -> None:
-    """Let only requests with valid credentials reach the views of `blueprint`."""
+def install_guard(app: Flask, authenticator: Authenticator) -> None:
+    """Let only requests with valid credentials reach the views of `app` that are not public."""
 
-    blueprint.before_request(partial(authenticate, authenticator))
+    @app.before_request
+    def authenticate() -> None:
+        """Take note of who sent this request. Raises Refusal 401 when its credentials are not valid."""
+        endpoint = request.endpoint
+        # Without one there is nothing behind the door.
+        if endpoint is None or endpoint in _PUBLIC or request.blueprint in _PUBLIC_BLUEPRINTS:
+            return
+        if endpoint == ROOT and shows_page():
+            return
+        principal = authenticator.principal(request.environ)
+        if principal is None:
+            raise Refusal(401, "the request needs a valid bearer token or x-api-key")
+        g.context = Context(
+            principal,
+            authenticator.profile,
+            request.environ.get("REMOTE_ADDR", ""),
+            request_id=request.environ.get("HTTP_X_REQUEST_ID", "")[:100],
+        )
 
 
-def authenticate(authenticator: Authenticator) -> None:
-    """Take note of who sent this request. Raises Refusal 401 when its credentials are not valid."""
-    principal = authenticator.principal(request.environ)
-    if principal is None:
-        raise Refusal(401, "the request needs a valid bearer token or x-api-key")
-    g.principal = principal
-    set_client(principal.name)
+def shows_page() -> bool:
+    """Return whether a request to the root is that of a browser: everybody may see the page."""
+    is_search = bool(request.query_string) or request.method not in ("GET", "HEAD")
+    return not is_search and not asks_for(request.headers.get("Accept", ""), SCIM_JSON)
 
 
-def current_principal() -> Principal:
-    """Return who sent this request, once it is authenticated."""
-    principal: Principal = g.principal
-    return principal
+def current_context() -> Context:
+    """Return who sent this request, and under which rules, once it is authenticated."""
+    context: Context = g.context
+    return context
 
 
 def current_profile() -> Profile:
     """Return what the client that sent this request is granted."""
-    return PROFILES[current_principal().profile]
+    return PROFILES[current_context().profile]

@@ -13,8 +13,7 @@ from werkzeug.http import (
     parse_options_header,
 )
 
-from app.protocol.preconditions import ANY_VERSION, check_tags
-from app.protocol.resources import NO_CONDITIONS, Conditions
+from app.protocol.preconditions import ANY_VERSION, NO_CONDITIONS, Conditions, check_tags
 from app.protocol.tolerance import Profile
 
 

@@ -12,7 +12,8 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
-from app import create_app, load_types, start_worker
+from app import create_app, start_worker
+from app.base import load_types
 from app.connections import Bounds, Connections
 from app.deferral import LONGEST_WAIT_S
 from app.settings import Settings, SettingsError

@@ -49,7 +49,7 @@ class Worker:
         self._next_sweep = self._next_retention = 0.0
         self.pieces: dict[str, Callable[[Until], int]] = {}
         self._checks: dict[str, Callable[[], bool]] = {}
-        if delivery.recorder.is_on or requests is not None:
+        if delivery.notes is not None or requests is not None:
             self.pieces["events"] = self._look
         if requests is not None:
             for number in range(1, _AT_A_TIME + 1):

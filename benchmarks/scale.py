@@ -22,7 +22,9 @@ from urllib.parse import quote
 import click
 import orjson
 
-from app import create_app, make_operations
+from app import create_app
+from app.base import open_base
+from app.protocol.context import system
 from app.protocol.importing import ResourceImport
 from app.settings import Settings
 from benchmarks.operations import Service, measured, user
@@ -60,13 +62,13 @@ class Store:
     def __init__(self, url: str, count: int) -> None:
         self.url, self.count, self.rate = url, count, 0.0
         settings = Settings.from_env({**ENVIRON, "DATABASE_URL": url})
-        operations, adapter, _ = make_operations(settings)
+        base = open_base(settings)
         started = time.perf_counter()
         for lines in (self._users(), self._groups()):
-            ResourceImport(operations.registry, adapter, operations, _complain).run(lines)
+            ResourceImport(base.resources, system("import"), _complain).run(lines)
             # The users are what counts; a group is a single line.
             self.rate = self.rate or count / (time.perf_counter() - started)
-        adapter.close()
+        base.adapter.close()
 
     @staticmethod
     def service_of(url: str) -> Service:

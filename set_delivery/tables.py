@@ -9,6 +9,7 @@
     scim_receiver(name, ...)                    how far each receiver is, and how it fares
     scim_feed(id, trimmed_to)                   up to where a feed has lost events
     scim_job(seq, txn, ...)                     requests that are carried out later
+    scim_job_operation(txn, position, state)    what became of the operations of one that is Bulk
     scim_lease(name, owner, until)              who is doing what only one may do at a time
     scim_state(version)                         which version of these tables this is
 """
@@ -18,7 +19,7 @@ from typing import Final
 from set_delivery.database import StateDatabase
 
 # Raise it with every change of `_definitions`, and add to `_ADDED` which columns older tables lack.
-VERSION: Final = 2
+VERSION: Final = 3
 
 # Columns that came after their table.
 _ADDED: Final = (
@@ -63,7 +64,7 @@ def check_state(database: StateDatabase) -> None:
     """Return if every table is there, with the columns that came last. Raises what the database does."""
     database.row(
         "SELECT refused_at, refused FROM scim_outbox, scim_begun, scim_set, scim_stream, scim_delivery, "
-        "scim_receiver, scim_feed, scim_job, scim_lease, scim_state WHERE 1 = 0"
+        "scim_receiver, scim_feed, scim_job, scim_job_operation, scim_lease, scim_state WHERE 1 = 0"
     )
 
 
@@ -132,6 +133,8 @@ def _definitions(database: StateDatabase) -> list[str]:
         f"request {text} NOT NULL, owner {key}, lease_until BIGINT NOT NULL, attempts INTEGER NOT NULL, "
         f"done INTEGER NOT NULL, total INTEGER NOT NULL, state {text}, done_at BIGINT, result {text}"
         f"{inlined('scim_job')}){end}",
+        f"CREATE TABLE IF NOT EXISTS scim_job_operation (txn {key} NOT NULL, position BIGINT NOT NULL, "
+        f"state {text} NOT NULL, PRIMARY KEY (txn, position)){end}",
         f"CREATE TABLE IF NOT EXISTS scim_lease (name {key} NOT NULL PRIMARY KEY, owner {key} NOT NULL, "
         f"until BIGINT NOT NULL){end}",
         f"CREATE TABLE IF NOT EXISTS scim_state (version INTEGER NOT NULL){end}",

@@ -8,7 +8,7 @@ from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from app.guard import current_principal
+from app.guard import current_context
 from app.headers import asks_for
 from app.protocol.asynchronous import AsyncRequests
 from app.protocol.bulk_message import bulk_response
@@ -31,7 +31,7 @@ def async_blueprint(requests: AsyncRequests | None, publishing: Publishing) -> B
 
         def get(self, txn: str) -> Response:
             asked, whole, position = _asked(requests, txn)
-            status = asked.jobs.status(whole, current_principal().name)
+            status = asked.jobs.status(whole, current_context().principal.id)
             if status is None:
                 raise _unknown(txn)
             if status.result is None:
@@ -44,7 +44,7 @@ def async_blueprint(requests: AsyncRequests | None, publishing: Publishing) -> B
 
         def delete(self, txn: str) -> Response:
             asked, whole, position = _asked(requests, txn)
-            principal = current_principal().name
+            principal = current_context().principal.id
             if position is not None or asked.jobs.status(whole, principal) is None:
                 raise _unknown(txn)
             if not asked.jobs.forget(whole, principal):
@@ -80,7 +80,7 @@ def _shown(result: Mapping[str, Any]) -> bytes:
 def _token(
     requests: AsyncRequests, publishing: Publishing, txn: str, result: Mapping[str, Any]
 ) -> Response:
-    completion = requests.completion(txn, result)
+    completion = requests.completions.as_set(txn, result)
     audience = publishing.audience_of(completion.event, completion.feeds)
     claims = completion.claims(publishing.issuer, audience, publishing.mode)
     text = encode(claims, publishing.key)[0] if publishing.key is not None else unsecured(claims)

@@ -5,7 +5,7 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from app.deferral import Deferral
-from app.guard import current_principal, current_profile
+from app.guard import current_context, current_profile
 from app.messages import BodyLimits, read_body
 from app.protocol.bulk import BulkOperations
 from app.protocol.bulk_message import bulk_response, read_bulk_request
@@ -27,6 +27,6 @@ def bulk_blueprint(
             accepted = deferral.accept_bulk(message)
             if accepted is not None:
                 return accepted
-            return scim_response(bulk_response(bulk.run(message, current_principal().profile)))
+            return scim_response(bulk_response(bulk.run(current_context(), message)))
 
     return blueprint

@@ -13,10 +13,12 @@ from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.delivery import Delivery
+from app.guard import current_context
 from app.messages import BodyLimits, read_body, read_integer
+from app.protocol.context import Context
 from app.protocol.errors import Refusal
 from app.protocol.representation import quoted
-from app.protocol.resources import ResourceOperations
+from app.protocol.resources import Resources
 from app.responses import JSON, document_response, scim_response
 from schema import urns
 from schema.errors import InvalidValue
@@ -25,9 +27,8 @@ from set_delivery.events import Set
 from set_delivery.poll import OutOfWindow, Part
 from set_delivery.streams import Publishing
 from set_delivery.tokens import encode, published, unsecured
-from storage.adapter import Selection, StorageAdapter
+from storage.adapter import Selection, StoredResource
 from storage.errors import ResourceNotFound
-from storage.search import search
 
 # How often a reader that waits is looked after, in seconds.
 _LOOK_S: Final = 0.1
@@ -52,12 +53,11 @@ class PollMessage(Schema):
 class Feeds:
     """The feeds there are: those of the settings, and one for each group."""
 
-    def __init__(self, delivery: Delivery, operations: ResourceOperations, adapter: StorageAdapter) -> None:
+    def __init__(self, delivery: Delivery, resources: Resources) -> None:
         self._delivery = delivery
         self._publishing = delivery.publishing
-        self._operations = operations
-        self._adapter = adapter
-        self._group_types = [r for r in operations.registry.resource_types if r.members is not None]
+        self._resources = resources
+        self._group_types = [r for r in resources.registry.resource_types if r.members is not None]
 
     def page(self, start: int, count: int) -> tuple[int, list[dict[str, Any]]]:
         """Return how many feeds there are, and up to `count` of them from index `start`, from 0, on."""
@@ -66,31 +66,36 @@ class Feeds:
         found = found[start : start + count]
         for resource_type in self._group_types if self._publishing.groups_are_feeds else ():
             selection = Selection(offset=max(0, start - total), limit=count - len(found))
-            page = search(self._adapter, resource_type, selection, lambda stored, links: stored.document)
-            for stored in page.resources:
+            groups, matching = self._resources.page(current_context(), resource_type, selection)
+            for stored in groups:
                 found.append(self._shown(stored.id, resource_type.display(stored.document) or stored.id))
-            total += page.total
+            total += matching
         return total, found
 
     def find(self, feed_id: str) -> tuple[dict[str, Any], Iterator[str]]:
         """Return a feed and the relative URIs of the resources in it. Raises Refusal 404."""
+        # The members are read when the request is no longer at hand.
+        context = current_context()
         feed = next((feed for feed in self._publishing.feeds if feed.id == feed_id), None)
         if feed is not None:
-            return self._shown(feed.id, feed.display_name), self._everything()
+            return self._shown(feed.id, feed.display_name), self._everything(context)
         for resource_type in self._group_types if self._publishing.groups_are_feeds else ():
             try:
-                stored = self._operations.get(resource_type, feed_id)
+                stored = self._resources.get(context, resource_type, feed_id)
             except ResourceNotFound:
                 continue
             shown = self._shown(stored.id, resource_type.display(stored.document) or stored.id)
-            return shown, self._members(resource_type, stored.id)
+            return shown, self._members(context, resource_type, stored)
         raise Refusal(404, f"there is no feed {feed_id[:100]}")
 
     def check_readable(self, feed_id: str) -> None:
         """Return if a feed can be read: that of a group which is gone as long as it holds anything.
 
-        Whoever reads it has yet to learn that. Raises Refusal 404.
+        Whoever reads it has yet to learn that. Raises Refusal 404, and 403 where resources are hidden
+        from the reader: a stream tells of all resources.
         """
+        if not self._resources.sees_all(current_context()):
+            raise Refusal(403, "the credentials do not give access to all resources, which a stream is about")
         try:
             self.find(feed_id)
         except Refusal:
@@ -110,16 +115,16 @@ class Feeds:
             "poll": {"supported": self._publishing.poll, "stream": f"{request.script_root}{relative}/Stream"},
         }
 
-    def _everything(self) -> Iterator[str]:
-        location = self._operations.representation.location
-        for resource_type in self._operations.registry.resource_types:
-            for stored in self._adapter.scan(resource_type):
-                yield location(resource_type.name, stored.id)
+    def _everything(self, context: Context) -> Iterator[str]:
+        for resource_type in self._resources.registry.resource_types:
+            for stored in self._resources.scan(context, resource_type):
+                yield self._resources.location(resource_type.name, stored.id)
 
-    def _members(self, resource_type: ResourceType, resource_id: str) -> Iterator[str]:
-        location = self._operations.representation.location
-        for member in self._adapter.members(resource_type, resource_id):
-            yield location(member.resource_type, member.resource_id)
+    def _members(
+        self, context: Context, resource_type: ResourceType, group: StoredResource
+    ) -> Iterator[str]:
+        for member in self._resources.members(context, resource_type, group):
+            yield self._resources.location(member.resource_type, member.resource_id)
 
 
 class Reading:
@@ -195,8 +200,7 @@ class Reading:
 
 def feeds_blueprint(
     delivery: Delivery,
-    operations: ResourceOperations,
-    adapter: StorageAdapter,
+    resources: Resources,
     *,
     page_size: int,
     wait_s: float,
@@ -205,7 +209,7 @@ def feeds_blueprint(
 ) -> Blueprint:
     """Return the blueprint of /Events/Feeds; `page_size` is the most feeds or SETs in an answer."""
     blueprint = Blueprint("Events", __name__, url_prefix="/Events/Feeds")
-    feeds = Feeds(delivery, operations, adapter)
+    feeds = Feeds(delivery, resources)
     reading = Reading(delivery, wait_s, places)
     limits = BodyLimits(_BODY_BYTES, max_depth)
 

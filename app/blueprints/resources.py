@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 from werkzeug.routing import PathConverter
 
 from app.deferral import Deferral
-from app.guard import current_principal, current_profile
+from app.guard import current_context, current_profile
 from app.headers import read_conditions
 from app.messages import (
     BodyLimits,
@@ -21,9 +21,8 @@ from app.messages import (
     read_search_request,
 )
 from app.protocol.asynchronous import AsyncRequest
-from app.protocol.preconditions import entity_tag, names, require_match
-from app.protocol.resources import Conditions, ResourceOperations
-from app.protocol.search import Searcher
+from app.protocol.preconditions import Conditions, entity_tag, names, require_match
+from app.protocol.resources import Resources
 from app.responses import changed_response, empty_response, list_response, resource_response
 from schema.projection import Projection
 from schema.resource_type import ResourceType
@@ -40,8 +39,7 @@ class IdConverter(PathConverter):
 
 def resource_blueprint(
     resource_type: ResourceType,
-    operations: ResourceOperations,
-    searcher: Searcher,
+    resources: Resources,
     deferral: Deferral,
     limits: BodyLimits,
 ) -> Blueprint:
@@ -66,17 +64,16 @@ def resource_blueprint(
                 body or {},
                 conditions.if_match,
                 conditions.if_none_match,
-                current_principal().profile,
                 *read_names(request.args),
             )
 
         return deferral.accept(kept)
 
     def location(stored: StoredResource) -> str:
-        return operations.representation.location(resource_type.name, stored.id)
+        return resources.location(resource_type.name, stored.id)
 
     def shown(stored: StoredResource, chosen: Projection, status: int = 200) -> Response:
-        text = operations.representation.chunks(resource_type, stored, chosen)
+        text = resources.text(current_context(), resource_type, stored, chosen)
         return resource_response(text, stored.version, location(stored), status)
 
     @blueprint.route("")
@@ -85,7 +82,7 @@ def resource_blueprint(
 
         def get(self) -> Response:
             query = read_query(request.args if request.query_string else {}, current_profile())
-            return list_response(searcher.search(resource_type, query, current_principal().name))
+            return list_response(resources.search(current_context(), resource_type, query))
 
         def post(self) -> Response:
             chosen = projection()
@@ -93,7 +90,7 @@ def resource_blueprint(
             accepted = deferred(str(uuid4()), body)
             if accepted is not None:
                 return accepted
-            stored = operations.create(resource_type, body, current_principal().profile)
+            stored = resources.create(current_context(), resource_type, body)
             return shown(stored, chosen, 201)
 
     @blueprint.route("/.search")
@@ -102,7 +99,7 @@ def resource_blueprint(
 
         def post(self) -> Response:
             query = read_search_request(read_body(request, limits), current_profile())
-            return list_response(searcher.search(resource_type, query, current_principal().name))
+            return list_response(resources.search(current_context(), resource_type, query))
 
     @blueprint.route("/<id:resource_id>")
     class Single(MethodView):
@@ -111,7 +108,7 @@ def resource_blueprint(
         def get(self, resource_id: str) -> Response:
             chosen = projection()
             conditions = _conditions()
-            stored = operations.get(resource_type, resource_id)
+            stored = resources.get(current_context(), resource_type, resource_id)
             require_match(conditions.if_match, stored.version)
             known = conditions.if_none_match
             if known is not None and names(known, stored.version):
@@ -124,8 +121,8 @@ def resource_blueprint(
             accepted = deferred(resource_id, body)
             if accepted is not None:
                 return accepted
-            profile = current_principal().profile
-            stored = operations.replace(resource_type, resource_id, body, _conditions(), profile)
+            context = current_context()
+            stored = resources.replace(context, resource_type, resource_id, body, _conditions())
             return shown(stored, chosen)
 
         def patch(self, resource_id: str) -> Response:
@@ -134,9 +131,9 @@ def resource_blueprint(
             accepted = deferred(resource_id, body)
             if accepted is not None:
                 return accepted
-            profile = current_principal().profile
-            stored = operations.patch(resource_type, resource_id, body, _conditions(), profile)
-            if not request.query_string and operations.representation.is_large(resource_type, resource_id):
+            context = current_context()
+            stored = resources.patch(context, resource_type, resource_id, body, _conditions())
+            if not request.query_string and resources.is_large(context, resource_type, stored):
                 return changed_response(stored.version, location(stored))
             return shown(stored, chosen)
 
@@ -144,7 +141,7 @@ def resource_blueprint(
             accepted = deferred(resource_id)
             if accepted is not None:
                 return accepted
-            operations.delete(resource_type, resource_id, _conditions())
+            resources.delete(current_context(), resource_type, resource_id, _conditions())
             return empty_response(204)
 
     return blueprint

@@ -216,7 +216,7 @@ _OF_EVENTS: Final = (
         "Read an event feed",
         {200: _scim(_ANY, "The SETs after the given one.")},
         ("feed_id", "after", "limit"),
-        errors=(400, 404, 410, *_STORED),
+        errors=(400, 403, 404, 410, *_STORED),
     ),
     Operation(
         "pollEvents",
@@ -227,7 +227,7 @@ _OF_EVENTS: Final = (
         {200: Answer("The SETs that are not acknowledged.", {JSON: PollAnswer})},
         ("feed_id",),
         Body(PollMessage, examples.POLL, JSON),
-        (404, *_STORED),
+        (403, 404, *_STORED),
     ),
     Operation(
         "readKeys",

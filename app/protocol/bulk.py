@@ -4,13 +4,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 import orjson
 
-from app.protocol.attempts import in_transaction
 from app.protocol.bulk_message import (
     BulkRequest,
     endpoint_of,
@@ -19,18 +18,18 @@ from app.protocol.bulk_message import (
     not_reached,
     version_of,
 )
-from app.protocol.bulk_references import BulkReferences, Ids, bulk_id_of, creates
+from app.protocol.bulk_references import BulkReferences, bulk_id_of
+from app.protocol.bulk_run import BulkRun
+from app.protocol.completions import outcome
+from app.protocol.context import Context, JobPart
 from app.protocol.errors import Refusal, error_body, error_json, status_of
-from app.protocol.jobs import LostJob
-from app.protocol.preconditions import entity_tag
-from app.protocol.recording import NoRecorder
-from app.protocol.representation import Representation
-from app.protocol.resources import Conditions, ResourceOperations
+from app.protocol.jobs import Job, Jobs, LostJob
+from app.protocol.preconditions import Conditions, entity_tag
+from app.protocol.resources import Resources
 from app.protocol.tolerance import PROFILES
 from schema.errors import InvalidSyntax, InvalidValue, ScimError
-from schema.registry import Registry
 from schema.resource_type import ResourceType
-from storage.adapter import StorageAdapter, StoredResource
+from storage.adapter import StoredResource
 from storage.errors import Contention, StorageError, StorageUnavailable
 
 _LOG = logging.getLogger(__name__)
@@ -39,92 +38,34 @@ _LOG = logging.getLogger(__name__)
 # them, and other writers do not wait longer than that.
 _SHARE_S: Final = 0.2
 
-Note = Callable[[int, Any], object]
-"""Keeps how many operations are done, and what is needed to go on from there."""
 
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What an operation asks for; POST has no id."""
 
-@dataclass
-class _Run:
-    """What is known while the operations of one request are carried out."""
-
-    request: BulkRequest
-    profile: str
-    references: BulkReferences
-    pending: list[int]
-    results: dict[int, dict[str, Any]] = field(default_factory=dict)
-    ids: Ids = field(default_factory=Ids)
-    # By position, the ids of what could not yet refer to all that it refers to.
-    incomplete: dict[int, str] = field(default_factory=dict)
-    errors: int = 0
-    # Those that take long, and are carried out in transactions of their own; whether one is now.
-    slow: frozenset[int] = frozenset()
-    alone: bool = False
-    # Of a request that is carried out later: its transaction, what keeps its progress, and whether
-    # an attempt before this one may have got somewhere.
-    txn: str | None = None
-    note: Note | None = None
-    resuming: bool = False
-
-    def copy(self) -> "_Run":
-        """Return a run that can go on without changing this one."""
-        return replace(
-            self,
-            results={position: dict(result) for position, result in self.results.items()},
-            ids=Ids(dict(self.ids.created), set(self.ids.failed)),
-            incomplete=dict(self.incomplete),
-            pending=list(self.pending),
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what is needed to go on from here."""
-        done = {p: result for p, result in self.results.items() if "status" in result}
-        return {
-            "results": sorted(done.items()),
-            "ids": self.ids.created,
-            "failed_ids": sorted(self.ids.failed),
-            "incomplete": sorted(self.incomplete.items()),
-            "errors": self.errors,
-        }
-
-    def go_on_from(self, state: Mapping[str, Any]) -> None:
-        """Take up what `as_json` returned."""
-        self.results = dict(map(tuple, state["results"]))
-        self.ids = Ids(dict(state["ids"]), set(state["failed_ids"]))
-        self.incomplete = dict(map(tuple, state["incomplete"]))
-        self.errors = state["errors"]
-        done = [position for position in self.references.order if position in self.results]
-        self.pending = [position for position in self.pending if position not in self.results]
-        if done:
-            self.stop_at_limit(done[-1])
-
-    def stop_at_limit(self, last: int) -> None:
-        """Once there were too many errors, leave out all but what refers to the `last` operation."""
-        limit = self.request.fail_on_errors
-        if limit is not None and self.errors >= limit:
-            self.pending = [p for p in self.pending if self.references.waits(p, last)]
+    method: str
+    resource_type: ResourceType
+    resource_id: str | None
 
 
 class BulkOperations:
-    """Carries out BulkRequests: each operation wholly or not at all, whatever the others do."""
+    """Carries out BulkRequests: each operation wholly or not at all, whatever the others do.
+
+    `jobs` is None where no request is carried out later.
+    """
 
     def __init__(
         self,
-        registry: Registry,
-        adapter: StorageAdapter,
-        operations: ResourceOperations,
-        representation: Representation,
-        recorder: NoRecorder | None = None,
+        resources: Resources,
+        jobs: Jobs | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._registry = registry
-        self._adapter = adapter
-        self._operations = operations
-        self._representation = representation
-        self._recorder = recorder or NoRecorder()
-        self._transactions = adapter.capabilities.transactions
+        self._resources = resources
+        self._jobs = jobs
+        self._commit = resources.commit
         self._clock_s = clock_s
 
-    def run(self, request: BulkRequest, profile: str) -> list[dict[str, Any]]:
+    def run(self, context: Context, request: BulkRequest) -> list[dict[str, Any]]:
         """Return the operations of the BulkResponse, in the order of the request.
 
         An operation that others refer to is carried out before them, wherever it stands; where
@@ -132,7 +73,7 @@ class BulkOperations:
         `fail_on_errors`, operations after that many errors are left out. The answer has every operation
         that was done, whatever became of the rest: an error ends the whole only where nothing was done.
         """
-        run = self._begun(request, profile)
+        run = self._begun(replace(context, origin="bulk"), request)
         while run.pending or run.incomplete:
             try:
                 run = self._step(run)
@@ -142,222 +83,203 @@ class BulkOperations:
                 _break_off(run, problem)
         return [run.results[position] for position in sorted(run.results)]
 
-    def run_job(
-        self,
-        request: BulkRequest,
-        profile: str,
-        txn: str,
-        state: Any,
-        note: Note,
-        finish: Callable[[list[dict[str, Any]]], object],
-    ) -> None:
-        """Carry out a request of which `state` is done already, None for nothing at all.
+    def run_job(self, context: Context, job: Job, request: BulkRequest) -> list[dict[str, Any]]:
+        """Carry out a request, of which attempts before this one may have done some operations.
 
-        `note` is told how many operations are done, and the state, in the transaction that did them;
-        `finish` what became of each operation, of those that were not reached too.
+        Each operation is kept with the job in the transaction that did it. Returns what became of each,
+        also of those that were not reached. Raises LostJob, and what ends the attempt.
         """
-        run = replace(self._begun(request, profile), txn=txn, note=note)
-        if state is not None:
-            run.go_on_from(state["run"])
-            run.resuming = True
-        else:
-            note(0, {"run": run.as_json()})
+        run = self._begun(context, request, job)
+        if job.attempts > 1:
+            run.go_on_from(job.operations)
         while run.pending or run.incomplete:
             run = self._step(run)
         operations = enumerate(request.operations)
-        finish([run.results.get(position) or not_reached(operation) for position, operation in operations])
+        return [run.results.get(position) or not_reached(operation) for position, operation in operations]
 
-    def _begun(self, request: BulkRequest, profile: str) -> "_Run":
+    def _begun(self, context: Context, request: BulkRequest, job: Job | None = None) -> BulkRun:
         references = BulkReferences(request.operations)
         slow = (n for n, operation in enumerate(request.operations) if self._takes_long(operation))
         # Without transactions nobody waits for one.
-        kept = frozenset(slow) if self._transactions else frozenset()
-        return _Run(request, profile, references, list(references.order), slow=kept)
+        kept = frozenset(slow) if self._commit.has_transactions else frozenset()
+        return BulkRun(context, request, references, list(references.order), kept, job)
 
     def _takes_long(self, operation: Mapping[str, Any]) -> bool:
-        resource_type = self._registry.by_endpoint(f"/{endpoint_of(operation)}")
+        resource_type = self._resources.registry.by_endpoint(f"/{endpoint_of(operation)}")
         data = operation.get("data")
-        return resource_type is not None and self._operations.takes_long(resource_type, data)
+        return resource_type is not None and self._resources.takes_long(resource_type, data)
 
-    def _step(self, run: "_Run") -> "_Run":
+    def _step(self, run: BulkRun) -> BulkRun:
         """Carry out what comes next: a share of the operations, or one that takes long."""
         if run.slow.intersection(run.pending[:1] or run.incomplete):
             return self._alone(run)
-        return in_transaction(self._adapter, partial(self._share, run))
+        return self._commit.together(partial(self._share, run))
 
-    def _alone(self, before: "_Run") -> "_Run":
+    def _alone(self, before: BulkRun) -> BulkRun:
         """Carry out one operation, of which some take long, in a transaction of its own.
 
         One and no more: whatever ends the next one must not hide what became of this.
         """
         run = before.copy()
-        run.alone = True
+        run.is_alone = True
         if run.pending:
             self._run_one(run, run.pending.pop(0))
         else:
             self._complete(run, next(iter(run.incomplete)))
-        run.alone = False
-        if run.note is not None:
-            with self._adapter.transaction():
-                self._note_progress(run)
+        run.is_alone = False
+        self._note(run)
         return run
 
-    def _part(self, run: "_Run") -> AbstractContextManager[None]:
-        return nullcontext() if run.alone else self._adapter.savepoint()
-
-    def _share(self, before: "_Run") -> "_Run":
+    def _share(self, before: BulkRun) -> BulkRun:
         """Carry out some of the pending operations; `before` stays as it is, for another try."""
         run = before.copy()
         until = self._clock_s() + _SHARE_S
         while run.pending and run.pending[0] not in run.slow and self._clock_s() < until:
             self._run_one(run, run.pending.pop(0))
-            if run.resuming:
+            if run.is_resuming:
                 # What is found to be done is noted at once: nothing may wait beside it.
                 break
         if not run.pending and not run.slow.intersection(run.incomplete):
             for position in tuple(run.incomplete):
                 self._complete(run, position)
-        note = partial(self._note_progress, run)
-        if self._recorder.is_transactional:
-            note()
-        else:
-            # Not before what was done is there.
-            self._adapter.when_committed(note)
+        self._note(run)
         return run
 
-    @staticmethod
-    def _note_progress(run: "_Run") -> None:
-        if run.note is not None:
-            state = run.as_json()
-            run.note(len(state["results"]), {"run": state})
+    def _note(self, run: BulkRun) -> None:
+        """Keep what was done with the job: in the transaction that did it, or after that."""
+        if run.job is None or not run.unnoted:
+            return
+        assert self._jobs is not None
+        note = partial(self._jobs.note, run.job, dict(run.unnoted))
+        run.unnoted.clear()
+        self._commit.note(note)
 
     # -- one operation
 
-    def _run_one(self, run: _Run, position: int) -> None:
+    def _run_one(self, run: BulkRun, position: int) -> None:
         operation = run.request.operations[position]
         result = new_result(operation)
         run.results[position] = result
         try:
             with self._part(run):
-                self._carry_out(run, position, operation, result)
+                is_noted = self._carry_out(run, position, operation, result)
         except Exception as problem:
             self._let_pass(problem)
-            run.errors += 1
-            if creates(operation):
-                run.ids.failed.add(bulk_id_of(operation))
-            if "status" in result:
-                # A transaction of its own has failed when all else was done.
-                run.ids.created.pop(bulk_id_of(operation), None)
-                run.incomplete.pop(position, None)
-                result.pop("version", None)
-                if creates(operation):
-                    result.pop("location", None)
+            run.has_failed(position)
             result |= _failure(problem)
             run.stop_at_limit(position)
-        if not self._transactions:
-            self._note_progress(run)
+            is_noted = False
+        if not is_noted:
+            run.unnoted[position] = run.state_of(position)
+            if not self._commit.has_transactions:
+                self._note(run)
+
+    def _part(self, run: BulkRun) -> AbstractContextManager[None]:
+        return nullcontext() if run.is_alone else self._commit.part()
 
     def _carry_out(
-        self, run: _Run, position: int, operation: Mapping[str, Any], result: dict[str, Any]
-    ) -> None:
-        method = method_of(operation, PROFILES[run.profile])
+        self, run: BulkRun, position: int, operation: Mapping[str, Any], result: dict[str, Any]
+    ) -> bool:
+        """Carry out an operation, and return whether its write has noted it with the job."""
+        profile = PROFILES[run.context.profile]
+        method = method_of(operation, profile)
         resource_type, resource_id = self._target(run, method, operation)
         if resource_id is not None:
-            result["location"] = self._representation.location(resource_type.name, resource_id)
-        conditions = Conditions(if_match=version_of(operation, PROFILES[run.profile]))
-        left: list[str] = []
+            result["location"] = self._resources.location(resource_type.name, resource_id)
+        conditions = Conditions(if_match=version_of(operation, profile))
         data: Any = None
+        left: list[str] = []
         if method != "DELETE":
             data = operation.get("data")
             if not isinstance(data, Mapping):
                 raise InvalidSyntax("data: must be an object")
             data, left = run.references.data(resource_type, position, run.ids)
+        target = _Target(method, resource_type, resource_id)
+        context = self._context(run, position, target, waits=bool(left))
+        found = self._commit.resume(context) if run.is_resuming else None
+        stored = found.stored if found else self._write(context, target, data, conditions)
+        kept_id = resource_id if stored is None else stored.id
+        assert kept_id is not None
+        location = self._resources.location(resource_type.name, kept_id)
+        result |= outcome(method, location, stored)
+        if stored is not None and method == "POST":
+            run.ids.created[bulk_id_of(operation)] = stored.id
+        if stored is not None and left:
+            run.incomplete[position] = stored.id
+        return context.job is not None
 
-        def done(stored: StoredResource | None) -> None:
-            result["status"] = {"POST": "201", "DELETE": "204"}.get(method, "200")
-            if stored is not None and method == "POST":
-                run.ids.created[bulk_id_of(operation)] = stored.id
-            if stored is not None and left:
-                run.incomplete[position] = stored.id
-            self._note(result, resource_type, stored)
-
-        def settle(stored: StoredResource | None) -> None:
-            done(stored)
-            if run.alone or not self._recorder.is_transactional:
-                self._note_progress(run)
-
-        txn = f"{run.txn}:{position}" if run.txn else None
-        if run.resuming and txn and self._recorder.resume(txn, settle):
-            return
-        stored = self._write(method, resource_type, resource_id, data, conditions, run.profile, txn, settle)
-        # Those that come next in the transaction may refer to it; what waits for its end comes too late.
-        done(stored)
+    def _context(
+        self, run: BulkRun, position: int, target: "_Target", waits: bool = False
+    ) -> Context:
+        """Return the context of one operation; its job is completed by Bulk where they commit together."""
+        if run.job is None:
+            return run.context
+        txn = f"{run.job.txn}:{position}"
+        if self._commit.is_shared and not run.is_alone:
+            return replace(run.context, txn=txn)
+        request = {
+            "method": target.method,
+            "resource_type": target.resource_type.name,
+            "resource_id": target.resource_id or "",
+            "result": dict(run.results[position]),
+        }
+        return replace(run.context, txn=txn, job=JobPart(run.job, request, position, waits))
 
     def _write(
-        self,
-        method: str,
-        resource_type: ResourceType,
-        resource_id: str | None,
-        data: Mapping[str, Any],
-        conditions: Conditions,
-        profile: str,
-        txn: str | None,
-        done: Callable[[StoredResource | None], None],
+        self, context: Context, target: "_Target", data: Any, conditions: Conditions
     ) -> StoredResource | None:
-        if method == "POST":
-            return self._operations.create(resource_type, data, profile, txn, done)
+        resource_type, resource_id = target.resource_type, target.resource_id
+        if target.method == "POST":
+            return self._resources.create(context, resource_type, data)
         assert resource_id is not None
-        if method == "DELETE":
-            self._operations.delete(resource_type, resource_id, conditions, txn, done)
+        if target.method == "DELETE":
+            self._resources.delete(context, resource_type, resource_id, conditions)
             return None
-        change = self._operations.replace if method == "PUT" else self._operations.patch
-        return change(resource_type, resource_id, data, conditions, profile, txn, done)
+        change = self._resources.replace if target.method == "PUT" else self._resources.patch
+        return change(context, resource_type, resource_id, data, conditions)
 
-    def _note(
-        self, result: dict[str, Any], resource_type: ResourceType, stored: StoredResource | None
-    ) -> None:
-        if stored is None:
-            return
-        result["location"] = self._representation.location(resource_type.name, stored.id)
-        result["version"] = entity_tag(stored.version)
-
-    def _complete(self, run: _Run, position: int) -> None:
+    def _complete(self, run: BulkRun, position: int) -> None:
         """Write again what could not yet refer to resources that came later in a circle."""
         operation, result = run.request.operations[position], run.results[position]
+        method = method_of(operation, PROFILES[run.context.profile])
         resource_type, _ = self._target(run, "POST", {"path": endpoint_of(operation)})
         resource_id = run.incomplete.pop(position)
+        context = self._context(run, position, _Target(method, resource_type, resource_id))
         try:
             with self._part(run):
                 data, left = run.references.data(resource_type, position, run.ids)
                 if left:
                     raise InvalidValue(f"bulkId:{left[0]} was not created")
-                method = "PATCH" if method_of(operation, PROFILES[run.profile]) == "PATCH" else "PUT"
-                txn = f"{run.txn}:{position}" if run.txn else None
-                done = partial(self._note, result, resource_type)
-                self._write(method, resource_type, resource_id, data, Conditions(), run.profile, txn, done)
+                again = _Target("PATCH" if method == "PATCH" else "PUT", resource_type, resource_id)
+                stored = self._write(context, again, data, Conditions())
+                assert stored is not None
+                result["version"] = entity_tag(stored.version)
         except Exception as problem:
             self._let_pass(problem)
             result |= _failure(problem)
+            context = run.context
+        if context.job is None:
+            run.unnoted[position] = run.state_of(position)
 
     def _let_pass(self, problem: Exception) -> None:
         """Raise what ends the whole; all else is the failure of one operation.
 
         What ends a transaction does, where there is one, and so does a job that is another's by now.
         """
-        ends = (StorageUnavailable, Contention, LostJob) if self._transactions else LostJob
+        ends = (StorageUnavailable, Contention, LostJob) if self._commit.has_transactions else LostJob
         if isinstance(problem, ends):
             raise problem
 
     # -- what an operation refers to
 
     def _target(
-        self, run: _Run, method: str, operation: Mapping[str, Any]
+        self, run: BulkRun, method: str, operation: Mapping[str, Any]
     ) -> tuple[ResourceType, str | None]:
         path = operation.get("path")
         if not isinstance(path, str):
             raise InvalidSyntax("path: is required")
         endpoint, _, resource_id = path.strip("/").partition("/")
-        resource_type = self._registry.by_endpoint(f"/{endpoint}")
+        resource_type = self._resources.registry.by_endpoint(f"/{endpoint}")
         if resource_type is None or "/" in resource_id:
             raise Refusal(404, f"path: there is no endpoint {path[:200]}")
         if method == "POST":
@@ -384,7 +306,7 @@ def _failure(problem: Exception) -> dict[str, Any]:
     return {"status": str(status), "response": orjson.loads(body)}
 
 
-def _break_off(run: _Run, problem: Exception) -> None:
+def _break_off(run: BulkRun, problem: Exception) -> None:
     """Let every operation that is left fail for one reason: what was done before is to be told."""
     if isinstance(problem, StorageUnavailable):
         _LOG.error("%s", problem)

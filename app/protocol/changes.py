@@ -1,9 +1,9 @@
 """What a write has changed, as the events that say so (RFC 9967 section 2.4)."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import orjson
 
 from app.protocol.differences import changed_paths, exact_paths, operations, present_paths
 from app.protocol.representation import Representation, quoted
+from app.protocol.write import MemberDelta, Write
 from schema import urns
 from schema.projection import Projection
 from schema.registry import Registry
@@ -39,20 +40,6 @@ _MOST_LOOKED_UP: Final = 100
 _KINDS: Final = {"create": CREATE, "put": PUT, "patch": PATCH, "delete": DELETE}
 
 
-@dataclass(frozen=True)
-class MemberDelta:
-    """Members that joined a resource, and ids of those that left it."""
-
-    joined: Sequence[Member] = ()
-    left: Sequence[Member] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.joined or self.left)
-
-
-NO_DELTA: Final = MemberDelta()
-
-
 class ChangeBuilder:
     """Makes changes of what writes have done."""
 
@@ -67,6 +54,23 @@ class ChangeBuilder:
         self._adapter = adapter
         self._representation = representation
         self._publishing = publishing
+
+    def of(
+        self, write: Write, stored: StoredResource | None, delta: MemberDelta, txn: str
+    ) -> Change | None:
+        """Return the change that a write was, if anybody cares; `stored` is what is kept now."""
+        resource_type, before, after = write.resource_type, write.before, write.after
+        if stored is None or after is None:
+            assert before is not None
+            return self.deleted(resource_type, before, write.feeds, txn)
+        # Not every backend gives back secrets that it was given.
+        seen = replace(stored, secrets=after.secrets, removed_secrets=after.removed_secrets)
+        if before is None:
+            return self.created(resource_type, seen, delta.joined, txn)
+        if write.is_cascade:
+            return self.left(resource_type, before, stored, delta, txn)
+        seen = seen if stored.version != before.version else before
+        return self.changed(write.kind, resource_type, before, seen, delta, txn)
 
     def created(
         self, resource_type: ResourceType, stored: StoredResource, members: Sequence[Member], txn: str
@@ -136,12 +140,20 @@ class ChangeBuilder:
             return []
         if resource_type.members is not None:
             return [stored.id]
-        if resource_type.memberships is None or stored.joined is False:
-            return []
-        memberships = stored.memberships
-        if memberships is None:
-            memberships = self._adapter.memberships(resource_type, [stored.id]).get(stored.id, ())
+        memberships = self.with_memberships(resource_type, stored).memberships or ()
         return [membership.resource_id for membership in memberships if membership.direct]
+
+    def with_memberships(
+        self, resource_type: ResourceType, stored: StoredResource
+    ) -> StoredResource:
+        """Return a resource with its memberships where its events need them: then nobody reads them again."""
+        needed = self._publishing.groups_are_feeds and resource_type.members is None
+        if not needed or resource_type.memberships is None:
+            return stored
+        if stored.joined is False or stored.memberships is not None:
+            return stored
+        found = self._adapter.memberships(resource_type, [stored.id]).get(stored.id, ())
+        return replace(stored, memberships=found)
 
     def subject(self, resource_type: ResourceType, stored: StoredResource) -> Subject:
         """Return how an event names a resource."""
@@ -237,43 +249,3 @@ def uri_of(resource_type: ResourceType, resource_id: str) -> str:
 
 def _tag(stored: StoredResource) -> str:
     return f'W/"{stored.version}"'
-
-
-def plan(
-    kind: str,
-    resource_type: ResourceType,
-    before: StoredResource | None,
-    resource: StoredResource | None,
-    members: MemberDelta,
-    feeds: Sequence[str],
-    txn: str,
-) -> dict[str, Any]:
-    """Return what is needed to find out whether a write took effect, and to say what it did.
-
-    `before` is what it changes or removes, `resource` what it creates.
-    """
-    known = before or resource
-    assert known is not None
-    return {
-        "kind": kind,
-        "type": resource_type.name,
-        "id": known.id,
-        "txn": txn,
-        # Never a secret: it would lie in clear text in another database.
-        "text": known.text,
-        "version": before.version if before else None,
-        "dates": [known.created, known.last_modified],
-        "joined": [[m.resource_id, m.resource_type, m.display] for m in members.joined],
-        "left": [[m.resource_id, m.resource_type, m.display] for m in members.left],
-        "feeds": list(feeds),
-    }
-
-
-def planned(plan: Mapping[str, Any]) -> tuple[StoredResource, MemberDelta]:
-    """Return the resource and the members that `plan` was given."""
-    created, last_modified = plan["dates"]
-    resource = StoredResource(
-        plan["id"], plan["text"], plan["version"] or "", created=created, last_modified=last_modified
-    )
-    joined = [Member(*member) for member in plan["joined"]]
-    return resource, MemberDelta(joined, [Member(*member) for member in plan["left"]])

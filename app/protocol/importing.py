@@ -9,26 +9,25 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from app.protocol.attempts import in_transaction
+from app.protocol.context import Context
+from app.protocol.decisions import NewResource
 from app.protocol.documents import read_object
 from app.protocol.errors import Refusal, detail_of
 from app.protocol.mapping import ADDRESSABLE
 from app.protocol.references import Named
-from app.protocol.resources import NewResource, ResourceOperations
+from app.protocol.resources import Resources
 from app.protocol.tolerance import PROFILES
 from schema.errors import InvalidValue, ScimError
-from schema.registry import Registry
 from schema.resource_type import ResourceType
 from schema.values import comparison_key, format_date_time, parse_date_time
 from scim_filter.nodes import BoundComparison
-from storage.adapter import Selection, StorageAdapter, StoredResource
+from storage.adapter import Selection, StoredResource
 from storage.errors import (
     ResourceNotFound,
     StorageError,
     StorageUnavailable,
     UniquenessConflict,
 )
-from storage.search import search
 
 # How many resources are written together: one wait for the disk serves them all.
 _BATCH: Final = 20000
@@ -44,26 +43,27 @@ class ImportResult:
 
 
 class ResourceImport:
-    """Imports into `adapter`; `report` is told the number of a line, from 1, and what is wrong with it."""
+    """Imports lines, for `context`; no events tell of what it makes.
+
+    `report` is called with the number of a line, from 1, and what is wrong with it.
+    """
 
     def __init__(
         self,
-        registry: Registry,
-        adapter: StorageAdapter,
-        operations: ResourceOperations,
+        resources: Resources,
+        context: Context,
         report: Callable[[int, str], None],
         *,
-        profile: str = "default",
         max_depth: int = 100,
     ) -> None:
-        self._registry = registry
-        self._adapter = adapter
-        self._operations = operations
+        registry = resources.registry
+        self._resources = resources
+        self._commit = resources.commit
+        self._context = context
         self._report = report
-        self._profile = profile
         self._max_depth = max_depth
         self._types = {r.schema.id.lower(): r for r in registry.resource_types}
-        for alias, urn in PROFILES[profile].resources.schema_aliases.items():
+        for alias, urn in PROFILES[context.profile].resources.schema_aliases.items():
             if urn is not None and urn.lower() in self._types:
                 self._types[alias] = self._types[urn.lower()]
         self._result = ImportResult()
@@ -95,11 +95,11 @@ class ResourceImport:
                 continue
             pending = self._pending[resource_type.name]
             pending[number] = new
-            if not has_id or self._adapter.capabilities.assigns_ids:
+            if not has_id or self._commit.assigns_ids:
                 self._unnamed[resource_type.name].add(number)
             if len(pending) >= _BATCH:
                 self._write(resource_type)
-        for resource_type in self._registry.resource_types:
+        for resource_type in self._resources.registry.resource_types:
             self._write(resource_type)
         for number, resource_type, group_id, members in self._waiting:
             missing = self._join(resource_type, group_id, members)
@@ -115,7 +115,7 @@ class ResourceImport:
         meta: dict[str, Any] = found if isinstance(found, dict) else {}
         names = [str(urn).lower() for urn in schemas] if isinstance(schemas, list) else []
         resource_type = next((self._types[name] for name in names if name in self._types), None)
-        resource_type = resource_type or self._registry.resource_type(str(meta.get("resourceType")))
+        resource_type = resource_type or self._resources.registry.resource_type(str(meta.get("resourceType")))
         if resource_type is None:
             raise InvalidValue("schemas: contains no core schema of this server")
         resource_id = body.get("id")
@@ -123,7 +123,7 @@ class ResourceImport:
             not isinstance(resource_id, str) or ADDRESSABLE.fullmatch(resource_id) is None
         ):
             raise InvalidValue("id: cannot be used as an id in URLs")
-        new = self._operations.new(resource_type, body, self._profile, resource_id=resource_id)
+        new, has_id = self._resources.new(self._context, resource_type, body, resource_id)
         created, modified = _date(meta.get("created")), _date(meta.get("lastModified"))
         if created or modified:
             dated = replace(
@@ -132,13 +132,12 @@ class ResourceImport:
                 last_modified=modified or created or new.resource.last_modified,
             )
             new = NewResource(dated, new.members)
-        has_id = resource_id is not None or self._operations.makes_ids(resource_type, new.resource)
         return resource_type, new, has_id
 
     def _write(self, resource_type: ResourceType) -> None:
         lines = self._pending[resource_type.name]
         self._pending[resource_type.name] = {}
-        known = self._adapter.find([new.resource.id for new in lines.values()])
+        known = self._resources.find(self._context, [new.resource.id for new in lines.values()])
         # One of another type is in the way, and no reason to leave the line out.
         there = {i for i, one in known.items() if one.resource_type == resource_type.name}
         fresh = {number: new for number, new in lines.items() if new.resource.id not in there}
@@ -150,8 +149,8 @@ class ResourceImport:
                 self._ids[fresh.pop(number).resource.id] = found
         for number in lines.keys() - fresh.keys():
             self._leave_alone(resource_type, number, lines[number])
-        create_many = partial(self._adapter.create_many, resource_type)
-        if self._adapter.capabilities.assigns_ids:
+        create_many = partial(self._commit.create_many, resource_type)
+        if self._commit.assigns_ids:
             self._create_each(resource_type, fresh, unnamed)
             return
         try:
@@ -162,8 +161,8 @@ class ResourceImport:
 
     def _has_none_before(self, resource_type: ResourceType) -> bool:
         if resource_type.name not in self._was_empty:
-            first = search(self._adapter, resource_type, Selection(limit=1), lambda one, _: one.document)
-            self._was_empty[resource_type.name] = first.total == 0
+            _, total = self._resources.page(self._context, resource_type, Selection(limit=1))
+            self._was_empty[resource_type.name] = total == 0
         return self._was_empty[resource_type.name]
 
     def _found(self, resource_type: ResourceType, resource: StoredResource) -> str | None:
@@ -178,8 +177,8 @@ class ResourceImport:
             if path is None or not values or not isinstance(values[0], str) or values[0] == "":
                 continue
             node = BoundComparison(path, "eq", values[0], comparison_key(path.leaf, values[0]))
-            page = search(self._adapter, resource_type, Selection(node), lambda one, _: one.document)
-            return next((one.id for one in page.resources if one.id not in self._made), None)
+            found, _ = self._resources.page(self._context, resource_type, Selection(node))
+            return next((one.id for one in found if one.id not in self._made), None)
         return None
 
     def _create_each(
@@ -209,7 +208,7 @@ class ResourceImport:
     ) -> str | None:
         if is_unnamed:
             return self._found(resource_type, resource)
-        there = self._adapter.find([resource.id]).get(resource.id)
+        there = self._resources.find(self._context, [resource.id]).get(resource.id)
         return resource.id if there is not None and there.resource_type == resource_type.name else None
 
     def _leave_alone(self, resource_type: ResourceType, number: int, new: NewResource) -> None:
@@ -221,7 +220,7 @@ class ResourceImport:
     def _is_as_made(self, resource_type: ResourceType, new: StoredResource) -> bool:
         """Return whether what is there is what a line makes, and nobody has changed it since."""
         try:
-            kept = self._adapter.get(resource_type, self._ids.get(new.id, new.id))
+            kept = self._resources.get(self._context, resource_type, self._ids.get(new.id, new.id))
         except ResourceNotFound:
             return False
         dates = (kept.created, kept.last_modified)
@@ -235,7 +234,7 @@ class ResourceImport:
 
     def _create_one(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
         (resource,) = resources
-        created = self._adapter.create(resource_type, resource)
+        created = self._commit.create_one(resource_type, resource)
         self._remember(resource_type, [created.id])
         if created.id != resource.id:
             self._ids[resource.id] = created.id
@@ -247,7 +246,7 @@ class ResourceImport:
         create: Callable[[Sequence[StoredResource]], None],
     ) -> None:
         resources = [new.resource for new in lines.values()]
-        in_transaction(self._adapter, lambda: create(resources))
+        create(resources)
         self._result.created += len(resources)
         self._remember(resource_type, [resource.id for resource in resources])
         for number, new in lines.items():
@@ -265,17 +264,15 @@ class ResourceImport:
         self, resource_type: ResourceType, group_id: str, members: Named
     ) -> list[str]:
         """Make `members` members of a group and return those that do not exist."""
-        assert resource_type.members is not None
         missing: list[str] = []
         ids = list(members)
         group_id = self._ids.get(group_id, group_id)
         for start in range(0, len(ids), _BATCH):
             batch = {self._ids.get(one, one): one for one in ids[start : start + _BATCH]}
             named = {real: members[member_id] for real, member_id in batch.items()}
-            joining, unknown = self._operations.references.existing(resource_type.members, named)
+            joining, unknown = self._resources.named(self._context, resource_type, named)
             missing += [batch[real] for real in unknown]
-            change = partial(self._adapter.change_members, resource_type, group_id, joining, ())
-            in_transaction(self._adapter, change)
+            self._commit.add_members(resource_type, group_id, joining)
         return missing
 
     def _fail(self, number: int, problem: Exception) -> None:

@@ -13,7 +13,7 @@ from uuid import uuid4
 import orjson
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from set_delivery.database import StateDatabase
+from set_delivery.database import StateDatabase, marks
 from set_delivery.outbox import now_ms
 from storage.errors import StorageError
 
@@ -29,8 +29,20 @@ EVERYTHING: Final = "*"
 
 
 @dataclass(frozen=True)
+class OperationState:
+    """What became of one operation of a Bulk request; `resource_id` is that of what it wrote.
+
+    `waits` says that the resource is to be written again, once what it refers to exists.
+    """
+
+    result: Mapping[str, Any] = field(repr=False)
+    resource_id: str | None = None
+    waits: bool = False
+
+
+@dataclass(frozen=True)
 class Job:
-    """A request that is being carried out; `state` is what an attempt before this one left."""
+    """A request that is being carried out; `operations` are what attempts before this one have done."""
 
     txn: str
     principal: str
@@ -38,7 +50,7 @@ class Job:
     owner: str
     accepted_at: int
     attempts: int
-    state: Any = None
+    operations: Mapping[int, OperationState] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -138,8 +150,9 @@ class Jobs:
                     (owner, now + _LEASE_MS, txn, now),
                 )
             if claimed.rowcount:
-                known = orjson.loads(state) if state else None
-                request = self._read(body)
+                request, known = self._read(body), {}
+                if attempts:
+                    known = {**_operations_in(state), **self._operations(txn)}
                 return Job(txn, principal, request, owner, accepted_at, attempts + 1, known)
 
     def is_due(self) -> bool:
@@ -183,9 +196,32 @@ class Jobs:
                 (self._clock() + _LEASE_MS, job.txn, job.owner),
             )
 
-    def note(self, job: Job, done: int, state: Any) -> None:
-        """Keep what an attempt has done so far, in the caller's transaction. Raises LostJob."""
-        self._change(job, "done = ?, state = ?", (done, orjson.dumps(state).decode()))
+    def note(self, job: Job, operations: Mapping[int, OperationState]) -> None:
+        """Keep what became of operations, by position, in the caller's transaction if there is one.
+
+        Raises LostJob.
+        """
+        rows = [
+            (job.txn, position, orjson.dumps([dict(one.result), one.resource_id, one.waits]).decode())
+            for position, one in operations.items()
+        ]
+        positions = list(operations)
+        with self._database.transaction():
+            # An operation that waited has a row.
+            known = self._database.run(
+                f"DELETE FROM scim_job_operation WHERE txn = ? AND position IN ({marks(positions)})",
+                (job.txn, *positions),
+            )
+            self._change(job, "done = done + ?", (len(rows) - known.rowcount,))
+            self._database.run(
+                "INSERT INTO scim_job_operation (txn, position, state) VALUES "
+                + ", ".join(["(?, ?, ?)"] * len(rows)),
+                [cell for row in rows for cell in row],
+            )
+
+    def _operations(self, txn: str) -> dict[int, OperationState]:
+        rows = self._database.rows("SELECT position, state FROM scim_job_operation WHERE txn = ?", (txn,))
+        return {position: OperationState(*orjson.loads(state)) for position, state in rows}
 
     def finish(self, job: Job, result: Mapping[str, Any]) -> None:
         """Keep the result of a job, in the caller's transaction if there is one. Raises LostJob.
@@ -194,7 +230,10 @@ class Jobs:
         """
         text = orjson.dumps(result).decode()
         assignments = "done_at = ?, result = ?, request = '', state = NULL, done = total"
-        self._change(job, assignments, (self._clock(), text))
+        with self._database.transaction():
+            self._change(job, assignments, (self._clock(), text))
+            if "bulk" in job.request:
+                self._database.run("DELETE FROM scim_job_operation WHERE txn = ?", (job.txn,))
 
     def put_back(self, job: Job) -> bool:
         """Let a job be tried again later; return False when that has gone on for too long."""
@@ -215,6 +254,10 @@ class Jobs:
         """Forget results that are older than they are kept."""
         with self._database.transaction():
             self._database.run("DELETE FROM scim_job WHERE done_at < ?", (self._clock() - self._ttl_ms,))
+            self._database.run(
+                "DELETE FROM scim_job_operation WHERE NOT EXISTS "
+                "(SELECT 1 FROM scim_job WHERE scim_job.txn = scim_job_operation.txn)"
+            )
 
     def _change(self, job: Job, assignments: str, params: tuple[Any, ...]) -> None:
         with self._database.transaction():
@@ -224,6 +267,21 @@ class Jobs:
             )
             if not changed.rowcount:
                 raise LostJob(job.txn)
+
+
+def _operations_in(state: str | None) -> dict[int, OperationState]:
+    """Return the operations in the state that a process of release 0.2.0 or earlier has kept."""
+    if not state:
+        return {}
+    run = orjson.loads(state)["run"]
+    waiting = dict(map(tuple, run["incomplete"]))
+    ids = run["ids"]
+    return {
+        position: OperationState(
+            result, waiting.get(position, ids.get(result.get("bulkId"))), position in waiting
+        )
+        for position, result in run["results"]
+    }
 
 
 def _key(secret: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from app.protocol.errors import PreconditionFailed
@@ -49,3 +50,19 @@ def require_none_match(if_none_match: Sequence[str] | None, version: str) -> Non
     """Raise PreconditionFailed when If-None-Match names `version`: for methods that change."""
     if if_none_match is not None and names(if_none_match, version):
         raise PreconditionFailed(entity_tag(version))
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The versions in the conditional headers of a request (RFC 7644 section 3.14), None where absent."""
+
+    if_match: Sequence[str] | None = None
+    if_none_match: Sequence[str] | None = None
+
+    def check(self, version: str) -> None:
+        """Raise PreconditionFailed unless a change of `version` is wanted."""
+        require_match(self.if_match, version)
+        require_none_match(self.if_none_match, version)
+
+
+NO_CONDITIONS: Final = Conditions()

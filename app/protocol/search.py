@@ -50,25 +50,31 @@ class Answer:
     previous_cursor: str | None = None
 
 
+@dataclass(frozen=True)
+class SearchLimits:
+    """The most resources on a page and characters in a filter, and what makes and reads cursors."""
+
+    page_size: int
+    filter_length: int
+    cursors: Cursors
+
+
 class Searcher:
-    """Answers queries; a page holds `page_size` resources at the most."""
+    """Answers queries on what `storage` holds."""
 
     def __init__(
         self,
         registry: Registry,
-        adapter: StorageAdapter,
+        storage: StorageAdapter,
         representation: Representation,
-        cursors: Cursors,
-        *,
-        page_size: int,
-        max_filter_length: int,
+        limits: SearchLimits,
     ) -> None:
         self._registry = registry
-        self._adapter = adapter
+        self._storage = storage
         self._representation = representation
-        self._cursors = cursors
-        self._page_size = page_size
-        self._max_filter_length = max_filter_length
+        self._cursors = limits.cursors
+        self._page_size = limits.page_size
+        self._max_filter_length = limits.filter_length
 
     def search(self, resource_type: ResourceType, query: Query, principal: str) -> Answer:
         """Return the page of the resources of one type.
@@ -154,7 +160,7 @@ class Searcher:
 
     def _page(self, resource_type: ResourceType, selection: Selection) -> Page:
         represent = partial(self._representation.document, resource_type)
-        return search(self._adapter, resource_type, selection, represent)
+        return search(self._storage, resource_type, selection, represent)
 
     # -- all types
 

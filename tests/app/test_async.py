@@ -1,9 +1,11 @@
 """Asynchronous requests (RFC 9967 section 2.5.1): accepted with 202, carried out exactly once."""
 
+import json
 import random
 import threading
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from queue import Queue
 from typing import Any
 
@@ -369,6 +371,44 @@ def test_bulk_is_carried_out_later(later: ScimClient) -> None:
     error_of(later("GET", f"{location}:x"), 404)
     group = later("GET", result["Operations"][2]["location"]).json
     assert [member["display"] for member in group["members"]] == ["a"]
+
+
+def test_bulk_that_release_0_2_0_has_begun_is_ended(later: ScimClient) -> None:
+    user = later.user("a")
+    members = [{"value": "bulkId:u"}]
+    kept = {
+        "operations": [
+            {"method": "POST", "path": "/Users", "bulkId": "u", "data": {"userName": "a"}},
+            {"method": "POST", "path": "/Users", "bulkId": "v", "data": {"userName": "a"}},
+            {
+                "method": "POST",
+                "path": "/Groups",
+                "bulkId": "g",
+                "data": {"displayName": "g", "members": members},
+            },
+        ],
+        "fail_on_errors": None,
+        "profile": "default",
+    }
+    created = {"method": "POST", "bulkId": "u", "status": "201", "location": user["meta"]["location"]}
+    run = {"results": [[0, created]], "ids": {"u": user["id"]}, "failed_ids": [], "incomplete": []}
+    delivery = later.app.extensions["scim.delivery"]
+    principal = f"api-key {sha256(KEY.encode()).hexdigest()[:8]}"
+    txn = delivery.jobs.accept(principal, "*", {"bulk": kept}, 3)
+    with delivery.database.transaction():
+        delivery.database.run(
+            "UPDATE scim_job SET attempts = 1, done = 1, state = ? WHERE txn = ?",
+            (json.dumps({"run": {**run, "errors": 0}}), txn),
+        )
+
+    later.work()
+
+    operations = result_of(later, f"/Async/{txn}")["Operations"]
+    assert [operation["status"] for operation in operations] == ["201", "409", "201"]
+    assert operations[0] == created
+    group = later("GET", operations[2]["location"]).json
+    assert [member["value"] for member in group["members"]] == [user["id"]]
+    assert delivery.database.row("SELECT COUNT(*) FROM scim_job_operation")[0] == 0
 
 
 def test_every_operation_of_bulk_has_its_own_completion(later: ScimClient) -> None:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from app import create_app
-from app.protocol.changes import NO_DELTA, plan
+from app.protocol.write import NO_DELTA, Write
 from app.settings import Settings, SettingsError
 from schema.registry import load_registry
 from set_delivery.leases import lease
@@ -372,7 +372,7 @@ def test_writes_that_nobody_answered_for_are_judged_by_one_process_at_a_time(tmp
     removed = StoredResource("gone", "{}", "1", created=user["meta"]["created"])
     user_type = load_registry(None).resource_type("User")
     assert user_type
-    intent = plan("delete", user_type, removed, None, NO_DELTA, (), "txn")
+    intent = Write("delete", user_type, removed, None).plan(NO_DELTA, "txn")
     delivery.outbox.leave(delivery.outbox.begin(intent))
 
     with lease(delivery.database, "intents", "another process", 10):

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from app import make_operations
+from app.base import open_base
 from app.cli import main
 from app.protocol import importing
+from app.protocol.context import system
 from app.protocol.importing import ResourceImport
 from app.settings import Settings
 from tests.conftest import GROUP, KEY, USER, ScimClient
@@ -178,14 +179,14 @@ def test_members_join_that_had_not_when_an_import_died(run: Import, scim: ScimCl
 
 def test_what_another_import_made_meanwhile_is_there(run: Import, scim: ScimClient) -> None:
     problems: list[tuple[int, str]] = []
-    operations, adapter, _ = make_operations(Settings.from_env())
-    work = ResourceImport(operations.registry, adapter, operations, lambda *p: problems.append(p))
+    base = open_base(Settings.from_env())
+    work = ResourceImport(base.resources, system("import"), lambda *p: problems.append(p))
     work.run([])
     scim.user("ann")
 
     result = work.run(json.dumps(user(name)).encode() for name in ("ann", "bob", "BOB"))
 
-    adapter.close()
+    base.adapter.close()
     assert (result.created, result.skipped, result.failed) == (1, 1, 1)
     assert [number for number, _ in problems] == [3]
     assert scim.names("userName pr") == ["ann", "bob"]

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.protocol.changes import NO_DELTA, ChangeBuilder, MemberDelta, new_txn, plan, planned, uri_of
+from app.protocol.changes import ChangeBuilder, new_txn, uri_of
 from app.protocol.representation import Representation
+from app.protocol.write import NO_DELTA, MemberDelta, Write, planned
 from schema import urns
 from set_delivery.events import ACTIVATE, CREATE, DEACTIVATE, DELETE, PATCH, PUT, Change, Membership, Subject
 from set_delivery.streams import Publishing
@@ -286,13 +287,13 @@ def test_a_plan_says_what_was_to_be_done() -> None:
         [ANN], [Member("2", "Group")]
     )
 
-    made = plan("patch", USER, before, None, delta, ["g"], "txn")
+    made = Write("patch", USER, before, None, feeds=["g"]).plan(delta, "txn")
 
     assert planned(made) == (replace(before, secrets={}), MemberDelta([ANN], [Member("2", "Group")]))
     assert "hash" not in str(made)
     named = {"kind": "patch", "type": "User", "id": "7", "txn": "txn", "version": "3", "feeds": ["g"]}
     assert named.items() <= made.items()
-    created = plan("create", USER, None, before, NO_DELTA, (), "txn")
+    created = Write("create", USER, None, before).plan(NO_DELTA, "txn")
     assert created["version"] is None and planned(created)[0].version == ""
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from threading import Lock
 from typing import Final
 
-from app.protocol.clients import current_client
-
 _LOG = logging.getLogger(__name__)
 
 # Clients choose the paths: what is remembered of them must not fill the memory or the log.
@@ -23,10 +21,10 @@ class IgnoredPaths:
         self._logged: set[tuple[str, str, str]] = set()
         self._lock = Lock()
 
-    def note(self, resource_type: str, paths: Iterable[str]) -> None:
-        """Take note of the paths of the operations that one PATCH passed over."""
+    def note(self, client: str, resource_type: str, paths: Iterable[str]) -> None:
+        """Take note of the paths of the operations that one PATCH of a client passed over."""
         for path in paths:
-            key = current_client(), resource_type, path[:_MOST_CHARACTERS]
+            key = client, resource_type, path[:_MOST_CHARACTERS]
             with self._lock:
                 self.operations += 1
                 is_new = key not in self._logged and len(self._logged) < _MOST_PATHS

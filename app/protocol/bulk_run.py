@@ -1,0 +1,90 @@
+"""How far one Bulk request is: the results so far, and what is still to be done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from app.protocol.bulk_message import BulkRequest
+from app.protocol.bulk_references import BulkReferences, Ids, bulk_id_of, creates
+from app.protocol.context import Context
+from app.protocol.jobs import Job, OperationState
+
+
+@dataclass
+class BulkRun:
+    """What is known while the operations of one request are carried out; all of it by position.
+
+    `incomplete` are the ids of resources that could not yet refer to all that they refer to. `slow`
+    are operations that take long: they have transactions of their own, and `is_alone` says that one
+    is carried out now. `job` is there for a request that is carried out later; `unnoted` are the
+    operations that it does not have yet, and `is_resuming` says that an attempt before this one may
+    have got somewhere.
+    """
+
+    context: Context
+    request: BulkRequest
+    references: BulkReferences
+    pending: list[int]
+    slow: frozenset[int]
+    job: Job | None = None
+    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+    ids: Ids = field(default_factory=Ids)
+    incomplete: dict[int, str] = field(default_factory=dict)
+    unnoted: dict[int, OperationState] = field(default_factory=dict)
+    errors: int = 0
+    is_alone: bool = False
+    is_resuming: bool = False
+
+    def copy(self) -> "BulkRun":
+        """Return a run that can go on without changing this one."""
+        return replace(
+            self,
+            results={position: dict(result) for position, result in self.results.items()},
+            ids=Ids(dict(self.ids.created), set(self.ids.failed)),
+            incomplete=dict(self.incomplete),
+            unnoted=dict(self.unnoted),
+            pending=list(self.pending),
+        )
+
+    def go_on_from(self, operations: Mapping[int, OperationState]) -> None:
+        """Take up what attempts before this one have done."""
+        self.is_resuming = True
+        for position, state in operations.items():
+            self.results[position] = dict(state.result)
+            operation, has_failed = self.request.operations[position], int(state.result["status"]) >= 400
+            self.errors += has_failed
+            if creates(operation) and has_failed:
+                self.ids.failed.add(bulk_id_of(operation))
+            elif creates(operation) and state.resource_id is not None:
+                self.ids.created[bulk_id_of(operation)] = state.resource_id
+            if state.waits and state.resource_id is not None:
+                self.incomplete[position] = state.resource_id
+        done = [position for position in self.references.order if position in self.results]
+        self.pending = [position for position in self.pending if position not in self.results]
+        if done:
+            self.stop_at_limit(done[-1])
+
+    def stop_at_limit(self, last: int) -> None:
+        """Once there were too many errors, leave out all but what refers to the `last` operation."""
+        limit = self.request.fail_on_errors
+        if limit is not None and self.errors >= limit:
+            self.pending = [p for p in self.pending if self.references.waits(p, last)]
+
+    def has_failed(self, position: int) -> None:
+        """Take back what an operation had done when its transaction failed, and count the error."""
+        operation, result = self.request.operations[position], self.results[position]
+        self.errors += 1
+        self.incomplete.pop(position, None)
+        if creates(operation):
+            self.ids.failed.add(bulk_id_of(operation))
+            self.ids.created.pop(bulk_id_of(operation), None)
+            if "status" in result:
+                result.pop("location", None)
+        result.pop("version", None)
+
+    def state_of(self, position: int) -> OperationState:
+        """Return what is kept of an operation that is done."""
+        result = self.results[position]
+        created = self.ids.created.get(result.get("bulkId", ""))
+        resource_id = self.incomplete.get(position, created)
+        return OperationState(dict(result), resource_id, position in self.incomplete)

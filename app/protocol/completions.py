@@ -1,0 +1,170 @@
+"""The results of asynchronous requests, and the events that tell them (RFC 9967 section 2.5.1)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import orjson
+
+from app.protocol.changes import uri_of
+from app.protocol.context import Context, JobPart
+from app.protocol.errors import Refusal, error_body, status_of
+from app.protocol.jobs import Job, Jobs, OperationState
+from app.protocol.preconditions import entity_tag
+from app.protocol.tolerance import PROFILES
+from app.protocol.view import Views
+from schema.projection import make_projection
+from schema.registry import Registry
+from schema.resource_type import ResourceType
+from set_delivery.events import ASYNC_RESPONSE, Change, Event, Set, Subject
+from set_delivery.outbox import Outbox, now_ms
+from set_delivery.streams import Publishing
+from storage.adapter import StoredResource
+
+Completion = tuple[str, Subject, Mapping[str, Any]]
+"""The name of a transaction, what it was about, and its result."""
+
+
+class Completions:
+    """Keeps the results of jobs; `outbox` is None where nothing tells of them."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        views: Views,
+        jobs: Jobs,
+        outbox: Outbox | None,
+        publishing: Publishing,
+    ) -> None:
+        self._registry = registry
+        self._views = views
+        self._jobs = jobs
+        self._outbox = outbox
+        self._publishing = publishing
+
+    def complete(self, context: Context, part: JobPart, stored: StoredResource | None) -> None:
+        """Keep the result of a request, or of an operation of it, in the caller's transaction.
+
+        `stored` is the resource as it is now, None if it was removed. Raises LostJob.
+        """
+        resource_type = self._type(part.request["resource_type"])
+        if part.position is not None:
+            result = {**part.request["result"], **self._outcome(resource_type, part, stored)}
+            resource_id = stored.id if stored is not None else None
+            self._jobs.note(part.job, {part.position: OperationState(result, resource_id, part.waits)})
+            return
+        result = {"method": part.request["method"], **self._outcome(resource_type, part, stored)}
+        if stored is None:
+            subject = Subject(uri_of(resource_type, part.request["resource_id"]), part.request["resource_id"])
+        else:
+            shown = self._shown(context, part, resource_type, stored)
+            if shown is None:
+                # A group that is too large to be repeated.
+                result["status"] = "204"
+            else:
+                result["response"] = shown
+            external_id = stored.document.get("externalId")
+            subject = Subject(uri_of(resource_type, stored.id), stored.id, external_id)
+        self._finish(part.job, result, [(part.job.txn, subject, result)])
+
+    def fail(self, job: Job, problem: Exception, request: Mapping[str, Any] | None = None) -> None:
+        """Keep why a request failed; `request` is None for a Bulk request. Raises LostJob."""
+        result: dict[str, Any] = {"status": str(status_of(problem)), "response": error_document(problem)}
+        if request is None:
+            self._finish(job, {"method": "POST", **result}, [])
+            return
+        result = {"method": request["method"], **result}
+        resource_type = self._type(request["resource_type"])
+        subject = Subject(resource_type.endpoint)
+        if request["method"] != "POST":
+            result["location"] = self._location(resource_type, request["resource_id"])
+            subject = Subject(uri_of(resource_type, request["resource_id"]), request["resource_id"])
+        self._finish(job, result, [(job.txn, subject, result)])
+
+    def lose(self, job: Job, problem: Exception) -> None:
+        """Keep why a request that cannot be read any more was not carried out. Raises LostJob."""
+        self._jobs.finish(job, {"status": str(status_of(problem)), "response": error_document(problem)})
+
+    def finish_bulk(self, job: Job, results: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what became of each operation of a Bulk request. Raises LostJob."""
+        self._finish(
+            job,
+            {"method": "POST", "status": "200", "operations": list(results)},
+            [(f"{job.txn}:{n}", _subject(result), result) for n, result in enumerate(results)],
+        )
+
+    def as_set(self, txn: str, result: Mapping[str, Any]) -> Set:
+        """Return the completion of a request as a SET: the same whenever it is asked for."""
+        event = Event(ASYNC_RESPONSE, _subject(result), payload=self._payload(result))
+        feeds = [feed.id for feed in self._publishing.feeds]
+        return Set(0, uuid5(NAMESPACE_URL, txn).hex, txn, now_ms(), event, feeds)
+
+    def _finish(self, job: Job, result: Mapping[str, Any], completions: Sequence[Completion]) -> None:
+        """Keep the result, and an event for each completion, in one transaction."""
+        if self._outbox is None:
+            self._jobs.finish(job, result)
+            return
+        with self._outbox.transaction():
+            for txn, subject, done in completions:
+                event = Event(ASYNC_RESPONSE, subject, payload=self._payload(done))
+                self._outbox.add(Change(txn, [event]))
+            self._jobs.finish(job, result)
+
+    def _outcome(
+        self, resource_type: ResourceType, part: JobPart, stored: StoredResource | None
+    ) -> dict[str, Any]:
+        resource_id = part.request["resource_id"] if stored is None else stored.id
+        return outcome(part.request["method"], self._location(resource_type, resource_id), stored)
+
+    def _shown(
+        self, context: Context, part: JobPart, resource_type: ResourceType, stored: StoredResource
+    ) -> Any:
+        """Return the resource as the response would have it, None for a group that is not repeated."""
+        representation, request = self._views.of(context).representation, part.request
+        asked = bool(request["attributes"] or request["excluded_attributes"])
+        if request["method"] != "POST" and not asked and representation.is_large(resource_type, stored.id):
+            return None
+        projection = make_projection(
+            resource_type,
+            tuple(request["attributes"]),
+            tuple(request["excluded_attributes"]),
+            PROFILES[context.profile].resources,
+        )
+        text = representation.chunks(resource_type, stored, projection)
+        return orjson.loads(text if isinstance(text, str) else b"".join(text))
+
+    def _payload(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the payload of a completion: errors in any mode, resources in `full` mode."""
+        failed = int(result["status"]) >= 400
+        left_out = () if failed or self._publishing.mode == "full" else ("response",)
+        return {name: value for name, value in result.items() if name not in left_out}
+
+    def _location(self, resource_type: ResourceType, resource_id: str) -> str:
+        return self._views.whole.representation.location(resource_type.name, resource_id)
+
+    def _type(self, name: str) -> ResourceType:
+        resource_type = self._registry.resource_type(name)
+        if resource_type is None:
+            raise Refusal(404, f"there is no resource type {name}")
+        return resource_type
+
+
+def outcome(method: str, location: str, stored: StoredResource | None) -> dict[str, str]:
+    """Return what a result says of a request that was carried out, without the resource itself."""
+    status = {"POST": "201", "DELETE": "204"}.get(method, "200")
+    version = {"version": entity_tag(stored.version)} if stored is not None else {}
+    return {"status": status, "location": location, **version}
+
+
+def error_document(problem: Exception) -> Any:
+    """Return the SCIM error for a problem, parsed."""
+    return orjson.loads(error_body(problem))
+
+
+def _subject(result: Mapping[str, Any]) -> Subject:
+    location = result.get("location")
+    if not location:
+        return Subject("/Bulk")
+    endpoint, _, resource_id = location.rpartition("/")
+    name = endpoint.rpartition("/")[2]
+    return Subject(f"/{name}/{resource_id}", resource_id)

@@ -1,0 +1,100 @@
+"""Who asks, for what, under which rules: one value that every operation takes first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+from app.protocol.jobs import Job
+
+Origin = Literal["rest", "bulk", "async", "import", "system"]
+
+SCOPES: Final = frozenset({"scim.read", "scim.write", "scim.events", "scim.admin"})
+"""What a client may be allowed to do; `scim.read:User` allows it for one resource type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A client that has proved who it is.
+
+    `id` never changes and `name` is for people; `kind` says how the client proved it, `credential`
+    with which credential. `user` is the id of the User that the client acts for.
+    """
+
+    id: str
+    name: str
+    kind: str
+    scopes: frozenset[str] = frozenset()
+    credential: str = ""
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPart:
+    """What a write completes: an accepted request, or the operation at `position` of a Bulk request.
+
+    `request` says what is asked for, with `method`, `resource_type` and `resource_id`. `waits` says
+    that an operation refers to resources that do not exist yet: it is written again when they do.
+    """
+
+    job: Job
+    request: Mapping[str, Any]
+    position: int | None = None
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything that an operation knows of the request that it is part of.
+
+    `profile` names the tolerances that the client is granted (`app.protocol.tolerance`). `txn` names
+    the transaction in events (RFC 9967 section 2.2); an empty one gets a name with the first write.
+    """
+
+    principal: Principal
+    profile: str = "default"
+    address: str = ""
+    txn: str = ""
+    request_id: str = ""
+    origin: Origin = "rest"
+    job: JobPart | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `from_json` takes: what a request that is carried out later must know."""
+        principal = self.principal
+        return {
+            "principal": {
+                "id": principal.id,
+                "name": principal.name,
+                "kind": principal.kind,
+                "scopes": sorted(principal.scopes),
+                "credential": principal.credential,
+                "user": principal.user,
+            },
+            "profile": self.profile,
+            "address": self.address,
+            "request_id": self.request_id,
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "Context":
+        """Return the context of an asynchronous request from what `as_json` returned."""
+        principal = kept["principal"]
+        return cls(
+            Principal(**{**principal, "scopes": frozenset(principal["scopes"])}),
+            kept["profile"],
+            kept["address"],
+            request_id=kept["request_id"],
+            origin="async",
+        )
+
+    def new_id(self) -> str:
+        """Return an id for a resource that this request creates: the same at each attempt at a job."""
+        if self.job is None:
+            return str(uuid4())
+        return self.job.request.get("resource_id") or str(uuid5(NAMESPACE_URL, self.txn))
+
+
+def system(origin: Origin = "system") -> Context:
+    """Return the context of what the server does by itself, or an operator at its command line."""
+    return Context(Principal("system", "system", "system", SCOPES), origin=origin)

@@ -1,0 +1,298 @@
+"""From what a client sends, and what there is, to the write that makes it so; nothing is written here."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from app.protocol.context import Context
+from app.protocol.mapping import AttributeMapping
+from app.protocol.mutability import keep_immutables
+from app.protocol.patch import MemberChanges, PatchPlan, apply_patch
+from app.protocol.references import Named, take_members
+from app.protocol.secrets import PlainSecrets, Secrets, may_hold_secrets, take_secrets
+from app.protocol.tolerance import PROFILES
+from app.protocol.view import View
+from app.protocol.write import NO_DELTA, Kind, MemberDelta, Write
+from schema.registry import Registry
+from schema.resource_type import ResourceType
+from schema.validation import compile_validator
+from schema.values import format_date_time
+from storage.adapter import Capabilities, Member, StoredResource
+from storage.errors import Contention
+
+
+@dataclass(frozen=True)
+class NewResource:
+    """A resource that is not kept yet, and its members by id."""
+
+    resource: StoredResource
+    members: Named
+
+
+@dataclass(frozen=True)
+class NewState:
+    """What a PUT or PATCH makes of a resource: its secrets and members stand beside it.
+
+    `secrets` are as they came, `known` are the hashes that stay, and `removed` are paths of secrets
+    that are to be kept no longer.
+    """
+
+    resource: dict[str, Any]
+    members: MemberChanges
+    secrets: Mapping[str, str]
+    known: Mapping[str, str]
+    removed: frozenset[str] = frozenset()
+
+
+class Decisions:
+    """Computes writes; what they depend on is read through the view of the one who asks.
+
+    `needs_delta` says that somebody wants to know which members really join and leave.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        capabilities: Capabilities,
+        mappings: Mapping[str, Mapping[str, str]],
+        clock: Callable[[], datetime],
+        needs_delta: bool,
+    ) -> None:
+        self._registry = registry
+        self._capabilities = capabilities
+        self._clock = clock
+        self._needs_delta = needs_delta
+        self._secrets = PlainSecrets() if capabilities.takes_secrets else Secrets()
+        self._mappings = {
+            r.name: AttributeMapping(r, mappings.get(r.name, {})) for r in registry.resource_types
+        }
+        self._validators = {
+            (name, resource_type.name): compile_validator(resource_type, profile.resources)
+            for name, profile in PROFILES.items()
+            for resource_type in registry.resource_types
+        }
+
+    # -- what the request alone tells
+
+    def validated(
+        self, context: Context, resource_type: ResourceType, body: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], Named]:
+        """Return the canonical resource in a body, and its members. Raises what is wrong with it."""
+        resource = self._validators[context.profile, resource_type.name](body)
+        self._mappings[resource_type.name].apply(resource)
+        return resource, take_members(resource_type, resource)
+
+    def new(
+        self,
+        context: Context,
+        resource_type: ResourceType,
+        body: Mapping[str, Any],
+        resource_id: str | None = None,
+    ) -> NewResource:
+        """Return the new resource in a body; `resource_id` is for one that has an id already.
+
+        Raises InvalidValue and InvalidSyntax.
+        """
+        resource, members = self.validated(context, resource_type, body)
+        secrets = self.hashed(take_secrets(resource_type, resource), {})
+        now = self._now()
+        mapped = self._mappings[resource_type.name].new_id(resource)
+        new_id = resource_id or mapped or context.new_id()
+        stored = StoredResource(
+            new_id, _text(new_id, resource), created=now, last_modified=now, secrets=secrets
+        )
+        return NewResource(stored, members)
+
+    def makes_ids(self, resource_type: ResourceType, resource: StoredResource) -> bool:
+        """Return whether a mapping makes the id of a new resource."""
+        return self._mappings[resource_type.name].new_id(resource.document) is not None
+
+    def takes_long(self, resource_type: ResourceType, body: Any) -> bool:
+        """Return whether keeping `body` may take hashing, which must not hold up other writers."""
+        if not self._secrets.takes_long:
+            return False
+        copied = self._mappings[resource_type.name].targets
+        mapped = any(path.text in copied for path in resource_type.secret_paths)
+        return mapped or may_hold_secrets(resource_type, body)
+
+    def hashed(self, plain: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+        """Return what is kept of secrets; it takes tens of milliseconds for each where they are hashed."""
+        return self._secrets.hashed(plain, known)
+
+    # -- what it makes of what there is
+
+    def created(self, view: View, resource_type: ResourceType, new: NewResource) -> Write:
+        """Return the write of a new resource. Raises InvalidValue for members that do not exist."""
+        joining = self._existing(view, resource_type, new.members)
+        delta = MemberDelta(joining) if joining else NO_DELTA
+        return Write("create", resource_type, None, new.resource, joining=joining, delta=delta)
+
+    def put(
+        self, resource_type: ResourceType, before: StoredResource, body: Mapping[str, Any], members: Named
+    ) -> NewState:
+        """Return the new state under a PUT of a validated `body`. Raises Mutability.
+
+        A body without members removes them all.
+        """
+        resource = dict(body)
+        keep_immutables(resource_type, before.document, resource)
+        changes = MemberChanges(lambda: ())
+        changes.clear()
+        changes.add(members)
+        return NewState(resource, changes, {}, before.secrets)
+
+    def patched(
+        self, view: View, resource_type: ResourceType, before: StoredResource, plan: PatchPlan
+    ) -> NewState:
+        """Return the new state under a PATCH. Raises as `apply_patch`."""
+        members = MemberChanges(lambda: _member_elements(view, resource_type, before))
+        patched = apply_patch(plan, before.document, members)
+        resource = {name: value for name, value in patched.resource.items() if name != "id"}
+        self._mappings[resource_type.name].apply(resource)
+        known = {k: v for k, v in before.secrets.items() if k not in patched.removed_secrets}
+        plain = take_secrets(resource_type, resource)
+        return NewState(resource, members, plain, known, patched.removed_secrets)
+
+    def changed(
+        self,
+        kind: Kind,
+        view: View,
+        resource_type: ResourceType,
+        before: StoredResource,
+        state: NewState,
+        hashes: Mapping[str, str],
+    ) -> Write:
+        """Return the write that puts `state` in place of `before`; `hashes` are those of its secrets.
+
+        Secrets that are not among the new ones stay: a client that sends a resource back cannot
+        know the password. Raises InvalidValue for members that do not exist.
+        """
+        joining, leaving, delta = self._member_changes(view, resource_type, before, state.members)
+        secrets = {**state.known, **hashes}
+        removed = state.removed - hashes.keys() if self._capabilities.removes_secrets else frozenset()
+        is_same = {**state.resource, "id": before.id} == before.document and secrets == before.secrets
+        after = StoredResource(
+            before.id,
+            before.text if is_same else _text(before.id, state.resource),
+            created=before.created,
+            last_modified=self._now(),
+            secrets=secrets,
+            removed_secrets=removed,
+        )
+        return Write(
+            kind, resource_type, before, after, is_same and not removed, joining, leaving, delta
+        )
+
+    def deleted(self, view: View, resource_type: ResourceType, before: StoredResource) -> Write:
+        """Return the write that removes a resource, and removes it from all that have it as a member.
+
+        `view` sees everything: what is removed leaves groups that its remover may not see, too.
+        """
+        found = view.storage.memberships(resource_type, [before.id]).get(before.id, ())
+        # A group that is a member of itself goes as a whole.
+        itself = resource_type.name, before.id
+        direct = [m for m in found if m.direct and (m.resource_type, m.resource_id) != itself]
+        # The feed of a group goes with it, and says so.
+        own = [before.id] if resource_type.members is not None else []
+        member = Member(before.id, resource_type.name)
+        first = [self._left(view, m.resource_type, m.resource_id, member) for m in direct]
+        feeds = [*(m.resource_id for m in direct), *own]
+        return Write("delete", resource_type, before, None, feeds=feeds, first=first)
+
+    def _left(self, view: View, type_name: str, group_id: str, member: Member) -> Write:
+        """Return the write of a group that a member leaves because it is about to be removed."""
+        group_type = self._registry.resource_type(type_name)
+        assert group_type is not None
+        group = view.storage.get(group_type, group_id)
+        return Write(
+            "patch",
+            group_type,
+            group,
+            replace(group, last_modified=self._now()),
+            is_same=True,
+            leaving=(member.resource_id,),
+            delta=MemberDelta((), [member]),
+            is_cascade=True,
+        )
+
+    def _member_changes(
+        self, view: View, resource_type: ResourceType, before: StoredResource, changes: MemberChanges
+    ) -> tuple[list[Member], set[str], MemberDelta]:
+        """Return who joins, the ids of those who leave, and, if anybody cares, whom that concerns."""
+        if resource_type.members is None:
+            return [], set(), NO_DELTA
+        storage = view.storage
+        joining, leaving = dict(changes.added), set(changes.removed)
+        had: dict[str, Member] = {}
+        if changes.cleared:
+            had = {m.resource_id: m for m in storage.members(resource_type, before.id)}
+            shown = {i: member.display for i, member in had.items()}
+            leaving = {i for i in had if i not in joining or joining[i].display not in (None, shown[i])}
+            said = view.references.says
+            # Members that stay must be of the type that the client gives, too.
+            joining = {
+                i: named
+                for i, named in joining.items()
+                if i not in had or i in leaving or said(named, i) not in (None, had[i].resource_type)
+            }
+        if not joining and not leaving:
+            return [], set(), NO_DELTA
+        members = self._existing(view, resource_type, joining)
+        if not self._needs_delta:
+            return members, leaving, NO_DELTA
+        if not changes.cleared:
+            ids = [*joining, *leaving]
+            among = storage.among_members(resource_type, before.id, ids)
+            had = dict(storage.find(list(among)))
+        delta = MemberDelta(
+            [member for member in members if member.resource_id not in had],
+            [had[i] for i in leaving if i in had and i not in joining],
+        )
+        return members, leaving, delta
+
+    def _existing(self, view: View, resource_type: ResourceType, named: Named) -> list[Member]:
+        if resource_type.members is None or not named:
+            return []
+        return view.references.members(resource_type.members, named)
+
+    def _now(self) -> str:
+        return format_date_time(self._clock())
+
+
+class HashedAhead:
+    """The secrets of a PATCH, hashed before its transaction."""
+
+    def __init__(self, decisions: Decisions, takes_long: bool) -> None:
+        self._decisions = decisions
+        self._takes_long = takes_long
+        self._plain: Mapping[str, str] = {}
+        self._hashes: Mapping[str, str] = {}
+
+    def hash(self, state: NewState) -> None:
+        """Hash the secrets of a state."""
+        self._plain = state.secrets
+        self._hashes = self._decisions.hashed(state.secrets, state.known)
+
+    def of(self, state: NewState) -> Mapping[str, str]:
+        """Return the hashes of the secrets of a state. Raises Contention if they are no longer these."""
+        if state.secrets == self._plain:
+            return self._hashes
+        if self._takes_long:
+            raise Contention("another request changed the password at the same time")
+        return self._decisions.hashed(state.secrets, state.known)
+
+
+def _member_elements(
+    view: View, resource_type: ResourceType, stored: StoredResource
+) -> Iterator[dict[str, Any]]:
+    for member in view.storage.members(resource_type, stored.id):
+        element = {"value": member.resource_id, "type": member.resource_type}
+        yield {**element, "display": member.display} if member.display else element
+
+
+def _text(resource_id: str, resource: Mapping[str, Any]) -> str:
+    """Return the JSON to keep: `schemas` and `id` first, for people who read it."""
+    return orjson.dumps({"schemas": resource["schemas"], "id": resource_id, **resource}).decode()

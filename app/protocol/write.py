@@ -1,0 +1,83 @@
+"""A write as a value: what was there, what is to be there, and who joins and leaves."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from schema.resource_type import ResourceType
+from storage.adapter import Member, StoredResource
+
+Kind = Literal["create", "put", "patch", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberDelta:
+    """Members that joined a resource, and those that left it."""
+
+    joined: Sequence[Member] = ()
+    left: Sequence[Member] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.joined or self.left)
+
+
+NO_DELTA: Final = MemberDelta()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Write:
+    """What one request changes: computed from what was read, and carried out by `Commit` alone.
+
+    `before` is None for a new resource, and `after` for one that is removed. `is_same` says that the
+    two differ in nothing but the time. `joining` and the ids `leaving` are what the storage is asked
+    to change; `delta` is what that changes really, where anybody wants to know. `feeds` are the groups
+    that a removed resource was in. `first` are writes to be carried out before this one: the groups
+    that a resource leaves because it is removed (`is_cascade`).
+    """
+
+    kind: Kind
+    resource_type: ResourceType
+    before: StoredResource | None
+    after: StoredResource | None
+    is_same: bool = False
+    joining: Sequence[Member] = ()
+    leaving: Collection[str] = ()
+    delta: MemberDelta = NO_DELTA
+    feeds: Sequence[str] = ()
+    first: Sequence["Write"] = ()
+    is_cascade: bool = False
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.is_same and not self.joining and not self.leaving
+
+    def plan(self, delta: MemberDelta, txn: str) -> dict[str, Any]:
+        """Return what is needed to find out whether this write took effect, and to say what it did.
+
+        There is never a secret in it: it lies in clear text in another database.
+        """
+        known = self.before or self.after
+        assert known is not None
+        return {
+            "kind": self.kind,
+            "type": self.resource_type.name,
+            "id": known.id,
+            "txn": txn,
+            "text": known.text,
+            "version": self.before.version if self.before else None,
+            "dates": [known.created, known.last_modified],
+            "joined": [[m.resource_id, m.resource_type, m.display] for m in delta.joined],
+            "left": [[m.resource_id, m.resource_type, m.display] for m in delta.left],
+            "feeds": list(self.feeds),
+        }
+
+
+def planned(plan: Mapping[str, Any]) -> tuple[StoredResource, MemberDelta]:
+    """Return the resource and the members that `Write.plan` was made of."""
+    created, last_modified = plan["dates"]
+    resource = StoredResource(
+        plan["id"], plan["text"], plan["version"] or "", created=created, last_modified=last_modified
+    )
+    joined = [Member(*member) for member in plan["joined"]]
+    return resource, MemberDelta(joined, [Member(*member) for member in plan["left"]])
