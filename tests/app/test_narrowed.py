@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,3 +199,20 @@ def test_the_context_of_a_job_survives_as_json() -> None:
 
     assert (kept.principal, kept.profile, kept.address) == (principal, "strict", "192.0.2.1")
     assert (kept.request_id, kept.origin, kept.job, kept.txn) == ("r", "async", None, "")
+
+
+@pytest.mark.sqlite
+def test_nothing_but_the_core_calls_the_storage() -> None:
+    """What is hidden stays hidden only as long as everybody else comes through `Resources`."""
+    folder = Path(app.__file__).parent
+    calls = re.compile(r"StorageAdapter|\b_?(adapter|storage)\.[a-z_]+\(")
+    callers = {
+        file.relative_to(folder).as_posix()
+        for file in folder.rglob("*.py")
+        if calls.search(file.read_text())
+    }
+
+    reading = {"changes", "intents", "references", "representation", "resources", "search", "view"}
+    core = {f"protocol/{name}.py" for name in {*reading, "attempts", "commit", "decisions"}}
+    # These open the storage, prepare it and give its connections back.
+    assert callers - core == {"base.py", "cli.py", "delivery.py"}
