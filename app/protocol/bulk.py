@@ -1,14 +1,11 @@
 """Carrying out Bulk (RFC 7644 section 3.7): many operations that may refer to each other by bulkId."""
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
-
-import orjson
 
 from app.protocol.bulk_message import (
     BulkRequest,
@@ -19,20 +16,18 @@ from app.protocol.bulk_message import (
     version_of,
 )
 from app.protocol.bulk_references import BulkReferences, bulk_id_of
-from app.protocol.bulk_run import BulkRun
+from app.protocol.bulk_run import BulkRun, failure_of
 from app.protocol.completions import outcome
 from app.protocol.context import Context, JobPart
-from app.protocol.errors import Refusal, error_body, error_json, status_of
+from app.protocol.errors import Refusal
 from app.protocol.jobs import Job, Jobs, LostJob
 from app.protocol.preconditions import Conditions, entity_tag
 from app.protocol.resources import Resources
 from app.protocol.tolerance import PROFILES
-from schema.errors import InvalidSyntax, InvalidValue, ScimError
+from schema.errors import InvalidSyntax, InvalidValue
 from schema.resource_type import ResourceType
 from storage.adapter import StoredResource
-from storage.errors import Contention, StorageError, StorageUnavailable
-
-_LOG = logging.getLogger(__name__)
+from storage.errors import Contention, StorageUnavailable
 
 # Operations share a transaction for this long, in seconds: one wait for the disk serves many of
 # them, and other writers do not wait longer than that.
@@ -80,7 +75,7 @@ class BulkOperations:
             except Exception as problem:
                 if not run.results:
                     raise
-                _break_off(run, problem)
+                run.break_off(problem)
         return [run.results[position] for position in sorted(run.results)]
 
     def run_job(self, context: Context, job: Job, request: BulkRequest) -> list[dict[str, Any]]:
@@ -166,7 +161,7 @@ class BulkOperations:
         except Exception as problem:
             self._let_pass(problem)
             run.has_failed(position)
-            result |= _failure(problem)
+            result |= failure_of(problem)
             run.stop_at_limit(position)
             is_noted = False
         if not is_noted:
@@ -256,7 +251,7 @@ class BulkOperations:
                 result["version"] = entity_tag(stored.version)
         except Exception as problem:
             self._let_pass(problem)
-            result |= _failure(problem)
+            result |= failure_of(problem)
             context = run.context
         if context.job is None:
             run.unnoted[position] = run.state_of(position)
@@ -293,26 +288,3 @@ class BulkOperations:
         if not resource_id:
             raise Refusal(405, f"path: {method} is not supported at {path[:200]}")
         return resource_type, run.references.path(resource_id, run.ids)
-
-
-def _failure(problem: Exception) -> dict[str, Any]:
-    """Return what the result of an operation says of the reason it failed; unexpected ones are logged."""
-    if isinstance(problem, (ScimError, Refusal, StorageError)):
-        status, body = status_of(problem), error_body(problem)
-    else:
-        _LOG.error("an operation of a Bulk request failed", exc_info=problem)
-        status = 500
-        body = error_json(status, "an unexpected error; the log of the server has the details")
-    return {"status": str(status), "response": orjson.loads(body)}
-
-
-def _break_off(run: BulkRun, problem: Exception) -> None:
-    """Let every operation that is left fail for one reason: what was done before is to be told."""
-    if isinstance(problem, StorageUnavailable):
-        _LOG.error("%s", problem)
-    failure = _failure(problem)
-    for position in (*run.pending, *run.incomplete):
-        result = run.results.get(position) or new_result(run.request.operations[position])
-        run.results[position] = {**result, **failure}
-    run.pending.clear()
-    run.incomplete.clear()

@@ -1,13 +1,21 @@
 """How far one Bulk request is: the results so far, and what is still to be done."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.protocol.bulk_message import BulkRequest
+import orjson
+
+from app.protocol.bulk_message import BulkRequest, new_result
 from app.protocol.bulk_references import BulkReferences, Ids, bulk_id_of, creates
 from app.protocol.context import Context
+from app.protocol.errors import Refusal, error_body, error_json, status_of
 from app.protocol.jobs import Job, OperationState
+from schema.errors import ScimError
+from storage.errors import StorageError, StorageUnavailable
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -82,9 +90,31 @@ class BulkRun:
                 result.pop("location", None)
         result.pop("version", None)
 
+    def break_off(self, problem: Exception) -> None:
+        """Let every operation that is left fail for one reason: what was done before is to be told."""
+        if isinstance(problem, StorageUnavailable):
+            _LOG.error("%s", problem)
+        failure = failure_of(problem)
+        for position in (*self.pending, *self.incomplete):
+            result = self.results.get(position) or new_result(self.request.operations[position])
+            self.results[position] = {**result, **failure}
+        self.pending.clear()
+        self.incomplete.clear()
+
     def state_of(self, position: int) -> OperationState:
         """Return what is kept of an operation that is done."""
         result = self.results[position]
         created = self.ids.created.get(result.get("bulkId", ""))
         resource_id = self.incomplete.get(position, created)
         return OperationState(dict(result), resource_id, position in self.incomplete)
+
+
+def failure_of(problem: Exception) -> dict[str, Any]:
+    """Return what the result of an operation says of the reason it failed; unexpected ones are logged."""
+    if isinstance(problem, (ScimError, Refusal, StorageError)):
+        status, body = status_of(problem), error_body(problem)
+    else:
+        _LOG.error("an operation of a Bulk request failed", exc_info=problem)
+        status = 500
+        body = error_json(status, "an unexpected error; the log of the server has the details")
+    return {"status": str(status), "response": orjson.loads(body)}
