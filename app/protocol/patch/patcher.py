@@ -16,6 +16,7 @@ from app.protocol.patch.values import (
     element_change,
     merge,
     part_change,
+    require_values,
 )
 from schema.attribute import Attribute
 from schema.errors import InvalidPath, InvalidValue, Mutability, NoTarget
@@ -63,8 +64,8 @@ class Patcher:
                     raise InvalidValue(f"{urn}: is required")
                 continue
             present.append(urn)
-            _require(extension.schema.attributes, resource[urn], f"{urn}:")
-        _require(self._type.schema.attributes, resource, "", self._type.members)
+            require_values(extension.schema.attributes, resource[urn], f"{urn}:")
+        require_values(self._type.schema.attributes, resource, "", self._type.members)
         return {**resource, "schemas": [self._type.schema.id, *present]}
 
     # -- where an operation leads
@@ -302,12 +303,3 @@ def _assign(holder: dict[str, Any], name: str, value: Any) -> None:
         holder.pop(name, None)
     else:
         holder[name] = value
-
-
-def _require(
-    attributes: Iterable[Attribute], holder: Mapping[str, Any], prefix: str, apart: Attribute | None = None
-) -> None:
-    for attribute in attributes:
-        if attribute.required and attribute is not apart and attribute.mutability != "readOnly":
-            if holder.get(attribute.name, "") == "":
-                raise InvalidValue(f"{prefix}{attribute.name}: is required")

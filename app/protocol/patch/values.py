@@ -1,11 +1,11 @@
 """How an operation changes one complex value: read once, then done to as many as the path selects."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from app.protocol.patch.plan import PatchRules
 from schema.attribute import Attribute
-from schema.errors import Mutability
+from schema.errors import InvalidValue, Mutability
 from schema.resource_type import AttributePath
 from schema.validation import is_emptied
 
@@ -86,3 +86,13 @@ def check_immutable_parts(
             raise Mutability(f"{name}: is immutable and has a value")
         if isinstance(before, Mapping):
             check_immutable_parts(sub, name, before, after or {})
+
+
+def require_values(
+    attributes: Iterable[Attribute], holder: Mapping[str, Any], prefix: str, apart: Attribute | None = None
+) -> None:
+    """Raise InvalidValue for a required attribute, other than `apart`, that `holder` has no value of."""
+    for attribute in attributes:
+        if attribute.required and attribute is not apart and attribute.mutability != "readOnly":
+            if holder.get(attribute.name, "") == "":
+                raise InvalidValue(f"{prefix}{attribute.name}: is required")
