@@ -33,7 +33,6 @@ from set_delivery.tables import (
 from storage.adapter import StorageAdapter
 from storage.errors import StorageUnavailable
 from storage.sql import open_database
-from storage.sql.adapter import SqlAdapter
 
 # How long a process that died while it judged intents is waited for.
 _INTENTS_S: Final = 30.0
@@ -103,11 +102,9 @@ def open_delivery(
     Raises StorageUnavailable.
     """
     publishing = settings.publishing
-    transactional = isinstance(adapter, SqlAdapter)
-    database: StateDatabase
-    if isinstance(adapter, SqlAdapter):
-        database = adapter.database
-    else:
+    database: StateDatabase | None = adapter.state_database
+    transactional = database is not None
+    if database is None:
         database = open_database(settings.state_url, settings.database_pool_size)
     is_needed = publishing.is_on or settings.async_request != "none"
     # State tables in the database of the resources are looked at in any case.

@@ -31,8 +31,8 @@ class Capabilities:
     Of a backend that is a system of its own: `assigns_ids`: `create` returns the resource under an
     id of the backend's choice. `versions_members`: a change of members makes a new version of the
     resource by itself. `takes_secrets`: `StoredResource.secrets` of what is written holds the values
-    as the client sent them, for the backend to keep as it does; none means no change.
-    `removes_secrets`: those in `StoredResource.removed_secrets` are kept no longer.
+    as the client sent them, for the backend to keep as it does; none means no change, and those in
+    `StoredResource.removed_secrets` are kept no longer.
     `asked_at_start`: the start may ask whether it takes changes; it may be down for long otherwise.
     """
 
@@ -43,7 +43,6 @@ class Capabilities:
     assigns_ids: bool = False
     versions_members: bool = False
     takes_secrets: bool = False
-    removes_secrets: bool = False
     asked_at_start: bool = True
 
 
@@ -73,7 +72,7 @@ class StoredResource:
     `text` is the JSON of the canonical resource without `meta`, without computed attributes and
     without `secrets`; where the backend has the capability `members`, without the membership
     attribute too. `secrets` maps paths of `returned: never` attributes to what is kept of them;
-    `removed_secrets`, in what is written, are paths that are to have none any more (`removes_secrets`).
+    `removed_secrets`, in what is written, are paths that are to have none any more (`takes_secrets`).
     `version` changes exactly when the resource changes; `created` and `last_modified` are UTC
     dateTimes with milliseconds. `place` is where the resource stands in the order of `scan`; it is
     set by the backend and stays while the resource exists. `joined` is False when the backend knows
@@ -174,6 +173,14 @@ class StorageAdapter(ABC):
 
     def close(self) -> None:
         """Give back the connections of this process; the adapter opens new ones when used again."""
+
+    @property
+    def state_database(self) -> Any:
+        """The SQL database whose transactions this adapter shares, None where there is none.
+
+        What is written there within `transaction()` is committed together with resources.
+        """
+        return None
 
     def transaction(self) -> AbstractContextManager[None]:
         """Return a context in which all calls take effect together or, on an exception, not at all.

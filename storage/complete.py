@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import orjson
 
@@ -54,6 +55,10 @@ class _Completed(StorageAdapter):
 
     def close(self) -> None:
         self._adapter.close()
+
+    @property
+    def state_database(self) -> Any:
+        return self._adapter.state_database
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

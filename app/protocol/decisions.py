@@ -172,7 +172,7 @@ class Decisions:
         """
         joining, leaving, delta = self._member_changes(view, resource_type, before, state.members)
         secrets = {**state.known, **hashes}
-        removed = state.removed - hashes.keys() if self._capabilities.removes_secrets else frozenset()
+        removed = state.removed - hashes.keys() if self._capabilities.takes_secrets else frozenset()
         is_same = {**state.resource, "id": before.id} == before.document and secrets == before.secrets
         after = StoredResource(
             before.id,

@@ -36,7 +36,6 @@ class ForwardAdapter(StorageAdapter):
         assigns_ids=True,
         versions_members=True,
         takes_secrets=True,
-        removes_secrets=True,
         asked_at_start=False,
     )
 

@@ -53,7 +53,6 @@ class IrodsAdapter(StorageAdapter):
         members=True,
         assigns_ids=True,
         takes_secrets=True,
-        removes_secrets=True,
     )
 
     def __init__(self, login: Login, timeout_s: float = 10.0, pool_size: int = 10) -> None:

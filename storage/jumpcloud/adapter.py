@@ -40,7 +40,6 @@ class JumpcloudAdapter(StorageAdapter):
         members=True,
         assigns_ids=True,
         takes_secrets=True,
-        removes_secrets=True,
         asked_at_start=False,
     )
 

@@ -60,7 +60,6 @@ class LdapAdapter(StorageAdapter):
         members=True,
         versions_members=True,
         takes_secrets=True,
-        removes_secrets=True,
     )
 
     def __init__(

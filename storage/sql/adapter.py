@@ -69,8 +69,7 @@ class SqlAdapter(StorageAdapter):
         self._pages: dict[str, Pages] = {}
 
     @property
-    def database(self) -> Database:
-        """The database, for what must be committed together with resources."""
+    def state_database(self) -> Database:
         return self._database
 
     # -- the backend as a whole

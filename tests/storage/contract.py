@@ -343,6 +343,21 @@ class StorageContract:
 class TransactionContract:
     """For adapters with the capability `transactions`."""
 
+    def test_the_state_database_commits_with_the_resources(self, adapter: StorageAdapter) -> None:
+        database = adapter.state_database
+        if database is None:
+            pytest.skip("the backend shares its transactions with no database")
+
+        with adapter.transaction():
+            adapter.create(USER, stored("1", userName="a"))
+            assert database.in_transaction
+            assert database.row("SELECT COUNT(*) FROM scim_resource")[0] == 1
+        with pytest.raises(UniquenessConflict), adapter.transaction():
+            database.run("UPDATE scim_resource SET display = ? WHERE id = ?", ("lost", "1"))
+            adapter.create(USER, stored("1", userName="b"))
+
+        assert database.row("SELECT display FROM scim_resource WHERE id = ?", ("1",))[0] == "a"
+
     def test_what_fails_leaves_nothing_behind(self, adapter: StorageAdapter) -> None:
         adapter.create(USER, stored("1", userName="a"))
 

@@ -93,7 +93,7 @@ def test_a_server_is_verified_by_its_authority(
     adapter.prepare(REGISTRY.resource_types)
     strange = open_storage("sql", {"url": url + options.format(ca=other), "tables": {}})
 
-    assert bool(adapter.database.row(shows)[0]) is True
+    assert bool(adapter.state_database.row(shows)[0]) is True
     adapter.close()
     with pytest.raises(StorageUnavailable, match="certificate"):
         strange.prepare(REGISTRY.resource_types)

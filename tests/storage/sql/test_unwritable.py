@@ -259,7 +259,7 @@ def test_what_another_writes_while_a_file_is_taken_for_immutable_is_never_half_s
         reader = open_storage("sql", {"url": url, "tables": {}})
         reader.prepare(REGISTRY.resource_types)
         with pytest.raises(StorageUnavailable, match="was changed while it was read"):
-            with reader.database.snapshot():
+            with reader.state_database.snapshot():
                 assert reader.get(USER, "a").document["userName"] == "a"
                 os.write(go[1], b"x")
                 os.read(gone[0], 1)
