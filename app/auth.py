@@ -14,8 +14,7 @@ class Authenticator:
         # Looking up a digest takes the same time for every wrong key: how much of a key was
         # right cannot be measured.
         self._principals = {
-            digest: _principal(f"api-key {digest.hex()[:8]}")
-            for digest in (_digest(key.encode()) for key in api_keys if key)
+            _digest(key.encode()): _principal(client_name(key)) for key in api_keys if key
         }
         self.profile = profile
 
@@ -34,6 +33,11 @@ class Authenticator:
 
 def _principal(name: str) -> Principal:
     return Principal(name, name, "api-key", SCOPES, name)
+
+
+def client_name(api_key: str) -> str:
+    """Return the name of the client that has an API key."""
+    return f"api-key {_digest(api_key.encode()).hex()[:8]}"
 
 
 def _digest(key: bytes) -> bytes:

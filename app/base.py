@@ -1,6 +1,5 @@
 """One base: the resources of one store, and everything that serves them, put together from settings."""
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,13 +50,13 @@ def open_base(settings: Settings, predicate: Predicate | None = None) -> Base:
     adapter = complete(_open_storage(settings), registry.resource_types)
     adapter.prepare(registry.resource_types)
     _say_if_read_only(adapter)
-    cursors = Cursors(_cursor_key(settings), settings.cursor_timeout, lambda: datetime.now(UTC))
-    limits = SearchLimits(settings.page_size, settings.max_filter_length, cursors)
-    views = Views(registry, adapter, settings.location_prefix, limits, predicate)
     try:
-        delivery = open_delivery(settings, registry, adapter, views.whole.representation)
+        delivery = open_delivery(settings, registry, adapter)
     except ImportError as exc:
         raise SettingsError([f"STATE_DATABASE_URL: {how_to_install(exc.name or '')}"]) from exc
+    cursors = Cursors(delivery.keys.cursors, settings.cursor_timeout, lambda: datetime.now(UTC))
+    limits = SearchLimits(settings.page_size, settings.max_filter_length, cursors)
+    views = Views(registry, adapter, settings.location_prefix, limits, predicate)
     outbox = delivery.outbox if delivery.notes is not None else None
     completions = Completions(registry, views, delivery.jobs, outbox, delivery.publishing)
     decisions = Decisions(
@@ -96,11 +95,6 @@ def _say_if_read_only(adapter: StorageAdapter) -> None:
     finally:
         # Connections do not survive a fork, and this may happen before one.
         adapter.close()
-
-
-def _cursor_key(settings: Settings) -> bytes:
-    # The same in every process and after every restart, and known to nobody who has no key at all.
-    return hashlib.sha256("\0".join(("cursor 2", *sorted(settings.api_key))).encode()).digest()
 
 
 def _open_storage(settings: Settings) -> StorageAdapter:

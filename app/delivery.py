@@ -2,22 +2,25 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from uuid import uuid4
 
+from app.auth import client_name
 from app.protocol.changes import ChangeBuilder
 from app.protocol.commit import Notes
 from app.protocol.intents import IntentJudge
 from app.protocol.jobs import Jobs
+from app.protocol.keys import Keys
 from app.protocol.representation import Representation
 from app.settings import Settings
 from schema.registry import Registry
 from set_delivery.database import StateDatabase
 from set_delivery.dispatch import Dispatcher
 from set_delivery.inventory import Inventory
+from set_delivery.key_ring import open_ring, read_ring
 from set_delivery.leases import lease
 from set_delivery.outbox import Intent, Outbox
 from set_delivery.poll import Streams
@@ -31,7 +34,7 @@ from set_delivery.tables import (
     refuse_later_state,
 )
 from storage.adapter import StorageAdapter
-from storage.errors import StorageUnavailable
+from storage.errors import StorageReadOnly, StorageUnavailable
 from storage.sql import open_database
 
 # How long a process that died while it judged intents is waited for.
@@ -67,6 +70,7 @@ class Delivery:
     inventory: Inventory
     notes: Notes | None
     jobs: Jobs
+    keys: Keys
 
     def pusher(self) -> Pusher:
         """Return what delivers; for one thread."""
@@ -94,9 +98,7 @@ class Delivery:
         return [i for i in self.outbox.overdue() if not self.jobs.is_unfinished(i.plan["txn"])]
 
 
-def open_delivery(
-    settings: Settings, registry: Registry, adapter: StorageAdapter, representation: Representation
-) -> Delivery:
+def open_delivery(settings: Settings, registry: Registry, adapter: StorageAdapter) -> Delivery:
     """Return the delivery for a storage, its tables prepared where there is anything to keep.
 
     Raises StorageUnavailable.
@@ -107,11 +109,13 @@ def open_delivery(
     if database is None:
         database = open_database(settings.state_url, settings.database_pool_size)
     is_needed = publishing.is_on or settings.async_request != "none"
+    ring: Sequence[bytes] = ()
     # State tables in the database of the resources are looked at in any case.
     if is_needed or transactional:
         try:
             if is_needed:
                 prepare_state(database)
+                ring = _ring(database, settings.secret_keys)
             else:
                 refuse_later_state(database)
         except StateTooNew as exc:
@@ -119,8 +123,11 @@ def open_delivery(
         finally:
             # Connections do not survive a fork, and preparing may happen before one.
             database.close()
+    secrets = [secret.encode() for secret in settings.secret_keys]
+    keys = Keys([*secrets, *ring], {client_name(key): key for key in settings.api_key})
     bell = Bell()
     outbox = Outbox(database, partial(bell.ring, "events"))
+    representation = Representation(registry, adapter, settings.location_prefix)
     builder = ChangeBuilder(registry, adapter, representation, publishing)
     judge = IntentJudge(registry, adapter, builder)
     notes = None
@@ -138,5 +145,18 @@ def open_delivery(
         Retention(database, publishing),
         Inventory(database, publishing),
         notes,
-        Jobs(database, settings.api_key, settings.async_result_ttl, partial(bell.ring, "requests")),
+        Jobs(database, keys.jobs(), settings.async_result_ttl, partial(bell.ring, "requests")),
+        keys,
     )
+
+
+def _ring(database: StateDatabase, secret_keys: Sequence[str]) -> Sequence[bytes]:
+    """Return the key ring, which has a secret unless SECRET_KEYS is set. Raises StorageUnavailable."""
+    if secret_keys:
+        return read_ring(database)
+    try:
+        return open_ring(database)
+    except StorageReadOnly as exc:
+        raise StorageUnavailable(
+            f"the state database has no secret for keys, and cannot be written: {exc}: set SECRET_KEYS"
+        ) from exc

@@ -19,6 +19,7 @@ _LOG_LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 _LEVELS_ALSO: Final = {"FATAL": "CRITICAL", "WARN": "WARNING", "NOTSET": "DEBUG"}
 _TRUE: Final = ("true", "1", "yes", "on")
 _FALSE: Final = ("false", "0", "no", "off")
+_SECRET_KEY_LENGTH: Final = 32
 _BROKER_SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
 
 
@@ -94,6 +95,15 @@ def api_keys(value: str) -> tuple[str, ...]:
     # A key of HarryKodden/scim may contain a comma, so the whole is a key as well.
     keys = [key.strip() for key in value.split(",")]
     return tuple(dict.fromkeys(key for key in [*keys, value.strip()] if key))
+
+
+def secret_keys(value: str) -> tuple[str, ...]:
+    """keys of 32 characters or more, separated by commas"""
+    keys = tuple(dict.fromkeys(key.strip() for key in value.split(",") if key.strip()))
+    if any(len(key) < _SECRET_KEY_LENGTH for key in keys):
+        # The key itself must not be in the log.
+        raise ValueError(f"each key must have {_SECRET_KEY_LENGTH} characters or more")
+    return keys
 
 
 def folder(value: str) -> Path:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make the files in ./secrets that the compose files read: an API key, the password of the database, and a
-# self-signed certificate for a trial. The script does not change files that exist.
+# Make the files in ./secrets that the compose files read: an API key, the secret of the server, the password
+# of the database, and a self-signed certificate for a trial. The script does not change files that exist.
 set -eu
 cd "$(dirname "$0")"
 mkdir -p secrets/tls
@@ -14,6 +14,7 @@ make_file() {
 }
 
 make_file api_key "$(random)"
+make_file secret_keys "$(random)"
 make_file postgres_password "$(random)"
 make_file database_url "postgresql://scim:$(cat secrets/postgres_password)@postgres:5432/scim"
 make_file broker_url "redis://redis:6379/0"

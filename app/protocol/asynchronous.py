@@ -24,6 +24,8 @@ _LOG = logging.getLogger(__name__)
 _GONE: Final = 410
 # How often a request is tried that fails for a reason nobody foresaw.
 _ATTEMPTS: Final = 5
+# How many attempts lie between two log lines about a request whose key is missing: about a minute.
+_SAID_EVERY: Final = 20
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,7 @@ class AsyncRequests:
             elif "single" in job.request:
                 self._run_single(job)
             else:
-                problem = Refusal(_GONE, "the API key has changed since the request: send the request again")
-                self.completions.lose(job, problem)
+                self._leave(job)
         except LostJob:
             _LOG.warning("the request %s was withdrawn, or another process continues it", job.txn)
         except (StorageUnavailable, Contention) as problem:
@@ -125,6 +126,14 @@ class AsyncRequests:
             _LOG.exception("the request %s failed", job.txn)
             if job.attempts >= _ATTEMPTS or not self.jobs.put_back(job):
                 self._fail(job, Refusal(500, "the server could not carry out the request"))
+
+    def _leave(self, job: Job) -> None:
+        """Leave a request that no key of this process can decrypt to a process that has the key."""
+        if job.attempts % _SAID_EVERY == 1:
+            _LOG.error("the request %s waits for its key: put the key back into SECRET_KEYS", job.txn)
+        if not self.jobs.put_back(job):
+            problem = Refusal(_GONE, "the keys of the server have changed: send the request again")
+            self.completions.lose(job, problem)
 
     def _run_single(self, job: Job) -> None:
         request = job.request["single"]

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,10 +29,16 @@ class Cursor:
 
 
 class Cursors:
-    """Makes and reads cursors; `key` is the same in all processes, `timeout_s` their life in seconds."""
+    """Makes and reads cursors; `timeout_s` is their life in seconds.
 
-    def __init__(self, key: bytes, timeout_s: int, clock: Callable[[], datetime]) -> None:
-        self._key = key
+    `keys` returns the keys of a principal, the same in all processes: the first one signs, and the
+    signature of each is accepted.
+    """
+
+    def __init__(
+        self, keys: Callable[[str], Sequence[bytes]], timeout_s: int, clock: Callable[[], datetime]
+    ) -> None:
+        self._keys = keys
         self._timeout_s = timeout_s
         self._clock = clock
 
@@ -49,7 +55,8 @@ class Cursors:
                 cursor.offset,
             ]
         )
-        signed = self._signature(content, principal, query) + content
+        bound = _bound(content, principal, query)
+        signed = _signature(self._keys(principal)[0], bound) + content
         return base64.urlsafe_b64encode(signed).decode().rstrip("=")
 
     def read(self, text: str, principal: str, query: tuple[Any, ...], count: int) -> Cursor:
@@ -63,7 +70,8 @@ class Cursors:
         except ValueError:  # binascii.Error is one
             raise InvalidCursor("cursor: is not a cursor of this server") from None
         signature, content = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
-        if not hmac.compare_digest(signature, self._signature(content, principal, query)):
+        bound = _bound(content, principal, query)
+        if not any(hmac.compare_digest(signature, _signature(k, bound)) for k in self._keys(principal)):
             raise InvalidCursor("cursor: does not belong to this query")
         issued, wanted, position, backwards, offset = orjson.loads(content)
         if self._clock().timestamp() > issued + self._timeout_s:
@@ -73,7 +81,11 @@ class Cursors:
         at = Position(int(position[0], 16), position[1]) if position else None
         return Cursor(at, backwards, offset)
 
-    def _signature(self, content: bytes, principal: str, query: tuple[Any, ...]) -> bytes:
-        # Whatever a client sends may be the content, text or not.
-        bound = orjson.dumps([principal, query]) + content
-        return hmac.new(self._key, bound, hashlib.sha256).digest()[:_SIGNATURE_BYTES]
+
+def _bound(content: bytes, principal: str, query: tuple[Any, ...]) -> bytes:
+    # Whatever a client sends may be the content, text or not.
+    return orjson.dumps([principal, query]) + content
+
+
+def _signature(key: bytes, bound: bytes) -> bytes:
+    return hmac.new(key, bound, hashlib.sha256).digest()[:_SIGNATURE_BYTES]

@@ -1,11 +1,11 @@
 """The durable queue of asynchronous requests (RFC 9967 section 2.5.1), shared by all processes."""
 
 import base64
-import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Event, Thread
 from typing import Any, Final
 from uuid import uuid4
@@ -70,20 +70,20 @@ class LostJob(Exception):
 class Jobs:
     """Keeps requests until they are done, and results until they expire.
 
-    What a request holds is encrypted with the first of `secrets`, and read with any of them. Results
+    What a request holds is encrypted with the first of `keys`, and read with any of them. Results
     are kept `ttl_s` seconds. `wake` is called when there is something to do.
     """
 
     def __init__(
         self,
         database: StateDatabase,
-        secrets: Iterable[str],
+        keys: Sequence[bytes],
         ttl_s: float,
         wake: Callable[[], object] = lambda: None,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self._database = database
-        self._cipher = MultiFernet([Fernet(_key(secret)) for secret in secrets or ("",)])
+        self._keys = keys
         self._ttl_ms = int(ttl_s * 1000)
         self._wake = wake
         self._clock = clock
@@ -268,6 +268,10 @@ class Jobs:
             if not changed.rowcount:
                 raise LostJob(job.txn)
 
+    @cached_property
+    def _cipher(self) -> MultiFernet:
+        return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in self._keys])
+
 
 def _operations_in(state: str | None) -> dict[int, OperationState]:
     """Return the operations in the state that a process of release 0.2.0 or earlier has kept."""
@@ -282,8 +286,3 @@ def _operations_in(state: str | None) -> dict[int, OperationState]:
         )
         for position, result in run["results"]
     }
-
-
-def _key(secret: str) -> bytes:
-    digest = hashlib.sha256(b"scim job\0" + secret.encode()).digest()
-    return base64.urlsafe_b64encode(digest)

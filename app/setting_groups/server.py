@@ -29,6 +29,16 @@ class ServerSettings:
         " refused with 401. Each start with the default key logs a warning. A value with commas counts as"
         " one key too, because a key of HarryKodden/scim may contain commas.",
     )
+    secret_keys: tuple[str, ...] = secret(
+        (),
+        types.secret_keys,
+        "The secrets of the server. It derives from them the keys for cursors and for asynchronous requests"
+        " that wait. The first secret writes, and each of them reads.",
+        "A secret with fewer than 32 characters stops the start. Several instances need this setting unless"
+        " they share a database by `DATABASE_URL` or `STATE_DATABASE_URL`. See"
+        " [Rotate keys](../how-to/rotate-keys.md#keys-of-the-server).",
+        shown="a secret that the server makes at its first start and stores in the state database",
+    )
     base_path: str = setting(
         "",
         types.base_path,

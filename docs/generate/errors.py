@@ -156,10 +156,10 @@ def _expired_cursor() -> Exception:
     """Return what a cursor that is two hours old causes."""
     now = datetime.now(UTC)
     timeout_s = Settings().cursor_timeout
-    before = Cursors(b"key", timeout_s, lambda: now - timedelta(hours=2))
+    before = Cursors(lambda client: [b"key"], timeout_s, lambda: now - timedelta(hours=2))
     text = before.write(Cursor(None, False, 0), "client", (), 10)
     try:
-        Cursors(b"key", timeout_s, lambda: now).read(text, "client", (), 10)
+        Cursors(lambda client: [b"key"], timeout_s, lambda: now).read(text, "client", (), 10)
     except ScimError as exc:
         return exc
     raise AssertionError("a cursor of two hours ago is valid")

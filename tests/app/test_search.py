@@ -247,7 +247,7 @@ def test_a_cursor_without_a_page_leads_nowhere(scim: ScimClient, people: dict[st
 
 def test_cursors_expire_and_cannot_be_forged() -> None:
     now = [datetime(2026, 1, 1, tzinfo=UTC)]
-    cursors = Cursors(b"key", 60, lambda: now[0])
+    cursors = Cursors(lambda client: [b"key"], 60, lambda: now[0])
     cursor = Cursor(Position(7, "key"), True)
     text = cursors.write(cursor, "me", ("q",), 10)
 
@@ -255,7 +255,7 @@ def test_cursors_expire_and_cannot_be_forged() -> None:
     with pytest.raises(InvalidCursor):
         cursors.read(text, "you", ("q",), 10)
     with pytest.raises(InvalidCursor):
-        Cursors(b"other", 60, lambda: now[0]).read(text, "me", ("q",), 10)
+        Cursors(lambda client: [b"other"], 60, lambda: now[0]).read(text, "me", ("q",), 10)
     with pytest.raises(InvalidCount):
         cursors.read(text, "me", ("q",), 11)
     now[0] += timedelta(seconds=61)

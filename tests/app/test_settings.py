@@ -91,6 +91,7 @@ PLANTED = {
     "DATABASE_URL": "postgresql://u:hush@h/db",
     "STATE_DATABASE_URL": "mysql://u:hush@h/db",
     "MONGO_DB": "mongodb://u:hush@h/db",
+    "SECRET_KEYS": "hush" * 8,
     "SET_PUSH_URL": "https://u:hush@h/",
     "SET_RECEIVERS": '[{"name": "r", "url": "http://u:hush@x/", "token": "hush"}]',
     "CELERY_BROKER_URL": "redis://:hush@h;amqp://u:hush@h/v",
@@ -115,6 +116,16 @@ def test_secrets_are_not_shown() -> None:
     for shown in (settings.shown(), repr(settings), repr(in_database), repr(publishing)):
         assert "hush" not in shown
     assert "/d" in repr(settings) and "https://***@h" in settings.shown()
+
+
+def test_secret_keys_are_a_list_without_short_ones() -> None:
+    first, second = "a" * 32, "ä" * 32
+    settings = Settings.from_env({"SECRET_KEYS": f" {first}, {second},{first},"})
+
+    assert settings.secret_keys == (first, second)
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"SECRET_KEYS": f"{first},{'hush' * 7}hus"})
+    assert str(caught.value) == "SECRET_KEYS: each key must have 32 characters or more"
 
 
 @pytest.fixture
@@ -285,7 +296,7 @@ FOREIGN = """
     LDAP_SERVICE_PORT LDAP_PORT LDAP_PORT_389_TCP IRODS_SERVICE_HOST IRODS_PORT_1247_TCP_ADDR
     KUBERNETES_SERVICE_PORT_HTTPS PGHOST PGPORT PGPASSFILE LDAPTLS_CACERT LDAPCONF LDAPBASE LDAPURI
     CELERY_BROKER_READ_URL CELERY_BROKER_WRITE_URL CELERY_RESULT_BACKEND WEB_CONCURRENCY GUNICORN_CMD_ARGS
-    UWSGI_WORKERS DYNO REDIS_URL SECRET_KEY FLASK_APP OTEL_SERVICE_NAME AWS_PROFILE WEBSITE_HOSTNAME
+    UWSGI_WORKERS DYNO REDIS_URL FLASK_APP OTEL_SERVICE_NAME AWS_PROFILE WEBSITE_HOSTNAME
     K_SERVICE VCAP_SERVICES INVOCATION_ID NOTIFY_SOCKET GITHUB_TOKEN OMP_NUM_THREADS DEBIAN_FRONTEND
 """.split()
 

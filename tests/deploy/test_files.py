@@ -61,7 +61,8 @@ def test_what_the_secrets_are_made_of_fits(tmp_path: Path) -> None:
         subprocess.run(["sh", tmp_path / "make-secrets.sh"], check=True)
     made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir() if path.is_file()}
 
-    settings = Settings.from_env({"API_KEY": made["api_key"], "DATABASE_URL": made["database_url"]})
+    names = ("api_key", "secret_keys", "database_url")
+    settings = Settings.from_env({name.upper(): made[name] for name in names})
     assert settings.storage[0] == "sql"
     assert made["postgres_password"] in made["database_url"]
     assert len(made["api_key"]) == 48

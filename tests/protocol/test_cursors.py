@@ -30,9 +30,13 @@ def clock() -> Clock:
     return Clock()
 
 
+def made(clock: Clock, *keys: bytes) -> Cursors:
+    return Cursors(lambda client: keys, 600, clock)
+
+
 @pytest.fixture
 def cursors(clock: Clock) -> Cursors:
-    return Cursors(b"key", 600, clock)
+    return made(clock, b"key")
 
 
 @pytest.mark.parametrize(
@@ -99,13 +103,19 @@ def test_other_text_is_no_cursor(cursors: Cursors, text: str) -> None:
 
 def test_a_cursor_of_another_key_is_refused(cursors: Cursors, clock: Clock) -> None:
     with pytest.raises(InvalidCursor):
-        cursors.read(Cursors(b"other", 600, clock).write(CURSOR, "ann", QUERY, 10), "ann", QUERY, 10)
+        cursors.read(made(clock, b"other").write(CURSOR, "ann", QUERY, 10), "ann", QUERY, 10)
 
 
 def test_processes_with_one_key_read_each_others_cursors(cursors: Cursors, clock: Clock) -> None:
-    assert (
-        Cursors(b"key", 600, clock).read(cursors.write(CURSOR, "ann", QUERY, 10), "ann", QUERY, 10) == CURSOR
-    )
+    assert made(clock, b"key").read(cursors.write(CURSOR, "ann", QUERY, 10), "ann", QUERY, 10) == CURSOR
+
+
+def test_the_first_key_signs_and_each_key_is_accepted(clock: Clock) -> None:
+    first, second = (made(clock, key).write(CURSOR, "ann", QUERY, 10) for key in (b"first", b"second"))
+    both = made(clock, b"first", b"second")
+
+    assert both.write(CURSOR, "ann", QUERY, 10) == first
+    assert [both.read(text, "ann", QUERY, 10) for text in (first, second)] == [CURSOR, CURSOR]
 
 
 def test_a_cursor_lives_as_long_as_the_timeout(cursors: Cursors, clock: Clock) -> None:

@@ -172,7 +172,7 @@ true
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- fail "autoscaling.minReplicas must not be above autoscaling.maxReplicas" -}}
 {{- end -}}
-{{- range $name := list "API_KEY" "FORWARD_SCIM_KEY" "IRODS_ADMIN_PASSWORD" "JUMPCLOUD_KEY" "LDAP_PASSWORD" "SCIM_FORWARD_KEY" "SET_PUSH_TOKEN" "SET_RECEIVERS" "SET_SIGNING_SECRET" -}}
+{{- range $name := list "API_KEY" "FORWARD_SCIM_KEY" "IRODS_ADMIN_PASSWORD" "JUMPCLOUD_KEY" "LDAP_PASSWORD" "SCIM_FORWARD_KEY" "SECRET_KEYS" "SET_PUSH_TOKEN" "SET_RECEIVERS" "SET_SIGNING_SECRET" -}}
 {{- if hasKey $.Values.settings $name -}}
 {{- fail (printf "settings.%s is a secret, and settings are readable: move it to secrets" $name) -}}
 {{- end -}}
