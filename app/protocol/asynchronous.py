@@ -12,10 +12,8 @@ from app.protocol.completions import Completions
 from app.protocol.context import SCOPES, Context, JobPart, Principal
 from app.protocol.errors import Refusal
 from app.protocol.jobs import EVERYTHING, Job, Jobs, LostJob
-from app.protocol.patch import check_operations, plan_patch, read_operations
 from app.protocol.preconditions import Conditions, versions_in
 from app.protocol.resources import Resources
-from app.protocol.tolerance import PROFILES
 from schema.errors import ScimError
 from schema.resource_type import ResourceType
 from storage.errors import Contention, StorageError, StorageUnavailable
@@ -64,12 +62,7 @@ class AsyncRequests:
         Raises, as the operation would, for what is wrong with the request whatever is stored.
         """
         resource_type = self._type(request.resource_type)
-        if request.method in ("POST", "PUT"):
-            self._resources.check(context, resource_type, request.body)
-        elif request.method == "PATCH":
-            profile = PROFILES[context.profile]
-            operations = read_operations(request.body, profile)
-            check_operations(plan_patch(resource_type, operations, profile))
+        self._resources.check(context, request.method, resource_type, request.body)
         target = f"{resource_type.endpoint}/{request.resource_id}"
         # Release 0.2.0 and earlier look for the profile here.
         kept = {**vars(request), "profile": context.profile}

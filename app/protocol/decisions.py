@@ -1,7 +1,7 @@
 """From what a client sends, and what there is, to the write that makes it so; nothing is written here."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,41 +10,25 @@ import orjson
 from app.protocol.context import Context
 from app.protocol.mapping import AttributeMapping
 from app.protocol.mutability import keep_immutables
-from app.protocol.patch import MemberChanges, PatchPlan, apply_patch
+from app.protocol.patch import (
+    MemberChanges,
+    PatchPlan,
+    PatchRules,
+    apply_patch,
+    plan_patch,
+    read_operations,
+)
 from app.protocol.references import Named, take_members
 from app.protocol.secrets import PlainSecrets, Secrets, may_hold_secrets, take_secrets
 from app.protocol.tolerance import PROFILES
 from app.protocol.view import View
-from app.protocol.write import NO_DELTA, Kind, MemberDelta, Write
+from app.protocol.write import NO_DELTA, Kind, MemberDelta, NewResource, NewState, Write
 from schema.registry import Registry
 from schema.resource_type import ResourceType
 from schema.validation import compile_validator
 from schema.values import format_date_time
 from storage.adapter import Capabilities, Member, StoredResource
 from storage.errors import Contention
-
-
-@dataclass(frozen=True)
-class NewResource:
-    """A resource that is not kept yet, and its members by id."""
-
-    resource: StoredResource
-    members: Named
-
-
-@dataclass(frozen=True)
-class NewState:
-    """What a PUT or PATCH makes of a resource: its secrets and members stand beside it.
-
-    `secrets` are as they came, `known` are the hashes that stay, and `removed` are paths of secrets
-    that are to be kept no longer.
-    """
-
-    resource: dict[str, Any]
-    members: MemberChanges
-    secrets: Mapping[str, str]
-    known: Mapping[str, str]
-    removed: frozenset[str] = frozenset()
 
 
 class Decisions:
@@ -69,11 +53,9 @@ class Decisions:
         self._mappings = {
             r.name: AttributeMapping(r, mappings.get(r.name, {})) for r in registry.resource_types
         }
-        self._validators = {
-            (name, resource_type.name): compile_validator(resource_type, profile.resources)
-            for name, profile in PROFILES.items()
-            for resource_type in registry.resource_types
-        }
+        kinds = [(name, p, r) for name, p in PROFILES.items() for r in registry.resource_types]
+        self._validators = {(name, r.name): compile_validator(r, p.resources) for name, p, r in kinds}
+        self._rules = {(name, r.name): PatchRules(r, p) for name, p, r in kinds}
 
     # -- what the request alone tells
 
@@ -84,6 +66,13 @@ class Decisions:
         resource = self._validators[context.profile, resource_type.name](body)
         self._mappings[resource_type.name].apply(resource)
         return resource, take_members(resource_type, resource)
+
+    def planned(
+        self, context: Context, resource_type: ResourceType, body: Mapping[str, Any]
+    ) -> PatchPlan:
+        """Return what a PatchOp message asks for. Raises InvalidSyntax, InvalidPath and InvalidValue."""
+        operations = read_operations(body, PROFILES[context.profile])
+        return plan_patch(self._rules[context.profile, resource_type.name], operations)
 
     def new(
         self,

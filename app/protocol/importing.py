@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any, Final
 
 from app.protocol.context import Context
-from app.protocol.decisions import NewResource
 from app.protocol.documents import read_object
 from app.protocol.errors import Refusal, detail_of
 from app.protocol.mapping import ADDRESSABLE
 from app.protocol.references import Named
 from app.protocol.resources import Resources
 from app.protocol.tolerance import PROFILES
+from app.protocol.write import NewResource
 from schema.errors import InvalidValue, ScimError
 from schema.resource_type import ResourceType
 from schema.values import comparison_key, format_date_time, parse_date_time

@@ -7,16 +7,15 @@ from typing import Any
 from app.protocol.authorization import authorize
 from app.protocol.commit import Commit
 from app.protocol.context import Context
-from app.protocol.decisions import Decisions, HashedAhead, NewResource
-from app.protocol.patch import IgnoredPaths, plan_patch, read_operations
+from app.protocol.decisions import Decisions, HashedAhead
+from app.protocol.patch import IgnoredPaths, check_operations
 from app.protocol.preconditions import NO_CONDITIONS, Conditions
 from app.protocol.references import Named
 from app.protocol.representation import Text
 from app.protocol.search import Answer, Query
 from app.protocol.secrets import take_secrets
-from app.protocol.tolerance import PROFILES
 from app.protocol.view import Views
-from app.protocol.write import Write
+from app.protocol.write import NewResource, Write
 from schema.projection import Projection
 from schema.registry import Registry
 from schema.resource_type import ResourceType
@@ -115,9 +114,14 @@ class Resources:
 
     # -- writing
 
-    def check(self, context: Context, resource_type: ResourceType, body: Mapping[str, Any]) -> None:
-        """Raise what is wrong with the body of a POST or PUT, whatever is stored."""
-        self._decisions.validated(context, resource_type, body)
+    def check(
+        self, context: Context, method: str, resource_type: ResourceType, body: Mapping[str, Any]
+    ) -> None:
+        """Raise what is wrong with the body of a request, whatever is stored."""
+        if method in ("POST", "PUT"):
+            self._decisions.validated(context, resource_type, body)
+        elif method == "PATCH":
+            check_operations(self._decisions.planned(context, resource_type, body))
 
     def new(
         self, context: Context, resource_type: ResourceType, body: Mapping[str, Any], resource_id: str | None
@@ -191,9 +195,8 @@ class Resources:
         """
         authorize(context, "patch", resource_type)
         decisions, view = self._decisions, self._views.of(context)
-        profile = PROFILES[context.profile]
         # Nothing that depends on the request alone is done while other writers wait.
-        plan = plan_patch(resource_type, read_operations(body, profile), profile)
+        plan = decisions.planned(context, resource_type, body)
         takes_long = decisions.takes_long(resource_type, body)
         ahead = HashedAhead(decisions, takes_long)
 

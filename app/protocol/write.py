@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from app.protocol.patch import MemberChanges
+from app.protocol.references import Named
 from schema.resource_type import ResourceType
 from storage.adapter import Member, StoredResource
 
@@ -22,6 +24,29 @@ class MemberDelta:
 
 
 NO_DELTA: Final = MemberDelta()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class NewResource:
+    """A resource that is not kept yet, and its members by id."""
+
+    resource: StoredResource
+    members: Named
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class NewState:
+    """What a PUT or PATCH makes of a resource: its secrets and members stand beside it.
+
+    `secrets` are as they came, `known` are the hashes that stay, and `removed` are paths of secrets
+    that are to be kept no longer.
+    """
+
+    resource: dict[str, Any]
+    members: MemberChanges
+    secrets: Mapping[str, str]
+    known: Mapping[str, str]
+    removed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, repr=False)

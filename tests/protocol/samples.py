@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from app.protocol.patch import MemberChanges, Patched, apply_patch, plan_patch, read_operations
+from app.protocol.patch import MemberChanges, Patched, PatchRules, apply_patch, plan_patch, read_operations
 from app.protocol.tolerance import PROFILES
 from schema import urns
 from schema.attribute import Attribute
@@ -135,7 +135,7 @@ def patched(
     before = deepcopy(resource)
     body = {"schemas": [urns.PATCH_OP], "Operations": list(operations)}
     try:
-        plan = plan_patch(resource_type, read_operations(body, profile), profile)
+        plan = plan_patch(PatchRules(resource_type, profile), read_operations(body, profile))
         return apply_patch(plan, resource, members or MemberChanges(no_members))
     finally:
         assert resource == before

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.protocol.errors import Refusal
-from app.protocol.patch import MemberChanges, PatchOperation, apply_patch, check_operations
+from app.protocol.patch import MemberChanges, PatchOperation, PatchRules, apply_patch, check_operations
 from app.protocol.patch import elements as elements_module
 from app.protocol.patch import index as index_module
 from app.protocol.patch import plan as plan_module
@@ -66,7 +66,7 @@ def group_members(number: int) -> Iterator[dict[str, Any]]:
 def patched(
     resource_type: ResourceType, resource: dict[str, Any], operations: list[PatchOperation]
 ) -> dict[str, Any]:
-    plan = plan_patch(resource_type, operations, DEFAULT)
+    plan = plan_patch(PatchRules(resource_type, DEFAULT), operations)
     return apply_patch(plan, resource, MemberChanges(lambda: ())).resource
 
 
@@ -116,7 +116,7 @@ def test_a_path_is_read_once_and_a_validator_compiled_once(
 def test_a_check_costs_what_there_are_operations(
     types: dict[str, ResourceType], counts: Counter[str]
 ) -> None:
-    check_operations(plan_patch(types["User"], [*ADD, *MAKE, *REPLACE, *LIST], DEFAULT))
+    check_operations(plan_patch(PatchRules(types["User"], DEFAULT), [*ADD, *MAKE, *REPLACE, *LIST]))
 
     assert counts["compile_attribute_validator"] + counts["compile_element_validator"] < 10
     assert sum(counts.values()) < 20 * 4000
@@ -140,7 +140,7 @@ def test_members_are_read_once_and_found_by_index(
         return group_members(3000)
 
     changes = MemberChanges(load)
-    apply_patch(plan_patch(types["Group"], operations, DEFAULT), {"displayName": "g"}, changes)
+    apply_patch(plan_patch(PatchRules(types["Group"], DEFAULT), operations), {"displayName": "g"}, changes)
 
     assert reads == [1]
     assert set(changes.removed) == {str(number) for number in range(1000)}
@@ -156,7 +156,7 @@ def test_filters_see_what_operations_before_them_did(types: dict[str, ResourceTy
     ]
     changes = MemberChanges(lambda: group_members(20))
 
-    apply_patch(plan_patch(types["Group"], operations, DEFAULT), {"displayName": "g"}, changes)
+    apply_patch(plan_patch(PatchRules(types["Group"], DEFAULT), operations), {"displayName": "g"}, changes)
 
     assert set(changes.added) == {"1"} and not changes.cleared
     assert set(changes.removed) == {*map(str, range(10, 20)), "new"}
@@ -176,7 +176,7 @@ def test_members_of_another_definition_are_removed_in_any_case(tmp_path: Path) -
         PatchOperation("remove", 'members[value eq "HKodden"]'),
     ):
         changes = MemberChanges(lambda: iter([{"value": "hkodden"}, {"value": "other"}]))
-        apply_patch(plan_patch(group, [operation], DEFAULT), {"displayName": "g"}, changes)
+        apply_patch(plan_patch(PatchRules(group, DEFAULT), [operation]), {"displayName": "g"}, changes)
         assert set(changes.removed) == {"hkodden"}
 
 
@@ -211,7 +211,7 @@ def test_one_filter_of_any_kind_is_within_the_limit(types: dict[str, ResourceTyp
     changes = MemberChanges(lambda: group_members(300_000))
     operation = PatchOperation("remove", 'members[not (display co "7" or type eq "Group")]')
 
-    apply_patch(plan_patch(types["Group"], [operation], DEFAULT), {"displayName": "g"}, changes)
+    apply_patch(plan_patch(PatchRules(types["Group"], DEFAULT), [operation]), {"displayName": "g"}, changes)
 
     assert len(changes.removed) == sum("7" not in str(number) for number in range(300_000))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.protocol.patch import PatchOperation, check_operations, plan_patch, read_operations
+from app.protocol.patch import PatchOperation, PatchRules, check_operations, plan_patch, read_operations
 from app.protocol.tolerance import Profile
 from schema import urns
 from schema.errors import InvalidPath, InvalidSyntax, InvalidValue, Mutability, NoTarget, ScimError
@@ -111,12 +111,12 @@ def test_a_patch_of_nothing_but_unknown_attributes_is_refused(profile: Profile, 
 def test_the_default_profile_passes_over_an_unknown_attribute_beside_others(path: str) -> None:
     operations = [PatchOperation("replace", path, "x"), PatchOperation("replace", "title", "y")]
 
-    plan = plan_patch(USER, operations, DEFAULT)
+    plan = plan_patch(PatchRules(USER, DEFAULT), operations)
 
     assert plan.ignored == (path,)
     assert [planned.position for planned in plan.operations] == [1]
     with pytest.raises(InvalidPath, match=r"Operations\[0\]"):
-        plan_patch(USER, operations, STRICT)
+        plan_patch(PatchRules(USER, STRICT), operations)
 
 
 @pytest.mark.parametrize(("operation", "error", "detail"), OF_THE_LETTER)
@@ -240,7 +240,7 @@ def test_operations_are_checked_without_a_resource(
     body = {"schemas": [urns.PATCH_OP], "Operations": [replace("title", "x"), operation]}
 
     with pytest.raises(error) as caught:
-        check_operations(plan_patch(USER, read_operations(body, DEFAULT), DEFAULT))
+        check_operations(plan_patch(PatchRules(USER, DEFAULT), read_operations(body, DEFAULT)))
 
     assert caught.value.detail.startswith("Operations[1]: ")
 
@@ -248,4 +248,4 @@ def test_operations_are_checked_without_a_resource(
 def test_what_a_filter_selects_is_not_checked_without_a_resource() -> None:
     operations = [PatchOperation("replace", 'emails[type eq "fax"]', {"value": "x"})]
 
-    check_operations(plan_patch(USER, operations, STRICT))
+    check_operations(plan_patch(PatchRules(USER, STRICT), operations))

@@ -4,13 +4,14 @@ from app.protocol.patch.application import Patched, apply_patch, check_operation
 from app.protocol.patch.ignored import IgnoredPaths
 from app.protocol.patch.members import MemberChanges
 from app.protocol.patch.message import PatchOperation, read_operations
-from app.protocol.patch.plan import PatchPlan, plan_patch
+from app.protocol.patch.plan import PatchPlan, PatchRules, plan_patch
 
 __all__ = [
     "IgnoredPaths",
     "MemberChanges",
     "PatchOperation",
     "PatchPlan",
+    "PatchRules",
     "Patched",
     "apply_patch",
     "check_operations",

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from app.protocol.patch.message import PatchOperation, place_named
 from app.protocol.tolerance import Profile
@@ -14,6 +15,10 @@ from schema.validation import Reader, compile_attribute_validator, compile_eleme
 from scim_filter import parse_path, resolve_path
 from scim_filter.nodes import BoundPatchPath, PatchPath
 
+# How many paths are remembered, and of how many characters at the most.
+_MOST_KEPT: Final = 1000
+_LONGEST_KEPT: Final = 200
+
 
 @dataclass(frozen=True)
 class UnknownAttribute:
@@ -24,22 +29,24 @@ class UnknownAttribute:
 
 
 class PatchRules:
-    """What a resource type and a profile make of paths and values; each is worked out once."""
+    """What a resource type and a profile make of paths and values; each is worked out once.
+
+    It serves any number of requests, in several threads at the same time.
+    """
 
     def __init__(self, resource_type: ResourceType, profile: Profile) -> None:
         self.resource_type = resource_type
         self.profile = profile
-        self._targets: dict[str, BoundPatchPath | UnknownAttribute] = {}
+        # Clients choose the paths: what is remembered of them must not fill the memory.
+        self._kept = lru_cache(_MOST_KEPT)(self._resolved)
         self._validators: dict[tuple[Attribute, bool], Reader] = {}
 
     def target(self, text: str) -> BoundPatchPath | UnknownAttribute:
         """Return what the text of a path names. Raises InvalidPath for any other fault than its name."""
-        found = self._targets.get(text)
-        if found is None:
-            found = self._targets[text] = self._resolved(parse_path(text))
-        return found
+        return self._kept(text) if len(text) <= _LONGEST_KEPT else self._resolved(text)
 
-    def _resolved(self, path: PatchPath) -> BoundPatchPath | UnknownAttribute:
+    def _resolved(self, text: str) -> BoundPatchPath | UnknownAttribute:
+        path = parse_path(text)
         try:
             return resolve_path(path, self.resource_type, self.profile.patch)
         except InvalidPath as problem:
@@ -101,16 +108,13 @@ class PatchPlan:
     ignored: tuple[str, ...] = field(default=())
 
 
-def plan_patch(
-    resource_type: ResourceType, operations: Sequence[PatchOperation], profile: Profile
-) -> PatchPlan:
-    """Return `operations` with their paths resolved.
+def plan_patch(rules: PatchRules, operations: Sequence[PatchOperation]) -> PatchPlan:
+    """Return `operations` with their paths resolved under `rules`.
 
     Where the profile ignores unknown attributes, an operation on one is passed over; but a request
     of nothing else is a wrong mapping, which somebody should notice. Raises InvalidPath, with the
     index of the operation.
     """
-    rules = PatchRules(resource_type, profile)
     planned: list[PlannedOperation] = []
     ignored: dict[int, UnknownAttribute] = {}
     for position, operation in enumerate(operations):
@@ -121,7 +125,7 @@ def plan_patch(
             target = rules.target(operation.path)
             if isinstance(target, BoundPatchPath):
                 planned.append(PlannedOperation(position, operation, target))
-            elif profile.resources.unknown_attributes:
+            elif rules.profile.resources.unknown_attributes:
                 ignored[position] = target
             else:
                 raise InvalidPath(target.problem)
