@@ -10,9 +10,8 @@ with problems_said(GUNICORN_ENDS):
     settings = Settings.from_env()
     configure_log(settings)
     application = create_app(settings)
-if "scim.embedded" in application.extensions:
-    # Whoever loads this may be about to fork.
-    application.extensions["scim.embedded"].start_soon()
+# The server that loads this may fork afterwards.
+application.extensions["scim.driver"].start_when_settled()
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -23,7 +22,6 @@ from app.blueprints.metrics import metrics_blueprint
 from app.blueprints.resources import IdConverter, resource_blueprint
 from app.blueprints.search import search_blueprint
 from app.deferral import Deferral
-from app.delivery import Delivery
 from app.description.table import operations_of
 from app.documentation import make_api, openapi_config
 from app.drivers import how_to_install
@@ -36,7 +34,9 @@ from app.remembered import RememberedCheck
 from app.request_body import install_whole_body
 from app.request_log import install_request_log
 from app.settings import Settings, SettingsError
-from app.worker import StartsWorker, Worker
+from app.work.pieces import pieces_of
+from app.work.registry import Driver, Work
+from app.work.threads import Threads
 
 _LOG = logging.getLogger(__name__)
 
@@ -82,26 +82,30 @@ def _assemble(settings: Settings, base: Base) -> Flask:
     install_guard(app, Authenticator(settings.api_key, settings.profile))
     check_writable = RememberedCheck(base.adapter.check_writable)
     _register_blueprints(app, settings, base, check_writable)
-    worker = Worker(base.delivery, base.requests)
+    work = _work_of(base)
     checks: list[Callable[[], object]] = [base.adapter.check]
-    if worker.pieces:
+    if work.pieces:
         checks.append(base.delivery.check)
+    driver = Driver()
     if settings.celery_broker_url:
-        checks.append(_use_celery(app, settings, base.delivery, worker))
+        driver, check_broker = _use_celery(app, settings, work)
+        checks.append(check_broker)
+    elif settings.embedded_worker and work.pieces:
+        driver = Threads(work)
     app.register_blueprint(health_blueprint(check_writable, *checks))
     register_error_handlers(app)
-    # For whoever has to give back its connections, or to do its work.
+    # For programs that close its connections, or do its work.
     app.extensions["scim.storage"] = base.adapter
     app.extensions["scim.delivery"] = base.delivery
-    app.extensions["scim.worker"] = worker
+    app.extensions["scim.work"] = work
+    app.extensions["scim.driver"] = driver
     if settings.base_path:
         app.wsgi_app = BasePath(app.wsgi_app, settings.base_path)  # type: ignore[method-assign]
     install_whole_body(app)
     install_request_log(app)
-    if settings.embedded_worker and not settings.celery_broker_url and worker.pieces:
-        # Also where processes are forked from one that has loaded the application.
-        app.wsgi_app = StartsWorker(app.wsgi_app, worker)  # type: ignore[method-assign]
-        app.extensions["scim.embedded"] = worker
+    if isinstance(driver, Threads):
+        # Also in processes that are forked from one that has loaded the application.
+        app.wsgi_app = driver.started_by(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
 
@@ -112,7 +116,9 @@ def _register_blueprints(
     api = make_api(app, settings.base_path, lambda: operations_of(base.registry))
     # Half of the threads may be held by who waits for something; requests need the others.
     places = BoundedSemaphore(max(1, settings.threads // 2))
-    deferral = Deferral(base.requests, settings.async_request, settings.location_prefix, places)
+    deferral = Deferral(
+        base.requests, settings.async_request, settings.location_prefix, places, delivery.wakeups
+    )
     limits = BodyLimits(settings.max_body_size, settings.max_body_depth)
     of_bulk = replace(limits, size=settings.bulk_max_payload_size)
     blueprints = [
@@ -156,25 +162,26 @@ def _discovery(settings: Settings, base: Base) -> Discovery:
     )
 
 
-def _use_celery(
-    app: Flask, settings: Settings, delivery: Delivery, worker: Worker
-) -> Callable[[], object]:
-    """Leave the work to the workers of Celery, and return what checks the broker. Raises SettingsError."""
-    try:
-        # Celery is an extra, and takes its time: only who has a broker needs it.
-        from app.broker import WakeUps, check_broker
-        from app.tasks import make_celery, send_wake_up
+def _work_of(base: Base) -> Work:
+    delivery = base.delivery
+    pieces = pieces_of(delivery, base.requests)
+    return Work(delivery.base, pieces, delivery.wakeups, delivery.database.close)
 
-        celery = make_celery(
-            settings.celery_broker_url, worker, lambda: create_app(settings).extensions["scim.worker"]
+
+def _use_celery(app: Flask, settings: Settings, work: Work) -> tuple[Driver, Callable[[], object]]:
+    """Leave the work to Celery; return the driver and the check of the broker. Raises SettingsError."""
+    try:
+        # Celery is an extra, and its import takes long: only an application with a broker needs it.
+        from app.work.celery import make_celery
+
+        celery, messages, broker = make_celery(
+            settings.celery_broker_url, work, lambda: create_app(settings).extensions["scim.work"]
         )
     except ImportError as exc:
         raise SettingsError([f"CELERY_BROKER_URL: {how_to_install('celery')}"]) from exc
-    wake_ups = WakeUps(celery, partial(send_wake_up, celery))
-    delivery.bell.answer = lambda what: wake_ups.ring()
+    work.wakeups.forward = messages.forward
     app.extensions["scim.celery"] = celery
-    app.extensions["scim.wake_ups"] = wake_ups
-    return partial(check_broker, celery)
+    return messages, broker.check
 
 
 def celery_of(app: Flask) -> Any:
@@ -182,15 +189,6 @@ def celery_of(app: Flask) -> Any:
     if "scim.celery" not in app.extensions:
         raise SettingsError(["CELERY_BROKER_URL: is required to run Celery"])
     return app.extensions["scim.celery"]
-
-
-def start_worker(app: Flask) -> None:
-    """Start what this process does beside requests, once it is sure to be the one that serves them.
-
-    What was left undone before a restart does not have to wait for the first request.
-    """
-    if "scim.embedded" in app.extensions:
-        app.extensions["scim.embedded"].ensure_started()
 
 
 def configure_log(settings: Settings) -> None:

@@ -19,7 +19,8 @@ from app.protocol.context import system
 from app.protocol.importing import ResourceImport
 from app.serving import WebServer
 from app.settings import Settings
-from app.worker import Worker
+from app.work.registry import Work
+from app.work.threads import Threads
 from set_delivery.inventory import Inventory
 
 _LOG = logging.getLogger(__name__)
@@ -81,17 +82,18 @@ def work() -> None:
         settings = Settings.from_env()
         configure_log(settings)
         app = create_app(settings)
-    worker: Worker = app.extensions["scim.worker"]
-    if not worker.pieces:
+    pending: Work = app.extensions["scim.work"]
+    if not pending.pieces:
         _LOG.warning(
             "the worker has nothing to do: set SET_PUSH_URL, SET_RECEIVERS, SET_POLL_ENABLED or ASYNC_REQUEST"
         )
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    worker.ensure_started()
+    threads = Threads(pending)
+    threads.start()
     ending.wait()
-    worker.stop()
+    threads.stop()
 
 
 @main.group()

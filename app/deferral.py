@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -14,12 +13,11 @@ from app.headers import read_preferences
 from app.protocol.asynchronous import AsyncRequest, AsyncRequests
 from app.protocol.bulk_message import BulkRequest, bulk_response
 from app.responses import empty_response, scim_response
+from app.work.wakeups import RESULTS, Wakeups
 from storage.errors import StorageError
 
 _LOG = logging.getLogger(__name__)
 
-# How often to look whether a request is done that somebody waits for, in seconds.
-_LOOK_S: Final = 0.02
 # Nobody keeps a connection waiting longer than this, in seconds, whatever they say: a server that is
 # to end must have told them by then.
 LONGEST_WAIT_S: Final = 15
@@ -30,16 +28,23 @@ _BRIEFLY_S: Final = 0.2
 class Deferral:
     """Decides which requests are answered with 202, under `mode` none, request or long.
 
-    `prefix` precedes the path in every location. A request that waits long takes one of `places`.
+    `prefix` precedes the path in every location. A request that waits long takes one of `places`;
+    `wakeups` wake it when there are results.
     """
 
     def __init__(
-        self, requests: AsyncRequests | None, mode: str, prefix: str, places: threading.Semaphore
+        self,
+        requests: AsyncRequests | None,
+        mode: str,
+        prefix: str,
+        places: threading.Semaphore,
+        wakeups: Wakeups,
     ) -> None:
         self._requests = requests
         self._mode = mode
         self._prefix = prefix
         self._places = places
+        self._wakeups = wakeups
 
     def accept(self, make: Callable[[], AsyncRequest]) -> Response | None:
         """Keep the request at hand if it is one for later, and return the answer to it.
@@ -87,6 +92,8 @@ class Deferral:
         return empty_response(202, headers)
 
     def _waited(self, txn: str, wait_s: float) -> Mapping[str, Any] | None:
+        if not wait_s:
+            return None
         result = self._looked(txn, min(wait_s, _BRIEFLY_S))
         # Who finds every place taken is told to come back: other requests need the threads.
         if result is None and wait_s > _BRIEFLY_S and self._places.acquire(blocking=False):
@@ -99,12 +106,10 @@ class Deferral:
     def _looked(self, txn: str, wait_s: float) -> Mapping[str, Any] | None:
         """Return the result of a request once it is done, None if that takes longer than `wait_s`."""
         assert self._requests is not None
-        until = time.monotonic() + wait_s
-        while time.monotonic() < until:
+        for _ in self._wakeups.looks(RESULTS, wait_s):
             status = self._requests.jobs.status(txn, current_context().principal.id)
             if status is not None and status.result is not None:
                 return status.result
-            time.sleep(_LOOK_S)
         return None
 
 

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -16,12 +16,14 @@ from app.protocol.jobs import Jobs
 from app.protocol.keys import Keys
 from app.protocol.representation import Representation
 from app.settings import Settings
+from app.work.registry import DEFAULT_BASE
+from app.work.wakeups import CHANGES, FEEDS, REQUESTS, Wakeups
 from schema.registry import Registry
 from set_delivery.database import StateDatabase
 from set_delivery.dispatch import Dispatcher
 from set_delivery.inventory import Inventory
 from set_delivery.key_ring import open_ring, read_ring
-from set_delivery.leases import lease
+from set_delivery.leases import is_leased, lease, take_lease
 from set_delivery.outbox import Intent, Outbox
 from set_delivery.poll import Streams
 from set_delivery.push import Pusher
@@ -39,29 +41,19 @@ from storage.sql import open_database
 
 # How long a process that died while it judged intents is waited for.
 _INTENTS_S: Final = 30.0
-
-
-class Bell:
-    """Rings when there is something to do; whoever does the work says what that means.
-
-    What it is, is the beginning of the names of the pieces of work that may be concerned.
-    """
-
-    def __init__(self) -> None:
-        self.answer: Callable[[str], object] = lambda what: None
-
-    def ring(self, what: str) -> None:
-        """Say that there is something to do."""
-        self.answer(what)
+# The lease that says when expired rows were removed last; nobody gives it back, so that it lasts so long.
+_EXPIRY: Final = "retention"
+_EXPIRY_S: Final = 60.0
 
 
 @dataclass(frozen=True)
 class Delivery:
     """Everything that has to do with events, and what it is kept in."""
 
+    base: str
     publishing: Publishing
     database: StateDatabase
-    bell: Bell
+    wakeups: Wakeups
     outbox: Outbox
     judge: IntentJudge
     dispatcher: Dispatcher
@@ -74,8 +66,7 @@ class Delivery:
 
     def pusher(self) -> Pusher:
         """Return what delivers; for one thread."""
-        owner = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
-        return Pusher(self.database, self.publishing, owner)
+        return Pusher(self.database, self.publishing, self._owner())
 
     def check(self) -> None:
         """Return if what must survive can be kept, and its tables are there. Raises StorageUnavailable."""
@@ -83,15 +74,37 @@ class Delivery:
 
     def settle_intents(self) -> int:
         """Find out what became of writes that nobody answered for, and return how many there were."""
-        if not self._overdue():
+        if not self.has_overdue_intents():
             return 0
         # Two who judge the same write would tell of it twice.
-        with lease(self.database, "intents", uuid4().hex, _INTENTS_S) as held:
+        with lease(self.database, "intents", self._owner(), _INTENTS_S) as held:
             intents = self._overdue() if held.holds() else []
             for intent in intents:
                 change, _ = self.judge.judge(intent)
                 self.outbox.confirm(intent.seq, change)
         return len(intents)
+
+    def has_overdue_intents(self) -> bool:
+        """Return whether there is a write that nobody answered for."""
+        return bool(self._overdue())
+
+    def expire(self) -> int:
+        """Remove expired events and results, once a minute over all processes; return 0.
+
+        After a failure, the next minute is soon enough.
+        """
+        if self.is_expiry_due() and take_lease(self.database, _EXPIRY, self._owner(), _EXPIRY_S):
+            self.retention.run()
+            self.jobs.expire()
+        return 0
+
+    def is_expiry_due(self) -> bool:
+        """Return whether nobody has removed expired rows for a minute."""
+        return not is_leased(self.database, _EXPIRY)
+
+    def _owner(self) -> str:
+        # Leases are compared; that they name base, host and process helps people.
+        return f"{self.base}/{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
 
     def _overdue(self) -> list[Intent]:
         # Those of a request that is carried out later are its own business.
@@ -103,41 +116,24 @@ def open_delivery(settings: Settings, registry: Registry, adapter: StorageAdapte
 
     Raises StorageUnavailable.
     """
-    publishing = settings.publishing
-    database: StateDatabase | None = adapter.state_database
-    transactional = database is not None
-    if database is None:
-        database = open_database(settings.state_url, settings.database_pool_size)
-    is_needed = publishing.is_on or settings.async_request != "none"
-    ring: Sequence[bytes] = ()
-    # State tables in the database of the resources are looked at in any case.
-    if is_needed or transactional:
-        try:
-            if is_needed:
-                prepare_state(database)
-                ring = _ring(database, settings.secret_keys)
-            else:
-                refuse_later_state(database)
-        except StateTooNew as exc:
-            raise StorageUnavailable(str(exc)) from exc
-        finally:
-            # Connections do not survive a fork, and preparing may happen before one.
-            database.close()
+    publishing, is_shared = settings.publishing, adapter.state_database is not None
+    database, ring = _open_state(settings, adapter)
     secrets = [secret.encode() for secret in settings.secret_keys]
     keys = Keys([*secrets, *ring], {client_name(key): key for key in settings.api_key})
-    bell = Bell()
-    outbox = Outbox(database, partial(bell.ring, "events"))
+    wakeups = Wakeups()
+    outbox = Outbox(database, partial(wakeups.due, CHANGES, FEEDS))
     representation = Representation(registry, adapter, settings.location_prefix)
     builder = ChangeBuilder(registry, adapter, representation, publishing)
     judge = IntentJudge(registry, adapter, builder)
     notes = None
-    if publishing.is_on or (settings.async_request != "none" and not transactional):
+    if publishing.is_on or (settings.async_request != "none" and not is_shared):
         # Intents also tell whether a request that is carried out later took effect.
-        notes = Notes(builder, outbox, judge, transactional)
+        notes = Notes(builder, outbox, judge, is_shared)
     return Delivery(
+        DEFAULT_BASE,
         publishing,
         database,
-        bell,
+        wakeups,
         outbox,
         judge,
         Dispatcher(database, publishing),
@@ -145,9 +141,31 @@ def open_delivery(settings: Settings, registry: Registry, adapter: StorageAdapte
         Retention(database, publishing),
         Inventory(database, publishing),
         notes,
-        Jobs(database, keys.jobs(), settings.async_result_ttl, partial(bell.ring, "requests")),
+        Jobs(database, keys.jobs(), settings.async_result_ttl, partial(wakeups.due, REQUESTS)),
         keys,
     )
+
+
+def _open_state(
+    settings: Settings, adapter: StorageAdapter
+) -> tuple[StateDatabase, Sequence[bytes]]:
+    """Return the state database, prepared where it is needed, and its key ring."""
+    shared: StateDatabase | None = adapter.state_database
+    database = shared or open_database(settings.state_url, settings.database_pool_size)
+    ring: Sequence[bytes] = ()
+    try:
+        if settings.publishing.is_on or settings.async_request != "none":
+            prepare_state(database)
+            ring = _ring(database, settings.secret_keys)
+        elif shared is not None:
+            # State tables in the database of the resources are looked at in any case.
+            refuse_later_state(database)
+    except StateTooNew as exc:
+        raise StorageUnavailable(str(exc)) from exc
+    finally:
+        # Connections do not survive a fork, and preparing may happen before one.
+        database.close()
+    return database, ring
 
 
 def _ring(database: StateDatabase, secret_keys: Sequence[str]) -> Sequence[bytes]:

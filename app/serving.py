@@ -12,7 +12,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
-from app import create_app, start_worker
+from app import create_app
 from app.base import load_types
 from app.connections import Bounds, Connections
 from app.deferral import LONGEST_WAIT_S
@@ -64,7 +64,8 @@ class WebServer(BaseApplication):  # type: ignore[misc]
             _LOG.error("%s", exc)
             time.sleep(_RETRY_S)
             sys.exit(1)
-        start_worker(app)
+        # Work that was left before a restart does not wait for the first request.
+        app.extensions["scim.driver"].start()
         return app
 
 
@@ -157,7 +158,7 @@ def _announce(server: Any) -> None:
 
 
 def _end_work(server: Any, process: Any) -> None:
-    """End what a web process does beside requests, so that nobody has to wait for its leases."""
+    """End the work of a web process beside requests, so that no process waits for its leases."""
     application = process.app.callable
-    if application is not None and "scim.embedded" in application.extensions:
-        application.extensions["scim.embedded"].stop()
+    if application is not None:
+        application.extensions["scim.driver"].stop()

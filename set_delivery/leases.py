@@ -69,6 +69,12 @@ class Lease:
         self._until = until if renewed.rowcount else 0.0
 
 
+def is_leased(database: StateDatabase, name: str) -> bool:
+    """Return whether anybody holds a lease now."""
+    statement = "SELECT 1 FROM scim_lease WHERE name = ? AND until >= ?"
+    return database.row(statement, (name, now_ms())) is not None
+
+
 def take_lease(database: StateDatabase, name: str, owner: str, seconds: float) -> bool:
     """Take a lease, or make one that is held longer, and return whether that worked."""
     now = now_ms()

@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 from set_delivery.answers import Outcome, judged, pause_after
 from set_delivery.database import StateDatabase, marks
 from set_delivery.events import Event, Set
-from set_delivery.leases import Lease, lease
+from set_delivery.leases import Lease, is_leased, lease
 from set_delivery.outbox import now_ms
 from set_delivery.streams import Publishing, Receiver
 from set_delivery.tokens import encode
@@ -78,8 +78,7 @@ class Pusher:
         row = self._database.row("SELECT due_at FROM scim_receiver WHERE name = ?", (receiver.name,))
         if row is not None and row[0] > self._clock():
             return False
-        statement = "SELECT 1 FROM scim_lease WHERE name = ? AND until >= ?"
-        if self._database.row(statement, (_lease_name(receiver), now_ms())) is not None:
+        if is_leased(self._database, _lease_name(receiver)):
             return False
         return bool(self._due(receiver, 1))
 

@@ -35,7 +35,7 @@ class ScimClient:
 
     def work(self) -> None:
         """Do what the worker would do now, where there is none (EMBEDDED_WORKER)."""
-        self.app.extensions["scim.worker"].run_once()
+        self.app.extensions["scim.work"].run_once()
 
     def __call__(
         self,
@@ -269,7 +269,7 @@ def make_scim(backend: Callable[[set[str]], dict[str, str]]) -> Iterator[Callabl
 
     yield make
     for app in apps:
-        app.extensions["scim.worker"].stop()
+        app.extensions["scim.driver"].stop()
         app.extensions["scim.delivery"].database.close()
         app.extensions["scim.storage"].close()
 

@@ -20,6 +20,7 @@ from app.protocol.errors import Refusal
 from app.protocol.representation import quoted
 from app.protocol.resources import Resources
 from app.responses import JSON, document_response, scim_response
+from app.work.wakeups import FEEDS
 from schema import urns
 from schema.errors import InvalidValue
 from schema.resource_type import ResourceType
@@ -30,8 +31,6 @@ from set_delivery.tokens import encode, published, unsecured
 from storage.adapter import Selection, StoredResource
 from storage.errors import ResourceNotFound
 
-# How often a reader that waits is looked after, in seconds.
-_LOOK_S: Final = 0.1
 # A reader does not wait longer for SETs to be made: a change of a very large group makes very many.
 _PUBLISH_S: Final = 1.0
 _BODY_BYTES: Final = 4 * 1024 * 1024
@@ -178,12 +177,12 @@ class Reading:
         if not self._places.acquire(blocking=False):
             return look()
         try:
-            until = time.monotonic() + self._wait_s
-            while True:
-                time.sleep(_LOOK_S)
+            part = Part([], False)
+            for _ in self._delivery.wakeups.looks(FEEDS, self._wait_s):
                 part = look()
-                if part.sets or time.monotonic() >= until:
-                    return part
+                if part.sets:
+                    break
+            return part
         finally:
             self._places.release()
 

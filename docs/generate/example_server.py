@@ -58,7 +58,7 @@ class ExampleServer:
 
     def work(self, piece: str) -> None:
         """Do a piece of what a worker would do now; nothing is sent to receivers."""
-        self.app.extensions["scim.worker"].pieces[piece](lambda: False)
+        self.app.extensions["scim.work"].pieces[piece].run(lambda: False)
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """Return the answer to a request; `If_Match` is the header If-Match."""

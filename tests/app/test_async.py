@@ -240,8 +240,10 @@ def test_requests_to_one_resource_are_carried_out_in_order(later: ScimClient) ->
     for number in range(10):
         accepted(later("PATCH", f"/Users/{user['id']}", patch(title=str(number)), headers=ASYNC))
 
-    requests_of = later.app.extensions["scim.worker"].pieces
-    threads = [threading.Thread(target=requests_of[f"requests {number}"]) for number in (1, 2)]
+    pieces = later.app.extensions["scim.work"].pieces
+    threads = [
+        threading.Thread(target=pieces[f"requests {number}"].run, args=(lambda: False,)) for number in (1, 2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

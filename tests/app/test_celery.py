@@ -80,7 +80,7 @@ class Service:
         for process in self._processes:
             if process.poll() is None:
                 self.kill(process)
-        self.app.extensions["scim.wake_ups"].stop()
+        self.app.extensions["scim.driver"].stop()
         self.app.extensions["scim.storage"].close()
 
 
@@ -181,7 +181,7 @@ def test_without_a_broker_threads_of_the_web_process_do_the_work(
 
     created = [scim.user(f"u{number}")["id"] for number in range(10)]
     arrived = arrive(receiver, created)
-    app.extensions["scim.worker"].stop()
+    app.extensions["scim.driver"].stop()
 
     assert arrived and ids(receiver) == created
     app.extensions["scim.storage"].close()
@@ -282,9 +282,44 @@ def test_what_cannot_be_delivered_fills_the_database_and_not_the_broker(
     assert receiver.wait_for(lambda: inventory.receivers()[0].pending == 100)
 
     assert 1 <= unseen <= 2
-    assert broker.waiting("scim.wake") + broker.waiting("scim.work") < 5
+    assert broker.waiting("scim.wake") + broker.waiting("scim.piece") < 5
     receiver.start()
     assert arrive(receiver, created)
+
+
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)
+@pytest.mark.parametrize(
+    ("task", "arguments"),
+    [("scim.work", ("push push",)), ("scim.piece", ("default", "push push"))],
+    ids=["0.2.0", "current"],
+)
+def test_a_message_names_a_base_and_a_piece_or_as_in_an_earlier_release_a_piece(
+    make_service: Callable[..., Service], receiver: HttpReceiver, task: str, arguments: tuple[str, ...]
+) -> None:
+    service = make_service(SET_PUSH_URL=receiver.url)
+    created = service.users("u", 1)
+    service.app.extensions["scim.driver"].stop()
+    work, celery = service.app.extensions["scim.work"], service.app.extensions["scim.celery"]
+    work.pieces["events"].run(lambda: False)
+    # No wake-up is left: the worker learns of the SET by this message alone.
+    celery.control.purge()
+    celery.send_task(task, arguments)
+    service.celery(*WORKER, "--concurrency", "1")
+
+    assert arrive(receiver, created)
+    assert "unknown task" not in service.log
+
+
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)
+def test_a_message_for_another_base_is_reported_and_does_nothing(
+    make_service: Callable[..., Service], receiver: HttpReceiver
+) -> None:
+    service = make_service(SET_PUSH_URL=receiver.url)
+    service.app.extensions["scim.celery"].send_task("scim.piece", ("other", "push push"))
+    service.celery(*WORKER, "--concurrency", "1")
+
+    assert receiver.wait_for(lambda: "unknown task other/push push" in service.log)
+    assert arrive(receiver, service.users("u", 1))
 
 
 @pytest.mark.parametrize("broker", ["redis"], indirect=True)
@@ -345,13 +380,13 @@ def test_a_piece_of_the_work_that_is_done_in_several_threads_is_done_once(
 ) -> None:
     # A lease takes so long to get that all of them ask for it.
     service = make_service(SET_PUSH_URL=receiver.url, SQLITE_SYNCHRONOUS="FULL")
-    worker = service.app.extensions["scim.worker"]
+    pieces = service.app.extensions["scim.work"].pieces
     together = threading.Barrier(8)
     created = []
 
     def work(piece: str) -> None:
         together.wait()
-        worker.pieces[piece](lambda: False)
+        pieces[piece].run(lambda: False)
 
     for number in range(5):
         created += service.users(f"u{number}-", 10)

@@ -1,0 +1,1 @@
+"""The work that follows requests: one registry of its pieces, and three drivers that do them."""
