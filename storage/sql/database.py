@@ -143,12 +143,12 @@ class Database:
             raise ValueRefused("a text has a lone surrogate, which cannot be stored") from exc
 
     def _failure(self, exc: peewee.PeeweeException) -> Exception:
-        if self.dialect.is_duplicate(exc):
-            return DuplicateKey(exc)
         if self.dialect.is_contention(exc):
             # MariaDB has undone the whole transaction, PostgreSQL refuses to go on with it.
             self._local.broken = True
             return Contention(_UNDONE)
+        if self.dialect.is_duplicate(exc):
+            return DuplicateKey(exc)
         if isinstance(exc, peewee.DataError):
             return ValueRefused(str(exc).splitlines()[0])
         # The next connection may be one that can write.

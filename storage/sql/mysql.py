@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,8 @@ _FOUND_ROWS = 2
 # The option read_only of a replica, and that of a transaction or of InnoDB.
 _READ_ONLY = (1290, 1792, 1874, 1836)
 _DUPLICATE, _DEADLOCK, _CHANGED = 1062, 1213, 1020
+# A member that was just removed, from both sides of the foreign key.
+_REFERENCES = (1216, 1217, 1451, 1452)
 # Seconds to wait for another process that prepares the tables.
 _PREPARING_S = 600
 # A server whose machine is gone says nothing: half a minute of that ends a connection, as it does
@@ -87,7 +89,10 @@ class Mysql(Dialect):
     # MariaDB would begin at the first of the type, however far the page is.
     by_type = " FORCE INDEX (scim_resource_type)"
     count_values = "ANALYZE TABLE scim_resource, scim_attribute, scim_unique, scim_member"
+    schema = "DATABASE()"
+    index_names = "information_schema.statistics WHERE table_schema = DATABASE() AND index_name = ?"
     row_key = "BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY"
+    serial = row_key
     json = "JSON NOT NULL CHECK (JSON_TYPE(details) = 'OBJECT')"
     long = "LONGTEXT"
 
@@ -133,7 +138,7 @@ class Mysql(Dialect):
         return bool(error.args) and error.args[0] == _DUPLICATE
 
     def is_contention(self, error: peewee.PeeweeException) -> bool:
-        return bool(error.args) and error.args[0] in (_DEADLOCK, _CHANGED)
+        return bool(error.args) and error.args[0] in (_DEADLOCK, _CHANGED, *_REFERENCES)
 
     def is_read_only(self, error: peewee.PeeweeException, name: str) -> bool:
         return bool(error.args) and error.args[0] in _READ_ONLY
@@ -157,15 +162,18 @@ class Mysql(Dialect):
         return f"RIGHT({text}, ?) = ?"
 
     def ids_by_type_no_more(self, database: Database) -> list[str]:
-        rows = database.rows(
-            "SELECT DISTINCT index_name FROM information_schema.statistics WHERE "
-            "table_schema = DATABASE() AND table_name = 'scim_resource'"
+        # The constraint has the name of its first column.
+        row = database.row(
+            "SELECT 1 FROM information_schema.statistics WHERE table_schema = DATABASE() "
+            "AND table_name = 'scim_resource' AND index_name = 'id'"
         )
-        names = {name for (name,) in rows}
-        added = ", ADD UNIQUE KEY scim_resource_id (id, twin)" if "scim_resource_id" not in names else ""
-        dropped = ", DROP INDEX id" if "id" in names else ""
-        changes = f"{added}{dropped}"[2:]
-        return [f"ALTER TABLE scim_resource {changes}"] if changes else []
+        return ["ALTER TABLE scim_resource DROP INDEX id"] if row is not None else []
+
+    def constrain(self, database: Database, table: str, definition: str, added: Sequence[str]) -> None:
+        changes = [f"ADD {one}" for one in added]
+        if added[0].startswith("PRIMARY KEY") and self.key_of(database, table):
+            changes.insert(0, "DROP PRIMARY KEY")
+        database.run_ddl(f"ALTER TABLE {table} {', '.join(changes)}")
 
     def adopt(self, database: Database, table: str) -> None:
         (collation,) = database.row(

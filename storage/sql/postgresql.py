@@ -59,6 +59,7 @@ class Postgresql(Dialect):
     """PostgreSQL: text is compared by code points, whatever the database is set to."""
 
     name = "postgresql"
+    index_names = "pg_indexes WHERE schemaname = current_schema() AND indexname = ?"
     begin_reading = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
     for_share = " FOR KEY SHARE"
     # The text is kept as it was written, which jsonb does not.
@@ -88,9 +89,9 @@ class Postgresql(Dialect):
             yield
 
     def is_contention(self, error: peewee.PeeweeException) -> bool:
-        # Deadlock, and what stricter isolation levels than ours would say.
+        # Deadlock, what stricter isolation levels than ours would say, and a member that was just removed.
         cause = getattr(error, "orig", None)
-        return str(getattr(cause, "sqlstate", "")) in ("40P01", "40001")
+        return str(getattr(cause, "sqlstate", "")) in ("40P01", "40001", "23503")
 
     def is_read_only(self, error: peewee.PeeweeException, name: str) -> bool:
         # A standby, and default_transaction_read_only.
@@ -148,6 +149,12 @@ class Postgresql(Dialect):
 
     def ids_by_type_no_more(self, database: Database) -> list[str]:
         return ["ALTER TABLE scim_resource DROP CONSTRAINT IF EXISTS scim_resource_id_type_key"]
+
+    def constrain(self, database: Database, table: str, definition: str, added: Sequence[str]) -> None:
+        changes = [f"ADD {one}" for one in added]
+        if added[0].startswith("PRIMARY KEY"):
+            changes.insert(0, f"DROP CONSTRAINT IF EXISTS {table}_pkey")
+        database.run_ddl(f"ALTER TABLE {table} {', '.join(changes)}")
 
     def adopt(self, database: Database, table: str) -> None:
         (collation,) = database.row(

@@ -129,7 +129,7 @@ class ResourceRows:
         """Remove every row of a resource."""
         run = self._database.run
         self._delete_unique(rid, layout.unique_rows(resource.document))
-        self._delete_index(rid, layout.index_rows(*indexed(resource)))
+        run("DELETE FROM scim_attribute WHERE rid = ?", (rid,))
         run("DELETE FROM scim_member WHERE group_rid = ?", (rid,))
         run("DELETE FROM scim_member WHERE member_rid = ?", (rid,))
         run("DELETE FROM scim_resource WHERE rid = ?", (rid,))

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -64,6 +64,7 @@ class Sqlite(Dialect):
     """SQLite 3.35 or later; `synchronous` FULL keeps what was answered through a power failure."""
 
     name = "sqlite"
+    index_names = "sqlite_master WHERE type = 'index' AND name = ?"
     pooled = False
     mark = "?"
     # IMMEDIATE: two writers that both read first would otherwise fail at their first write.
@@ -72,6 +73,7 @@ class Sqlite(Dialect):
     for_update = ""
     shards = 1
     row_key = "INTEGER PRIMARY KEY"
+    serial = "INTEGER PRIMARY KEY AUTOINCREMENT"
     row = "INTEGER"
     key = "TEXT"
     # Others may write here, and one broken document would break every list.
@@ -88,6 +90,7 @@ class Sqlite(Dialect):
             pragmas={
                 "journal_mode": "wal",
                 "synchronous": self._synchronous,
+                "foreign_keys": 1,
                 # A rare, larger checkpoint costs writers far less than many small ones.
                 "wal_autocheckpoint": 16000,
                 "cache_size": -32_000,
@@ -102,6 +105,10 @@ class Sqlite(Dialect):
 
     def queue(self, url: DatabaseUrl, timeout_s: float) -> FairQueue | None:
         return None if self._is_for_reading else FairQueue(Path(f"{url.name}-queue"), timeout_s)
+
+    def is_contention(self, error: peewee.PeeweeException) -> bool:
+        code = getattr(error.__context__ or error.__cause__, "sqlite_errorcode", 0)
+        return code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 
     def is_read_only(self, error: peewee.PeeweeException, name: str) -> bool:
         return self.is_spent(error) and (self._is_for_reading or is_meant_read_only(Path(name)))
@@ -134,6 +141,27 @@ class Sqlite(Dialect):
             ) from exc
         with database.transaction():
             yield
+
+    def key_of(self, database: Database, table: str) -> list[str]:
+        rows = database.rows("SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk", (table,))
+        return [name for (name,) in rows]
+
+    def has_reference(self, database: Database, table: str) -> bool:
+        return database.row("SELECT 1 FROM pragma_foreign_key_list(?)", (table,)) is not None
+
+    def constrain(self, database: Database, table: str, definition: str, added: Sequence[str]) -> None:
+        """SQLite cannot change a key: the rows move to a table that has it."""
+        names = ", ".join(database.columns(table))
+        # Views on the table, ours and those of others, refer to its name and stay.
+        for statement in (
+            "PRAGMA legacy_alter_table = ON",
+            f"CREATE TABLE {table}_copy {definition}",
+            f"INSERT INTO {table}_copy ({names}) SELECT {names} FROM {table}",
+            f"DROP TABLE {table}",
+            f"ALTER TABLE {table}_copy RENAME TO {table}",
+            "PRAGMA legacy_alter_table = OFF",
+        ):
+            database.run_ddl(statement)
 
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         return f"INSERT OR IGNORE INTO {table} ({columns}) {rows}"

@@ -5,11 +5,12 @@
                                              (id, twin) is unique, and twin is 0 but for the later of
                                              two resources of one id that were taken over
     scim_attribute(path, value, rid, ...)    a row per filterable value
-    scim_unique(path, value, rid)            its primary key is the uniqueness constraint
+    scim_unique(path, value, owner, rid)     its primary key is the uniqueness constraint
     scim_member(group_rid, member_rid, ...)  memberships, keyed both ways
     scim_path(number, type, path, ...)       what the numbers in `path` stand for
     scim_type(number, name, ...)             what the numbers in `type` stand for
     scim_count(type, shard, total)           how many resources there are
+    scim_generation(number)                  changes with the paths that are indexed, and their rules
     scim_layout(version)                     which version of these tables this is
 """
 
@@ -18,16 +19,45 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from schema.resource_type import ResourceType
-from storage.errors import StorageUnavailable
+from storage.errors import Contention, StorageUnavailable
 from storage.index_keys import numbered_paths, signature
 from storage.sql.database import Database
-from storage.sql.dialect import Dialect
 from storage.sql.layout import TypeLayout
 
 _LOG = logging.getLogger(__name__)
 
-# Raise it with every change of `_definitions`, and say in `_MIGRATIONS` how to get there.
-VERSION: Final = 4
+# Raise it with every change of `_TABLES` or `_INDEXES`, and say in `_STEPS` what else old tables need.
+VERSION: Final = 5
+
+_TABLES: Final[Mapping[str, str]] = {
+    "scim_layout": "version INTEGER NOT NULL PRIMARY KEY",
+    "scim_generation": "number BIGINT NOT NULL PRIMARY KEY",
+    "scim_type": "number SMALLINT NOT NULL PRIMARY KEY, name VARCHAR(190) NOT NULL UNIQUE, "
+    "documents VARCHAR(190), adopting VARCHAR(20), adopted_to {id}, indexed_to {row}",
+    "scim_path": "number SMALLINT NOT NULL PRIMARY KEY, type SMALLINT NOT NULL, path VARCHAR(500) NOT NULL, "
+    "signature VARCHAR(100), ready SMALLINT NOT NULL DEFAULT 0, UNIQUE (type, path)",
+    "scim_count": "type SMALLINT NOT NULL, shard SMALLINT NOT NULL, total BIGINT NOT NULL, "
+    "PRIMARY KEY (type, shard)",
+    "scim_resource": "rid {row_key}, type SMALLINT NOT NULL, id {id} NOT NULL, version BIGINT NOT NULL, "
+    "created VARCHAR(32) NOT NULL, last_modified VARCHAR(32) NOT NULL, display {long}, secrets {long}, "
+    "twin SMALLINT NOT NULL DEFAULT 0, owner {id}",
+    "scim_attribute": "path SMALLINT NOT NULL, value {key} NOT NULL, rid {row} NOT NULL, "
+    "element INTEGER NOT NULL, long_value {long}, PRIMARY KEY (path, value, rid, element)",
+    "scim_unique": "path SMALLINT NOT NULL, value {key} NOT NULL, rid {row} NOT NULL, "
+    # Last: releases before this column look up path and value.
+    "owner {id} NOT NULL DEFAULT '', PRIMARY KEY (path, value, owner)",
+    "scim_member": "group_rid {row} NOT NULL, member_rid {row} NOT NULL, display {long}, "
+    "PRIMARY KEY (group_rid, member_rid), FOREIGN KEY (member_rid) REFERENCES scim_resource (rid)",
+}
+_KEYED: Final = ("scim_attribute", "scim_unique", "scim_member")
+_INDEXES: Final[Mapping[str, str]] = {
+    "scim_resource_type": "scim_resource (type, rid)",
+    "scim_resource_id": "scim_resource (id, twin)",
+    "scim_resource_owner": "scim_resource (owner, type, rid)",
+    "scim_attribute_of": "scim_attribute (rid, path)",
+    "scim_member_of": "scim_member (member_rid, group_rid)",
+}
+_UNIQUE: Final = ("scim_resource_id",)
 
 
 def prepare_tables(
@@ -43,34 +73,48 @@ def prepare_tables(
     are marked as not ready (`storage.sql.adoption`). Raises StorageUnavailable for tables of a
     later version.
     """
-    with database.dialect.preparing(database):
-        _bring_up_to_date(database)
-        with database.transaction():
-            layouts = []
-            for resource_type in resource_types:
-                table = tables.get(resource_type.name, resource_type.endpoint.strip("/"))
-                layouts.append(_prepare_type(database, resource_type, table, indexed))
+    _bring_up_to_date(database)
+    with database.dialect.preparing(database), database.transaction():
+        layouts = []
+        for resource_type in resource_types:
+            table = tables.get(resource_type.name, resource_type.endpoint.strip("/"))
+            layouts.append(_prepare_type(database, resource_type, table, indexed))
     return layouts
 
 
 def _bring_up_to_date(database: Database) -> None:
-    version = version_of(database)
-    if version == VERSION:
-        return
+    """Do the steps that the tables need: each alone, so that it can be repeated and readers go on."""
+    with database.dialect.preparing(database):
+        version = version_of(database)
     if version > VERSION:
         raise StorageUnavailable(
             f"the tables have version {version}, made by a later release; this release supports versions up "
             f"to {VERSION}: install the later release again, or restore the backup made before the upgrade"
         )
-    with database.transaction():
-        for step in range(version, VERSION):
-            if version:
-                _LOG.warning("upgrading the tables from version %d to version %d", step, step + 1)
-                _MIGRATIONS[step](database)
-        for statement in _definitions(database.dialect):
-            database.run_ddl(statement)
-        database.run("DELETE FROM scim_layout")
-        database.run("INSERT INTO scim_layout (version) VALUES (?)", (VERSION,))
+    if version == VERSION:
+        return
+    if version:
+        _LOG.warning("upgrading the tables from version %d to version %d", version, VERSION)
+    for step in (
+        _create_tables,
+        *(step for before, step in _STEPS if 0 < version <= before),
+        _create_indexes,
+        _write_version,
+    ):
+        _once(database, step)
+
+
+def _once(database: Database, step: Callable[[Database], None]) -> None:
+    """Do a step, unless another process has finished meanwhile; after a deadlock with one, again."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            with database.dialect.preparing(database), database.transaction():
+                if version_of(database) != VERSION:
+                    step(database)
+            return
+        except Contention:
+            if attempt == _ATTEMPTS - 1:
+                raise
 
 
 def version_of(database: Database) -> int:
@@ -78,97 +122,60 @@ def version_of(database: Database) -> int:
     if database.has_table("scim_layout"):
         row = database.row("SELECT version FROM scim_layout")
         # MySQL has no transaction around definitions: they may have been interrupted.
-        return row[0] if row else 0
+        return int(row[0]) if row else 0
     # Version 1 was SQLite's alone, and had no table for its number.
     return 1 if database.dialect.name == "sqlite" and database.has_table("scim_type") else 0
 
 
-def _definitions(dialect: Dialect) -> list[str]:
-    row, key, resource_id, long = dialect.row, dialect.key, dialect.id, dialect.long
-    # Within the definition where MySQL wants it, behind it elsewhere.
-    inline = dialect.name == "mysql"
-    indexes = {
-        "scim_resource_type": ("scim_resource", "type, rid"),
-        "scim_resource_id": ("scim_resource", "id, twin"),
-        "scim_member_of": ("scim_member", "member_rid, group_rid"),
-    }
+def generation_of(database: Database) -> int:
+    """Return the generation of the index: the number is another one when the indexed paths or rules are."""
+    return int(database.row("SELECT number FROM scim_generation")[0])
 
-    def inlined(table: str) -> str:
-        names = [(name, columns) for name, (owner, columns) in indexes.items() if owner == table]
-        keys = (f", {kind(name)}KEY {name} ({columns})" for name, columns in names)
-        return "".join(keys) if inline else ""
 
-    def kind(index: str) -> str:
-        return "UNIQUE " if index == "scim_resource_id" else ""
+def _create_tables(database: Database) -> None:
+    version = version_of(database)
+    if database.has_table("scim_member"):
+        removed = database.run(
+            "DELETE FROM scim_member WHERE NOT EXISTS (SELECT 1 FROM scim_resource r "
+            "WHERE r.rid = scim_member.member_rid) OR NOT EXISTS (SELECT 1 FROM scim_resource r "
+            "WHERE r.rid = scim_member.group_rid)"
+        ).rowcount
+        if removed:
+            _LOG.warning("%d memberships of resources that do not exist were deleted", removed)
+    database.dialect.create_tables(database, _TABLES, _KEYED)
+    if database.row("SELECT 1 FROM scim_layout") is None:
+        # What the next steps go by, should this one be the last for now.
+        database.run("INSERT INTO scim_layout (version) VALUES (?)", (version,))
 
-    statements = [
-        "CREATE TABLE IF NOT EXISTS scim_type (number SMALLINT NOT NULL PRIMARY KEY, "
-        "name VARCHAR(190) NOT NULL UNIQUE, documents VARCHAR(190), adopting VARCHAR(20), adopted_to "
-        f"{resource_id}, indexed_to {row}){dialect.options}",
-        "CREATE TABLE IF NOT EXISTS scim_path (number SMALLINT NOT NULL PRIMARY KEY, "
-        "type SMALLINT NOT NULL, path VARCHAR(500) NOT NULL, signature VARCHAR(100), "
-        f"ready SMALLINT NOT NULL DEFAULT 0, UNIQUE (type, path)){dialect.options}",
-        "CREATE TABLE IF NOT EXISTS scim_count (type SMALLINT NOT NULL, shard SMALLINT NOT NULL, "
-        f"total BIGINT NOT NULL, PRIMARY KEY (type, shard)){dialect.options}",
-        f"CREATE TABLE IF NOT EXISTS scim_resource (rid {dialect.row_key}, type SMALLINT NOT NULL, "
-        f"id {resource_id} NOT NULL, version BIGINT NOT NULL, created VARCHAR(32) NOT NULL, "
-        f"last_modified VARCHAR(32) NOT NULL, display {long}, secrets {long}, "
-        f"twin SMALLINT NOT NULL DEFAULT 0{inlined('scim_resource')}){dialect.options}",
-        f"CREATE TABLE IF NOT EXISTS scim_attribute (path SMALLINT NOT NULL, value {key} NOT NULL, "
-        f"rid {row} NOT NULL, element INTEGER NOT NULL, long_value {long}, "
-        f"PRIMARY KEY (path, value, rid, element)){dialect.keyed}{dialect.options}",
-        f"CREATE TABLE IF NOT EXISTS scim_unique (path SMALLINT NOT NULL, value {key} NOT NULL, "
-        f"rid {row} NOT NULL, PRIMARY KEY (path, value)){dialect.keyed}{dialect.options}",
-        f"CREATE TABLE IF NOT EXISTS scim_member (group_rid {row} NOT NULL, "
-        f"member_rid {row} NOT NULL, display {long}, PRIMARY KEY (group_rid, member_rid)"
-        f"{inlined('scim_member')}){dialect.keyed}{dialect.options}",
-        f"CREATE TABLE IF NOT EXISTS scim_layout (version INTEGER NOT NULL){dialect.options}",
-    ]
-    if not inline:
-        statements += [
-            f"CREATE {kind(name)}INDEX IF NOT EXISTS {name} ON {table} ({columns})"
-            for name, (table, columns) in indexes.items()
-        ]
-    if dialect.name == "postgresql":
+
+def _create_indexes(database: Database) -> None:
+    # A resource without an owner costs nothing there, where a database can leave rows out.
+    end = "" if database.dialect.name == "mysql" else " WHERE owner IS NOT NULL"
+    owned = {"scim_resource_owner": _INDEXES["scim_resource_owner"] + end}
+    database.dialect.create_indexes(database, {**_INDEXES, **owned}, _UNIQUE)
+    if database.dialect.name == "postgresql":
         # Which values are common depends on the path; the planner does not guess that.
-        statements.append(
+        database.run_ddl(
             "CREATE STATISTICS IF NOT EXISTS scim_attribute_values (mcv, ndistinct) "
             "ON path, value FROM scim_attribute"
         )
-    return statements
 
 
-def _from_1(database: Database) -> None:
-    # It did not say by which rules its rows were made.
-    for statement in (
-        "CREATE TABLE scim_count (type SMALLINT NOT NULL, shard SMALLINT NOT NULL, "
-        "total BIGINT NOT NULL, PRIMARY KEY (type, shard))",
-        "INSERT INTO scim_count (type, shard, total) SELECT number, 0, total FROM scim_type",
-        "ALTER TABLE scim_type DROP COLUMN total",
-        "ALTER TABLE scim_type ADD COLUMN adopting VARCHAR(20)",
-        "ALTER TABLE scim_type ADD COLUMN adopted_to VARCHAR(255)",
-        "ALTER TABLE scim_type ADD COLUMN indexed_to INTEGER",
-        "ALTER TABLE scim_path ADD COLUMN signature VARCHAR(100)",
-        "ALTER TABLE scim_path ADD COLUMN ready SMALLINT NOT NULL DEFAULT 0",
-    ):
-        database.run_ddl(statement)
-    # The first tables of version 1 kept no display of a member.
-    _add_column(database, "scim_member", "display", database.dialect.long)
+def _write_version(database: Database) -> None:
+    if database.row("SELECT 1 FROM scim_generation") is None:
+        database.run("INSERT INTO scim_generation (number) VALUES (1)")
+    database.run("UPDATE scim_layout SET version = ?", (VERSION,))
 
 
-def _from_2(database: Database) -> None:
-    # The first tables of version 2 did not say where the documents are.
-    _add_column(database, "scim_type", "documents", "VARCHAR(190)")
+def _count_in_shards(database: Database) -> None:
+    """Version 1 had the totals with the types."""
+    if "total" in database.columns("scim_type"):
+        database.run("INSERT INTO scim_count (type, shard, total) SELECT number, 0, total FROM scim_type")
+        database.run_ddl("ALTER TABLE scim_type DROP COLUMN total")
 
 
-def _add_column(database: Database, table: str, column: str, kind: str) -> None:
-    if column not in database.columns(table):
-        database.run_ddl(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
-
-
-def _from_3(database: Database) -> None:
-    # Ids were unique within a type. Where definitions are part of no transaction, it may be done in part.
-    _add_column(database, "scim_resource", "twin", "SMALLINT NOT NULL DEFAULT 0")
+def _mark_twins(database: Database) -> None:
+    """Before version 4, ids were unique within a type."""
     later = database.rows(
         "SELECT DISTINCT r.rid, r.id, r.type FROM scim_resource r "
         "JOIN scim_resource o ON o.id = r.id AND o.rid < r.rid"
@@ -180,7 +187,10 @@ def _from_3(database: Database) -> None:
         database.run_ddl(statement)
 
 
-_MIGRATIONS: Final[Mapping[int, Callable[[Database], None]]] = {1: _from_1, 2: _from_2, 3: _from_3}
+# What the rows of a version, and of those before it, lack.
+_STEPS: Final = ((1, _count_in_shards), (3, _mark_twins))
+# How often a step is tried.
+_ATTEMPTS: Final = 10
 
 
 # -- resource types
@@ -252,6 +262,8 @@ def _number_paths(
     wanted = {text: signature(resource_type, text) for text in numbered_paths(resource_type, indexed)}
     populated = database.row("SELECT 1 FROM scim_resource WHERE type = ? LIMIT 1", (number,)) is not None
     numbers = {}
+    if {text: rule for text, (_, rule) in known.items()} != wanted:
+        database.run("UPDATE scim_generation SET number = number + 1")
     for text, rule in wanted.items():
         path_number, old_rule = known.get(text, (None, None))
         if path_number is None:

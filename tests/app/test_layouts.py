@@ -27,7 +27,7 @@ from tests.servers import SqliteFolder
 
 LAYOUTS = Path(__file__).parent.parent / "layouts"
 # From the first commit with events on.
-WITH_EVENTS = ("3013d1f", "8a276f1")
+WITH_EVENTS = ("3013d1f", "8a276f1", "8fb352f")
 # How the refusal of a store of a later release ends.
 WHAT_TO_DO = "install the later release again, or restore the backup made before the upgrade"
 FOR_EVER = {"SET_RETENTION": "999999999", "ASYNC_RESULT_TTL": "999999999"}
@@ -148,6 +148,35 @@ def test_what_was_under_way_in_a_store_of_every_layout_is_finished_once(
     bulk, single = (scim("GET", f"/Async/{txn}") for txn in jobs)
     assert [one["status"] for one in bulk.json["Operations"]] == ["201", "201"], bulk.text
     assert single.status_code == 200, single.text
+
+
+RELEASED = [name for name in NAMES if name.endswith(("8a276f1", "8fb352f"))]
+
+
+@pytest.mark.parametrize("store", RELEASED, indirect=True)
+def test_two_processes_that_start_at_once_on_an_old_store_both_serve_it(store: Store) -> None:
+    program = (
+        "import os\nfrom app import create_app\nfrom app.settings import Settings\n"
+        "app = create_app(Settings.from_env(os.environ))\n"
+        "answer = app.test_client().get('/Users', headers={'x-api-key': os.environ['API_KEY']})\n"
+        "print(answer.json['totalResults'])"
+    )
+    environ = {"PATH": os.environ["PATH"], "SET_POLL_ENABLED": "true", **store.environ}
+
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=environ,
+            cwd=LAYOUTS.parents[1],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+
+    ended = [(process.communicate(timeout=120), process.returncode) for process in started]
+    assert [(out.strip(), code) for (out, _), code in ended] == [("5", 0)] * 2, ended
 
 
 @pytest.mark.parametrize("store", ["sqlite-3013d1f", "files-3013d1f"], indirect=True)
