@@ -1,6 +1,6 @@
 """The state database, as this package uses it: whoever puts the parts together brings one along."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -9,11 +9,13 @@ class Dialect(Protocol):
     """What differs between databases."""
 
     name: str
-    row_key: str
-    id: str
-    long: str
-    options: str
     for_update: str
+
+    def create_tables(self, database: Any, tables: Mapping[str, str]) -> None:
+        """Make tables from their descriptions, and add the columns and keys that earlier ones lack."""
+
+    def create_indexes(self, database: Any, indexes: Mapping[str, str]) -> None:
+        """Make the indexes that are missing; each name stands for `table (columns)`."""
 
     def preparing(self, database: Any) -> AbstractContextManager[None]:
         """Return a context in which no other process changes tables."""

@@ -1,8 +1,14 @@
 """The tables of the state database: everything that must survive the process.
 
-    scim_outbox(seq, made_at, due_at, body)     what was changed, in the transaction of the change; with
-                                                `due_at`, an intent: what is about to be changed
-    scim_begun(seq, done)                       how many memberships of a large change are SETs by now
+docs/architecture.md says who writes and who reads each of them, and how older ones are migrated.
+
+    scim_change(seq, ...)                       the change log: a row per write, insert-only
+    scim_change_value(seq, digest, salt, old_value, new_value)   what a change replaced, where that is logged
+    scim_order(position, seq, hash)             the order of the changes for every reader, and their chain
+    scim_queue(seq, body)                       changes that the dispatcher has not taken yet
+    scim_queue_part(seq, done)                  how many memberships of a large change are SETs by now
+    scim_checkpoint(position, at, hash, signature)   signed hashes of positions
+    scim_intent(seq, made_at, due_at, txn, body)     what is about to be changed without a transaction
     scim_set(position, jti, txn, made_at, event, feeds)   the events, in one order for everybody
     scim_stream(feed, position, acked_at)       which feed has which event
     scim_delivery(receiver, position, ...)      what is still to be pushed, or was refused for good
@@ -11,21 +17,70 @@
     scim_job(seq, txn, ...)                     requests that are carried out later
     scim_job_operation(txn, position, state)    what became of the operations of one that is Bulk
     scim_lease(name, owner, until)              who is doing what only one may do at a time
+    scim_outbox(seq, made_at, due_at, body)     what was changed, in the transaction of the change; with
+                                                `due_at`, an intent: what is about to be changed
+    scim_begun(seq, done)                       as scim_queue_part, for scim_outbox
     scim_state(version)                         which version of these tables this is
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from set_delivery.database import StateDatabase
 
-# Raise it with every change of `_definitions`, and add to `_ADDED` which columns older tables lack.
+# Raise it with every change of `_TABLES` or `_INDEXES`.
 VERSION: Final = 3
 
-# Columns that came after their table.
-_ADDED: Final = (
-    ("scim_delivery", "refused_at", "BIGINT"),
-    ("scim_receiver", "refused", "BIGINT NOT NULL DEFAULT 0"),
-)
+# The words in braces are the dialect's (`create_tables`). A column that is added to a table accepts
+# NULL or has a default. Not described by models of peewee: its schema manager adds no column, key or
+# index to a table that is there, and needs a connection of its own, which this package does not have.
+_TABLES: Final[Mapping[str, str]] = {
+    "scim_change": "seq {serial}, at BIGINT NOT NULL, resource_type {id} NOT NULL, "
+    "resource_id {id} NOT NULL, "
+    "external_id {long}, kind VARCHAR(32) NOT NULL, version {long}, paths {long} NOT NULL, principal {long}, "
+    "credential {long}, address {long}, origin VARCHAR(32) NOT NULL, txn {id} NOT NULL, request_id {long}",
+    "scim_change_value": "seq BIGINT NOT NULL PRIMARY KEY, digest VARCHAR(64) NOT NULL, salt VARCHAR(64), "
+    "old_value {long}, new_value {long}",
+    "scim_order": "position BIGINT NOT NULL PRIMARY KEY, seq BIGINT NOT NULL, hash VARCHAR(64) NOT NULL",
+    "scim_queue": "seq BIGINT NOT NULL PRIMARY KEY, body {long}",
+    "scim_queue_part": "seq BIGINT NOT NULL PRIMARY KEY, done BIGINT NOT NULL",
+    "scim_checkpoint": "position BIGINT NOT NULL PRIMARY KEY, at BIGINT NOT NULL, hash VARCHAR(64) NOT NULL, "
+    "signature VARCHAR(64) NOT NULL",
+    "scim_intent": "seq {serial}, made_at BIGINT NOT NULL, due_at BIGINT NOT NULL, txn {id} NOT NULL, "
+    "body {long} NOT NULL",
+    "scim_set": "position {serial}, jti {id} NOT NULL, txn {id} NOT NULL, made_at BIGINT NOT NULL, "
+    "event {long} NOT NULL, feeds {long} NOT NULL",
+    "scim_stream": "feed {id} NOT NULL, position BIGINT NOT NULL, acked_at BIGINT, "
+    "PRIMARY KEY (feed, position)",
+    "scim_delivery": "receiver {id} NOT NULL, position BIGINT NOT NULL, dead_at BIGINT, reason {long}, "
+    "refused_at BIGINT, PRIMARY KEY (receiver, position)",
+    "scim_receiver": "name {id} NOT NULL PRIMARY KEY, delivered BIGINT NOT NULL, attempts INTEGER NOT NULL, "
+    "due_at BIGINT NOT NULL, dropped BIGINT NOT NULL, problem {long}, refused BIGINT NOT NULL DEFAULT 0",
+    "scim_feed": "id {id} NOT NULL PRIMARY KEY, trimmed_to BIGINT NOT NULL, dropped BIGINT NOT NULL",
+    "scim_job": "seq {serial}, txn {id} NOT NULL UNIQUE, principal {id} NOT NULL, target {id} NOT NULL, "
+    "accepted_at BIGINT NOT NULL, request {long} NOT NULL, owner {id}, lease_until BIGINT NOT NULL, "
+    "attempts INTEGER NOT NULL, done INTEGER NOT NULL, total INTEGER NOT NULL, state {long}, done_at BIGINT, "
+    "result {long}",
+    "scim_job_operation": "txn {id} NOT NULL, position BIGINT NOT NULL, state {long} NOT NULL, "
+    "PRIMARY KEY (txn, position)",
+    "scim_lease": "name {id} NOT NULL PRIMARY KEY, owner {id} NOT NULL, until BIGINT NOT NULL",
+    # Written by releases up to 0.2.0, and read for one release more.
+    "scim_outbox": "seq {serial}, made_at BIGINT NOT NULL, due_at BIGINT NOT NULL, body {long} NOT NULL",
+    "scim_begun": "seq BIGINT NOT NULL PRIMARY KEY, done BIGINT NOT NULL",
+    "scim_state": "version INTEGER NOT NULL PRIMARY KEY",
+}
+_INDEXES: Final[Mapping[str, str]] = {
+    "scim_change_of": "scim_change (resource_type, resource_id, seq)",
+    "scim_change_txn": "scim_change (txn)",
+    "scim_order_of": "scim_order (seq)",
+    "scim_intent_txn": "scim_intent (txn)",
+    "scim_set_jti": "scim_set (jti)",
+    "scim_set_txn": "scim_set (txn)",
+    "scim_stream_of": "scim_stream (position)",
+    "scim_delivery_of": "scim_delivery (position)",
+    "scim_job_due": "scim_job (done_at, seq)",
+    "scim_job_order": "scim_job (principal, done_at, seq)",
+}
 
 
 class StateTooNew(Exception):
@@ -42,12 +97,9 @@ def prepare_state(database: StateDatabase) -> None:
             return
         # MySQL has no transaction around definitions: each step may be found done.
         with database.transaction():
-            for statement in _definitions(database):
-                database.run_ddl(statement)
-            for table, column, kind in _ADDED:
-                if column not in database.columns(table):
-                    database.run_ddl(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
-            # Whoever gives out positions waits for this row.
+            database.dialect.create_tables(database, _TABLES)
+            database.dialect.create_indexes(database, _INDEXES)
+            # The process that gives positions waits for this row.
             values = "VALUES ('dispatch', 'dispatch', 0)"
             database.run(database.dialect.insert_ignoring("scim_lease", "name, owner, until", values))
             _count_refused(database)
@@ -62,10 +114,7 @@ def refuse_later_state(database: StateDatabase) -> None:
 
 def check_state(database: StateDatabase) -> None:
     """Return if every table is there, with the columns that came last. Raises what the database does."""
-    database.row(
-        "SELECT refused_at, refused FROM scim_outbox, scim_begun, scim_set, scim_stream, scim_delivery, "
-        "scim_receiver, scim_feed, scim_job, scim_job_operation, scim_lease, scim_state WHERE 1 = 0"
-    )
+    database.row(f"SELECT refused_at, refused FROM {', '.join(_TABLES)} WHERE 1 = 0")
 
 
 def _version(database: StateDatabase) -> int:
@@ -87,61 +136,3 @@ def _count_refused(database: StateDatabase) -> None:
         "UPDATE scim_receiver SET refused = (SELECT COUNT(*) FROM scim_delivery d "
         "WHERE d.receiver = scim_receiver.name AND d.dead_at IS NOT NULL)"
     )
-
-
-def _definitions(database: StateDatabase) -> list[str]:
-    dialect = database.dialect
-    key, text, end = dialect.id, dialect.long if dialect.name != "mysql" else "LONGTEXT", dialect.options
-    # Within the definition where MySQL wants it, behind it elsewhere.
-    inline = dialect.name == "mysql"
-    indexes = {
-        "scim_set_jti": ("scim_set", "jti"),
-        "scim_set_txn": ("scim_set", "txn"),
-        "scim_stream_of": ("scim_stream", "position"),
-        "scim_delivery_of": ("scim_delivery", "position"),
-        "scim_job_due": ("scim_job", "done_at, seq"),
-        "scim_job_order": ("scim_job", "principal, done_at, seq"),
-    }
-
-    def inlined(table: str) -> str:
-        names = [(name, columns) for name, (owner, columns) in indexes.items() if owner == table]
-        return "".join(f", KEY {name} ({columns})" for name, columns in names) if inline else ""
-
-    row_key = dialect.row_key
-    if dialect.name == "sqlite":
-        # A number that was used must never come again: readers go on from there.
-        row_key = "INTEGER PRIMARY KEY AUTOINCREMENT"
-    statements = [
-        f"CREATE TABLE IF NOT EXISTS scim_outbox (seq {row_key}, made_at BIGINT NOT NULL, "
-        f"due_at BIGINT NOT NULL, body {text} NOT NULL){end}",
-        f"CREATE TABLE IF NOT EXISTS scim_begun (seq BIGINT NOT NULL PRIMARY KEY, done BIGINT NOT NULL){end}",
-        f"CREATE TABLE IF NOT EXISTS scim_set (position {row_key}, jti {key} NOT NULL, "
-        f"txn {key} NOT NULL, made_at BIGINT NOT NULL, event {text} NOT NULL, feeds {text} NOT NULL"
-        f"{inlined('scim_set')}){end}",
-        f"CREATE TABLE IF NOT EXISTS scim_stream (feed {key} NOT NULL, position BIGINT NOT NULL, "
-        f"acked_at BIGINT, PRIMARY KEY (feed, position){inlined('scim_stream')}){end}",
-        f"CREATE TABLE IF NOT EXISTS scim_delivery (receiver {key} NOT NULL, position BIGINT NOT NULL, "
-        f"dead_at BIGINT, reason {text}, refused_at BIGINT, PRIMARY KEY (receiver, position)"
-        f"{inlined('scim_delivery')}){end}",
-        f"CREATE TABLE IF NOT EXISTS scim_receiver (name {key} NOT NULL PRIMARY KEY, "
-        "delivered BIGINT NOT NULL, attempts INTEGER NOT NULL, due_at BIGINT NOT NULL, "
-        f"dropped BIGINT NOT NULL, problem {text}, refused BIGINT NOT NULL DEFAULT 0){end}",
-        f"CREATE TABLE IF NOT EXISTS scim_feed (id {key} NOT NULL PRIMARY KEY, "
-        f"trimmed_to BIGINT NOT NULL, dropped BIGINT NOT NULL){end}",
-        f"CREATE TABLE IF NOT EXISTS scim_job (seq {row_key}, txn {key} NOT NULL UNIQUE, "
-        f"principal {key} NOT NULL, target {key} NOT NULL, accepted_at BIGINT NOT NULL, "
-        f"request {text} NOT NULL, owner {key}, lease_until BIGINT NOT NULL, attempts INTEGER NOT NULL, "
-        f"done INTEGER NOT NULL, total INTEGER NOT NULL, state {text}, done_at BIGINT, result {text}"
-        f"{inlined('scim_job')}){end}",
-        f"CREATE TABLE IF NOT EXISTS scim_job_operation (txn {key} NOT NULL, position BIGINT NOT NULL, "
-        f"state {text} NOT NULL, PRIMARY KEY (txn, position)){end}",
-        f"CREATE TABLE IF NOT EXISTS scim_lease (name {key} NOT NULL PRIMARY KEY, owner {key} NOT NULL, "
-        f"until BIGINT NOT NULL){end}",
-        f"CREATE TABLE IF NOT EXISTS scim_state (version INTEGER NOT NULL){end}",
-    ]
-    if not inline:
-        statements += [
-            f"CREATE INDEX IF NOT EXISTS {name} ON {table} ({columns})"
-            for name, (table, columns) in indexes.items()
-        ]
-    return statements

@@ -117,7 +117,8 @@ class ServerProcess:
 
     def empty_state(self, database: str) -> None:
         """Delete every event and request in a database that is prepared for them."""
-        tables = ("outbox", "begun", "set", "stream", "delivery", "receiver", "feed", "job")
+        tables = ("change", "change_value", "order", "queue", "queue_part", "checkpoint", "intent")
+        tables += ("outbox", "begun", "set", "stream", "delivery", "receiver", "feed", "job")
         self.execute(database, *(f"DELETE FROM scim_{table}" for table in tables))
 
     def remove(self) -> None:

@@ -90,3 +90,15 @@ def test_of_many_who_want_a_lease_one_gets_it(database: Database) -> None:
         thread.join()
 
     assert sorted(got) == [False] * 7 + [True]
+
+
+def test_every_table_has_a_primary_key(database: Database) -> None:
+    catalogue = {
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'scim%'",
+        "postgresql": "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
+        "mysql": "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
+    }
+    names = [name for (name,) in database.rows(catalogue[database.dialect.name])]
+
+    assert {"scim_change", "scim_outbox", "scim_state"} <= set(names)
+    assert [name for name in names if not database.dialect.key_of(database, name)] == []
