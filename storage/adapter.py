@@ -46,6 +46,10 @@ class Capabilities:
     asked_at_start: bool = True
 
 
+Key = tuple[str, str]
+"""Which resource: the name of its type, and its id. Data of others may have one id in two types."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One resource that is a member of another."""
@@ -53,6 +57,10 @@ class Member:
     resource_id: str
     resource_type: str
     display: str | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.resource_type, self.resource_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,8 @@ class StoredResource:
     dateTimes with milliseconds. `place` is where the resource stands in the order of `scan`; it is
     set by the backend and stays while the resource exists. `joined` is False when the backend knows
     the resource to be a member of nothing, and None when it did not look. `memberships` are there
-    when the backend has read them along: nobody need ask for them again.
+    when the backend has read them along: nobody need ask for them again. `source` is what the backend
+    read the resource from, for the backend alone, so that it need not be read again.
     """
 
     id: str
@@ -90,6 +99,7 @@ class StoredResource:
     joined: bool | None = None
     memberships: "Sequence[Membership] | None" = None
     removed_secrets: frozenset[str] = frozenset()
+    source: Any = field(default=None, compare=False, repr=False)
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -254,40 +264,48 @@ class StorageAdapter(ABC):
         """
         raise UnsupportedByBackend(f"{type(self).__name__} cannot search by itself")
 
-    # What follows needs the capability `members`.
+    # What follows needs the capability `members`. Resources are given as this adapter returned them. An
+    # adapter does not read again what it finds in them, but writes only where that is still so.
 
-    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
-        """Yield the members of a resource in a stable order, without holding them all."""
+    def members(
+        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
+    ) -> Iterator[Member]:
+        """Yield the members of a resource in a stable order, without holding them all.
+
+        With `limit`, no more than that are read.
+        """
         raise UnsupportedByBackend(f"{type(self).__name__} keeps members in the resource")
 
     def among_members(
-        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
-    ) -> frozenset[str]:
-        """Return which of the ids are members of a resource; better without reading all of them."""
+        self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
+    ) -> Sequence[Member]:
+        """Return the members of a resource with one of these ids, better without reading all members.
+
+        `display` may be None where a backend would have to read it.
+        """
         wanted = frozenset(member_ids)
-        if not wanted:
-            return wanted
-        return wanted & {member.resource_id for member in self.members(resource_type, resource_id)}
+        found = self.members(resource_type, stored) if wanted else ()
+        return [member for member in found if member.resource_id in wanted]
 
     def change_members(
         self,
         resource_type: ResourceType,
-        resource_id: str,
+        stored: StoredResource,
         add: Iterable[Member],
-        remove: Iterable[str],
+        remove: Iterable[Member],
     ) -> bool:
         """Add and remove members and return whether that changed anything.
 
-        `remove` holds ids; they leave before the others join. Adding a member twice and removing
-        one that is none is no change. A `display` other than the member's own is kept and shown
-        in its place. The version of the resource is left to the caller.
+        Those in `remove`, of which only type and id count, leave before the others join. Adding a
+        member twice and removing one that is none is no change. A `display` other than the member's
+        own is kept and shown in its place. The version of the resource is left to the caller.
         """
         raise UnsupportedByBackend(f"{type(self).__name__} keeps members in the resource")
 
     def memberships(
-        self, resource_type: ResourceType, resource_ids: Sequence[str]
+        self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
-        """Return, for each id that has any, the resources it is a member of, nested ones included."""
+        """Return, by id, what each resource that is a member is a member of, nested ones included."""
         raise UnsupportedByBackend(f"{type(self).__name__} keeps members in the resource")
 
     def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:

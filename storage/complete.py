@@ -8,12 +8,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import orjson
 
 from schema.resource_type import ResourceType
+from schema.values import format_date_time
 from storage.adapter import (
+    Key,
     Member,
     Membership,
     Page,
@@ -35,14 +39,17 @@ def complete(adapter: StorageAdapter, resource_types: Sequence[ResourceType]) ->
 
 
 class _Completed(StorageAdapter):
-    """Keeps members within the resource, under the name of the membership attribute."""
+    """Adds what is missing; members stand in the resource, under the name of the membership attribute."""
 
     def __init__(self, adapter: StorageAdapter, resource_types: Sequence[ResourceType]) -> None:
         self._adapter = adapter
         self._types = {resource_type.name: resource_type for resource_type in resource_types}
         # Between looking for a value and writing it, nobody else may write.
         self._writing = threading.RLock()
-        self.capabilities = replace(adapter.capabilities, members=True, native_uniqueness=True)
+        # Whether members are kept within the resource, here.
+        self._within = not adapter.capabilities.members
+        added = {"members": True, "versions_members": True} if self._within else {}
+        self.capabilities = replace(adapter.capabilities, native_uniqueness=True, **added)
 
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
         self._adapter.prepare(resource_types)
@@ -77,7 +84,7 @@ class _Completed(StorageAdapter):
         return self._adapter.savepoint()
 
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
-        return _without_members(resource_type, self._adapter.get(resource_type, resource_id))
+        return self._shown(resource_type, self._adapter.get(resource_type, resource_id))
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         with self._writing:
@@ -90,10 +97,11 @@ class _Completed(StorageAdapter):
     ) -> StoredResource:
         with self._writing:
             self._refuse_duplicates(resource_type, resource)
-            members = list(self.members(resource_type, resource.id))
-            whole = _with_members(resource_type, resource, members)
-            kept = self._adapter.replace(resource_type, whole, if_version)
-            return _without_members(resource_type, kept)
+            if self._within:
+                now = self._adapter.get(resource_type, resource.id)
+                resource = _with_members(resource_type, resource, _kept_members(resource_type, now))
+            kept = self._adapter.replace(resource_type, resource, if_version)
+            return self._shown(resource_type, kept)
 
     def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
         with self._writing:
@@ -101,14 +109,26 @@ class _Completed(StorageAdapter):
 
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
         for stored in self._adapter.scan(resource_type):
-            yield _without_members(resource_type, stored)
+            yield self._shown(resource_type, stored)
 
     def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
-        return self._adapter.search(resource_type, selection, represent)
+        def represented(stored: StoredResource, links: bool) -> Mapping[str, Any]:
+            return represent(self._shown(resource_type, stored), links)
 
-    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
-        stored = self._adapter.get(resource_type, resource_id)
-        kept = _kept_members(resource_type, stored)
+        page = self._adapter.search(resource_type, selection, represented)
+        return Page([self._shown(resource_type, stored) for stored in page.resources], page.total)
+
+    def members(
+        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
+    ) -> Iterator[Member]:
+        if not self._within:
+            return self._adapter.members(resource_type, stored, limit)
+        return islice(self._members(resource_type, stored), limit)
+
+    def _members(self, resource_type: ResourceType, stored: StoredResource) -> Iterator[Member]:
+        kept = stored.source
+        if kept is None:
+            kept = _kept_members(resource_type, self._adapter.get(resource_type, stored.id))
         found = self.find([element["value"] for element in kept])
         for element in kept:
             member = found.get(element["value"])
@@ -119,35 +139,44 @@ class _Completed(StorageAdapter):
     def change_members(
         self,
         resource_type: ResourceType,
-        resource_id: str,
+        stored: StoredResource,
         add: Iterable[Member],
-        remove: Iterable[str],
+        remove: Iterable[Member],
     ) -> bool:
+        if not self._within:
+            return self._adapter.change_members(resource_type, stored, add, remove)
         with self._writing:
-            stored = self._adapter.get(resource_type, resource_id)
-            before = list(self.members(resource_type, resource_id))
-            leaving = set(remove)
-            after = {m.resource_id: m for m in before if m.resource_id not in leaving}
+            now = self._adapter.get(resource_type, stored.id)
+            before = _kept_members(resource_type, now)
+            leaving = {member.key for member in remove}
+            after = {(e["type"], e["value"]): e for e in before if (e["type"], e["value"]) not in leaving}
             for member in add:
-                after.setdefault(member.resource_id, member)
+                after.setdefault(member.key, _element(member))
             if list(after.values()) == before:
                 return False
-            bare = _without_members(resource_type, stored)
+            bare = replace(
+                _without_members(resource_type, now), last_modified=format_date_time(datetime.now(UTC))
+            )
             self._adapter.replace(resource_type, _with_members(resource_type, bare, list(after.values())))
             return True
 
     def memberships(
-        self, resource_type: ResourceType, resource_ids: Sequence[str]
+        self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
-        groups: dict[str, tuple[Member, set[str]]] = {}
+        if not self._within:
+            return self._adapter.memberships(resource_type, stored)
+        groups: dict[Key, tuple[Member, set[Key]]] = {}
         for holder in self._types.values():
-            for stored in self._adapter.scan(holder) if holder.members else ():
-                group = Member(stored.id, holder.name, holder.display(stored.document))
-                groups[stored.id] = group, {e["value"] for e in _kept_members(holder, stored)}
-        found = {resource_id: list(_memberships(resource_id, groups)) for resource_id in resource_ids}
+            for group in self._adapter.scan(holder) if holder.members else ():
+                kept = {(e["type"], e["value"]) for e in _kept_members(holder, group)}
+                member = Member(group.id, holder.name, holder.display(group.document))
+                groups[member.key] = member, kept
+        found = {one.id: list(_memberships((resource_type.name, one.id), groups)) for one in stored}
         return {resource_id: memberships for resource_id, memberships in found.items() if memberships}
 
     def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+        if not self._within:
+            return self._adapter.find(resource_ids)
         found: dict[str, Member] = {}
         for resource_id in resource_ids:
             for resource_type in self._types.values():
@@ -160,6 +189,13 @@ class _Completed(StorageAdapter):
                 break
         return found
 
+    def _shown(self, resource_type: ResourceType, stored: StoredResource) -> StoredResource:
+        """Return a resource without its members, which callers give back with it."""
+        if not self._within:
+            return stored
+        kept = _kept_members(resource_type, stored)
+        return replace(_without_members(resource_type, stored), source=kept)
+
     def _refuse_duplicates(self, resource_type: ResourceType, resource: StoredResource) -> None:
         if self._adapter.capabilities.native_uniqueness:
             return
@@ -171,6 +207,8 @@ class _Completed(StorageAdapter):
 
     def _refuse_taken(self, resource_type: ResourceType, resource_id: str) -> None:
         """Raise UniquenessConflict for the id of a resource of another type."""
+        if self._adapter.capabilities.native_uniqueness:
+            return
         for other in self._types.values():
             if other is not resource_type and not self._adapter.capabilities.assigns_ids:
                 with suppress(ResourceNotFound):
@@ -178,14 +216,14 @@ class _Completed(StorageAdapter):
                     raise UniquenessConflict("id")
 
 
-def _memberships(resource_id: str, groups: Mapping[str, tuple[Member, set[str]]]) -> Iterator[Membership]:
-    seen: set[str] = set()
-    inner, direct = {resource_id}, True
+def _memberships(key: Key, groups: Mapping[Key, tuple[Member, set[Key]]]) -> Iterator[Membership]:
+    seen: set[Key] = set()
+    inner, direct = {key}, True
     while inner:
-        outer = {g for g, (_, ids) in groups.items() if ids & inner and g not in seen}
-        for group_id in sorted(outer):
-            group = groups[group_id][0]
-            yield Membership(group_id, group.resource_type, group.display, direct)
+        outer = {group for group, (_, members) in groups.items() if members & inner and group not in seen}
+        for one in sorted(outer):
+            group = groups[one][0]
+            yield Membership(group.resource_id, group.resource_type, group.display, direct)
         seen |= outer
         inner, direct = outer, False
 
@@ -205,14 +243,15 @@ def _without_members(resource_type: ResourceType, stored: StoredResource) -> Sto
     return replace(stored, text=orjson.dumps(document).decode())
 
 
+def _element(member: Member) -> dict[str, str]:
+    element = {"value": member.resource_id, "type": member.resource_type}
+    return {**element, "display": member.display} if member.display else element
+
+
 def _with_members(
-    resource_type: ResourceType, resource: StoredResource, members: Sequence[Member]
+    resource_type: ResourceType, resource: StoredResource, kept: Sequence[Mapping[str, str]]
 ) -> StoredResource:
-    if resource_type.members is None or not members:
+    if resource_type.members is None or not kept:
         return resource
-    kept = [
-        {"value": m.resource_id, "type": m.resource_type, **({"display": m.display} if m.display else {})}
-        for m in members
-    ]
     document = {**resource.document, resource_type.members.name: kept}
     return replace(resource, text=orjson.dumps(document).decode())

@@ -68,21 +68,25 @@ class NarrowedStorage(StorageAdapter):
         page = search(self._adapter, resource_type, selection, represent)
         return Page([self._bare(stored) for stored in page.resources], page.total)
 
-    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
-        members = self._adapter.members(resource_type, resource_id)
+    def members(
+        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
+    ) -> Iterator[Member]:
+        return islice(self._seen_members(resource_type, stored), limit)
+
+    def _seen_members(self, resource_type: ResourceType, stored: StoredResource) -> Iterator[Member]:
+        members = self._adapter.members(resource_type, stored)
         while batch := list(islice(members, _BATCH)):
             yield from self._seen(batch)
 
     def among_members(
-        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
-    ) -> frozenset[str]:
-        among = self._adapter.among_members(resource_type, resource_id, member_ids)
-        return frozenset(self.find(list(among)))
+        self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
+    ) -> Sequence[Member]:
+        return self._seen(self._adapter.among_members(resource_type, stored, member_ids))
 
     def memberships(
-        self, resource_type: ResourceType, resource_ids: Sequence[str]
+        self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
-        found = self._adapter.memberships(resource_type, resource_ids)
+        found = self._adapter.memberships(resource_type, stored)
         seen = {resource_id: self._seen(links) for resource_id, links in found.items()}
         return {resource_id: links for resource_id, links in seen.items() if links}
 

@@ -1,6 +1,7 @@
 """The unique values of a resource, as every backend compares them (RFC 7643 section 2.2)."""
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
@@ -12,6 +13,8 @@ from storage.errors import UniquenessConflict
 # How often a creation is tried while others create something of the same id, and the longest pause.
 _ATTEMPTS: Final = 10
 _PAUSE_S: Final = 0.05
+
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 _Result = TypeVar("_Result")
 
@@ -38,6 +41,11 @@ def create_alone(create: Callable[[], _Result], is_taken: Callable[[], bool]) ->
         if is_taken():
             break
     raise UniquenessConflict("id")
+
+
+def is_universal(resource_id: str) -> bool:
+    """Return whether an id is a UUID: no second resource has it, whatever its type."""
+    return _UUID.fullmatch(resource_id) is not None
 
 
 def unique_values(

@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -152,7 +151,7 @@ class ChangeBuilder:
             return stored
         if stored.joined is False or stored.memberships is not None:
             return stored
-        found = self._adapter.memberships(resource_type, [stored.id]).get(stored.id, ())
+        found = self._adapter.memberships(resource_type, [stored]).get(stored.id, ())
         return replace(stored, memberships=found)
 
     def subject(self, resource_type: ResourceType, stored: StoredResource) -> Subject:
@@ -192,7 +191,7 @@ class ChangeBuilder:
         document = self._representation.document(resource_type, stored, links=False)
         attribute = resource_type.members
         if attribute is not None:
-            members = list(islice(self._adapter.members(resource_type, stored.id), _MOST_MEMBERS + 1))
+            members = list(self._adapter.members(resource_type, stored, _MOST_MEMBERS + 1))
             if len(members) > _MOST_MEMBERS:
                 return None
             if members:

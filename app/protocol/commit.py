@@ -143,8 +143,12 @@ class Commit:
         self, resource_type: ResourceType, resource_id: str, members: Sequence[Member]
     ) -> None:
         """Let members join a resource, whose version stays."""
-        change = partial(self._adapter.change_members, resource_type, resource_id, members, ())
-        in_transaction(self._adapter, change)
+
+        def join() -> None:
+            stored = self._adapter.get(resource_type, resource_id)
+            self._adapter.change_members(resource_type, stored, members, ())
+
+        in_transaction(self._adapter, join)
 
     # -- for Bulk
 
@@ -226,9 +230,7 @@ class Commit:
             created = self._adapter.create(resource_type, after)
             return self._joined(write, created) if write.joining else created
         if write.joining or write.leaving:
-            changed = self._adapter.change_members(
-                resource_type, before.id, write.joining, write.leaving
-            )
+            changed = self._adapter.change_members(resource_type, before, write.joining, write.leaving)
             done.members_changed = done.members_changed or changed
         return self._replaced(write, before, after, done)
 
@@ -236,7 +238,7 @@ class Commit:
         """Return a resource that was just created with its first members."""
         capabilities, resource_type = self._adapter.capabilities, write.resource_type
         try:
-            self._adapter.change_members(resource_type, created.id, write.joining, ())
+            self._adapter.change_members(resource_type, created, write.joining, ())
         except StorageError:
             if not capabilities.transactions:
                 # Nothing is half created, as far as that can be helped.

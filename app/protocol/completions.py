@@ -122,7 +122,7 @@ class Completions:
         """Return the resource as the response would have it, None for a group that is not repeated."""
         representation, request = self._views.of(context).representation, part.request
         asked = bool(request["attributes"] or request["excluded_attributes"])
-        if request["method"] != "POST" and not asked and representation.is_large(resource_type, stored.id):
+        if request["method"] != "POST" and not asked and representation.is_large(resource_type, stored):
             return None
         projection = make_projection(
             resource_type,

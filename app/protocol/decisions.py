@@ -1,6 +1,6 @@
 """From what a client sends, and what there is, to the write that makes it so; nothing is written here."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -180,7 +180,7 @@ class Decisions:
 
         `view` sees everything: what is removed leaves groups that its remover may not see, too.
         """
-        found = view.storage.memberships(resource_type, [before.id]).get(before.id, ())
+        found = view.storage.memberships(resource_type, [before]).get(before.id, ())
         # A group that is a member of itself goes as a whole.
         itself = resource_type.name, before.id
         direct = [m for m in found if m.direct and (m.resource_type, m.resource_id) != itself]
@@ -202,45 +202,38 @@ class Decisions:
             group,
             replace(group, last_modified=self._now()),
             is_same=True,
-            leaving=(member.resource_id,),
+            leaving=[member],
             delta=MemberDelta((), [member]),
             is_cascade=True,
         )
 
     def _member_changes(
         self, view: View, resource_type: ResourceType, before: StoredResource, changes: MemberChanges
-    ) -> tuple[list[Member], set[str], MemberDelta]:
-        """Return who joins, the ids of those who leave, and, if anybody cares, whom that concerns."""
+    ) -> tuple[list[Member], list[Member], MemberDelta]:
+        """Return who joins, who leaves, if they are members, and, if anybody cares, whom that concerns."""
         if resource_type.members is None:
-            return [], set(), NO_DELTA
-        storage = view.storage
-        joining, leaving = dict(changes.added), set(changes.removed)
-        had: dict[str, Member] = {}
+            return [], [], NO_DELTA
+        storage, joining = view.storage, changes.added
+        had: Sequence[Member] = ()
         if changes.cleared:
-            had = {m.resource_id: m for m in storage.members(resource_type, before.id)}
-            shown = {i: member.display for i, member in had.items()}
-            leaving = {i for i in had if i not in joining or joining[i].display not in (None, shown[i])}
-            said = view.references.says
-            # Members that stay must be of the type that the client gives, too.
-            joining = {
-                i: named
-                for i, named in joining.items()
-                if i not in had or i in leaving or said(named, i) not in (None, had[i].resource_type)
-            }
+            had = list(storage.members(resource_type, before))
+            staying = {member.key for member in had if _is_named(view, member, joining)}
+            leaving = [member for member in had if member.key not in staying]
+            ids = {resource_id for _, resource_id in staying}
+            joining = {i: one for i, one in joining.items() if i not in ids}
+        else:
+            leaving = [Member(i, one.name) for i in changes.removed for one in self._registry.resource_types]
         if not joining and not leaving:
-            return [], set(), NO_DELTA
+            return [], [], NO_DELTA
         members = self._existing(view, resource_type, joining)
         if not self._needs_delta:
             return members, leaving, NO_DELTA
         if not changes.cleared:
-            ids = [*joining, *leaving]
-            among = storage.among_members(resource_type, before.id, ids)
-            had = dict(storage.find(list(among)))
-        delta = MemberDelta(
-            [member for member in members if member.resource_id not in had],
-            [had[i] for i in leaving if i in had and i not in joining],
-        )
-        return members, leaving, delta
+            had = storage.among_members(resource_type, before, [*joining, *changes.removed])
+        known = {member.key for member in had}
+        gone = {member.key for member in leaving} - {member.key for member in members}
+        joined = [member for member in members if member.key not in known]
+        return members, leaving, MemberDelta(joined, [member for member in had if member.key in gone])
 
     def _existing(self, view: View, resource_type: ResourceType, named: Named) -> list[Member]:
         if resource_type.members is None or not named:
@@ -274,10 +267,18 @@ class HashedAhead:
         return self._decisions.hashed(state.secrets, state.known)
 
 
+def _is_named(view: View, member: Member, named: Named) -> bool:
+    """Return whether what a client names is a member as it is: of its type, and shown so."""
+    one = named.get(member.resource_id)
+    if one is None or one.display not in (None, member.display):
+        return False
+    return view.references.says(one, member.resource_id) in (None, member.resource_type)
+
+
 def _member_elements(
     view: View, resource_type: ResourceType, stored: StoredResource
 ) -> Iterator[dict[str, Any]]:
-    for member in view.storage.members(resource_type, stored.id):
+    for member in view.storage.members(resource_type, stored):
         element = {"value": member.resource_id, "type": member.resource_type}
         yield {**element, "display": member.display} if member.display else element
 

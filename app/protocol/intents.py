@@ -98,10 +98,10 @@ class IntentJudge:
         if not members:
             return members
         ids = [member.resource_id for member in (*members.joined, *members.left)]
-        among = self._adapter.among_members(resource_type, stored.id, ids)
+        among = {member.key for member in self._adapter.among_members(resource_type, stored, ids)}
         return MemberDelta(
-            [member for member in members.joined if member.resource_id in among],
-            [member for member in members.left if member.resource_id not in among],
+            [member for member in members.joined if member.key in among],
+            [member for member in members.left if member.key not in among],
         )
 
     def _touched(self, resource_type: ResourceType, stored: StoredResource) -> StoredResource:

@@ -63,9 +63,9 @@ class Representation:
         memberships: Mapping[str, Sequence[Membership]] = {}
         if with_memberships:
             memberships = {one.id: one.memberships for one in stored if one.memberships is not None}
-            ids = [one.id for one in stored if one.joined is not False and one.id not in memberships]
-            if ids:
-                memberships = {**memberships, **self._adapter.memberships(resource_type, ids)}
+            asked = [one for one in stored if one.joined is not False and one.id not in memberships]
+            if asked:
+                memberships = {**memberships, **self._adapter.memberships(resource_type, asked)}
         whole = projection.is_default and not self._needs_projection[resource_type.name]
         texts: list[Text] = []
         for one in stored:
@@ -84,12 +84,11 @@ class Representation:
         """Return the JSON of one resource, as `texts` does."""
         return self.texts(resource_type, [stored], projection)[0]
 
-    def is_large(self, resource_type: ResourceType, resource_id: str) -> bool:
+    def is_large(self, resource_type: ResourceType, stored: StoredResource) -> bool:
         """Return whether a resource has more members than an answer should carry unasked."""
         if resource_type.members is None:
             return False
-        members = self._adapter.members(resource_type, resource_id)
-        return len(list(islice(members, LARGE + 1))) > LARGE
+        return len(list(self._adapter.members(resource_type, stored, LARGE + 1))) > LARGE
 
     def document(self, resource_type: ResourceType, stored: StoredResource, links: bool) -> dict[str, Any]:
         """Return the whole resource; with `links`, members and memberships included."""
@@ -106,7 +105,7 @@ class Representation:
             return ()
         if stored.memberships is not None:
             return stored.memberships
-        return self._adapter.memberships(resource_type, [stored.id]).get(stored.id, ())
+        return self._adapter.memberships(resource_type, [stored]).get(stored.id, ())
 
     def _text(
         self, resource_type: ResourceType, stored: StoredResource, memberships: Sequence[Membership]
@@ -134,7 +133,7 @@ class Representation:
         """Return `text` with the members, or with what `projection` leaves of each."""
         attribute = resource_type.members
         assert attribute is not None
-        members = self._adapter.members(resource_type, stored.id)
+        members = self._adapter.members(resource_type, stored)
 
         def shown(batch: Iterable[Member]) -> str:
             elements: Iterable[Mapping[str, Any]] = map(self.member, batch)

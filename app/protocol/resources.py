@@ -79,7 +79,7 @@ class Resources:
     ) -> Iterator[Member]:
         """Yield the members of a resource."""
         authorize(context, "read", resource_type)
-        return self._views.of(context).storage.members(resource_type, stored.id)
+        return self._views.of(context).storage.members(resource_type, stored)
 
     def find(self, context: Context, resource_ids: Sequence[str]) -> Mapping[str, Member]:
         """Return which of the ids exist in any resource type, with type and display."""
@@ -110,7 +110,7 @@ class Resources:
 
     def is_large(self, context: Context, resource_type: ResourceType, stored: StoredResource) -> bool:
         """Return whether a resource has more members than an answer should carry unasked."""
-        return self._views.of(context).representation.is_large(resource_type, stored.id)
+        return self._views.of(context).representation.is_large(resource_type, stored)
 
     # -- writing
 

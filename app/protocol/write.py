@@ -1,6 +1,6 @@
 """A write as a value: what was there, what is to be there, and who joins and leaves."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -54,7 +54,7 @@ class Write:
     """What one request changes: computed from what was read, and carried out by `Commit` alone.
 
     `before` is None for a new resource, and `after` for one that is removed. `is_same` says that the
-    two differ in nothing but the time. `joining` and the ids `leaving` are what the storage is asked
+    two differ in nothing but the time. `joining` and `leaving` are what the storage is asked
     to change; `delta` is what that changes really, where anybody wants to know. `feeds` are the groups
     that a removed resource was in. `first` are writes to be carried out before this one: the groups
     that a resource leaves because it is removed (`is_cascade`).
@@ -66,7 +66,7 @@ class Write:
     after: StoredResource | None
     is_same: bool = False
     joining: Sequence[Member] = ()
-    leaving: Collection[str] = ()
+    leaving: Sequence[Member] = ()
     delta: MemberDelta = NO_DELTA
     feeds: Sequence[str] = ()
     first: Sequence["Write"] = ()

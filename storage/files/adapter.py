@@ -233,7 +233,9 @@ class FilesAdapter(StorageAdapter):
             work.index.files.set_versions([(version, rid)])
             joined = work.index.join_waiting([resource.id])
             work.touch(resource_type.name, resource.id)
-        return replace(resource, version=version, place=rid, joined=joined)
+            created = replace(resource, version=version, place=rid, joined=joined)
+            work.index.database.remembered[loader.layout.number, resource.id] = created
+        return created
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
         with self._writing(resource_type) as (work, loader):
@@ -297,37 +299,42 @@ class FilesAdapter(StorageAdapter):
 
     # -- members
 
-    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
-        place = self.get(resource_type, resource_id).place
-        return self._read(lambda index: index.members.of(place))
+    # Outside a transaction, the file may have changed, and the index may be another one: a place that
+    # was read does not hold.
+
+    def members(
+        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
+    ) -> Iterator[Member]:
+        place = self.get(resource_type, stored.id).place
+        return self._read(lambda index: index.members.of(place, stored.id, limit))
 
     def among_members(
-        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
-    ) -> frozenset[str]:
-        place = self.get(resource_type, resource_id).place
-        return self._read(lambda index: index.members.among(place, member_ids))
+        self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
+    ) -> Sequence[Member]:
+        place = self.get(resource_type, stored.id).place
+        return self._read(lambda index: index.members.among(place, stored.id, member_ids))
 
     def change_members(
         self,
         resource_type: ResourceType,
-        resource_id: str,
+        stored: StoredResource,
         add: Iterable[Member],
-        remove: Iterable[str],
+        remove: Iterable[Member],
     ) -> bool:
         with self._writing(resource_type) as (work, loader):
-            group, leaving = self._get(work, loader, resource_id), list(remove)
+            group, leaving = self._get(work, loader, stored.id), list(remove)
             changed = work.index.members.change(group.place, add, leaving)
-            dropped = work.index.files.drop_absent(loader.layout.number, resource_id, leaving)
+            ids = [member.resource_id for member in leaving]
+            dropped = work.index.files.drop_absent(loader.layout.number, stored.id, ids)
             if changed or dropped:
-                work.touch(resource_type.name, resource_id)
+                work.touch(resource_type.name, stored.id)
         return changed
 
     def memberships(
-        self, resource_type: ResourceType, resource_ids: Sequence[str]
+        self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
-        return self._read(
-            lambda index: index.members.above(index.loaders[resource_type.name].layout, resource_ids)
-        )
+        ids = [one.id for one in stored]
+        return self._read(lambda index: index.members.above(index.loaders[resource_type.name].layout, ids))
 
     def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
         return self._read(lambda index: index.members.find(resource_ids))

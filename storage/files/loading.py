@@ -213,15 +213,16 @@ class Loader:
         if self.layout.resource_type.members is None:
             return
         wanted = one.found.members
-        before = {member_id: display for member_id, _, display in self._files.own_members(place)}
+        own = self._files.own_members(place)
+        before = {member_id: display for member_id, _, display in own}
         existing = self._members.find(list(wanted))
         add = [
             Member(member_id, member.resource_type, wanted[member_id] or member.display)
             for member_id, member in existing.items()
             if member_id not in before or before[member_id] != wanted[member_id]
         ]
-        leaving = [member_id for member_id in before if member_id not in wanted]
-        self._members.change(place, add, [*leaving, *(m.resource_id for m in add)])
+        leaving = [Member(one, self._type_names[number]) for one, number, _ in own if one not in wanted]
+        self._members.change(place, add, [*leaving, *add])
         absent = {key: value for key, value in wanted.items() if key not in existing}
         self._files.keep_absent(self.layout.number, one.resource.id, absent)
 

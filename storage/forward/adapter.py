@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 
 from schema.resource_type import ResourceType
 from storage.adapter import (
@@ -109,27 +110,34 @@ class ForwardAdapter(StorageAdapter):
 
     # -- members
 
-    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
-        return self._links[resource_type.name].members(resource_id)
+    # What was read of a resource is remembered as long as an operation lasts.
+
+    def members(
+        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
+    ) -> Iterator[Member]:
+        return islice(self._links[resource_type.name].members(stored.id), limit)
 
     def among_members(
-        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
-    ) -> frozenset[str]:
-        return self._links[resource_type.name].among(resource_id, member_ids)
+        self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
+    ) -> Sequence[Member]:
+        held = self._links[resource_type.name].held(stored.id, member_ids)
+        if held is None:
+            return super().among_members(resource_type, stored, member_ids)
+        return list(self._directory.find(held).values())
 
     def change_members(
         self,
         resource_type: ResourceType,
-        resource_id: str,
+        stored: StoredResource,
         add: Iterable[Member],
-        remove: Iterable[str],
+        remove: Iterable[Member],
     ) -> bool:
-        return self._links[resource_type.name].change(resource_id, add, remove)
+        return self._links[resource_type.name].change(stored.id, add, remove)
 
     def memberships(
-        self, resource_type: ResourceType, resource_ids: Sequence[str]
+        self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
-        return self._directory.memberships(resource_type.name, resource_ids)
+        return self._directory.memberships(resource_type.name, stored)
 
     def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
         return self._directory.find(resource_ids)

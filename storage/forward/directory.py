@@ -81,16 +81,10 @@ class Directory:
 
     # -- memberships
 
-    def memberships(self, name: str, resource_ids: Sequence[str]) -> dict[str, Sequence[Membership]]:
+    def memberships(self, name: str, stored: Sequence[StoredResource]) -> dict[str, Sequence[Membership]]:
         """Return what resources of a type are members of: as the upstream says, or found by their ids."""
-        found: dict[str, Sequence[Membership]] = {}
-        pending = []
-        for resource_id in dict.fromkeys(resource_ids):
-            known = self._remembered.kept.get((name, resource_id))
-            if known is not None and known.stored.memberships is not None:
-                found[resource_id] = known.stored.memberships
-            else:
-                pending.append(resource_id)
+        found = {one.id: one.memberships for one in stored if one.memberships is not None}
+        pending = [one.id for one in stored if one.memberships is None]
         if pending:
             found |= self._looked_up(name, pending)
         return {resource_id: memberships for resource_id, memberships in found.items() if memberships}

@@ -68,17 +68,24 @@ class Links:
             except ValueError as exc:
                 raise BadBackendAnswer(f"{self._transport.name} sent an answer that is not SCIM") from exc
 
-    def among(self, resource_id: str, member_ids: Sequence[str]) -> frozenset[str]:
-        """Return which of the ids are members, by a look-up of each when they are few."""
-        if len(member_ids) < _MANY:
-            path = self._type.path("id")
-            assert path is not None
-            this = BoundComparison(path, "eq", resource_id, resource_id)
-            try:
-                return frozenset(m for m in member_ids if self._holds(And((this, self._member_is(m)))))
-            except NotHonoured:
-                pass
-        return frozenset(member_ids) & {member.resource_id for member in self.members(resource_id)}
+    def held(self, resource_id: str, member_ids: Sequence[str]) -> list[str] | None:
+        """Return which of the ids are members, by a look-up of each; None where all must be read."""
+        if len(member_ids) >= _MANY:
+            return None
+        path = self._type.path("id")
+        assert path is not None
+        this = BoundComparison(path, "eq", resource_id, resource_id)
+        try:
+            return [one for one in member_ids if self._holds(And((this, self._member_is(one))))]
+        except NotHonoured:
+            return None
+
+    def _there(self, resource_id: str, member_ids: Sequence[str]) -> list[str]:
+        held = self.held(resource_id, member_ids)
+        if held is not None:
+            return held
+        present = {member.resource_id for member in self.members(resource_id)}
+        return [one for one in member_ids if one in present]
 
     def _holds(self, node: Node) -> bool:
         found = self._search.matching(node, ["id"])
@@ -130,9 +137,10 @@ class Links:
 
     # -- changing
 
-    def change(self, resource_id: str, add: Iterable[Member], remove: Iterable[str]) -> bool:
+    def change(self, resource_id: str, add: Iterable[Member], remove: Iterable[Member]) -> bool:
         """Add and remove members and return whether the upstream made a new version of it."""
-        joining, leaving = list(add), list(dict.fromkeys(remove))
+        # By their ids, which a service provider gives once, whatever the type (RFC 7643 section 3.1).
+        joining, leaving = list(add), list(dict.fromkeys(member.resource_id for member in remove))
         before = self._exchange.current(resource_id)
         if not joining and not leaving:
             return False
@@ -156,8 +164,7 @@ class Links:
             if refusal.scim_type not in ("noTarget", "invalidPath") or not leaving:
                 raise
         # Some refuse to remove what is not there.
-        there = self.among(resource_id, leaving)
-        return self._sent(before, joining, [one for one in leaving if one in there])
+        return self._sent(before, joining, self._there(resource_id, leaving))
 
     def _sent(self, before: Upstream, joining: list[Member], leaving: list[str]) -> Upstream:
         operations: list[dict[str, Any]] = [

@@ -5,6 +5,7 @@ What is kept is described in `storage.irods.metadata`, how it is changed in `sto
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from irods.models import User
@@ -178,28 +179,31 @@ class IrodsAdapter(StorageAdapter):
 
     # -- members
 
-    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
-        return self._members.of(resource_id)
+    def members(
+        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
+    ) -> Iterator[Member]:
+        return islice(self._members.of(stored.id, limit), limit)
 
     def among_members(
-        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
-    ) -> frozenset[str]:
-        return self._members.among(resource_id, member_ids)
+        self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
+    ) -> Sequence[Member]:
+        return self._members.among(stored.id, member_ids)
 
     def change_members(
         self,
         resource_type: ResourceType,
-        resource_id: str,
+        stored: StoredResource,
         add: Iterable[Member],
-        remove: Iterable[str],
+        remove: Iterable[Member],
     ) -> bool:
-        group = self._members.account_of(self._kinds[resource_type.name], resource_id)
+        # By its name, which another program may have changed since it was read.
+        group = self._members.account_of(self._kinds[resource_type.name], stored.id)
         return self._members.change(group, add, remove)
 
     def memberships(
-        self, resource_type: ResourceType, resource_ids: Sequence[str]
+        self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
-        return self._members.above(self._kinds[resource_type.name], resource_ids)
+        return self._members.above(self._kinds[resource_type.name], [one.id for one in stored])
 
     def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
         return {key: member for key, (_, member) in self._accounts.find(resource_ids).items()}

@@ -30,21 +30,24 @@ class Members:
         self._accounts = accounts
         self._kinds = kinds
 
-    def of(self, resource_id: str) -> Iterator[Member]:
-        """Yield the members of a group in the order of their ids, some at a time."""
+    def of(self, resource_id: str, limit: int | None) -> Iterator[Member]:
+        """Yield the members of a group in the order of their ids, some at a time.
+
+        No more than `limit` are wanted.
+        """
         number = number_of(resource_id)
         if number is None:
             return
         avus = self._accounts.metadata(number, MEMBER)
         displays = {avu.unit: _display(avu) for avu in of_attribute(avus, MEMBER_DISPLAY)}
         nested = self._nested(avus)
-        users = self._users(number)
+        users = self._users(number, min(limit or _FIRST, _FIRST))
         for member in merge(users, nested, key=lambda member: int(member.resource_id)):
             display = displays.get(member.resource_id)
             yield replace(member, display=display) if display else member
 
-    def _users(self, group: int) -> Iterator[Member]:
-        kind, last, count = self._kinds[USERS], 0, _FIRST
+    def _users(self, group: int, count: int) -> Iterator[Member]:
+        kind, last = self._kinds[USERS], 0
         while True:
             found = self._accounts.members_of(kind, group, last, count)
             yield from (member for account, member in found if not self._accounts.is_system(account))
@@ -57,9 +60,10 @@ class Members:
         numbers = _numbers(avu.value for avu in of_attribute(avus, MEMBER))
         return [self._accounts.member(kind, stored) for stored in self._accounts.with_ids(kind, numbers)]
 
-    def change(self, group: Account, add: Iterable[Member], remove: Iterable[str]) -> bool:
+    def change(self, group: Account, add: Iterable[Member], remove: Iterable[Member]) -> bool:
         """Remove members, then add others, and return whether that changed anything."""
-        leaving = _numbers(remove)
+        # No two accounts have one number: the type says nothing more.
+        leaving = _numbers(dict.fromkeys(member.resource_id for member in remove))
         left = self._remove(group, leaving) if leaving else False
         joining = list(add)
         joined = self._add(group, joining) if joining else False
@@ -105,23 +109,25 @@ class Members:
         self._zone.change_metadata(group.name, add=displays)
         return changed
 
-    def among(self, group_id: str, member_ids: Sequence[str]) -> frozenset[str]:
-        """Return which of the ids are members of a group, without reading the others."""
-        group, found, nested = number_of(group_id), set(), set()
+    def among(self, group_id: str, member_ids: Sequence[str]) -> list[Member]:
+        """Return the members of a group with one of the ids, without reading the others."""
+        group, nested = number_of(group_id), set()
+        found: list[Member] = []
         for batch in batches(_numbers(member_ids) if group is not None else ()):
             users = (User.type == USERS, User.zone == self._zone.name)
             in_group = (Group.id == group, In(User.id, batch), *users)
             for row in self._zone.rows((User.id, User.name), *in_group):
                 if row[User.name] not in (*SYSTEM_NAMES, self._zone.username):
-                    found.add(str(row[User.id]))
+                    found.append(Member(str(row[User.id]), self._kinds[USERS].resource_type.name))
             values = In(UserMeta.value, [str(number) for number in batch])
             of_group = (User.id == group, UserMeta.name == MEMBER, values)
             nested |= {row[UserMeta.value] for row in self._zone.rows([UserMeta.value], *of_group)}
         if nested:
             # Another program may have removed the group that is named.
-            still = self._accounts.with_ids(self._kinds[GROUPS], _numbers(nested))
-            found |= {stored.id for stored in still}
-        return frozenset(found)
+            kind = self._kinds[GROUPS]
+            still = self._accounts.with_ids(kind, _numbers(nested))
+            found += [self._accounts.member(kind, stored) for stored in still]
+        return found
 
     def above(self, kind: Kind, resource_ids: Sequence[str]) -> dict[str, list[Membership]]:
         """Return the groups that each resource is in, directly or through groups in between."""

@@ -8,6 +8,7 @@ conditional writes: a version is read, compared, and the new state is written.
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from schema import urns
 from schema.resource_type import ResourceType
@@ -125,31 +126,34 @@ class JumpcloudAdapter(StorageAdapter):
 
     # -- members
 
-    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
-        return self._members.members(self._groups.live(resource_id))
+    def _live(self, stored: StoredResource) -> dict[str, object]:
+        return self._groups.live(stored.id) if stored.source is None else stored.source
+
+    def members(
+        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
+    ) -> Iterator[Member]:
+        return islice(self._members.members(self._live(stored), limit), limit)
 
     def among_members(
-        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
-    ) -> frozenset[str]:
-        if not self._directory.is_id(resource_id):
-            return frozenset()
-        return frozenset(self._members.links.among(resource_id, member_ids))
+        self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
+    ) -> Sequence[Member]:
+        return self._members.among(stored.id, member_ids)
 
     def change_members(
         self,
         resource_type: ResourceType,
-        resource_id: str,
+        stored: StoredResource,
         add: Iterable[Member],
-        remove: Iterable[str],
+        remove: Iterable[Member],
     ) -> bool:
-        with self._turns.of([resource_id]):
-            return self._members.change(self._groups.live(resource_id), add, remove)
+        with self._turns.of([stored.id]):
+            return self._members.change(self._live(stored), add, remove)
 
     def memberships(
-        self, resource_type: ResourceType, resource_ids: Sequence[str]
+        self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
         # A group is never in a group.
-        return self._members.of(resource_ids) if resource_type.memberships is not None else {}
+        return self._members.of([one.id for one in stored]) if resource_type.memberships is not None else {}
 
     def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
         return self._members.find(resource_ids)

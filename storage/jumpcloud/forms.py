@@ -182,6 +182,10 @@ class GroupForm(Form):
         kept = replace(kept, created=kept.created or before.created, displays=before.displays)
         return self._body(fields, kept, live)
 
+    def read(self, live: Json) -> StoredResource:
+        """Return the group that JumpCloud shows, together with what it shows."""
+        return replace(super().read(live), source=live)
+
     def with_displays(self, displays: Mapping[str, str], live: Json) -> Json:
         """Return the body that changes nothing but what a group shows of its members."""
         kept = replace(self.kept(live), displays=displays)

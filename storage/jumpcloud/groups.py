@@ -49,7 +49,7 @@ class Groups:
             if after_all is None:
                 raise
             created = after_all
-        return replace(self.form.read(created), joined=False)
+        return replace(self.form.read(created), joined=False, source=None)
 
     def _created_after_all(self, body: Json) -> Json | None:
         """Return the group whose creation was not confirmed, if it is there."""

@@ -30,11 +30,12 @@ class Memberships:
 
     # -- reading
 
-    def members(self, group: Json) -> Iterator[Member]:
-        """Yield the members of a group, a page at a time."""
+    def members(self, group: Json, limit: int | None) -> Iterator[Member]:
+        """Yield the members of a group, a page at a time. No more than `limit` are wanted."""
         group_id = id_of(group)
         displays = self._groups.kept(group).displays
-        for ids in self.links.member_ids(group_id):
+        for page in self.links.member_ids(group_id):
+            ids = page[:limit]
             found = self.users(ids)
             for user_id in ids:
                 user = found.get(user_id)
@@ -98,18 +99,27 @@ class Memberships:
             found[group_id] = Member(group_id, self._groups.resource_type.name, group.get("name") or None)
         return found
 
+    def among(self, group_id: str, ids: Sequence[str]) -> list[Member]:
+        """Return those of the users that are in a group, without what is shown of them."""
+        if not self._directory.is_id(group_id):
+            return []
+        had, type_name = self.links.among(group_id, ids), self._users.resource_type.name
+        return [Member(user_id, type_name) for user_id in dict.fromkeys(ids) if user_id in had]
+
     def _display(self, user: StoredResource) -> str | None:
         return self._users.resource_type.display(user.document)
 
     # -- changing
 
-    def change(self, group: Json, add: Iterable[Member], remove: Iterable[str]) -> bool:
+    def change(self, group: Json, add: Iterable[Member], remove: Iterable[Member]) -> bool:
         """Remove members, then add others, and return whether that changed anything.
 
-        Raises ValueRefused for what cannot be a member, and for a group that fills itself.
+        `group` is as it was read. Raises ValueRefused for what cannot be a member, and for a group
+        that fills itself.
         """
-        group_id = id_of(group)
-        leaving = [user_id for user_id in dict.fromkeys(remove) if self._directory.is_id(user_id)]
+        group_id, user_type = id_of(group), self._users.resource_type.name
+        users = (member.resource_id for member in remove if member.resource_type == user_type)
+        leaving = [user_id for user_id in dict.fromkeys(users) if self._directory.is_id(user_id)]
         joining = {member.resource_id: member for member in add}
         self._check(group, joining.values(), bool(leaving))
         if not leaving and not joining:
@@ -118,17 +128,27 @@ class Memberships:
         leaving = [user_id for user_id in leaving if user_id in had]
         new = [user_id for user_id in joining if user_id not in had or user_id in leaving]
         known = self.users(new)
-        displays = dict(self._groups.kept(group).displays)
-        shown = {name: text for name, text in displays.items() if name not in leaving}
-        for user_id, user in known.items():
-            display = joining[user_id].display
-            if display is not None and display != self._display(user):
-                shown[user_id] = display
+        given = {
+            user_id: display
+            for user_id, user in known.items()
+            if (display := joining[user_id].display) is not None and display != self._display(user)
+        }
         self._each(lambda user_id: self._leave(group_id, user_id), leaving)
         self._each(lambda user_id: self._join(group_id, user_id), list(known))
-        if shown != displays:
-            self._directory.update_group(group_id, self._groups.with_displays(shown, group))
+        self._show(group, leaving, given)
         return bool(leaving or known)
+
+    def _show(self, group: Json, leaving: Sequence[str], given: Mapping[str, str]) -> None:
+        """Keep what a group shows of its members."""
+        if not given and not self._groups.kept(group).displays.keys() & set(leaving):
+            return
+        # Written as a whole: others may have changed it since it was read.
+        with existing(self._groups.resource_type.name, id_of(group)):
+            now = self._directory.group(id_of(group))
+        displays = self._groups.kept(now).displays
+        shown = {**{name: text for name, text in displays.items() if name not in leaving}, **given}
+        if shown != displays:
+            self._directory.update_group(id_of(now), self._groups.with_displays(shown, now))
 
     def _check(self, group: Json, joining: Iterable[Member], leaving: bool) -> None:
         user_type = self._users.resource_type.name

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final, TypeVar
 
 import ldap
@@ -36,9 +37,9 @@ from storage.ldap.filter import LdapFilterCompiler
 from storage.ldap.layout import WITH_SCHEMA, WITHOUT_SCHEMA, kind_of
 from storage.ldap.listing import Listing
 from storage.ldap.mapping import StandardAttributes
-from storage.ldap.members import Members, normalized
+from storage.ldap.members import Members
 from storage.ldap.offer import Offer, read_offer
-from storage.ldap.resources import Tree, is_name
+from storage.ldap.resources import Tree, is_name, normal
 from storage.ldap.session import Modification, Session
 from storage.ldap.writes import Changed, Writer, new_place, placeholder
 from storage.search import mentions_links, page_of
@@ -162,7 +163,7 @@ class LdapAdapter(StorageAdapter):
 
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
         with self._directory.lease() as session:
-            return self._found(session, self._unit_of(resource_type), resource_id).stored
+            return self._found(session, self._unit_of(resource_type), resource_id).resource
 
     def _found(self, session: Session, unit: Unit, resource_id: str, if_version: str | None = None) -> Found:
         found = self._tree.get(session, unit, resource_id)
@@ -179,7 +180,7 @@ class LdapAdapter(StorageAdapter):
         except ResourceNotFound as exc:
             raise ValueRefused("id: cannot be the name of an LDAP entry") from exc
         with self._directory.lease() as session:
-            return self._writer.create(session, unit, replace(resource, place=new_place()))
+            return self._writer.create(session, unit, replace(resource, place=new_place(), source=None))
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
         """Keep new resources; when one of them fails, those before it are removed again."""
@@ -201,7 +202,7 @@ class LdapAdapter(StorageAdapter):
 
         def change(session: Session) -> StoredResource:
             found = self._found(session, unit, resource.id, if_version)
-            after = replace(resource, place=found.stored.place)
+            after = replace(resource, place=found.stored.place, source=None)
             return self._writer.replace(session, unit, found, after)
 
         return self._attempted(change)
@@ -231,7 +232,7 @@ class LdapAdapter(StorageAdapter):
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
         with self._directory.lease() as session:
             found = self._tree.matching(session, self._unit_of(resource_type), None)
-        return (one.stored for one in found)
+        return (one.resource for one in found)
 
     def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
         unit = self._unit_of(resource_type)
@@ -249,14 +250,14 @@ class LdapAdapter(StorageAdapter):
         wanted = _wanted(node, "id")
         if wanted is not None:
             one = self._tree.get(session, unit, wanted) if is_name(wanted) else None
-            return [one.stored] if one is not None else []
+            return [one.resource] if one is not None else []
         memberships = unit.resource_type.memberships
         group = _wanted(node, f"{memberships.name}.value") if memberships is not None else None
         if group is not None:
             return self._members.inside(session, unit, group)
         compiler = LdapFilterCompiler(unit, lambda i: self._members.filter_for(session, i))
         native = compiler.split(node)[0] if node is not None else None
-        return [found.stored for found in self._tree.matching(session, unit, native)]
+        return [found.resource for found in self._tree.matching(session, unit, native)]
 
     def _with_memberships(
         self, resource_type: ResourceType, candidates: Iterable[StoredResource]
@@ -264,54 +265,64 @@ class LdapAdapter(StorageAdapter):
         every = list(candidates)
         for start in range(0, len(every), _BATCH):
             batch = every[start : start + _BATCH]
-            found = self.memberships(resource_type, [one.id for one in batch])
+            found = self.memberships(resource_type, batch)
             for one in batch:
                 yield replace(one, memberships=found.get(one.id, ()))
 
     # -- members
 
-    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
+    def _group(self, session: Session, unit: Unit, stored: StoredResource) -> Found:
+        found: Found | None = stored.source
+        return self._found(session, unit, stored.id) if found is None else found
+
+    def members(
+        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
+    ) -> Iterator[Member]:
         unit = self._unit_of(resource_type)
         with self._directory.lease() as session:
-            group = self._found(session, unit, resource_id)
-            names, shown = self._members.names(session, group)
-        return self._members_named(names, shown)
+            names, shown = self._members.names(session, self._group(session, unit, stored))
+        size = _BATCH if limit is None else min(limit, _BATCH)
+        return islice(self._members_named(names, shown, size), limit)
 
-    def _members_named(self, names: Sequence[str], shown: Mapping[str, str]) -> Iterator[Member]:
-        for start in range(0, len(names), _BATCH):
+    def _members_named(
+        self, names: Sequence[str], shown: Mapping[str, str], size: int
+    ) -> Iterator[Member]:
+        for start in range(0, len(names), size):
             with self._directory.lease() as session:
-                batch = self._members.read(session, names[start : start + _BATCH], shown)
+                batch = self._members.read(session, names[start : start + size], shown)
             yield from batch
 
     def among_members(
-        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
-    ) -> frozenset[str]:
+        self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
+    ) -> Sequence[Member]:
         unit = self._unit_of(resource_type)
         with self._directory.lease() as session:
-            group = self._found(session, unit, resource_id)
-            located = self._tree.locate(session, member_ids)
-            names = {i: found.entry.dn for i, (_, found) in located.items()}
-            had = self._members.among(session, group, list(names.values()))
-        return frozenset(i for i, name in names.items() if normalized([name]) <= had)
+            group = self._group(session, unit, stored)
+            located = [one for there in self._tree.locate(session, member_ids).values() for one in there]
+            had = self._members.among(session, group, [found.entry.dn for _, found in located])
+        return [holder.member(found) for holder, found in located if normal(found.entry.dn) in had]
 
     def change_members(
         self,
         resource_type: ResourceType,
-        resource_id: str,
+        stored: StoredResource,
         add: Iterable[Member],
-        remove: Iterable[str],
+        remove: Iterable[Member],
     ) -> bool:
         unit, joining, leaving = self._unit_of(resource_type), list(add), list(remove)
 
         def change(session: Session) -> bool:
-            group = self._found(session, unit, resource_id)
+            nonlocal stored
+            group = self._group(session, unit, stored)
+            # Where others have changed it since, it is read anew.
+            stored = replace(stored, source=None)
             changes = self._members.change(session, unit, group, joining, leaving)
             if not changes:
                 return False
             if group.layout is not unit.layout:
                 # Written by others: it becomes one of ours, so that it can carry what changes.
                 self._writer.replace(session, unit, group, group.stored)
-                group = self._found(session, unit, resource_id)
+                group = self._found(session, unit, stored.id)
             self._write_members(session, unit, group, changes)
             return True
 
@@ -337,17 +348,17 @@ class LdapAdapter(StorageAdapter):
             session.modify(group.entry.dn, [kept, *changes, *stamps])
 
     def memberships(
-        self, resource_type: ResourceType, resource_ids: Sequence[str]
+        self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
         unit = self._unit_of(resource_type)
         with self._directory.lease() as session:
-            found = self._members.above(session, unit.names_of(resource_ids))
+            found = self._members.above(session, unit.names_of(one.id for one in stored))
         return {resource_id: above for resource_id, above in found.items() if above}
 
     def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
         with self._directory.lease() as session:
             located = self._tree.locate(session, resource_ids)
-        return {i: unit.member(found) for i, (unit, found) in located.items()}
+        return {i: unit.member(found) for i, ((unit, found), *_) in located.items()}
 
 
 def _wanted(node: Node | None, path: str) -> str | None:

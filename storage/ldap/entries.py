@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -43,6 +43,11 @@ class Found:
     stored: StoredResource
     layout: Layout | None
     secrets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def resource(self) -> StoredResource:
+        """The resource for callers, who give it back together with its entry."""
+        return replace(self.stored, source=self)
 
 
 class Unit:

@@ -32,7 +32,7 @@ class Listing:
         ordered = sorted((one.stored for one in outlines), key=lambda stored: stored.place)
         outlined = page_of(ordered, selection, _outlined, unit.resource_type)
         read = self._tree.read(session, [names[stored.id] for stored in outlined.resources])
-        return Page([one.stored for _, one in read], outlined.total)
+        return Page([one.resource for _, one in read], outlined.total)
 
     def _sorted_by_server(self, session: Session, unit: Unit, selection: Selection) -> Page | None:
         """Return a page that the server has sorted and cut out, None when it cannot do so exactly.
@@ -52,7 +52,7 @@ class Listing:
             return None
         entries, total = window
         read = [unit.read(entry) for entry in entries]
-        resources = [one.stored for one in read if one is not None]
+        resources = [one.resource for one in read if one is not None]
         return counted_page(resources, total, selection) if len(resources) == len(entries) else None
 
 

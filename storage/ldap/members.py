@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 import ldap
 from ldap.controls.libldap import MatchedValuesControl
 
-from storage.adapter import Member, Membership, StoredResource
+from storage.adapter import Key, Member, Membership, StoredResource
 from storage.ldap.entries import Found, Unit
 from storage.ldap.layout import LAYOUTS, any_of, equality
 from storage.ldap.resources import Tree, is_name, normal
@@ -46,24 +46,23 @@ class Members:
         return normalized(entry.values("member") if entry else ()) & normalized(names)
 
     def change(
-        self, session: Session, unit: Unit, group: Found, add: Iterable[Member], remove: Iterable[str]
+        self, session: Session, unit: Unit, group: Found, add: Iterable[Member], remove: Iterable[Member]
     ) -> list[Modification]:
         """Return the modifications that remove members, then add others; empty when that is no change."""
-        joining = {member.resource_id: member for member in add}
-        leaving = list(dict.fromkeys(remove))
-        located = self._tree.locate(session, [*joining, *leaving])
-        leaving_names = [(i, name) for i in leaving for name in self._names(located, i)]
-        joining_names = [
-            (i, located[i][1].entry.dn)
-            for i, member in joining.items()
-            if i in located and located[i][0].resource_type.name == member.resource_type
-        ]
-        every = [name for _, name in (*leaving_names, *joining_names)]
-        entry = session.read(group.entry.dn, ["member", *_DISPLAYS], self._control(every))
-        had = normalized(entry.values("member") if entry else ())
-        going = {i: name for i, name in leaving_names if normal(name) in had}
+        joining = {member.key: member for member in add}
+        located = self._tree.existing(session, joining)
+        joining_names = {key: found.entry.dn for key, found in located.items()}
+        leaving = self._usual_names(member.key for member in remove)
+        if not leaving and not joining_names:
+            return []
+        entry, had = self._held(session, group, [*leaving.values(), *joining_names.values()])
+        going = {key: name for key, name in leaving.items() if normal(name) in had}
+        if len(going) < len(leaving):
+            others = self._other_names(session, leaving, going)
+            _, held = self._held(session, group, list(others.values())) if others else (None, set())
+            going |= {key: name for key, name in others.items() if normal(name) in held}
         left = had - normalized(going.values())
-        coming = {i: name for i, name in joining_names if normal(name) not in left}
+        coming = {key: name for key, name in joining_names.items() if normal(name) not in left}
         changes: list[Modification] = []
         if going:
             changes.append((ldap.MOD_DELETE, "member", [name.encode() for name in going.values()]))
@@ -71,16 +70,35 @@ class Members:
             changes.append((ldap.MOD_ADD, "member", [name.encode() for name in coming.values()]))
         if not changes:
             return []
-        own = {i: located[i][0].member(located[i][1]).display for i in coming}
-        labels = {i: joining[i].display for i in coming if joining[i].display not in (None, own[i])}
-        return changes + _label_changes(entry, unit, going, labels)
+        labels = {}
+        for key in coming:
+            own = self._tree.units[key[0]].member(located[key]).display
+            if joining[key].display not in (None, own):
+                labels[key[1]] = joining[key].display
+        return changes + _label_changes(entry, unit, [member_id for _, member_id in going], labels)
 
-    def _names(self, located: Mapping[str, tuple[Unit, Found]], resource_id: str) -> list[str]:
-        """Return what a resource is or, when it is gone, was called."""
-        if resource_id in located:
-            return [located[resource_id][1].entry.dn]
-        units = self._tree.units.values() if is_name(resource_id) else ()
-        return [unit.name_of(resource_id) for unit in units]
+    def _held(self, session: Session, group: Found, names: Sequence[str]) -> tuple[Entry | None, set[str]]:
+        """Return a group with what it shows of members, and its members, at least those among `names`."""
+        entry = session.read(group.entry.dn, ["member", *_DISPLAYS], self._control(names))
+        return entry, normalized(entry.values("member") if entry else ())
+
+    def _usual_names(self, keys: Iterable[Key]) -> dict[Key, str]:
+        """Return what resources are or, when they are gone, were called, as far as that is known."""
+        units = self._tree.units
+        return {(name, i): units[name].dn_of(i) for name, i in keys if name in units and is_name(i)}
+
+    def _other_names(
+        self, session: Session, leaving: Mapping[Key, str], going: Mapping[Key, str]
+    ) -> dict[Key, str]:
+        """Return what those that are no members by their usual names are called by others."""
+        ids = {member_id for _, member_id in going}
+        pending = [
+            (name, member_id)
+            for name, member_id in leaving
+            if member_id not in ids or ((name, member_id) not in going and self._tree.units[name].has_others)
+        ]
+        found = self._tree.existing(session, pending)
+        return {key: one.entry.dn for key, one in found.items() if one.entry.dn != leaving[key]}
 
     @staticmethod
     def _control(names: Iterable[str]) -> list[MatchedValuesControl]:
@@ -98,8 +116,8 @@ class Members:
 
     def inside(self, session: Session, unit: Unit, resource_id: str) -> list[StoredResource]:
         """Return the resources of a unit in a group or in groups within it, in the order of their places."""
-        located = self._tree.locate(session, [resource_id])
-        level = {normal(found.entry.dn): found.entry.dn for _, found in located.values()}
+        located = self._tree.locate(session, [resource_id]).get(resource_id, ())
+        level = {normal(found.entry.dn): found.entry.dn for _, found in located}
         seen: dict[str, str] = {}
         while level:
             entries = session.read_many(level.values(), ["member"])
@@ -119,7 +137,7 @@ class Members:
         located = self._tree.locate(session, [resource_id]).get(resource_id)
         if located is None:
             return "(!(objectClass=*))"
-        return equality("member", located[1].entry.dn)
+        return any_of(equality("member", found.entry.dn) for _, found in located)
 
     def above(self, session: Session, names: Mapping[str, str]) -> dict[str, list[Membership]]:
         """Return the groups that each resource, DN by id, is in, directly or through others."""

@@ -5,11 +5,13 @@ from itertools import chain
 
 from ldap.dn import str2dn
 
+from storage.adapter import Key
 from storage.ldap.entries import Found, Unit
 from storage.ldap.layout import WITH_SCHEMA, all_of, any_of, equality
 from storage.ldap.matching import is_exact
 from storage.ldap.outline import Outline, Unclear, member_outline
 from storage.ldap.session import Entry, Session
+from storage.uniqueness import is_universal
 
 # How many ids one filter asks for.
 _BATCH = 100
@@ -41,28 +43,40 @@ class Tree:
                 return found
         return None
 
-    def locate(self, session: Session, resource_ids: Iterable[str]) -> dict[str, tuple[Unit, Found]]:
-        """Return which of the ids exist in any unit, in outline."""
+    def locate(self, session: Session, resource_ids: Iterable[str]) -> dict[str, list[tuple[Unit, Found]]]:
+        """Return, in outline, the resources of any unit that have one of the ids."""
         wanted = [i for i in dict.fromkeys(resource_ids) if is_name(i)]
-        located: dict[str, tuple[Unit, Found]] = {}
-        for unit in self.units.values():
-            missing = [i for i in wanted if i not in located]
-            self._keep(located, unit, self._by_ids(session, unit, missing))
-        for unit in self.units.values():
-            missing = [i for i in wanted if i not in located]
-            for start in range(0, len(missing), _BATCH):
-                asked = missing[start : start + _BATCH]
-                entries = session.find(unit.dn, any_of(map(unit.filter_by_id, asked)), unit.attributes)
-                self._keep(located, unit, map(unit.read, entries))
-        return {i: located[i] for i in wanted if i in located}
+        located: dict[str, dict[str, tuple[Unit, Found]]] = {i: {} for i in wanted}
+        for by_name in (True, False):
+            for name, unit in self.units.items():
+                # What is in one unit is looked for in others as far as others may have written it.
+                pending = [i for i, there in located.items() if name not in there and (
+                    not there or (not is_universal(i) and (by_name or unit.has_others))
+                )]
+                seek = self._by_ids if by_name else self._by_filter
+                for one in seek(session, unit, pending):
+                    if one is not None and one.stored.id in located:
+                        located[one.stored.id].setdefault(name, (unit, one))
+        return {i: list(there.values()) for i, there in located.items() if there}
 
-    @staticmethod
-    def _keep(
-        located: dict[str, tuple[Unit, Found]], unit: Unit, found: Iterable[Found | None]
-    ) -> None:
-        for one in found:
-            if one is not None:
-                located.setdefault(one.stored.id, (unit, one))
+    def existing(self, session: Session, keys: Iterable[Key]) -> dict[Key, Found]:
+        """Return, in outline, those of the resources that exist."""
+        found: dict[Key, Found] = {}
+        wanted = [key for key in dict.fromkeys(keys) if is_name(key[1])]
+        for name, unit in self.units.items():
+            for seek in (self._by_ids, self._by_filter):
+                pending = [key[1] for key in wanted if key[0] == name and key not in found]
+                for one in seek(session, unit, pending):
+                    if one is not None:
+                        found.setdefault((name, one.stored.id), one)
+        return {key: found[key] for key in wanted if key in found}
+
+    def _by_filter(self, session: Session, unit: Unit, resource_ids: Sequence[str]) -> Iterator[Found | None]:
+        """Yield the resources with these ids, whatever they are called."""
+        for start in range(0, len(resource_ids), _BATCH):
+            asked = resource_ids[start : start + _BATCH]
+            entries = session.find(unit.dn, any_of(map(unit.filter_by_id, asked)), unit.attributes)
+            yield from map(unit.read, entries)
 
     def _by_ids(self, session: Session, unit: Unit, resource_ids: Sequence[str]) -> Iterator[Found | None]:
         """Yield those resources with these ids, in outline, that are called or marked as ours are."""

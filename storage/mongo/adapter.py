@@ -305,27 +305,29 @@ class MongoAdapter(StorageAdapter):
 
     # -- members
 
-    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
-        return self._members.of(resource_type, resource_id)
+    def members(
+        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
+    ) -> Iterator[Member]:
+        return self._members.of(resource_type, stored.id, limit)
 
     def among_members(
-        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
-    ) -> frozenset[str]:
-        return self._members.among(resource_type, resource_id, member_ids)
+        self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
+    ) -> Sequence[Member]:
+        return self._members.among(resource_type, stored.id, member_ids)
 
     def change_members(
         self,
         resource_type: ResourceType,
-        resource_id: str,
+        stored: StoredResource,
         add: Iterable[Member],
-        remove: Iterable[str],
+        remove: Iterable[Member],
     ) -> bool:
-        return self._members.change(resource_type, resource_id, add, remove)
+        return self._members.change(resource_type, stored.id, add, remove)
 
     def memberships(
-        self, resource_type: ResourceType, resource_ids: Sequence[str]
+        self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
-        return self._members.above(resource_type.name, resource_ids)
+        return self._members.above(resource_type.name, [one.id for one in stored])
 
     def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
         return self._members.find(resource_ids)

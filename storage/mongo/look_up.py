@@ -4,14 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+from storage.adapter import Key
 from storage.mongo.database import Documents
 from storage.mongo.layout import Layout
 
 # How many ids go into one query, and how many documents into one write.
 BATCH: Final = 1000
-
-Key = tuple[str, str]
-"""the name of a resource type, and an id"""
 
 _Item = TypeVar("_Item")
 

@@ -7,11 +7,11 @@ from typing import Any, Final
 import orjson
 
 from schema.resource_type import ResourceType
-from storage.adapter import Member, Membership
+from storage.adapter import Key, Member, Membership
 from storage.errors import ResourceNotFound
 from storage.mongo.database import Database, Documents, insert_new
 from storage.mongo.documents import Places
-from storage.mongo.look_up import BATCH, Key, LookUp, batches
+from storage.mongo.look_up import BATCH, LookUp, batches
 
 MEMBERS: Final = "scim_members"
 
@@ -26,63 +26,63 @@ class Members:
         self._look_up = look_up
         self._places = places
 
-    def of(self, group: ResourceType, group_id: str) -> Iterator[Member]:
-        """Yield the members of a group in the order in which they joined, a batch at a time."""
-        last = 0
-        while True:
+    def of(self, group: ResourceType, group_id: str, limit: int | None = None) -> Iterator[Member]:
+        """Yield the members of a group, at most `limit`, in the order in which they joined."""
+        last, left = 0, limit
+        while left is None or left > 0:
+            size = BATCH if left is None else min(left, BATCH)
+            query = {"groupType": group.name, "group": group_id, "place": {"$gt": last}}
             with self._database.reading() as documents:
-                query = {"groupType": group.name, "group": group_id, "place": {"$gt": last}}
-                rows = list(documents[MEMBERS].find(query).sort("place", 1).limit(BATCH))
-                found = self._look_up.rows(documents, [(row["memberType"], row["member"]) for row in rows])
-            for row in rows:
-                # One whose resource was deleted an instant ago is none.
-                member = found.get((row["memberType"], row["member"]))
-                if member is not None:
-                    display = row.get("display") or member.get("display")
-                    yield Member(row["member"], row["memberType"], display)
-            if len(rows) < BATCH:
+                rows = list(documents[MEMBERS].find(query).sort("place", 1).limit(size))
+                members = self._shown(documents, rows)
+            yield from members
+            if len(rows) < size:
                 return
-            last = rows[-1]["place"]
+            last, left = rows[-1]["place"], left and left - len(members)
 
-    def among(self, group: ResourceType, group_id: str, member_ids: Sequence[str]) -> frozenset[str]:
-        """Return which of the ids are members of a group."""
-        found: set[str] = set()
-        for batch in batches(member_ids):
+    def _shown(self, documents: Documents, rows: Sequence[dict[str, Any]]) -> list[Member]:
+        """Return those members whose resource exists: one that was deleted an instant ago is none."""
+        found = self._look_up.rows(documents, [(row["memberType"], row["member"]) for row in rows])
+        members = []
+        for row in rows:
+            known = found.get((row["memberType"], row["member"]))
+            if known is not None:
+                display = row.get("display") or known.get("display")
+                members.append(Member(row["member"], row["memberType"], display))
+        return members
+
+    def among(self, group: ResourceType, group_id: str, member_ids: Sequence[str]) -> list[Member]:
+        """Return the members of a group that have one of the ids."""
+        found: list[Member] = []
+        names, ids = self._look_up.layouts, dict.fromkeys(member_ids)
+        keys = ((name, member_id) for member_id in ids for name in names)
+        for batch in batches(_row_id(group.name, group_id, key) for key in keys):
             with self._database.reading() as documents:
-                rows = documents[MEMBERS].find(self._links(group.name, group_id, batch), {"member": 1})
-                found.update(row["member"] for row in rows)
-        return frozenset(found)
-
-    def _links(self, group_type: str, group_id: str, member_ids: Sequence[str]) -> dict[str, Any]:
-        """Return the query for members of a group; the index is by type and member."""
-        ids = {"memberType": {"$in": list(self._look_up.layouts)}, "member": {"$in": list(member_ids)}}
-        return {**ids, "groupType": group_type, "group": group_id}
+                rows = documents[MEMBERS].find({"_id": {"$in": batch}})
+                found += [Member(row["member"], row["memberType"], row.get("display")) for row in rows]
+        return found
 
     def change(
-        self, group: ResourceType, group_id: str, add: Iterable[Member], remove: Iterable[str]
+        self, group: ResourceType, group_id: str, add: Iterable[Member], remove: Iterable[Member]
     ) -> bool:
         """Remove members, then add others, and return whether that changed anything.
 
-        Raises ResourceNotFound when there is no such group, or none any more.
+        Raises ResourceNotFound when the group was deleted meanwhile.
         """
-        if not self._exists(group.name, group_id):
-            raise ResourceNotFound(group.name, group_id)
-        of_group = {"groupType": group.name, "group": group_id}
         changed = 0
-        for batch in batches(sorted(remove)):
+        for batch in batches(sorted(_row_id(group.name, group_id, member.key) for member in remove)):
             with self._database.writing() as documents:
-                query = self._links(group.name, group_id, batch)
-                changed += documents[MEMBERS].delete_many(query).deleted_count
+                changed += documents[MEMBERS].delete_many({"_id": {"$in": batch}}).deleted_count
         for members in batches(add):
             changed += self._join(group.name, group_id, members)
         if changed and not self._exists(group.name, group_id):
             with self._database.writing() as documents:
-                documents[MEMBERS].delete_many(of_group)
+                documents[MEMBERS].delete_many({"groupType": group.name, "group": group_id})
             raise ResourceNotFound(group.name, group_id)
         return changed > 0
 
     def _join(self, group_type: str, group_id: str, members: Sequence[Member]) -> int:
-        keys = [(member.resource_type, member.resource_id) for member in members]
+        keys = [member.key for member in members]
         with self._database.writing() as documents:
             found = self._look_up.rows(documents, keys)
             rows = {
@@ -101,9 +101,8 @@ class Members:
             return joined
 
     def _row(self, group_type: str, group_id: str, member: Member, display: str | None) -> dict[str, Any]:
-        key = orjson.dumps([group_type, group_id, member.resource_type, member.resource_id]).decode()
         row = {
-            "_id": key if len(key) <= _LONGEST_ID else hashlib.sha256(key.encode()).hexdigest(),
+            "_id": _row_id(group_type, group_id, member.key),
             "group": group_id,
             "groupType": group_type,
             "member": member.resource_id,
@@ -145,6 +144,12 @@ class Members:
                 for (name, one), row in self._look_up.rows(documents, keys).items():
                     found.setdefault(one, Member(one, name, row.get("display")))
         return found
+
+
+def _row_id(group_type: str, group_id: str, member: Key) -> str:
+    """Return the key of the document of a membership."""
+    key = orjson.dumps([group_type, group_id, *member]).decode()
+    return key if len(key) <= _LONGEST_ID else hashlib.sha256(key.encode()).hexdigest()
 
 
 def _groups_of(documents: Documents, keys: Sequence[Key]) -> dict[Key, set[Key]]:

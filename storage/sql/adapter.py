@@ -156,7 +156,9 @@ class SqlAdapter(StorageAdapter):
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
             rid = self._rows.insert(layout, resource)
-        return replace(resource, version="1", place=rid, joined=False)
+            created = replace(resource, version="1", place=rid, joined=False)
+            self._remember(layout, created)
+        return created
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
         with self._database.transaction():
@@ -198,29 +200,31 @@ class SqlAdapter(StorageAdapter):
     # -- members
 
     def among_members(
-        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
-    ) -> frozenset[str]:
-        group = self._get(self._layouts[resource_type.name], resource_id)
-        return self._members.among(group.place, member_ids)
+        self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
+    ) -> Sequence[Member]:
+        return self._members.among(stored.place, stored.id, member_ids)
 
-    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
-        return self._members.of(self._get(self._layouts[resource_type.name], resource_id).place)
+    def members(
+        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
+    ) -> Iterator[Member]:
+        return self._members.of(stored.place, stored.id, limit)
 
     def change_members(
         self,
         resource_type: ResourceType,
-        resource_id: str,
+        stored: StoredResource,
         add: Iterable[Member],
-        remove: Iterable[str],
+        remove: Iterable[Member],
     ) -> bool:
         with self._database.transaction():
-            group = self._get(self._layouts[resource_type.name], resource_id)
+            # Locked, and without a statement where this transaction has read it.
+            group = self._get(self._layouts[resource_type.name], stored.id)
             return self._members.change(group.place, add, remove)
 
     def memberships(
-        self, resource_type: ResourceType, resource_ids: Sequence[str]
+        self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
-        return self._members.above(self._layouts[resource_type.name], resource_ids)
+        return self._members.above(self._layouts[resource_type.name], [one.id for one in stored])
 
     def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
         return self._members.find(resource_ids)

@@ -1,12 +1,26 @@
 """Memberships: rows of their own, so that a change costs the same in a group of any size."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
 
 from storage.adapter import Member, Membership
 from storage.sql.database import Database, marks
 from storage.sql.layout import TypeLayout
 from storage.sql.rows import BATCH, batches
 
+# The members of a group. SQLite gives the row key of a resource that is gone to another one.
+_MEMBERS = (
+    "SELECT r.rid, r.id, r.type, COALESCE(m.display, r.display) FROM scim_member m "
+    "JOIN scim_resource r ON r.rid = m.member_rid WHERE m.group_rid = ? AND m.member_rid > ? "
+    "AND EXISTS (SELECT 1 FROM scim_resource g WHERE g.rid = ? AND g.id = ?) "
+    "ORDER BY m.member_rid LIMIT ?"
+)
+_AMONG = (
+    "SELECT r.id, r.type, COALESCE(m.display, r.display) FROM scim_resource r "
+    "JOIN scim_member m ON m.member_rid = r.rid AND m.group_rid = ? "
+    "WHERE EXISTS (SELECT 1 FROM scim_resource g WHERE g.rid = ? AND g.id = ?) AND r.id IN ({marks})"
+)
 # Groups of a resource, and whether those are in groups themselves.
 _GROUPS = (
     "SELECT o.id, g.id, g.type, g.display, "
@@ -26,6 +40,8 @@ _ALL_GROUPS = (
     "GROUP BY up.origin, r.rid, r.id, r.type, r.display ORDER BY up.origin, r.rid"
 )
 
+_by_id = attrgetter("resource_id")
+
 
 class MemberRows:
     """The rows of scim_member; `names` maps numbers of types to their names."""
@@ -34,61 +50,56 @@ class MemberRows:
         self._database = database
         self._names = names
 
-    def of(self, rid: int) -> Iterator[Member]:
-        """Yield the members of a group, a batch at a time."""
-        last = 0
-        while True:
-            rows = self._database.rows(
-                "SELECT r.rid, r.id, r.type, COALESCE(m.display, r.display) FROM scim_member m "
-                "JOIN scim_resource r ON r.rid = m.member_rid "
-                "WHERE m.group_rid = ? AND m.member_rid > ? ORDER BY m.member_rid LIMIT ?",
-                (rid, last, BATCH),
-            )
+    def of(self, rid: int, resource_id: str, limit: int | None = None) -> Iterator[Member]:
+        """Yield the members of a group, at most `limit`, a batch at a time."""
+        last, left = 0, limit
+        while left is None or left > 0:
+            size = BATCH if left is None else min(left, BATCH)
+            rows = self._database.rows(_MEMBERS, (rid, last, rid, resource_id, size))
             yield from (Member(row[1], self._names[row[2]], row[3]) for row in rows)
-            if len(rows) < BATCH:
+            if len(rows) < size:
                 return
-            last = rows[-1][0]
+            last, left = rows[-1][0], left and left - size
 
-    def among(self, rid: int, member_ids: Sequence[str]) -> frozenset[str]:
-        """Return which of the ids are members of a group."""
-        found: set[str] = set()
-        for batch in batches(member_ids):
-            rows = self._database.rows(
-                "SELECT r.id FROM scim_resource r JOIN scim_member m ON m.member_rid = r.rid "
-                f"AND m.group_rid = ? WHERE r.id IN ({marks(batch)})",
-                (rid, *batch),
-            )
-            found.update(member_id for (member_id,) in rows)
-        return frozenset(found)
+    def among(self, rid: int, resource_id: str, member_ids: Sequence[str]) -> list[Member]:
+        """Return the members of a group that have one of the ids."""
+        found: list[Member] = []
+        for batch in batches(dict.fromkeys(member_ids)):
+            rows = self._database.rows(_AMONG.format(marks=marks(batch)), (rid, rid, resource_id, *batch))
+            found += [Member(row[0], self._names[row[1]], row[2]) for row in rows]
+        return found
 
-    def change(self, rid: int, add: Iterable[Member], remove: Iterable[str]) -> bool:
+    def change(self, rid: int, add: Iterable[Member], remove: Iterable[Member]) -> bool:
         """Remove members, then add others, and return whether that changed anything."""
         changed = 0
-        for batch in batches(sorted(remove)):
+        for members in batches(sorted(remove, key=_by_id)):
             # In two steps: MariaDB would walk through the whole group to delete by a subquery.
-            statement = f"SELECT rid FROM scim_resource WHERE id IN ({marks(batch)})"
-            leaving = [found for (found,) in self._database.rows(statement, batch)]
+            leaving = [row[0] for row, _ in self._existing(members)]
             if leaving:
                 changed += self._database.run(
                     f"DELETE FROM scim_member WHERE group_rid = ? AND member_rid IN ({marks(leaving)})",
                     (rid, *leaving),
                 ).rowcount
         for members in batches(add):
-            changed += self._join(rid, {member.resource_id: member for member in members})
+            changed += self._join(rid, members)
         return changed > 0
 
-    def _join(self, rid: int, members: Mapping[str, Member]) -> int:
-        # Shared locks: a resource that is being removed joins nothing.
-        found = self._database.rows(
-            f"SELECT rid, id, type, display FROM scim_resource WHERE id IN ({marks(list(members))}) "
-            f"ORDER BY rid{self._database.dialect.for_share}",
-            list(members),
-        )
+    def _existing(self, members: Iterable[Member], ending: str = "") -> Iterator[tuple[Any, Member]]:
+        """Yield row key, display, id and type of each member that exists, with the member."""
+        wanted = {member.key: member for member in members}
+        ids = list(dict.fromkeys(member_id for _, member_id in wanted))
+        statement = f"SELECT rid, display, id, type FROM scim_resource WHERE id IN ({marks(ids)}){ending}"
+        for row in self._database.rows(statement, ids):
+            # Data of others may have two resources of one id.
+            member = wanted.get((self._names[row[3]], row[2]))
+            if member is not None:
+                yield row, member
+
+    def _join(self, rid: int, members: Iterable[Member]) -> int:
         rows: list[object] = []
-        for member_rid, member_id, number, display in found:
-            member = members[member_id]
-            if self._names[number] == member.resource_type:
-                rows += (rid, member_rid, member.display if member.display != display else None)
+        # Shared locks: a resource that is being removed joins nothing.
+        for row, member in self._existing(members, f" ORDER BY rid{self._database.dialect.for_share}"):
+            rows += (rid, row[0], member.display if member.display != row[1] else None)
         if not rows:
             return 0
         values = ", ".join(["(?, ?, ?)"] * (len(rows) // 3))

@@ -25,7 +25,7 @@ GUIDES = {"schemas": [urns.GROUP], "id": "g", "displayName": "Guides"}
 
 @pytest.fixture(scope="module")
 def storage() -> StorageAdapter:
-    group = stored({**GUIDES, "members": [{"value": "1", "display": "Ann"}]}, "g")
+    group = stored({**GUIDES, "members": [{"value": "1", "type": "User", "display": "Ann"}]}, "g")
     return storage_of((USER, stored(ANN_USER, "1")), (GROUP, group))
 
 

@@ -15,13 +15,14 @@ from tests.protocol.samples import BABS, DEVICE, GROUP, PRINTER, REGISTRY, USER,
 
 PREFIX = "https://scim.example.com/v2"
 ANN = stored({"schemas": [urns.USER], "id": "1", "userName": "ann", "displayName": "Ann"}, "1")
-INNER = stored({"schemas": [urns.GROUP], "id": "2", "displayName": "Inner", "members": [{"value": "1"}]}, "2")
+IN_INNER = [{"value": "1", "type": "User"}]
+INNER = stored({"schemas": [urns.GROUP], "id": "2", "displayName": "Inner", "members": IN_INNER}, "2")
 OUTER = stored(
     {
         "schemas": [urns.GROUP],
         "id": "3",
         "displayName": "Outer",
-        "members": [{"value": "2"}, {"value": "1", "display": "A"}],
+        "members": [{"value": "2", "type": "Group"}, {"value": "1", "type": "User", "display": "A"}],
     },
     "3",
 )
@@ -210,7 +211,7 @@ def test_resources_keep_their_order(representation: Representation, storage: Sto
 @pytest.mark.parametrize("attributes", [(), ("members.value",)], ids=["whole", "projected"])
 def test_very_many_members_come_in_chunks(count: int, attributes: tuple[str, ...]) -> None:
     users = [(USER, stored({"schemas": [urns.USER], "userName": f"u{n}"}, f"u{n}")) for n in range(count)]
-    members = [{"value": resource.id} for _, resource in users]
+    members = [{"value": resource.id, "type": "User"} for _, resource in users]
     storage = storage_of_many(users, members)
     representation = Representation(REGISTRY, storage, "")
     group = storage.get(GROUP, "g")
@@ -221,7 +222,7 @@ def test_very_many_members_come_in_chunks(count: int, attributes: tuple[str, ...
     assert (len(chunks) > 1) is (count > CHUNK)
     document = orjson.loads(b"".join(chunks))
     assert [member["value"] for member in document.get("members", ())] == [one["value"] for one in members]
-    assert representation.is_large(GROUP, "g") is (count > LARGE)
+    assert representation.is_large(GROUP, group) is (count > LARGE)
     if not attributes:
         assert representation.document(GROUP, group, links=True) == document
 
@@ -229,10 +230,11 @@ def test_very_many_members_come_in_chunks(count: int, attributes: tuple[str, ...
 @pytest.mark.parametrize("count", [LARGE, LARGE + 1])
 def test_a_group_is_large_beyond_a_number_of_members(count: int) -> None:
     users = [(USER, stored({"schemas": [urns.USER], "userName": f"u{n}"}, f"u{n}")) for n in range(count)]
-    storage = storage_of_many(users, [{"value": resource.id} for _, resource in users])
+    storage = storage_of_many(users, [{"value": resource.id, "type": "User"} for _, resource in users])
 
-    assert Representation(REGISTRY, storage, "").is_large(GROUP, "g") is (count > LARGE)
-    assert Representation(REGISTRY, storage, "").is_large(USER, "u1") is False
+    representation = Representation(REGISTRY, storage, "")
+    assert representation.is_large(GROUP, storage.get(GROUP, "g")) is (count > LARGE)
+    assert representation.is_large(USER, storage.get(USER, "u1")) is False
 
 
 def storage_of_many(users: list[Any], members: list[dict[str, str]]) -> StorageAdapter:

@@ -101,31 +101,35 @@ class OwnIds(StorageAdapter):
             )
         return Page([self._shown(stored) for stored in page.resources], page.total)
 
-    def members(self, resource_type: ResourceType, resource_id: str) -> Iterator[Member]:
-        return map(self._link, self._adapter.members(resource_type, self._id(resource_id)))
+    def members(
+        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
+    ) -> Iterator[Member]:
+        return map(self._link, self._adapter.members(resource_type, self._given(stored), limit))
 
     def among_members(
-        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
-    ) -> frozenset[str]:
+        self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
+    ) -> Sequence[Member]:
         real = [self._id(member_id) for member_id in member_ids]
-        found = self._adapter.among_members(resource_type, self._id(resource_id), real)
-        return frozenset(map(self._name, found))
+        found = self._adapter.among_members(resource_type, self._given(stored), real)
+        return list(map(self._link, found))
 
     def change_members(
         self,
         resource_type: ResourceType,
-        resource_id: str,
+        stored: StoredResource,
         add: Iterable[Member],
-        remove: Iterable[str],
+        remove: Iterable[Member],
     ) -> bool:
-        joining = [replace(member, resource_id=self._id(member.resource_id)) for member in add]
-        leaving = [self._id(member_id) for member_id in remove]
-        return self._adapter.change_members(resource_type, self._id(resource_id), joining, leaving)
+        joining, leaving = (
+            [replace(member, resource_id=self._id(member.resource_id)) for member in members]
+            for members in (add, remove)
+        )
+        return self._adapter.change_members(resource_type, self._given(stored), joining, leaving)
 
     def memberships(
-        self, resource_type: ResourceType, resource_ids: Sequence[str]
+        self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
-        found = self._adapter.memberships(resource_type, [self._id(i) for i in resource_ids])
+        found = self._adapter.memberships(resource_type, list(map(self._given, stored)))
         return {self._name(key): list(map(self._link, links)) for key, links in found.items()}
 
     def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
@@ -140,6 +144,9 @@ class OwnIds(StorageAdapter):
 
     def _link(self, link: _Link) -> _Link:
         return replace(link, resource_id=self._name(link.resource_id))
+
+    def _given(self, stored: StoredResource) -> StoredResource:
+        return _renamed(stored, self._id(stored.id))
 
     def _shown(self, stored: StoredResource) -> StoredResource:
         shown = _renamed(stored, self._name(stored.id))

@@ -10,7 +10,16 @@ from storage.errors import StorageUnavailable
 from storage.registry import open_storage
 from storage.search import search
 from tests.mongodb import MongodbServer, MongoStore
-from tests.storage.contract import GROUP, REGISTRY, USER, StorageContract, members, represent, stored
+from tests.storage.contract import (
+    GROUP,
+    REGISTRY,
+    USER,
+    StorageContract,
+    change_members,
+    members,
+    represent,
+    stored,
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +45,9 @@ CALLS: list[Callable[[StorageAdapter], object]] = [
     lambda adapter: adapter.delete(USER, "1"),
     lambda adapter: list(adapter.scan(USER)),
     lambda adapter: search(adapter, USER, Selection(), represent),
-    lambda adapter: list(adapter.members(GROUP, "g")),
-    lambda adapter: adapter.change_members(GROUP, "g", members("1"), ["2"]),
-    lambda adapter: adapter.memberships(USER, ["1"]),
+    lambda adapter: list(adapter.members(GROUP, stored("g"))),
+    lambda adapter: adapter.change_members(GROUP, stored("g"), members("1"), [Member("2", "User")]),
+    lambda adapter: adapter.memberships(USER, [stored("1")]),
     lambda adapter: adapter.find(["1"]),
 ]
 
@@ -69,7 +78,7 @@ def test_a_server_that_is_gone_is_unavailable_and_found_again(own_server: Mongod
 
     own_server.restart()
     assert adapter.get(USER, "1").document["userName"] == "a"
-    assert adapter.change_members(GROUP, "g", [Member("1", "User")], ())
+    assert change_members(adapter, "g", [Member("1", "User")], ())
     assert adapter.replace(USER, stored("1", userName="b"), "1").version == "2"
     adapter.close()
     store.adapter.close()

@@ -19,7 +19,7 @@ import pytest
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ResourceNotFound, StorageUnavailable, UniquenessConflict
 from storage.sql import open_database
-from tests.storage.contract import GROUP, USER, stored
+from tests.storage.contract import GROUP, USER, change_members, members_of, memberships_of, stored
 from tests.storage.files.conftest import Open, ids, is_pending, open_files, write, written
 
 STEPS = ("open", "rename", "unlink", "fsync", "utime", "stat")
@@ -107,7 +107,7 @@ def test_killed_at_any_step_several_changes_are_all_there_or_none(
         step += 1
         adapter.create(USER, stored("member", userName="member"))
         adapter.create(GROUP, stored("g", displayName="G"))
-        adapter.change_members(GROUP, "g", [Member("member", "User")], ())
+        change_members(adapter, "g", [Member("member", "User")], ())
 
         def change(step: int = step) -> None:
             child = open_files(folder)
@@ -126,7 +126,7 @@ def test_killed_at_any_step_several_changes_are_all_there_or_none(
         seen.add(done)
         assert (folder / "Users" / "member").exists() == (not done)
         assert ("members" in written(folder / "Groups" / "g")) == (not done)
-        assert bool(list(adapter.members(GROUP, "g"))) == (not done)
+        assert bool(list(members_of(adapter, "g"))) == (not done)
         assert not is_pending(folder)
         if not done:
             adapter.delete(USER, "member")
@@ -282,13 +282,13 @@ def some(adapter: StorageAdapter) -> None:
     for number in range(40):
         adapter.create(USER, stored(f"{number:02}", userName=f"u{number}", title="t" * 300))
     adapter.create(GROUP, stored("g", displayName="G"))
-    adapter.change_members(GROUP, "g", [Member("07", "User", "Seven"), Member("03", "User")], ())
+    change_members(adapter, "g", [Member("07", "User", "Seven"), Member("03", "User")], ())
 
 
 def assert_whole(adapter: StorageAdapter, versions: dict[str, str]) -> None:
     assert ids(adapter, 'userName eq "U7"') == ["07"]
     assert {r.id: r.version for r in adapter.scan(USER)} == versions
-    assert list(adapter.members(GROUP, "g")) == [Member("03", "User", "u3"), Member("07", "User", "Seven")]
+    assert list(members_of(adapter, "g")) == [Member("03", "User", "u3"), Member("07", "User", "Seven")]
     with pytest.raises(UniquenessConflict):
         adapter.create(USER, stored("new", userName="U7"))
     adapter.replace(USER, stored("07", userName="u7", title="after"))
@@ -410,9 +410,9 @@ def test_a_folder_that_is_gone_is_not_taken_for_an_empty_one(
         lambda: adapter.delete(USER, "1"),
         lambda: list(adapter.scan(USER)),
         lambda: ids(adapter, "userName pr"),
-        lambda: list(adapter.members(GROUP, "g")),
-        lambda: adapter.change_members(GROUP, "g", [], ["1"]),
-        lambda: adapter.memberships(USER, ["1"]),
+        lambda: list(members_of(adapter, "g")),
+        lambda: change_members(adapter, "g", [], ["1"]),
+        lambda: memberships_of(adapter, ["1"]),
         lambda: adapter.find(["1"]),
         lambda: adapter.check(),
     ):

@@ -7,7 +7,7 @@ import pytest
 from storage.adapter import Member, StorageAdapter
 from storage.files.folders import Folders
 from storage.sql.database import Database
-from tests.storage.contract import GROUP, USER, stored
+from tests.storage.contract import GROUP, USER, change_members, stored
 from tests.storage.files.conftest import Open, ids, write, written
 
 NATIVE = [
@@ -46,7 +46,7 @@ def test_one_member_more_is_one_row_more_in_a_group_of_any_size(
 ) -> None:
     adapter.create_many(USER, [stored(f"{n}", userName=f"u{n}") for n in range(others + 1)])
     adapter.create(GROUP, stored("g", displayName="G"))
-    adapter.change_members(GROUP, "g", [Member(f"{n}", "User") for n in range(others)], ())
+    change_members(adapter, "g", [Member(f"{n}", "User") for n in range(others)], ())
     changed: list[int] = []
     run = Database.run
 
@@ -57,7 +57,7 @@ def test_one_member_more_is_one_row_more_in_a_group_of_any_size(
 
     monkeypatch.setattr(Database, "run", counted)
 
-    assert adapter.change_members(GROUP, "g", [Member(str(others), "User")], ())
+    assert change_members(adapter, "g", [Member(str(others), "User")], ())
 
     assert sum(changed) <= 3
     assert len(written(folder / "Groups" / "g")["members"]) == others + 1

@@ -13,7 +13,7 @@ import pytest
 from storage.adapter import Member, StorageAdapter
 from storage.errors import StorageUnavailable, UniquenessConflict, VersionMismatch
 from storage.files.lock import FolderLock
-from tests.storage.contract import GROUP, USER, stored
+from tests.storage.contract import GROUP, USER, change_members, members_of, stored
 from tests.storage.files.conftest import Open, ids, in_child, open_files, written
 
 SPAWNED = multiprocessing.get_context("spawn")
@@ -61,7 +61,7 @@ def join(barrier: Any, folder: Path, members: str) -> None:
     adapter = open_files(folder)
     barrier.wait()
     for member in members:
-        assert adapter.change_members(GROUP, "g", [Member(member, "User")], ())
+        assert change_members(adapter, "g", [Member(member, "User")], ())
 
 
 def test_of_8_processes_that_create_one_user_name_one_wins(folder: Path, opened: Open) -> None:
@@ -91,7 +91,7 @@ def test_members_added_by_several_processes_are_all_there(adapter: StorageAdapte
 
     at_once(join, *((folder, names[start : start + 5]) for start in range(0, 20, 5)))
 
-    assert {m.resource_id for m in adapter.members(GROUP, "g")} == set(names)
+    assert {m.resource_id for m in members_of(adapter, "g")} == set(names)
     assert {m["value"] for m in written(folder / "Groups" / "g")["members"]} == set(names)
 
 

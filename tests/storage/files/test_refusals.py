@@ -14,7 +14,7 @@ from app.settings import Settings
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ResourceNotFound, StorageError, StorageReadOnly, StorageUnavailable
 from tests.conftest import KEY, ScimClient, error_of
-from tests.storage.contract import GROUP, USER, stored
+from tests.storage.contract import GROUP, USER, change_members, members_of, stored
 from tests.storage.files.conftest import Open, ids, in_child, is_pending, open_files, write, written
 
 ReadOnly = Callable[[Path], AbstractContextManager[None]]
@@ -33,7 +33,7 @@ def fill(adapter: StorageAdapter) -> None:
     for name in "ab":
         adapter.create(USER, stored(name, userName=name, title="t"))
     adapter.create(GROUP, stored("g", displayName="G"))
-    adapter.change_members(GROUP, "g", [Member("a", "User")], ())
+    change_members(adapter, "g", [Member("a", "User")], ())
 
 
 WRITES: list[Callable[[StorageAdapter], object]] = [
@@ -41,7 +41,9 @@ WRITES: list[Callable[[StorageAdapter], object]] = [
     lambda adapter: adapter.create_many(USER, [stored(n, userName=n) for n in "cd"]),
     lambda adapter: adapter.replace(USER, stored("a", userName="x")),
     lambda adapter: adapter.delete(USER, "a"),
-    lambda adapter: adapter.change_members(GROUP, "g", [Member("b", "User")], ["a"]),
+    lambda adapter: adapter.change_members(
+        GROUP, stored("g"), [Member("b", "User")], [Member("a", "User")]
+    ),
 ]
 
 
@@ -66,7 +68,7 @@ def test_a_folder_that_becomes_read_only_is_read_and_not_half_written(
             assert content_of(folder) == before
             assert ids(adapter, 'title eq "t"') == ["a", "b"]
             assert adapter.get(USER, "a").document["title"] == "t"
-            assert [m.resource_id for m in adapter.members(GROUP, "g")] == ["a"]
+            assert [m.resource_id for m in members_of(adapter, "g")] == ["a"]
 
     adapter.create(USER, stored("later", userName="later"))
     assert "later" in ids(adapter, "userName pr")
@@ -81,7 +83,7 @@ def test_a_folder_that_was_always_read_only_is_served(
     with read_only(folder):
         adapter = opened(folder)
         assert ids(adapter, 'userName eq "A"') == ["a"]
-        assert [m.resource_id for m in adapter.members(GROUP, "g")] == ["a"]
+        assert [m.resource_id for m in members_of(adapter, "g")] == ["a"]
         with pytest.raises(StorageReadOnly):
             adapter.create(USER, stored("b", userName="b"))
         adapter.check()
@@ -111,7 +113,7 @@ def test_of_several_files_one_that_cannot_be_replaced_keeps_all_as_they_were(
 ) -> None:
     fill(adapter)
     adapter.create(GROUP, stored("h", displayName="H"))
-    adapter.change_members(GROUP, "h", [Member("a", "User")], ())
+    change_members(adapter, "h", [Member("a", "User")], ())
     before = content_of(folder)
     immutable(folder / kept)
 
@@ -121,7 +123,7 @@ def test_of_several_files_one_that_cannot_be_replaced_keeps_all_as_they_were(
 
     assert content_of(folder) == before
     assert ids(adapter, "userName pr") == ["a", "b"]
-    assert [m.resource_id for m in adapter.members(GROUP, "g")] == ["a"]
+    assert [m.resource_id for m in members_of(adapter, "g")] == ["a"]
     adapter.create(USER, stored("c", userName="c"))
     adapter.replace(USER, stored("b", userName="b", title="new"))
     assert written(folder / "Users" / "b")["title"] == "new"

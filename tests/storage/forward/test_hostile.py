@@ -52,10 +52,12 @@ CALLS: list[Callable[[StorageAdapter], object]] = [
     lambda adapter: adapter.delete(USER, "1"),
     lambda adapter: list(adapter.scan(USER)),
     lambda adapter: search(adapter, USER, Selection(), represent),
-    lambda adapter: list(adapter.members(GROUP, "g")),
-    lambda adapter: adapter.among_members(GROUP, "g", ["1"]),
-    lambda adapter: adapter.change_members(GROUP, "g", [Member("1", "User")], ["2"]),
-    lambda adapter: adapter.memberships(USER, ["1"]),
+    lambda adapter: list(adapter.members(GROUP, stored("g"))),
+    lambda adapter: adapter.among_members(GROUP, stored("g"), ["1"]),
+    lambda adapter: adapter.change_members(
+        GROUP, stored("g"), [Member("1", "User")], [Member("2", "User")]
+    ),
+    lambda adapter: adapter.memberships(USER, [stored("1")]),
     lambda adapter: adapter.find(["1", "2"]),
 ]
 

@@ -23,8 +23,12 @@ from tests.storage.contract import (
     REGISTRY,
     USER,
     StorageContract,
+    among,
+    change_members,
     fill,
     members,
+    members_of,
+    memberships_of,
     represent,
     stored,
 )
@@ -99,13 +103,13 @@ def test_users_know_their_groups_on_an_odd_upstream(adapter: StorageAdapter) -> 
     for name in "abc":
         adapter.create(USER, stored(name, userName=name))
     adapter.create(GROUP, stored("g", displayName="G"))
-    assert adapter.memberships(USER, ["a", "b"]) == {}
-    adapter.change_members(GROUP, "g", members("ab"), ())
+    assert memberships_of(adapter, ["a", "b"]) == {}
+    change_members(adapter, "g", members("ab"), ())
 
-    found = adapter.memberships(USER, ["a", "b", "c", *(f"no{n}" for n in range(30))])
+    found = memberships_of(adapter, ["a", "b", "c", *(f"no{n}" for n in range(30))])
 
     assert {name: [m.resource_id for m in links] for name, links in found.items()} == {"a": ["g"], "b": ["g"]}
-    assert adapter.among_members(GROUP, "g", ["a", "c"]) == {"a"}
+    assert among(adapter, "g", ["a", "c"]) == {"a"}
 
 
 def test_a_change_by_another_is_noticed(odd: Upstream, adapter: StorageAdapter) -> None:
@@ -272,8 +276,8 @@ def test_members_of_a_foreign_group_are_read_as_they_are(make: Any) -> None:
     adapter = make(changed(odd_members))
     user = adapter.create(USER, stored("x", userName="a"))
     group = adapter.create(GROUP, stored("g", displayName="G"))
-    adapter.change_members(GROUP, group.id, [Member(user.id, "User")], ())
+    change_members(adapter, group.id, [Member(user.id, "User")], ())
 
-    found = [(m.resource_id, m.resource_type) for m in adapter.members(GROUP, group.id)]
+    found = [(m.resource_id, m.resource_type) for m in members_of(adapter, group.id)]
 
     assert found == [(user.id, "User"), ("x", "User"), ("y", "User")]

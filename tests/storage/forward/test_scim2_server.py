@@ -25,7 +25,10 @@ from tests.storage.contract import (
     REGISTRY,
     USER,
     StorageContract,
+    among,
+    change_members,
     members,
+    members_of,
     represent,
     stored,
 )
@@ -115,14 +118,14 @@ def test_members_join_and_leave_under_the_names_it_keeps(adapter: StorageAdapter
         adapter.create(USER, stored(name, userName=name))
     adapter.create(GROUP, stored("g", displayName="G"))
 
-    assert adapter.change_members(GROUP, "g", members("abc"), ())
-    assert not adapter.change_members(GROUP, "g", members("b"), ("zz",))
-    assert adapter.change_members(GROUP, "g", (), ("a",))
+    assert change_members(adapter, "g", members("abc"), ())
+    assert not change_members(adapter, "g", members("b"), ("zz",))
+    assert change_members(adapter, "g", (), ("a",))
 
     # It shows no names of members but those that were sent.
-    assert [(m.resource_id, m.display) for m in adapter.members(GROUP, "g")] == [("b", None), ("c", None)]
+    assert [(m.resource_id, m.display) for m in members_of(adapter, "g")] == [("b", None), ("c", None)]
     adapter.replace(GROUP, stored("g", displayName="H"))
-    assert adapter.among_members(GROUP, "g", ["a", "b", "c"]) == {"b", "c"}
+    assert among(adapter, "g", ["a", "b", "c"]) == {"b", "c"}
 
 
 def test_extensions_it_does_not_have_are_refused_in_its_words(adapter: StorageAdapter) -> None:

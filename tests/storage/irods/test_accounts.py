@@ -18,7 +18,16 @@ from storage.errors import (
     VersionMismatch,
 )
 from storage.irods import open_adapter
-from tests.storage.contract import GROUP, USER, represent, stored
+from tests.storage.contract import (
+    GROUP,
+    USER,
+    among,
+    change_members,
+    members_of,
+    memberships_of,
+    represent,
+    stored,
+)
 from tests.storage.irods.store import Store, changed, create, found, values
 
 
@@ -124,19 +133,19 @@ def test_previous_metadata_is_removed_on_update_and_that_of_others_stays(
 def test_members_are_members_in_irods(store: Store, adapter: StorageAdapter) -> None:
     group = create(adapter, GROUP, displayName="staff")
     alice, bob = (create(adapter, USER, userName=name) for name in ("alice", "bob"))
-    adapter.change_members(GROUP, group.id, [Member(alice.id, "User"), Member(bob.id, "User", "Bobby")], ())
+    change_members(adapter, group.id, [Member(alice.id, "User"), Member(bob.id, "User", "Bobby")], ())
 
     with store.session() as session:
         assert {member.name for member in session.groups.getmembers("staff")} == {"alice", "bob"}
         session.groups.removemember("staff", "alice", group_admin=False)
 
-    assert list(adapter.members(GROUP, group.id)) == [Member(bob.id, "User", "Bobby")]
-    assert adapter.memberships(USER, [alice.id]) == {}
-    assert adapter.among_members(GROUP, group.id, [alice.id, bob.id, "x"]) == {bob.id}
-    assert not adapter.change_members(GROUP, group.id, (), (alice.id,))
-    assert adapter.change_members(GROUP, group.id, (), (bob.id,))
-    adapter.change_members(GROUP, group.id, [Member(bob.id, "User")], ())
-    assert list(adapter.members(GROUP, group.id)) == [Member(bob.id, "User", "bob")]
+    assert list(members_of(adapter, group.id)) == [Member(bob.id, "User", "Bobby")]
+    assert memberships_of(adapter, [alice.id]) == {}
+    assert among(adapter, group.id, [alice.id, bob.id, "x"]) == {bob.id}
+    assert not change_members(adapter, group.id, (), (alice.id,))
+    assert change_members(adapter, group.id, (), (bob.id,))
+    change_members(adapter, group.id, [Member(bob.id, "User")], ())
+    assert list(members_of(adapter, group.id)) == [Member(bob.id, "User", "bob")]
 
 
 def test_who_is_asked_for_is_a_member_exactly_if_the_members_show_it(
@@ -145,24 +154,24 @@ def test_who_is_asked_for_is_a_member_exactly_if_the_members_show_it(
     group, inner, gone = (create(adapter, GROUP, displayName=name) for name in ("staff", "inner", "gone"))
     alice, bob = (create(adapter, USER, userName=name) for name in ("alice", "bob"))
     nested = [Member(inner.id, "Group"), Member(gone.id, "Group"), Member(alice.id, "User")]
-    adapter.change_members(GROUP, group.id, nested, ())
+    change_members(adapter, group.id, nested, ())
     with store.session() as session:
         session.groups.addmember("staff", store.environ["IRODS_ADMIN_USERNAME"], group_admin=False)
         session.groups.remove("gone")
         own = session.users.get(store.environ["IRODS_ADMIN_USERNAME"]).id
 
     asked = [group.id, inner.id, gone.id, alice.id, bob.id, str(own)]
-    assert adapter.among_members(GROUP, group.id, asked) == {inner.id, alice.id}
-    assert {member.resource_id for member in adapter.members(GROUP, group.id)} == {inner.id, alice.id}
+    assert among(adapter, group.id, asked) == {inner.id, alice.id}
+    assert {member.resource_id for member in members_of(adapter, group.id)} == {inner.id, alice.id}
 
 
 def test_who_has_a_long_name_joins(adapter: StorageAdapter) -> None:
     user = create(adapter, USER, userName="a", displayName="x" * 3000)
     group = create(adapter, GROUP, displayName="staff")
 
-    adapter.change_members(GROUP, group.id, adapter.find([user.id]).values(), ())
+    change_members(adapter, group.id, adapter.find([user.id]).values(), ())
 
-    assert [member.display for member in adapter.members(GROUP, group.id)] == ["x" * 3000]
+    assert [member.display for member in members_of(adapter, group.id)] == ["x" * 3000]
 
 
 def test_a_display_that_cannot_be_held_changes_nothing(adapter: StorageAdapter) -> None:
@@ -171,8 +180,8 @@ def test_a_display_that_cannot_be_held_changes_nothing(adapter: StorageAdapter) 
 
     with pytest.raises(ValueRefused, match="^members.display: "):
         joining = [Member(alice.id, "User"), Member(bob.id, "User", "x" * 3000)]
-        adapter.change_members(GROUP, group.id, joining, ())
-    assert list(adapter.members(GROUP, group.id)) == []
+        change_members(adapter, group.id, joining, ())
+    assert list(members_of(adapter, group.id)) == []
 
 
 def test_passwords_are_those_of_the_accounts_and_are_kept_nowhere_else(
@@ -218,7 +227,7 @@ def test_accounts_of_other_programs_are_read_and_taken_over(store: Store, adapte
     assert [user.document["userName"] for user in adapter.scan(USER)] == ["Carol"]
     (group,) = adapter.scan(GROUP)
     assert group.document["displayName"] == "lab"
-    assert list(adapter.members(GROUP, group.id)) == [Member(number, "User", "Carol")]
+    assert list(members_of(adapter, group.id)) == [Member(number, "User", "Carol")]
     for text in ('userName eq "CAROL"', 'userName sw "ca"', 'userName co "aro"', "userName pr"):
         assert found(adapter, USER, text) == [number]
     with pytest.raises(UniquenessConflict):
@@ -290,6 +299,6 @@ def test_long_lists_come_page_by_page(store: Store, adapter: StorageAdapter) -> 
     page = adapter.search(USER, Selection(offset=1090, limit=50), represent)
     assert [user.document["userName"] for user in page.resources] == [f"u{n}" for n in range(1090, 1100)]
     assert page.total == 1100
-    ids = [member.resource_id for member in adapter.members(GROUP, group.id)]
+    ids = [member.resource_id for member in members_of(adapter, group.id)]
     assert len(ids) == 1100 and ids == sorted(ids, key=int)
-    assert len(adapter.memberships(USER, ids)) == 1100
+    assert len(memberships_of(adapter, ids)) == 1100

@@ -37,10 +37,12 @@ CALLS: dict[str, Call] = {
     "delete": lambda adapter: adapter.delete(USER, "10001"),
     "scan": lambda adapter: list(adapter.scan(USER)),
     "search": lambda adapter: search(adapter, USER, Selection(), represent),
-    "members": lambda adapter: list(adapter.members(GROUP, "10001")),
-    "change_members": lambda adapter: adapter.change_members(GROUP, "1", [Member("2", "User")], ["3"]),
-    "among_members": lambda adapter: adapter.among_members(GROUP, "10001", ["10002"]),
-    "memberships": lambda adapter: adapter.memberships(USER, ["10001"]),
+    "members": lambda adapter: list(adapter.members(GROUP, stored("10001"))),
+    "change_members": lambda adapter: adapter.change_members(
+        GROUP, stored("1"), [Member("2", "User")], [Member("3", "User")]
+    ),
+    "among_members": lambda adapter: adapter.among_members(GROUP, stored("10001"), ["10002"]),
+    "memberships": lambda adapter: adapter.memberships(USER, [stored("10001")]),
     "find": lambda adapter: adapter.find(["10001"]),
 }
 SAD = ("silence", "drip", "rubbish", "half", "hang_up")

@@ -10,7 +10,7 @@ import pytest
 
 from storage.adapter import Member, StorageAdapter, StoredResource
 from storage.errors import StorageError, UniquenessConflict, VersionMismatch
-from tests.storage.contract import GROUP, USER
+from tests.storage.contract import GROUP, USER, change_members, members_of
 from tests.storage.irods.store import Store, changed, create, found, values
 
 Work = Callable[[StorageAdapter, int], object]
@@ -115,9 +115,9 @@ def test_members_that_join_at_the_same_time_are_all_there(store: Store) -> None:
     group = create(store.adapter, GROUP, displayName="g")
     users = [create(store.adapter, USER, userName=f"u{n}") for n in range(8)]
 
-    outcomes(store, lambda a, n: a.change_members(GROUP, group.id, [Member(users[n].id, "User")], ()))
+    outcomes(store, lambda a, n: change_members(a, group.id, [Member(users[n].id, "User")], ()))
 
-    assert [m.resource_id for m in store.adapter.members(GROUP, group.id)] == [u.id for u in users]
+    assert [m.resource_id for m in members_of(store.adapter, group.id)] == [u.id for u in users]
 
 
 def process(environ: dict[str, str], names: list[str], results: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 from storage.adapter import Member
 from storage.errors import ResourceNotFound, StorageUnavailable
 from tests.fake_irods import ZONE
-from tests.storage.contract import GROUP, USER
+from tests.storage.contract import GROUP, USER, change_members, members_of, memberships_of
 from tests.storage.irods.store import Store, create, found
 
 HOME = f"/{ZONE}/home"
@@ -113,11 +113,11 @@ def test_an_interrupted_removal_can_be_repeated(store: Store, request_number: in
 def test_a_removed_group_leaves_its_members(store: Store) -> None:
     user = create(store.adapter, USER, userName="alice")
     group, outer = (create(store.adapter, GROUP, displayName=name) for name in ("inner", "outer"))
-    store.adapter.change_members(GROUP, group.id, [Member(user.id, "User")], ())
-    store.adapter.change_members(GROUP, outer.id, [Member(group.id, "Group")], ())
+    change_members(store.adapter, group.id, [Member(user.id, "User")], ())
+    change_members(store.adapter, outer.id, [Member(group.id, "Group")], ())
 
     store.adapter.delete(GROUP, group.id)
 
-    assert store.adapter.memberships(USER, [user.id]) == {}
-    assert list(store.adapter.members(GROUP, outer.id)) == []
+    assert memberships_of(store.adapter, [user.id]) == {}
+    assert list(members_of(store.adapter, outer.id)) == []
     assert "alice" in store.names()

@@ -9,6 +9,7 @@ import pytest
 
 from app import create_app
 from app.settings import Settings
+from storage.adapter import Member
 from storage.irods.metadata import VERSION, KeyAvus, document_avus, with_id
 from storage.irods.zone import Avu
 from tests.conftest import KEY, ScimClient
@@ -124,13 +125,13 @@ def test_whether_some_are_members_is_asked_without_reading_the_others(service: S
     catalog.add("many", "rodsgroup")
     for number in range(100, 800):
         catalog.join("many", f"user{number:04}")
-    group = next(one.id for one in adapter.scan(GROUP) if one.document["displayName"] == "many")
+    group = next(one for one in adapter.scan(GROUP) if one.document["displayName"] == "many")
     asked = [ids["user0500"], ids["user0005"], "x", "9" * 30]
 
     with service.counted() as requests:
         found = adapter.among_members(GROUP, group, asked)
 
-    assert found == {ids["user0500"]}
+    assert found == [Member(ids["user0500"], "User")]
     assert requests[0] == 2
     adapter.close()
 

@@ -29,7 +29,16 @@ from storage.search import search
 from tests.conftest import ScimClient, error_of
 from tests.fake_jumpcloud import FakeJumpcloudServer, Fault
 from tests.servers import program
-from tests.storage.contract import GROUP, REGISTRY, USER, represent, stored
+from tests.storage.contract import (
+    GROUP,
+    REGISTRY,
+    USER,
+    change_members,
+    members_of,
+    memberships_of,
+    represent,
+    stored,
+)
 from tests.storage.jumpcloud.conftest import Store
 
 SOME_ID = "a" * 24
@@ -43,12 +52,14 @@ CALLS: list[Callable[[StorageAdapter], object]] = [
     lambda adapter: list(adapter.scan(USER)),
     lambda adapter: search(adapter, USER, Selection(), represent),
     lambda adapter: search(adapter, GROUP, Selection(), represent),
-    lambda adapter: list(adapter.members(GROUP, SOME_ID)),
-    lambda adapter: adapter.change_members(GROUP, SOME_ID, [Member(SOME_ID, "User")], ["b" * 24]),
-    lambda adapter: adapter.among_members(GROUP, SOME_ID, [SOME_ID]),
-    lambda adapter: adapter.among_members(GROUP, SOME_ID, [SOME_ID, "b" * 24]),
-    lambda adapter: adapter.memberships(USER, [SOME_ID]),
-    lambda adapter: adapter.memberships(USER, [SOME_ID, "b" * 24]),
+    lambda adapter: list(adapter.members(GROUP, stored(SOME_ID))),
+    lambda adapter: adapter.change_members(
+        GROUP, stored(SOME_ID), [Member(SOME_ID, "User")], [Member("b" * 24, "User")]
+    ),
+    lambda adapter: adapter.among_members(GROUP, stored(SOME_ID), [SOME_ID]),
+    lambda adapter: adapter.among_members(GROUP, stored(SOME_ID), [SOME_ID, "b" * 24]),
+    lambda adapter: adapter.memberships(USER, [stored(SOME_ID)]),
+    lambda adapter: adapter.memberships(USER, [stored(SOME_ID), stored("b" * 24)]),
     lambda adapter: adapter.find([SOME_ID]),
     lambda adapter: adapter.find([SOME_ID, "b" * 24]),
 ]
@@ -130,9 +141,9 @@ def test_a_limit_of_calls_slows_down_and_loses_nothing(store: Store) -> None:
     group = store.adapter.create(GROUP, stored("x", displayName="g"))
     store.fake.calls_per_second = 30
 
-    store.adapter.change_members(GROUP, group.id, [Member(user_id, "User") for user_id in created], ())
+    change_members(store.adapter, group.id, [Member(user_id, "User") for user_id in created], ())
 
-    assert {member.resource_id for member in store.adapter.members(GROUP, group.id)} == set(created)
+    assert {member.resource_id for member in members_of(store.adapter, group.id)} == set(created)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +182,7 @@ def test_what_can_be_repeated_is_repeated_after_a_failure(store: Store, status: 
         store.fake.faults.add(Fault(status, times=1, method=method, done=method != "GET"))
     store.fake.faults.add(Fault(status, times=2, method="POST", path="members|search", done=True))
 
-    assert store.adapter.change_members(GROUP, group.id, [Member(created.id, "User")], ())
+    assert change_members(store.adapter, group.id, [Member(created.id, "User")], ())
     store.adapter.replace(USER, stored(created.id, userName="a", title="t"))
     assert store.adapter.get(USER, created.id).document["title"] == "t"
     store.adapter.delete(USER, created.id)
@@ -280,7 +291,7 @@ def test_the_same_page_again_and_again_has_an_end(store: Store) -> None:
     store.fake.faults.add(Fault(200, times=9, path="^/api/systemusers$", body=page))
 
     with pytest.raises(BadBackendAnswer, match="same page"):
-        list(store.adapter.members(GROUP, group))
+        list(members_of(store.adapter, group))
     with pytest.raises(BadBackendAnswer, match="same page"):
         list(store.adapter.scan(USER))
 
@@ -364,7 +375,7 @@ def test_a_key_that_may_only_read_reads(store: Store) -> None:
         lambda: store.adapter.create(USER, stored("x", userName="b")),
         lambda: store.adapter.replace(USER, stored(created.id, userName="b")),
         lambda: store.adapter.delete(USER, created.id),
-        lambda: store.adapter.change_members(GROUP, group.id, [Member(created.id, "User")], ()),
+        lambda: change_members(store.adapter, group.id, [Member(created.id, "User")], ()),
     ):
         with pytest.raises(StorageReadOnly):
             write()
@@ -390,7 +401,7 @@ def test_unknown_ids_are_not_found_and_reach_no_other_path(store: Store, resourc
             store.adapter.get(kind, resource_id)
         with pytest.raises(ResourceNotFound):
             store.adapter.delete(kind, resource_id)
-    assert store.adapter.find([resource_id]) == {} == store.adapter.memberships(USER, [resource_id])
+    assert store.adapter.find([resource_id]) == {} == memberships_of(store.adapter, [resource_id])
     # The lists tell what ids look like.
     paths = {one.path for one in store.fake.requests} - {"/api/systemusers", "/api/v2/usergroups"}
     assert {path.rpartition("/")[2] for path in paths} <= {SOME_ID, "memberof"}

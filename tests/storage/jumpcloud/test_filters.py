@@ -11,7 +11,7 @@ from storage.adapter import Selection
 from storage.jumpcloud.folding import exact_pattern, folded_pattern
 from storage.search import position_of, search
 from tests.fake_jumpcloud import Fault
-from tests.storage.contract import GROUP, USER, Member, represent, stored
+from tests.storage.contract import GROUP, USER, Member, change_members, represent, stored
 from tests.storage.jumpcloud.conftest import Store
 
 SEARCH, LIST = "POST /api/search/systemusers", "GET /api/systemusers"
@@ -148,7 +148,7 @@ def test_members_are_found_by_their_group_without_reading_others(store: Store) -
 def test_groups_are_found_by_member_in_few_calls(store: Store) -> None:
     user_id = store.adapter.create(USER, stored("x", userName="a")).id
     groups = [store.adapter.create(GROUP, stored("x", displayName=f"g{n}")).id for n in range(5)]
-    store.adapter.change_members(GROUP, groups[3], [Member(user_id, "User")], ())
+    change_members(store.adapter, groups[3], [Member(user_id, "User")], ())
     store.calls()
 
     text = f'members.value eq "{user_id}" and displayName sw "G"'

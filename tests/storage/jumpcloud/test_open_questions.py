@@ -9,7 +9,7 @@ from scim_filter import parse_filter, resolve
 from storage.adapter import Position, Selection
 from storage.errors import ResourceNotFound
 from storage.search import position_of, search
-from tests.storage.contract import GROUP, USER, represent, stored
+from tests.storage.contract import GROUP, USER, members_of, memberships_of, represent, stored
 from tests.storage.jumpcloud.conftest import Store
 from tests.storage.jumpcloud.test_members import group, users
 
@@ -49,8 +49,8 @@ def test_users_and_groups_live_and_die(otherwise: Store) -> None:
 
     assert adapter.get(USER, first).document["title"] == "T" * 3000
     assert adapter.get(GROUP, group_id).document["displayName"] == "h"
-    assert {member.resource_id for member in adapter.members(GROUP, group_id)} == {first, *ids[2:5]}
-    assert [one.resource_id for one in adapter.memberships(USER, [first])[first]] == [group_id]
+    assert {member.resource_id for member in members_of(adapter, group_id)} == {first, *ids[2:5]}
+    assert [one.resource_id for one in memberships_of(adapter, [first])[first]] == [group_id]
     assert names(otherwise, f'id eq "{first}" or id eq "{ids[7]}" or id eq "nobody"') == ["anna", "u7"]
     assert names(otherwise, f'groups.value eq "{group_id}"') == ["anna", "u2", "u3", "u4"]
     assert set(adapter.find([first, group_id, "nobody", "../x"])) == {first, group_id}

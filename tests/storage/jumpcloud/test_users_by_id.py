@@ -9,7 +9,7 @@ import pytest
 from scim_filter import parse_filter, resolve
 from storage.adapter import Selection
 from storage.search import search
-from tests.storage.contract import GROUP, USER, represent
+from tests.storage.contract import USER, members_of, represent
 from tests.storage.jumpcloud.conftest import Store
 from tests.storage.jumpcloud.test_members import group, users
 
@@ -31,7 +31,7 @@ def test_users_are_found_in_whatever_way_works(store: Store, search_mode: str, l
     for _ in range(2):
         assert found(store, [*ids[:3], *MISSING]) == {user_id: f"u{n}" for n, user_id in enumerate(ids[:3])}
         assert found(store, MISSING) == {}
-        members = store.adapter.members(GROUP, group_id)
+        members = members_of(store.adapter, group_id)
         assert [member.display for member in members] == [f"u{number}" for number in range(120)]
 
 

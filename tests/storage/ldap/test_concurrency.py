@@ -20,7 +20,7 @@ from storage.errors import (
 )
 from storage.ldap.claims import Claims, UniqueValue
 from tests.openldap import LdapServer
-from tests.storage.contract import GROUP, USER, stored
+from tests.storage.contract import GROUP, USER, change_members, members_of, stored
 from tests.storage.ldap.conftest import Place, make_place
 
 PROCESSES = 8
@@ -139,12 +139,12 @@ def test_no_member_is_lost_when_many_join_at_once(place: Place) -> None:
 
     def join(number: int) -> str:
         for step in range(5):
-            place.adapter.change_members(GROUP, "g", [Member(f"{number}-{step}", "User", "Shown")], ())
-        place.adapter.change_members(GROUP, "g", (), [f"{number}-0"])
+            change_members(place.adapter, "g", [Member(f"{number}-{step}", "User", "Shown")], ())
+        change_members(place.adapter, "g", (), [f"{number}-0"])
         return "done"
 
     assert in_processes(join) == ["done"] * PROCESSES
-    members = list(place.adapter.members(GROUP, "g"))
+    members = list(members_of(place.adapter, "g"))
     assert {m.resource_id for m in members} == {f"{n}-{s}" for n in range(PROCESSES) for s in range(1, 5)}
     assert {m.display for m in members} == {"Shown"}
 
@@ -285,10 +285,12 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(own_place: Place)
         lambda adapter: adapter.replace(USER, replace(stored("1", userName="b"), secrets={"password": "x"})),
         lambda adapter: adapter.delete(USER, "1"),
         lambda adapter: list(adapter.scan(USER)),
-        lambda adapter: list(adapter.members(GROUP, "g")),
-        lambda adapter: adapter.among_members(GROUP, "g", ["1"]),
-        lambda adapter: adapter.change_members(GROUP, "g", [Member("1", "User")], ["2"]),
-        lambda adapter: adapter.memberships(USER, ["1"]),
+        lambda adapter: list(adapter.members(GROUP, stored("g"))),
+        lambda adapter: adapter.among_members(GROUP, stored("g"), ["1"]),
+        lambda adapter: adapter.change_members(
+            GROUP, stored("g"), [Member("1", "User")], [Member("2", "User")]
+        ),
+        lambda adapter: adapter.memberships(USER, [stored("1")]),
         lambda adapter: adapter.find(["1"]),
         lambda adapter: adapter.prepare([USER]),
     ],

@@ -13,7 +13,17 @@ from schema.resource_type import ResourceType
 from storage.adapter import Member, Selection, Sort
 from storage.search import page_of, position_of, search
 from tests.openldap import LdapServer
-from tests.storage.contract import GROUP, LATER, NOW, USER, represent, stored
+from tests.storage.contract import (
+    GROUP,
+    LATER,
+    NOW,
+    USER,
+    change_members,
+    members_of,
+    memberships_of,
+    represent,
+    stored,
+)
 from tests.storage.ldap.conftest import SORTING, Place, Start, make_place
 
 _FUTURE = "2999-01-01T00:00:00.000Z"
@@ -116,11 +126,11 @@ def test_members_are_shown_as_their_resources_show_themselves(with_others: Place
     }
     adapter.create(GROUP, stored("all", displayName="All"))
 
-    adapter.change_members(GROUP, "all", list(shown.values()), ())
+    change_members(adapter, "all", list(shown.values()), ())
 
     assert adapter.find(list(shown)) == shown
-    assert {m.resource_id: m for m in adapter.members(GROUP, "all")} == shown
-    above = adapter.memberships(USER, [r.id for r in types[USER]])
+    assert {m.resource_id: m for m in members_of(adapter, "all")} == shown
+    above = memberships_of(adapter, [r.id for r in types[USER]])
     assert {i: [m.display for m in found] for i, found in above.items()} == {
         r.id: ["All"] for r in types[USER]
     }
@@ -179,7 +189,7 @@ def test_a_base_may_be_written_in_another_way(start_server: Start) -> None:
     adapter.create(USER, stored("1", userName="a"))
     adapter.create(GROUP, stored("g", displayName="G"))
 
-    adapter.change_members(GROUP, "g", [Member("1", "User")], ())
+    change_members(adapter, "g", [Member("1", "User")], ())
 
-    assert list(adapter.members(GROUP, "g")) == [Member("1", "User", "a")]
-    assert [m.resource_id for m in adapter.memberships(USER, ["1"])["1"]] == ["g"]
+    assert list(members_of(adapter, "g")) == [Member("1", "User", "a")]
+    assert [m.resource_id for m in memberships_of(adapter, ["1"])["1"]] == ["g"]

@@ -12,7 +12,7 @@ from storage.adapter import Member, Selection, Sort, StoredResource
 from storage.ldap.written import laid_out
 from storage.search import page_of, search
 from tests.openldap import LdapServer
-from tests.storage.contract import GROUP, USER, represent, stored
+from tests.storage.contract import GROUP, USER, change_members, members_of, memberships_of, represent, stored
 from tests.storage.ldap.conftest import SORTING, Place, make_place
 
 
@@ -137,8 +137,8 @@ def test_members_are_read_in_outline(large: Place) -> None:
     adapter.create(GROUP, stored("g", displayName="Every other"))
     before = large.server.logged()
 
-    adapter.change_members(GROUP, "g", [Member(name, "User") for name in names], ())
-    members = list(adapter.members(GROUP, "g"))
+    change_members(adapter, "g", [Member(name, "User") for name in names], ())
+    members = list(members_of(adapter, "g"))
     known = adapter.find([*names, "nobody"])
 
     assert [m.resource_id for m in members] == names
@@ -154,7 +154,7 @@ def test_the_users_of_a_group_are_found_by_its_members(large: Place) -> None:
     adapter = large.adapter
     for name, member in (("inner", Member("id00002", "User")), ("outer", Member("inner", "Group"))):
         adapter.create(GROUP, stored(name, displayName=name))
-        adapter.change_members(GROUP, name, [member, Member("id00001", "User")], ())
+        change_members(adapter, name, [member, Member("id00001", "User")], ())
     before = large.server.logged()
 
     assert found(adapter, 'groups.value eq "inner"') == ["id00001", "id00002"]
@@ -173,17 +173,17 @@ def test_every_resource_of_a_long_list_can_be_evaluated(large: Place) -> None:
 def test_a_large_group_changes_by_the_one_member(large: Place) -> None:
     adapter = large.adapter
     adapter.create(GROUP, stored("g", displayName="Everybody"))
-    adapter.change_members(GROUP, "g", [Member(f"id{n:05}", "User") for n in range(5_000)], ())
+    change_members(adapter, "g", [Member(f"id{n:05}", "User") for n in range(5_000)], ())
     before = large.server.logged()
 
-    assert adapter.change_members(GROUP, "g", [Member("id07777", "User")], ["id00001"])
-    assert not adapter.change_members(GROUP, "g", [Member("id07777", "User")], ["id00001"])
+    assert change_members(adapter, "g", [Member("id07777", "User")], ["id00001"])
+    assert not change_members(adapter, "g", [Member("id07777", "User")], ["id00001"])
 
     log = large.server.log(before)
     changed = re.findall(r"MOD attr=(.*)", log)
     assert len(changed) == 1 and changed[0].split()[:2] == ["member", "member"]
     assert sum(searches(large.server, before)) < 20
-    assert sum(1 for _ in adapter.members(GROUP, "g")) == 5_000
+    assert sum(1 for _ in members_of(adapter, "g")) == 5_000
     connection = large.server.connect()
     [(_, values)] = connection.search_s(large.base, ldap.SCOPE_SUBTREE, "(cn=Everybody)", ["member"])
     assert 5_000 <= len(values["member"]) <= 5_001
@@ -195,12 +195,12 @@ def test_memberships_of_a_page_of_users_are_found_together(large: Place) -> None
     for number in range(3):
         adapter.create(GROUP, stored(f"g{number}", displayName=f"G{number}"))
         members = [Member(f"id{n:05}", "User") for n in range(number, 100, 3)]
-        adapter.change_members(GROUP, f"g{number}", members, ())
+        change_members(adapter, f"g{number}", members, ())
     adapter.create(GROUP, stored("outer", displayName="Outer"))
-    adapter.change_members(GROUP, "outer", [Member("g1", "Group")], ())
+    change_members(adapter, "outer", [Member("g1", "Group")], ())
     before = large.server.logged()
 
-    above = adapter.memberships(USER, [f"id{n:05}" for n in range(100)])
+    above = memberships_of(adapter, [f"id{n:05}" for n in range(100)])
 
     assert [m.resource_id for m in above["id00001"]] == ["g1", "outer"]
     assert [m.direct for m in above["id00001"]] == [True, False]

@@ -13,7 +13,16 @@ from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Selection, StoredResource
 from storage.errors import ResourceNotFound, UniquenessConflict, ValueRefused
 from storage.search import search
-from tests.storage.contract import GROUP, LATER, USER, represent, stored
+from tests.storage.contract import (
+    GROUP,
+    LATER,
+    USER,
+    change_members,
+    members_of,
+    memberships_of,
+    represent,
+    stored,
+)
 from tests.storage.ldap.conftest import Place
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -21,7 +30,7 @@ ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 
 def found(place: Place, text: str, resource_type: Any = USER) -> list[str]:
     def shown(resource: StoredResource, links: bool) -> Mapping[str, Any]:
-        members = place.adapter.members(GROUP, resource.id) if resource_type is GROUP else ()
+        members = members_of(place.adapter, resource.id) if resource_type is GROUP else ()
         return {**represent(resource, links), "members": [{"value": m.resource_id} for m in members]}
 
     selection = Selection(resolve(parse_filter(text), resource_type))
@@ -60,7 +69,7 @@ def test_a_group_has_the_dns_of_its_members(place: Place) -> None:
     dn = person(place)
     place.adapter.create(GROUP, stored("g", displayName="Tour Guides"))
 
-    place.adapter.change_members(GROUP, "g", [Member("1", "User")], ())
+    change_members(place.adapter, "g", [Member("1", "User")], ())
 
     group = place.entry(filter_format("(&(cn=Tour Guides)(member=%s))", [dn.decode()]))
     assert b"groupOfNames" in group["objectClass"] or b"groupOfMembers" in group["objectClass"]
@@ -121,8 +130,8 @@ def test_a_member_that_an_administrator_adds_is_one(place: Place) -> None:
 
     place.change(group, (ldap.MOD_ADD, "member", [dn]))
 
-    assert [m.resource_id for m in place.adapter.members(GROUP, "g")] == ["1"]
-    assert [m.resource_id for m in place.adapter.memberships(USER, ["1"])["1"]] == ["g"]
+    assert [m.resource_id for m in members_of(place.adapter, "g")] == ["1"]
+    assert [m.resource_id for m in memberships_of(place.adapter, ["1"])["1"]] == ["g"]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +200,7 @@ def test_what_cannot_be_a_name_is_not_found_and_not_created(place: Place, resour
     with pytest.raises(ResourceNotFound):
         place.adapter.get(USER, resource_id)
     assert place.adapter.find([resource_id]) == {}
-    assert place.adapter.memberships(USER, [resource_id]) == {}
+    assert memberships_of(place.adapter, [resource_id]) == {}
     with pytest.raises(ValueRefused):
         place.adapter.create(USER, replace(stored("1", userName="a"), id=resource_id))
     place.adapter.create(USER, stored("1", userName="a"))
@@ -231,8 +240,8 @@ def test_entries_of_the_product_we_replace_are_read_as_they_are(place: Place) ->
     assert (user["userName"], user["displayName"], user["externalId"]) == ("alice", "Alice", "E1")
     assert [email["value"] for email in user["emails"]] == ["alice@x", "second@x"]
     assert user["name"] == {"familyName": "Smith"} and user["bogus"] == 1
-    assert [m.resource_id for m in adapter.members(GROUP, "g1")] == ["u1"]
-    assert [m.display for m in adapter.memberships(USER, ["u1"])["u1"]] == ["Old"]
+    assert [m.resource_id for m in members_of(adapter, "g1")] == ["u1"]
+    assert [m.display for m in memberships_of(adapter, ["u1"])["u1"]] == ["Old"]
     place.adapter = adapter
     for text in ('userName eq "ALICE"', 'externalId eq "E1"', 'emails.value eq "second@x"', 'id eq "u1"'):
         assert found(place, text) == ["u1"]
@@ -247,11 +256,11 @@ def test_entries_of_the_product_we_replace_are_changed_in_place(place: Place) ->
     user = adapter.get(USER, "u1")
 
     adapter.replace(USER, stored("u1", LATER, userName="alice", title="t"), user.version)
-    adapter.change_members(GROUP, "g1", [Member("new", "User")], ())
-    adapter.change_members(GROUP, "g1", (), ["u1"])
+    change_members(adapter, "g1", [Member("new", "User")], ())
+    change_members(adapter, "g1", (), ["u1"])
 
     assert adapter.get(USER, "u1").document == stored("u1", userName="alice", title="t").document
-    assert [m.resource_id for m in adapter.members(GROUP, "g1")] == ["new"]
+    assert [m.resource_id for m in members_of(adapter, "g1")] == ["new"]
     assert adapter.get(GROUP, "g1").document["externalId"] == "G1"
     with pytest.raises(UniquenessConflict):
         adapter.create(USER, stored("2", userName="Alice"))
@@ -308,7 +317,7 @@ def test_persons_of_others_are_users_by_their_uuid(place: Place) -> None:
 def test_a_user_that_others_delete_leaves_nothing_that_blocks(place: Place) -> None:
     dn = person(place)
     place.adapter.create(GROUP, stored("g", displayName="G"))
-    place.adapter.change_members(GROUP, "g", [Member("1", "User")], ())
+    change_members(place.adapter, "g", [Member("1", "User")], ())
     connection = place.server.connect()
     connection.delete_s(dn.decode())
     [(claim, _)] = connection.search_s(
@@ -317,7 +326,7 @@ def test_a_user_that_others_delete_leaves_nothing_that_blocks(place: Place) -> N
     connection.modify_s(claim, [(ldap.MOD_REPLACE, "serialNumber", b"1")])
     connection.unbind_s()
 
-    assert list(place.adapter.members(GROUP, "g")) == []
+    assert list(members_of(place.adapter, "g")) == []
     place.adapter.create(USER, stored("2", userName="bjensen"))
     assert found(place, 'userName eq "bjensen"') == ["2"]
 
@@ -325,7 +334,7 @@ def test_a_user_that_others_delete_leaves_nothing_that_blocks(place: Place) -> N
 def test_deleting_a_user_removes_its_memberships(place: Place) -> None:
     dn = person(place)
     place.adapter.create(GROUP, stored("g", displayName="G"))
-    place.adapter.change_members(GROUP, "g", [Member("1", "User")], ())
+    change_members(place.adapter, "g", [Member("1", "User")], ())
 
     place.adapter.delete(USER, "1")
 

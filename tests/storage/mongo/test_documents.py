@@ -12,7 +12,7 @@ from storage.errors import ResourceNotFound, ValueRefused
 from storage.mongo.documents import escaped, unescaped
 from storage.registry import open_storage
 from tests.mongodb import MongoStore
-from tests.storage.contract import GROUP, USER, StorageContract, stored
+from tests.storage.contract import GROUP, USER, StorageContract, change_members, memberships_of, stored
 from tests.storage.corpus import ENTERPRISE, SRAM
 
 found = StorageContract().found
@@ -89,8 +89,8 @@ def test_no_id_is_more_than_an_id(adapter: StorageAdapter, resource_id: str) -> 
         adapter.delete(USER, resource_id)
     if resource_id != "\ud800":
         assert adapter.find([resource_id]) == {}
-        assert adapter.memberships(USER, [resource_id]) == {}
-        assert not adapter.change_members(GROUP, "g", (), [resource_id])
+        assert memberships_of(adapter, [resource_id]) == {}
+        assert not change_members(adapter, "g", (), [resource_id])
         adapter.create(USER, stored(resource_id, userName=f"b{resource_id}"))
         assert adapter.get(USER, resource_id).document["userName"] == f"b{resource_id}"
 

@@ -9,7 +9,7 @@ from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Position, Selection, Sort, StorageAdapter
 from storage.search import search
 from tests.mongodb import MongoStore
-from tests.storage.contract import GROUP, USER, represent, stored
+from tests.storage.contract import GROUP, USER, change_members, represent, stored
 from tests.storage.corpus import ENTERPRISE
 
 Commands = Callable[[], list[Mapping[str, Any]]]
@@ -46,7 +46,7 @@ def filled(adapter: StorageAdapter) -> StorageAdapter:
     adapter.create(USER, stored("1", **ann))
     adapter.create(USER, stored("2", userName="bob", _created="2025-01-01T00:00:00.000Z"))
     adapter.create(GROUP, stored("g", displayName="G"))
-    adapter.change_members(GROUP, "g", [Member("1", "User")], ())
+    change_members(adapter, "g", [Member("1", "User")], ())
     return adapter
 
 

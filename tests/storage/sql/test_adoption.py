@@ -18,7 +18,7 @@ from storage.sql import adoption
 from storage.sql.tables import VERSION
 from tests.conftest import KEY, ScimClient, error_of
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
-from tests.storage.contract import GROUP, REGISTRY, USER
+from tests.storage.contract import GROUP, REGISTRY, USER, members_of
 
 Server = PostgresqlServer | MariadbServer | SqliteFolder
 
@@ -164,7 +164,7 @@ def contents(url: str) -> Any:
     adapter = open_storage("sql", {"url": url, "tables": {}})
     adapter.prepare(REGISTRY.resource_types)
     users = [(r.id, r.document) for r in adapter.scan(USER)]
-    groups = [(r.id, r.document, list(adapter.members(GROUP, r.id))) for r in adapter.scan(GROUP)]
+    groups = [(r.id, r.document, list(members_of(adapter, r.id))) for r in adapter.scan(GROUP)]
     adapter.close()
     return users, groups
 

@@ -22,7 +22,7 @@ from storage.search import search
 from tests.conftest import KEY, ScimClient, Server, error_of
 from tests.ports import free_port
 from tests.servers import MariadbServer, PostgresqlServer
-from tests.storage.contract import GROUP, REGISTRY, USER, represent, stored
+from tests.storage.contract import GROUP, REGISTRY, USER, change_members, members_of, represent, stored
 
 DatabaseServer = PostgresqlServer | MariadbServer
 
@@ -120,9 +120,11 @@ def test_nobody_sees_a_restart_between_two_requests(own_server: DatabaseServer) 
         lambda adapter: adapter.delete(USER, "1"),
         lambda adapter: list(adapter.scan(USER)),
         lambda adapter: search(adapter, USER, Selection(), represent),
-        lambda adapter: list(adapter.members(GROUP, "g")),
-        lambda adapter: adapter.change_members(GROUP, "g", [Member("1", "User")], ["2"]),
-        lambda adapter: adapter.memberships(USER, ["1"]),
+        lambda adapter: list(adapter.members(GROUP, stored("g"))),
+        lambda adapter: adapter.change_members(
+            GROUP, stored("g"), [Member("1", "User")], [Member("2", "User")]
+        ),
+        lambda adapter: adapter.memberships(USER, [stored("1")]),
         lambda adapter: adapter.find(["1"]),
     ],
 )
@@ -230,7 +232,7 @@ def test_a_process_has_no_more_connections_than_it_may(server: DatabaseServer) -
                 name = f"{number}-{step}"
                 with adapter.transaction():
                     adapter.create(USER, stored(name, userName=name))
-                    adapter.change_members(GROUP, "g", [Member(name, "User")], ())
+                    change_members(adapter, "g", [Member(name, "User")], ())
                 if number == 0:
                     most[0] = max(most[0], sessions(server, url))
         except Exception as exc:
@@ -239,7 +241,7 @@ def test_a_process_has_no_more_connections_than_it_may(server: DatabaseServer) -
     in_threads(work, 8)
 
     assert failures == []
-    assert len(list(adapter.members(GROUP, "g"))) == 80
+    assert len(list(members_of(adapter, "g"))) == 80
     assert 0 < most[0] <= 2
     adapter.close()
     deadline = time.monotonic() + 60
