@@ -14,7 +14,7 @@ from app.protocol.errors import (
 )
 from app.responses import scim_response
 from schema.errors import ScimError
-from storage.errors import StorageError, StorageReadOnly, StorageUnavailable
+from storage.errors import OutcomeUnknown, StorageError, StorageReadOnly, StorageUnavailable
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def register_error_handlers(app: Flask) -> None:
 
 def _known(error: Exception) -> Response:
     response = scim_response(error_body(error), status_of(error))
-    if isinstance(error, StorageUnavailable):
+    if isinstance(error, StorageUnavailable | OutcomeUnknown):
         _LOG.error("%s", error)
     elif isinstance(error, StorageReadOnly):
         _LOG.warning("%s", error)

@@ -164,7 +164,11 @@ Represent = Callable[[StoredResource, bool], Mapping[str, Any]]
 
 
 class StorageAdapter(ABC):
-    """A backend. Instances are shared by threads, never across a fork; construction does no I/O."""
+    """A backend. Instances are shared by threads, never across a fork; construction does no I/O.
+
+    Of a backend that is a system of its own, what changes something may raise OutcomeUnknown, as may the
+    end of a transaction. StorageUnavailable from there says that nothing was changed, nor will be.
+    """
 
     capabilities = Capabilities()
 

@@ -1,5 +1,8 @@
 """What an adapter may raise: nothing else leaves it."""
 
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
+
 
 class StorageError(Exception):
     """Any failure of a backend."""
@@ -44,7 +47,8 @@ class StorageReadOnly(StorageError):
 class StorageUnavailable(StorageError):
     """The backend cannot be reached now; the same call may succeed later.
 
-    `database` is the name of the database that failed, empty where none did.
+    Of a write it says that the write did not take effect, and will not. `database` is the name of the
+    database that failed, empty where none did.
     """
 
     def __init__(self, reason: str = "", database: str = "") -> None:
@@ -53,11 +57,18 @@ class StorageUnavailable(StorageError):
 
 
 class BackendTimeout(StorageUnavailable):
-    """The backend did not answer in time; what was asked of it may have been done or not."""
+    """The backend did not answer in time; nothing was changed."""
 
 
 class BadBackendAnswer(StorageUnavailable):
     """The backend answered what its protocol does not allow, or that it failed."""
+
+
+class OutcomeUnknown(StorageError):
+    """A write was sent to the backend, and whether it has taken effect, or will, is not known.
+
+    The backend did not answer, or answered that it failed. A call that changes nothing never raises it.
+    """
 
 
 class Contention(StorageError):
@@ -70,3 +81,17 @@ class ValueRefused(StorageError):
     def __init__(self, detail: str, scim_type: str = "invalidValue") -> None:
         super().__init__(detail)
         self.scim_type = scim_type
+
+
+@contextmanager
+def after_write(steps: Sized = (True,)) -> Iterator[None]:
+    """Raise OutcomeUnknown for a failure that comes when a part of a write has taken effect.
+
+    `steps` has what was done, and is empty as long as that is nothing.
+    """
+    try:
+        yield
+    except StorageUnavailable as exc:
+        if not steps:
+            raise
+        raise OutcomeUnknown(str(exc)) from exc

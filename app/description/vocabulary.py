@@ -79,5 +79,5 @@ ERRORS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     501: ("The feature is not supported, or is switched off.", ()),
     502: ("The storage sent an unusable answer.", ()),
     503: ("The storage is not available at the moment.", ("Retry-After",)),
-    504: ("The storage did not answer in time; the request may have taken effect.", ()),
+    504: ("The storage did not answer in time. A change may have taken effect if `detail` says so.", ()),
 }

@@ -16,7 +16,7 @@ from app.protocol.preconditions import Conditions, versions_in
 from app.protocol.resources import Resources
 from schema.errors import ScimError
 from schema.resource_type import ResourceType
-from storage.errors import Contention, StorageError, StorageUnavailable
+from storage.errors import Contention, OutcomeUnknown, StorageError, StorageUnavailable
 
 _LOG = logging.getLogger(__name__)
 _GONE: Final = 410
@@ -111,14 +111,22 @@ class AsyncRequests:
                 self._leave(job)
         except LostJob:
             _LOG.warning("the request %s was withdrawn, or another process continues it", job.txn)
-        except (StorageUnavailable, Contention) as problem:
-            if not self.jobs.put_back(job):
-                self._fail(job, problem)
+        except (StorageUnavailable, Contention, OutcomeUnknown) as problem:
+            self._put_back(job, problem)
         except Exception:
             # One request that cannot be carried out must not hold up all that follow.
             _LOG.exception("the request %s failed", job.txn)
-            if job.attempts >= _ATTEMPTS or not self.jobs.put_back(job):
-                self._fail(job, Refusal(500, "the server could not carry out the request"))
+            unexpected = Refusal(500, "the server could not carry out the request")
+            self._put_back(job, unexpected, job.attempts >= _ATTEMPTS)
+
+    def _put_back(self, job: Job, problem: Exception, is_over: bool = False) -> None:
+        """Let a job be tried again, or fail if it is over."""
+        try:
+            if is_over or not self.jobs.put_back(job):
+                self._fail(job, problem)
+        except LostJob:
+            # A COMMIT that was not confirmed took effect, for one.
+            _LOG.info("the request %s was completed, or another process continues it", job.txn)
 
     def _leave(self, job: Job) -> None:
         """Leave a request that no key of this process can decrypt to a process that has the key."""
@@ -136,7 +144,7 @@ class AsyncRequests:
             return
         try:
             self._carry_out(context, request)
-        except (StorageUnavailable, Contention):
+        except (StorageUnavailable, Contention, OutcomeUnknown):
             raise
         except (ScimError, Refusal, StorageError) as problem:
             self._fail(job, problem)

@@ -27,7 +27,7 @@ from app.protocol.tolerance import PROFILES
 from schema.errors import InvalidSyntax, InvalidValue
 from schema.resource_type import ResourceType
 from storage.adapter import StoredResource
-from storage.errors import Contention, StorageUnavailable
+from storage.errors import Contention, OutcomeUnknown, StorageUnavailable
 
 # Operations share a transaction for this long, in seconds: one wait for the disk serves many of
 # them, and other writers do not wait longer than that.
@@ -261,7 +261,9 @@ class BulkOperations:
 
         What ends a transaction does, where there is one, and so does a job that is another's by now.
         """
-        ends = (StorageUnavailable, Contention, LostJob) if self._commit.has_transactions else LostJob
+        ends: tuple[type[Exception], ...] = (LostJob,)
+        if self._commit.has_transactions:
+            ends = (StorageUnavailable, OutcomeUnknown, Contention, LostJob)
         if isinstance(problem, ends):
             raise problem
 

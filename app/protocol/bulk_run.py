@@ -13,7 +13,7 @@ from app.protocol.context import Context
 from app.protocol.errors import Refusal, error_body, error_json, status_of
 from app.protocol.jobs import Job, OperationState
 from schema.errors import ScimError
-from storage.errors import StorageError, StorageUnavailable
+from storage.errors import OutcomeUnknown, StorageError, StorageUnavailable
 
 _LOG = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class BulkRun:
 
     def break_off(self, problem: Exception) -> None:
         """Let every operation that is left fail for one reason: what was done before is to be told."""
-        if isinstance(problem, StorageUnavailable):
+        if isinstance(problem, StorageUnavailable | OutcomeUnknown):
             _LOG.error("%s", problem)
         failure = failure_of(problem)
         for position in (*self.pending, *self.incomplete):

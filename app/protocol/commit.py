@@ -23,6 +23,7 @@ from set_delivery.events import Change
 from set_delivery.outbox import Outbox
 from storage.adapter import Member, StorageAdapter, StoredResource
 from storage.errors import (
+    OutcomeUnknown,
     ResourceNotFound,
     StorageError,
     StorageReadOnly,
@@ -280,7 +281,7 @@ class Commit:
         complete = partial(self._complete, context, stored) if context.job else None
         try:
             self._notes.outbox.confirm(intent, change, complete)
-        except StorageUnavailable as exc:
+        except (StorageUnavailable, OutcomeUnknown) as exc:
             # The write is stored, and is answered so: a client that tries again would meet itself.
             if complete is not None:
                 raise

@@ -40,6 +40,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     storage.StorageUnavailable: 503,
     storage.BadBackendAnswer: 502,
     storage.BackendTimeout: 504,
+    storage.OutcomeUnknown: 504,
 }
 
 # Seconds after which a client may try again when the backend was not reachable.
@@ -85,7 +86,9 @@ def detail_of(error: Exception) -> str:
         case storage.Contention():
             return "other requests changed the same data at the same time; try again later"
         case storage.BackendTimeout():
-            return "the storage did not answer in time; the request may or may not have taken effect"
+            return "the storage did not answer in time; try again later"
+        case storage.OutcomeUnknown():
+            return "the storage did not confirm the change: it may have taken effect, or may do so later"
         case storage.BadBackendAnswer():
             return "the storage sent an unusable answer; try again later"
         case storage.StorageUnavailable():

@@ -96,6 +96,7 @@ _OF_STORAGE: Final = (
     storage.BadBackendAnswer("x"),
     storage.StorageUnavailable("x"),
     storage.BackendTimeout("x"),
+    storage.OutcomeUnknown("x"),
     storage.Contention("x"),
 )
 

@@ -29,8 +29,12 @@ class _Bearer(AuthBase):
         return request
 
 
-class NotReached(StorageUnavailable):
-    """No connection was made, so nothing was asked of the upstream."""
+class NotSent(StorageUnavailable):
+    """No request left for the upstream."""
+
+
+class NotReached(NotSent):
+    """No connection was made; the next attempt may succeed."""
 
 
 class BrokenOff(BadBackendAnswer):
@@ -66,7 +70,7 @@ class Connections:
     def request(self, method: str, url: str, timeout_s: float, **options: Any) -> Any:
         """Return the answer, its body unread; it has to be closed. Redirects are not followed."""
         if not self._key.isprintable():
-            raise StorageUnavailable(f"the key for {self._name} has invalid characters for a header")
+            raise NotSent(f"the key for {self._name} has invalid characters for a header")
         with self.translated():
             return self._opened().request(
                 method, url, timeout=(timeout_s, timeout_s), allow_redirects=False, stream=True, **options
@@ -90,7 +94,7 @@ class Connections:
             return any(isinstance(reason, kinds) for reason in reasons)
 
         if is_due_to(ssl.SSLCertVerificationError):
-            return StorageUnavailable(f"the certificate of {self._name} is not trusted")
+            return NotSent(f"the certificate of {self._name} is not trusted")
         if is_due_to(urllib3.exceptions.NewConnectionError, requests.ConnectTimeout):
             return NotReached(f"{self._name} cannot be reached")
         if is_due_to(requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError):

@@ -12,11 +12,13 @@ from schema.resource_type import ResourceType
 from storage.adapter import StoredResource
 from storage.errors import (
     BadBackendAnswer,
+    OutcomeUnknown,
     ResourceNotFound,
     StorageReadOnly,
     StorageUnavailable,
     UnsupportedByBackend,
     VersionMismatch,
+    after_write,
 )
 from storage.forward.abilities import Known
 from storage.forward.answers import raise_refusal
@@ -113,6 +115,10 @@ class Exchange:
             if answer.status in (404, 410):
                 raise BadBackendAnswer(f"{self._transport.name} has no {self._type.endpoint}")
             self._refuse(answer, "", document)
+        with after_write():
+            return self._created(answer)
+
+    def _created(self, answer: Answer) -> Upstream:
         found = self._read(answer)
         if found is None:
             location = unquote(str(answer.headers.get("Location") or "").rstrip("/").rpartition("/")[2])
@@ -196,13 +202,17 @@ class Exchange:
         # Whatever comes of it, what was read before is old.
         self._remembered.kept.pop((self._type.name, resource_id), None)
         answer = self._transport.send(Request(method, path, self._projection, body, tag))
+        if answer.repeated and answer.status == 412:
+            # The version may have been made by the first sending.
+            raise OutcomeUnknown(f"{self._transport.name} did not answer the first {method}")
         if answer.status in (405, 501):
             self._known().refuse(method)
         if not answer.is_success:
             self._refuse(answer, resource_id, document)
-        found = self._read(answer)
-        # Without content, only reading tells what became of it.
-        return self._kept(found) if found is not None else self.read(resource_id)
+        with after_write():
+            found = self._read(answer)
+            # Without content, only reading tells what became of it.
+            return self._kept(found) if found is not None else self.read(resource_id)
 
     def delete(self, resource_id: str, if_version: str | None) -> None:
         """Delete a resource."""
@@ -212,6 +222,8 @@ class Exchange:
         if answer.status in (404, 410) and answer.repeated:
             # It was the first request that deleted it.
             return
+        if answer.status == 412 and answer.repeated:
+            raise OutcomeUnknown(f"{self._transport.name} did not answer the first DELETE")
         if answer.status in (400, 405, 414) and if_version is None:
             self.read(resource_id)
         if not answer.is_success:

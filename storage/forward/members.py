@@ -12,6 +12,7 @@ from storage.errors import (
     BadBackendAnswer,
     UnsupportedByBackend,
     ValueRefused,
+    after_write,
 )
 from storage.forward.abilities import Known
 from storage.forward.answers import raise_refusal
@@ -176,11 +177,12 @@ class Links:
             batches[-1] = [*batches[-1], self._addition(first)]
         rest = range(_CHANGES, len(joining), _CHANGES)
         batches += [[self._addition(joining[n : n + _CHANGES])] for n in rest]
-        after = before
+        after = [before]
         for batch in batches:
             if batch:
-                after = self._exchange.patch(before.stored.id, batch, None, {})
-        return after
+                with after_write(after[1:]):
+                    after.append(self._exchange.patch(before.stored.id, batch, None, {}))
+        return after[-1]
 
     def _addition(self, members: list[Member]) -> dict[str, Any]:
         return {"op": "add", "path": self.name, "value": [self._element(member) for member in members]}

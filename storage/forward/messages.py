@@ -9,7 +9,7 @@ from typing import Any
 class Answer:
     """What the upstream said: status, headers, and the JSON object it sent, None without a body.
 
-    `repeated` tells that the request was sent more than once.
+    `repeated` says that the request was sent before, and may have taken effect then.
     """
 
     status: int
@@ -31,3 +31,8 @@ class Request:
     params: Mapping[str, str]
     body: Mapping[str, Any] | None = None
     if_match: str | None = None
+
+    @property
+    def is_write(self) -> bool:
+        """Whether the request changes something at the upstream."""
+        return self.method not in ("GET", "SEARCH")

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from schema.retry_after import retry_after_s
-from storage.errors import BadBackendAnswer, StorageUnavailable
-from storage.forward.connections import BrokenOff, Connections, NotReached
+from storage.errors import BadBackendAnswer, OutcomeUnknown, StorageUnavailable
+from storage.forward.connections import BrokenOff, Connections, NotReached, NotSent
 from storage.forward.messages import Answer, Request
 
 _LOG = logging.getLogger(__name__)
@@ -30,7 +30,10 @@ _PASSING: Final = frozenset({502, 503, 504})
 
 
 class _Busy(StorageUnavailable):
-    """The upstream says that it is busy or down; `wait_s` is how long it asks to wait."""
+    """The upstream says that it is busy or down; `wait_s` is how long it asks to wait.
+
+    `is_refusal` says that it did nothing with the request.
+    """
 
     def __init__(self, message: str, is_refusal: bool, wait_s: float | None) -> None:
         super().__init__(message)
@@ -38,11 +41,16 @@ class _Busy(StorageUnavailable):
         self.wait_s = wait_s
 
 
+class _Redirected(BadBackendAnswer):
+    """The upstream says that the request belongs to another place: it was not carried out here."""
+
+
 class Transport:
     """Sends requests. Every failure to get an answer leaves as StorageUnavailable or a child of it.
 
-    One request, repetitions included, waits about `timeout_s` seconds at the most. The key is for
-    this upstream only: redirects are not followed.
+    A request that changes something, and may have reached the upstream, fails with OutcomeUnknown
+    instead. One request, repetitions included, waits about `timeout_s` seconds at the most. The key is
+    for this upstream only: redirects are not followed.
     """
 
     def __init__(self, url: str, key: str, timeout_s: float, pool_size: int) -> None:
@@ -106,10 +114,12 @@ class Transport:
         status = response.status_code
         if status == 429 or status in _PASSING:
             wait_s = retry_after_s(response.headers.get("Retry-After"))
-            raise _Busy(f"{self.name} answered with {status}: it is busy or down", status == 429, wait_s)
-        if 300 <= status < 400:
-            raise BadBackendAnswer(f"{self.name} answered with a redirect, which the server does not follow")
-        if status < 200 or (status >= 500 and status != 501):
+            # Gateways say 503 of a server that went away too; who names a time has not begun.
+            is_refusal = status == 429 or (status == 503 and "Retry-After" in response.headers)
+            raise _Busy(f"{self.name} answered with {status}: it is busy or down", is_refusal, wait_s)
+        if 300 <= status < 400 and status != 303:
+            raise _Redirected(f"{self.name} answered with a redirect, which the server does not follow")
+        if status < 200 or status == 303 or (status >= 500 and status != 501):
             raise BadBackendAnswer(f"{self.name} answered with status {status}")
 
     def _document(self, response: Any) -> Any:
@@ -146,23 +156,29 @@ class Transport:
 
     def _repeated(self, request: Request, attempt: Callable[[Request, float, bool], _Result]) -> _Result:
         deadline = time.monotonic() + self._timeout_s
-        number = 0
+        number, may_be_done = 0, False
         while True:
             try:
-                return attempt(request, max(0.001, deadline - time.monotonic()), number > 0)
-            except (_Busy, NotReached, BrokenOff) as failure:
+                return attempt(request, max(0.001, deadline - time.monotonic()), may_be_done)
+            except StorageUnavailable as failure:
+                untouched = _is_untouched(failure)
+                may_be_done = may_be_done or (request.is_write and not untouched)
                 wait_s = _BACKOFF_S * 2**number * random.uniform(0.5, 1)
                 if isinstance(failure, _Busy) and failure.wait_s is not None:
                     wait_s = failure.wait_s
                 number += 1
                 is_over = number == _ATTEMPTS or time.monotonic() + wait_s >= deadline
-                if is_over or not _may_repeat(request, failure):
+                passes = isinstance(failure, (_Busy, NotReached, BrokenOff))
+                if is_over or not passes or not (untouched or request.method in _IDEMPOTENT):
+                    if may_be_done:
+                        raise OutcomeUnknown(str(failure)) from failure
                     raise
                 _LOG.info("%s %s: next attempt in %.1f s: %s", request.method, self.name, wait_s, failure)
                 time.sleep(wait_s)
 
 
-def _may_repeat(request: Request, failure: StorageUnavailable) -> bool:
-    """Return whether sending again cannot do twice what should be done once."""
-    untouched = isinstance(failure, NotReached) or (isinstance(failure, _Busy) and failure.is_refusal)
-    return untouched or request.method in _IDEMPOTENT
+def _is_untouched(failure: StorageUnavailable) -> bool:
+    """Return whether the upstream certainly did nothing with the request."""
+    if isinstance(failure, _Busy):
+        return failure.is_refusal
+    return isinstance(failure, (NotSent, _Redirected))

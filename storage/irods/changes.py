@@ -15,10 +15,12 @@ from typing import Final, TypeVar
 from storage.adapter import StoredResource
 from storage.errors import (
     BackendTimeout,
+    OutcomeUnknown,
     ResourceNotFound,
     StorageError,
     StorageUnavailable,
     VersionMismatch,
+    after_write,
 )
 from storage.irods.accounts import Accounts
 from storage.irods.kinds import Kind, State
@@ -105,9 +107,11 @@ class Changes:
             self._withdraw(state, work)
             raise
         self._take(kind, state, work)
-        with self._writing(state, work):
+        done: list[str] = []
+        with self._writing(state, work), after_write(done):
             if password is not None:
                 self._zone.set_password(name, password)
+                done.append("password")
             version = next_version(before.version, work.mark.partition(":")[2])
             kept = with_id(resource, state.account.number, version)
             avus = {*document_avus(kept), *kind.keys.all_of(kept.document), Avu(VERSION, version)}
@@ -174,7 +178,7 @@ class Changes:
         """Give the token back when what is done in this context fails for certain."""
         try:
             yield
-        except (BackendTimeout, ConnectionLost):
+        except (BackendTimeout, ConnectionLost, OutcomeUnknown):
             # If the end was reached is not known: what is announced says that it needs a repair.
             if not work.sent:
                 self._give_back_quietly(state, work)

@@ -19,6 +19,7 @@ from storage.errors import (
     StorageUnavailable,
     UniquenessConflict,
     ValueRefused,
+    after_write,
 )
 from storage.irods.accounts import Accounts
 from storage.irods.kinds import Account, Kind
@@ -58,7 +59,8 @@ class Creation:
             if age(note.unit) > limit_s(self._zone.timeout_s) / 2:
                 raise BackendTimeout("iRODS took too long; nothing was created")
             self._zone.change_metadata(name, add=avus)
-            self._unique.settle(kind, number, keys)
+            with after_write():
+                self._unique.settle(kind, number, keys)
         except StorageError:
             with suppress(StorageError):
                 self._zone.remove_account(name)

@@ -10,7 +10,7 @@ from irods.column import In
 from irods.models import Group, User, UserMeta
 
 from storage.adapter import Member, Membership
-from storage.errors import ResourceNotFound, ValueRefused
+from storage.errors import ResourceNotFound, ValueRefused, after_write
 from storage.irods.accounts import Accounts
 from storage.irods.kinds import Account, Kind, batches, number_of
 from storage.irods.metadata import CHUNK, MEMBER, MEMBER_DISPLAY, of_attribute
@@ -64,27 +64,29 @@ class Members:
         """Remove members, then add others, and return whether that changed anything."""
         # No two accounts have one number: the type says nothing more.
         leaving = _numbers(dict.fromkeys(member.resource_id for member in remove))
-        left = self._remove(group, leaving) if leaving else False
-        joining = list(add)
-        joined = self._add(group, joining) if joining else False
-        return left or joined
+        joining, changed = list(add), list[str]()
+        with after_write(changed):
+            if leaving:
+                self._remove(group, leaving, changed)
+            if joining:
+                self._add(group, joining, changed)
+        return bool(changed)
 
-    def _remove(self, group: Account, leaving: Sequence[int]) -> bool:
-        changed = False
+    def _remove(self, group: Account, leaving: Sequence[int], changed: list[str]) -> None:
         for batch in batches(leaving):
             in_group = (Group.id == group.number, In(User.id, batch), User.type == USERS)
             for row in self._zone.rows((User.id, User.name), *in_group):
-                changed = self._zone.leave(group.name, row[User.name]) or changed
+                if self._zone.leave(group.name, row[User.name]):
+                    changed.append(row[User.name])
         gone = set(map(str, leaving))
         avus = self._accounts.metadata(group.number, MEMBER)
         nested = [avu for avu in of_attribute(avus, MEMBER) if avu.value in gone]
         displays = [avu for avu in of_attribute(avus, MEMBER_DISPLAY) if avu.unit in gone]
         self._zone.change_metadata(group.name, remove=[*nested, *displays])
-        return changed or bool(nested)
+        changed += [avu.value for avu in nested]
 
-    def _add(self, group: Account, joining: Sequence[Member]) -> bool:
+    def _add(self, group: Account, joining: Sequence[Member], changed: list[str]) -> None:
         found = self._accounts.find(member.resource_id for member in joining)
-        changed = False
         # Before anybody has joined: a display that cannot be held changes nothing.
         given = {
             member.resource_id: _display_avu(member)
@@ -103,11 +105,11 @@ class Members:
                 joined = self._zone.join(group.name, account.name)
             else:
                 joined = self._zone.add_metadata(group.name, Avu(MEMBER, member.resource_id))
-            changed = changed or joined
+            if joined:
+                changed.append(member.resource_id)
             if joined and member.resource_id in given:
                 displays.append(given[member.resource_id])
         self._zone.change_metadata(group.name, add=displays)
-        return changed
 
     def among(self, group_id: str, member_ids: Sequence[str]) -> list[Member]:
         """Return the members of a group with one of the ids, without reading the others."""

@@ -22,6 +22,7 @@ from storage.errors import (
     BadBackendAnswer,
     StorageReadOnly,
     StorageUnavailable,
+    after_write,
 )
 from storage.irods.connection import TlsSocket, new_connection
 
@@ -61,7 +62,7 @@ _NONSENSE: Final = (
 
 
 class ConnectionLost(StorageUnavailable):
-    """The connection could not be made, or ended; what was asked may have been done or not."""
+    """The connection could not be made, or ended."""
 
 
 @dataclass(frozen=True)
@@ -128,17 +129,25 @@ class Sessions:
         self._pool = _Pool(size)
 
     @contextmanager
-    def session(self) -> Iterator[iRODSSession]:
-        """Lend a session; after a failure its connection is not used again."""
+    def session(self, writes: bool = False) -> Iterator[iRODSSession]:
+        """Lend a session; after a failure its connection is not used again.
+
+        With `writes`, what fails without an answer of the zone raises OutcomeUnknown.
+        """
         pool = self._current()
         if not pool.free.acquire(timeout=self.timeout_s):
             raise StorageUnavailable(f"all {self._size} connections to {self.login.place} are in use")
+        sent: list[bool] = []
         try:
-            with self._translated():
+            with after_write(sent), self._translated():
                 line = self._idle(pool) or self._open()
+                sent += [True] * writes
                 try:
                     yield line.session
-                except BaseException:
+                except BaseException as exc:
+                    if _is_answer(exc):
+                        # The zone did not do it.
+                        sent.clear()
                     # An agent that refused one query may fail the next, and half an answer may follow.
                     line.hang_up()
                     raise
@@ -234,3 +243,9 @@ class Sessions:
             raise BadBackendAnswer(f"{place}: {type(exc).__name__}") from exc
         except _NONSENSE as exc:
             raise BadBackendAnswer(f"{place} sent an invalid answer: {type(exc).__name__}") from exc
+
+
+def _is_answer(exc: BaseException) -> bool:
+    """Return whether the zone said by a code that it failed; the client knows no name for some."""
+    unnamed = isinstance(exc, KeyError) and exc.args and isinstance(exc.args[0], int)
+    return isinstance(exc, answers.iRODSException) or bool(unnamed)

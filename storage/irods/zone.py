@@ -77,7 +77,7 @@ class Zone:
 
     def add_account(self, name: str, account_type: str) -> int | None:
         """Make a user or a group and return its id, or None when the name is taken."""
-        with self._sessions.session() as session:
+        with self._sessions.session(writes=True) as session:
             try:
                 if account_type == GROUPS:
                     return int(session.groups.create(name, group_admin=False).id)
@@ -87,7 +87,7 @@ class Zone:
 
     def remove_account(self, name: str) -> bool:
         """Remove a user or a group and return whether it is gone; it is not while its home holds data."""
-        with self._sessions.session() as session:
+        with self._sessions.session(writes=True) as session:
             try:
                 session.users.remove(name, self.name)
             except CAT_COLLECTION_NOT_EMPTY:
@@ -97,14 +97,14 @@ class Zone:
         return True
 
     def set_password(self, name: str, password: str) -> None:
-        with self._sessions.session() as session:
+        with self._sessions.session(writes=True) as session:
             session.users.modify(name, "password", password)
 
     # -- groups
 
     def join(self, group: str, user: str) -> bool:
         """Make a user a member of a group and return whether that changed anything."""
-        with self._sessions.session() as session:
+        with self._sessions.session(writes=True) as session:
             try:
                 session.groups.addmember(group, user, group_admin=False)
             except CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME:
@@ -116,7 +116,7 @@ class Zone:
 
     def leave(self, group: str, user: str) -> bool:
         """End the membership of a user in a group and return whether that changed anything."""
-        with self._sessions.session() as session:
+        with self._sessions.session(writes=True) as session:
             try:
                 session.groups.removemember(group, user, group_admin=False)
             except (KeyError, CAT_INVALID_USER):
@@ -128,7 +128,7 @@ class Zone:
 
     def add_metadata(self, name: str, avu: Avu) -> bool:
         """Add one piece and return True; return False when it is there. Of several callers one adds it."""
-        with self._sessions.session() as session:
+        with self._sessions.session(writes=True) as session:
             try:
                 session.metadata.add(User, name, _meta(avu))
             except (CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, CAT_INVALID_USER):
@@ -137,7 +137,7 @@ class Zone:
 
     def take_metadata(self, name: str, avu: Avu) -> bool:
         """Remove one piece and return whether it was there. Of several callers one takes it."""
-        with self._sessions.session() as session:
+        with self._sessions.session(writes=True) as session:
             try:
                 session.metadata.remove(User, name, _meta(avu))
             except (CAT_SUCCESS_BUT_WITH_NO_INFO, CAT_INVALID_USER):
@@ -153,7 +153,7 @@ class Zone:
         operations += [AVUOperation(operation="add", avu=_meta(avu)) for avu in add]
         if not operations:
             return True
-        with self._sessions.session() as session:
+        with self._sessions.session(writes=True) as session:
             try:
                 # Not by way of an iRODSMetaCollection: that reads everything before and after.
                 session.metadata.apply_atomic_operations(User, name, *operations)
@@ -165,17 +165,17 @@ class Zone:
 
     def own(self, path: str, name: str, recursive: bool = False) -> None:
         """Make an account an owner of a collection or data object, or of all that is in it."""
-        with self._sessions.session() as session:
+        with self._sessions.session(writes=True) as session:
             access = iRODSAccess("own", path, name, self.name)
             session.acls.set(access, recursive=recursive, admin=True)
 
     def make_collection(self, path: str) -> None:
-        with self._sessions.session() as session:
+        with self._sessions.session(writes=True) as session:
             session.collections.create(path)
 
     def move(self, collections: Collection[str], data_objects: Collection[str], target: str) -> None:
         """Move collections and data objects into the collection `target`."""
-        with self._sessions.session() as session:
+        with self._sessions.session(writes=True) as session:
             for path in collections:
                 session.collections.move(path, target)
             for path in data_objects:

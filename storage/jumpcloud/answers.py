@@ -1,5 +1,6 @@
 """Answers over HTTP: read to their end, and every way in which there is none, by name."""
 
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,44 +10,62 @@ import orjson
 import requests
 import urllib3
 
+from storage.deadline import causes
 from storage.errors import BackendTimeout, BadBackendAnswer, StorageUnavailable
 
 # More than this is no answer of the API.
 _LARGEST_ANSWER: Final = 64 * 1024 * 1024
 
 
-class Again(Exception):
-    """The call may be repeated, `wait_s` seconds from now if given; otherwise `failure` is raised."""
+class Failed(Exception):
+    """A call has failed with `failure`; `again` says that it may be repeated, `wait_s` seconds from now.
 
-    def __init__(self, failure: StorageUnavailable, wait_s: float | None = None) -> None:
+    `undone` says that JumpCloud certainly did nothing with it.
+    """
+
+    def __init__(
+        self,
+        failure: StorageUnavailable,
+        wait_s: float | None = None,
+        *,
+        again: bool = False,
+        undone: bool = False,
+    ) -> None:
         super().__init__(str(failure))
         self.failure = failure
         self.wait_s = wait_s
+        self.again = again
+        self.undone = undone
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Give the failures of HTTP the names that they have everywhere.
+    """Give the failures of HTTP the names that they have everywhere, as Failed.
 
     The texts are ours: those of the driver hold addresses and parameters.
     """
     try:
         yield
+    except StorageUnavailable as exc:
+        raise Failed(exc) from exc
     except requests.exceptions.Timeout as exc:
-        raise BackendTimeout("JumpCloud did not answer in time") from exc
+        undone = isinstance(exc, requests.exceptions.ConnectTimeout)
+        raise Failed(BackendTimeout("JumpCloud did not answer in time"), undone=undone) from exc
     except requests.exceptions.SSLError as exc:
-        raise BadBackendAnswer("TLS with JumpCloud failed") from exc
+        undone = any(isinstance(reason, ssl.SSLCertVerificationError) for reason in causes(exc))
+        raise Failed(BadBackendAnswer("TLS with JumpCloud failed"), undone=undone) from exc
     except requests.exceptions.ConnectionError as exc:
         cause = exc.args[0] if exc.args else None
         if isinstance(cause, urllib3.exceptions.TimeoutError):
-            raise BackendTimeout("JumpCloud did not answer in time") from exc
+            raise Failed(BackendTimeout("JumpCloud did not answer in time")) from exc
         if isinstance(cause, urllib3.exceptions.ProtocolError):
-            raise Again(BadBackendAnswer("JumpCloud ended the connection without an answer")) from exc
-        raise StorageUnavailable("JumpCloud cannot be reached") from exc
+            ended = BadBackendAnswer("JumpCloud ended the connection without an answer")
+            raise Failed(ended, again=True) from exc
+        raise Failed(StorageUnavailable("JumpCloud cannot be reached"), undone=True) from exc
     except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as exc:
-        raise BadBackendAnswer("JumpCloud sent an incomplete answer") from exc
+        raise Failed(BadBackendAnswer("JumpCloud sent an incomplete answer")) from exc
     except (requests.exceptions.RequestException, UnicodeError) as exc:
-        raise BadBackendAnswer("the request to JumpCloud cannot be sent") from exc
+        raise Failed(BadBackendAnswer("the request to JumpCloud cannot be sent")) from exc
 
 
 def read(response: requests.Response, deadline: float) -> bytes:

@@ -20,8 +20,14 @@ from urllib3.util import Timeout
 
 from schema.retry_after import retry_after_s
 from storage.deadline import DeadlineAdapter
-from storage.errors import BadBackendAnswer, StorageReadOnly, StorageUnavailable, ValueRefused
-from storage.jumpcloud.answers import Again, parsed, read, translated
+from storage.errors import (
+    BadBackendAnswer,
+    OutcomeUnknown,
+    StorageReadOnly,
+    StorageUnavailable,
+    ValueRefused,
+)
+from storage.jumpcloud.answers import Failed, parsed, read, translated
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,7 +49,10 @@ class Answer:
 
 
 class Rejection(ValueRefused):
-    """JumpCloud does not want what the call asks for, and says why; `repeated` if it was asked before."""
+    """JumpCloud does not want what the call asks for, and says why.
+
+    `repeated` says that the call was sent before, and may have been done then.
+    """
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"JumpCloud: {message or status}")
@@ -105,36 +114,38 @@ class Client:
 
         It is repeated, within the time-out, when JumpCloud asks for patience, and when it fails
         and the call is `repeatable`. `writes` tells calls that change something; unless it is
-        given, all but GET do. Raises Rejection for 400, 404, 409 and other refusals, and
-        StorageUnavailable and its children for everything else.
+        given, all but GET do. Raises Rejection for 400, 404, 409 and other refusals; OutcomeUnknown for
+        a change that may have been made by one of the attempts; StorageUnavailable and its children
+        for everything else.
         """
         deadline = time.monotonic() + self._timeout_s
         changes = method != "GET" if writes is None else writes
         content = None if body is None else orjson.dumps(body)
-        pause, repeated = _FIRST_PAUSE_S, False
+        pause, may_be_done = _FIRST_PAUSE_S, False
         while True:
             try:
                 with self._leased(deadline):
                     return self._attempt(method, path, params, content, changes, deadline)
-            except Again as again:
-                if again.wait_s is None and not repeatable:
-                    raise again.failure from again
-                wait_s = max(again.wait_s or 0.0, pause * random.uniform(0.5, 1.0))
-                if time.monotonic() + wait_s + _LEAST_S >= deadline:
-                    raise again.failure from again
-                _LOG.info("%s %s: %s, again in %.1f s", method, path.partition("?")[0], again, wait_s)
+            except Failed as failed:
+                may_be_done = may_be_done or (changes and not failed.undone)
+                wait_s = max(failed.wait_s or 0.0, pause * random.uniform(0.5, 1.0))
+                is_over = time.monotonic() + wait_s + _LEAST_S >= deadline
+                if is_over or not failed.again or (failed.wait_s is None and not repeatable):
+                    if may_be_done:
+                        raise OutcomeUnknown(str(failed)) from failed
+                    raise failed.failure from failed
+                _LOG.info("%s %s: %s, again in %.1f s", method, path.partition("?")[0], failed, wait_s)
             except Rejection as rejection:
-                rejection.repeated = repeated
+                rejection.repeated = may_be_done
                 raise
             time.sleep(wait_s)
-            repeated = True
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     @contextmanager
     def _leased(self, deadline: float) -> Iterator[None]:
         """Wait for one of the connections that a process may have."""
         if not self._free.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise StorageUnavailable("all connections to JumpCloud are in use")
+            raise Failed(StorageUnavailable("all connections to JumpCloud are in use"), undone=True)
         try:
             yield
         finally:
@@ -161,28 +172,31 @@ class Client:
                 text = read(response, deadline)
             finally:
                 response.close()
-        return self._judged(response.status_code, response.headers, text, changes)
+            return self._judged(response.status_code, response.headers, text, changes)
 
     def _judged(self, status: int, headers: Mapping[str, str], text: bytes, changes: bool) -> Answer:
         """Return the answer if it is one, or raise what it means."""
         if 200 <= status < 300:
             return Answer(parsed(text), _count(headers.get("x-total-count")))
         if 300 <= status < 400:
-            raise BadBackendAnswer(f"JumpCloud answered with a redirect ({status}); it is not followed")
+            redirect = BadBackendAnswer(f"JumpCloud answered with a redirect ({status}); it is not followed")
+            raise Failed(redirect, undone=True)
         message = self._message(text)
         if status == 429:
             patience = StorageUnavailable("JumpCloud limits the rate of requests (status 429)")
-            raise Again(patience, retry_after_s(headers.get("retry-after")) or 0.0)
+            wait_s = retry_after_s(headers.get("retry-after")) or 0.0
+            raise Failed(patience, wait_s, again=True, undone=True)
         if status >= 500:
-            raise Again(BadBackendAnswer(f"JumpCloud failed with status {status}"))
+            raise Failed(BadBackendAnswer(f"JumpCloud failed with status {status}"), again=True)
         if status == 401:
-            raise StorageUnavailable("JumpCloud refuses the API key (status 401)")
+            raise Failed(StorageUnavailable("JumpCloud refuses the API key (status 401)"), undone=True)
         if status == 403 and changes:
             refusal = f"the API key does not allow this change in JumpCloud: {message or status}"
             raise StorageReadOnly(refusal, refusal)
         if status in (400, 404, 409, 422):
             raise Rejection(status, message)
-        raise StorageUnavailable(f"JumpCloud refuses the request with status {status} {message}")
+        refused = f"JumpCloud refuses the request with status {status} {message}"
+        raise Failed(StorageUnavailable(refused), undone=True)
 
     def _message(self, text: bytes) -> str:
         """Return what an error says, shortened, and without the key whatever it says."""

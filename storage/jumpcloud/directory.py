@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from storage.errors import BadBackendAnswer, ResourceNotFound
+from storage.errors import BadBackendAnswer, ResourceNotFound, after_write
 from storage.jumpcloud.client import Client, Params, Rejection
 from storage.jumpcloud.identity import Ids, id_of
 
@@ -77,13 +77,14 @@ class Directory:
         return _object(self._of("GET", f"/api/systemusers/{user_id}"), "_id")
 
     def create_user(self, body: Json) -> Json:
-        """Return a new user. What JumpCloud made of a call that fails is not known."""
+        """Return a new user."""
         answer = self._client.call("POST", "/api/systemusers", body=body, repeatable=False)
-        return _object(answer.body, "_id")
+        with after_write():
+            return _object(answer.body, "_id")
 
     def update_user(self, user_id: str, body: Json) -> Json:
         """Change some fields of a user and return all of it. Raises Missing."""
-        return _object(self._put(f"/api/systemusers/{user_id}", body), "_id")
+        return self._put(f"/api/systemusers/{user_id}", body, "_id")
 
     def delete_user(self, user_id: str) -> None:
         """Delete a user. Raises Missing."""
@@ -130,13 +131,14 @@ class Directory:
         return _object(self._of("GET", f"/api/v2/usergroups/{group_id}"), "id")
 
     def create_group(self, body: Json) -> Json:
-        """Return a new group. What JumpCloud made of a call that fails is not known."""
+        """Return a new group."""
         answer = self._client.call("POST", "/api/v2/usergroups", body=body, repeatable=False)
-        return _object(answer.body, "id")
+        with after_write():
+            return _object(answer.body, "id")
 
     def update_group(self, group_id: str, body: Json) -> Json:
         """Put `body` in place of a group and return it. Raises Missing."""
-        return _object(self._put(f"/api/v2/usergroups/{group_id}", body), "id")
+        return self._put(f"/api/v2/usergroups/{group_id}", body, "id")
 
     def delete_group(self, group_id: str) -> None:
         """Delete a group. Raises Missing."""
@@ -186,9 +188,11 @@ class Directory:
             if len(page) < PAGE:
                 return
 
-    def _put(self, path: str, body: Json) -> Any:
+    def _put(self, path: str, body: Json, id_name: str) -> Json:
         """Return what there is after a PUT, which may be answered without it. Raises Missing."""
-        return self._of("PUT", path, body) or self._of("GET", path)
+        answered = self._of("PUT", path, body)
+        with after_write():
+            return _object(answered or self._of("GET", path), id_name)
 
     def _of(
         self, method: str, path: str, body: Any = None, *, params: Params = (), repeatable: bool = True

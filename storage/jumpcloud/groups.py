@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from scim_filter.nodes import And, BoundComparison, BoundValuePath, Node, all_of
 from storage.adapter import Page, Represent, Selection, StoredResource
-from storage.errors import BadBackendAnswer, ResourceNotFound, StorageError, UniquenessConflict
+from storage.errors import OutcomeUnknown, ResourceNotFound, StorageError, UniquenessConflict
 from storage.jumpcloud.client import Rejection
 from storage.jumpcloud.directory import PAGE, Directory, Json, every, existing
 from storage.jumpcloud.forms import GroupForm
@@ -44,7 +44,7 @@ class Groups:
         except Rejection as rejection:
             self._explain(rejection, body["name"], "")
             raise
-        except BadBackendAnswer:
+        except OutcomeUnknown:
             after_all = self._created_after_all(body)
             if after_all is None:
                 raise

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from storage.adapter import Member, Membership, StoredResource
-from storage.errors import ValueRefused
+from storage.errors import ValueRefused, after_write
 from storage.jumpcloud.abreast import abreast
 from storage.jumpcloud.directory import Directory, Json, Missing, every, existing
 from storage.jumpcloud.forms import GroupForm, UserForm, is_dynamic
@@ -133,9 +133,11 @@ class Memberships:
             for user_id, user in known.items()
             if (display := joining[user_id].display) is not None and display != self._display(user)
         }
-        self._each(lambda user_id: self._leave(group_id, user_id), leaving)
-        self._each(lambda user_id: self._join(group_id, user_id), list(known))
-        self._show(group, leaving, given)
+        changed: list[str] = []
+        with after_write(changed):
+            self._each(lambda user_id: self._leave(group_id, user_id), leaving, changed)
+            self._each(lambda user_id: self._join(group_id, user_id), list(known), changed)
+            self._show(group, leaving, given)
         return bool(leaving or known)
 
     def _show(self, group: Json, leaving: Sequence[str], given: Mapping[str, str]) -> None:
@@ -173,6 +175,14 @@ class Memberships:
         self._directory.remove_member(group_id, user_id)
         self.links.recent.note(group_id, user_id, False)
 
-    def _each(self, change: Callable[[str], None], user_ids: Sequence[str]) -> None:
-        """Make a change for each user: one at a time, or several where there are many."""
-        abreast(change, user_ids, self._directory.width if len(user_ids) >= _MANY else 1)
+    def _each(self, change: Callable[[str], None], user_ids: Sequence[str], changed: list[str]) -> None:
+        """Make a change for each user: one at a time, or several where there are many.
+
+        `changed` grows by those for whom it was made.
+        """
+
+        def made(user_id: str) -> None:
+            change(user_id)
+            changed.append(user_id)
+
+        abreast(made, user_ids, self._directory.width if len(user_ids) >= _MANY else 1)

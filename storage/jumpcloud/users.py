@@ -11,7 +11,14 @@ from schema import urns
 from schema.resource_type import AttributePath
 from scim_filter.nodes import BoundComparison, Node, any_of
 from storage.adapter import Page, Represent, Selection, StoredResource
-from storage.errors import BadBackendAnswer, ResourceNotFound, StorageError, UniquenessConflict
+from storage.errors import (
+    BadBackendAnswer,
+    OutcomeUnknown,
+    ResourceNotFound,
+    StorageError,
+    UniquenessConflict,
+    after_write,
+)
 from storage.jumpcloud import ssh
 from storage.jumpcloud.client import Rejection
 from storage.jumpcloud.directory import Directory, Json, Missing, existing
@@ -70,14 +77,24 @@ class Users:
         created = self._create(first)
         if wanted:
             try:
-                self._change_keys(id_of(created), {}, wanted)
-                with existing(self._type.name, id_of(created)):
+                with after_write(), existing(self._type.name, id_of(created)):
+                    self._change_keys(id_of(created), {}, wanted)
                     created = self._directory.update_user(id_of(created), {"attributes": body["attributes"]})
-            except StorageError:
-                with suppress(StorageError, Missing):
-                    self._directory.delete_user(id_of(created))
+            except StorageError as failure:
+                if self._is_removed(id_of(created)) and isinstance(failure, OutcomeUnknown):
+                    raise BadBackendAnswer(str(failure)) from failure
                 raise
         return replace(self.form.read(created), joined=False)
+
+    def _is_removed(self, user_id: str) -> bool:
+        """Remove a user and return whether it is gone for certain."""
+        try:
+            self._directory.delete_user(user_id)
+        except Missing:
+            return True
+        except StorageError:
+            return False
+        return True
 
     def _create(self, body: Json) -> Json:
         try:
@@ -85,7 +102,7 @@ class Users:
         except Rejection as rejection:
             self._explain(rejection, body, "")
             raise
-        except BadBackendAnswer:
+        except OutcomeUnknown:
             created = self._created_after_all(body)
             if created is None:
                 raise
@@ -112,8 +129,9 @@ class Users:
         # same change made again completes it.
         shown = _with_elements(resource, before.document.get(ssh.ATTRIBUTE))
         self._update(resource.id, self.form.update(shown, live))
-        self._change_keys(resource.id, had, wanted)
-        return self.form.read(self._update(resource.id, {"attributes": body["attributes"]}))
+        with after_write():
+            self._change_keys(resource.id, had, wanted)
+            return self.form.read(self._update(resource.id, {"attributes": body["attributes"]}))
 
     def _update(self, user_id: str, body: Json) -> Json:
         try:

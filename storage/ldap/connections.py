@@ -11,7 +11,14 @@ from typing import Any
 
 import ldap
 
-from storage.errors import BackendTimeout, StorageError, StorageReadOnly, StorageUnavailable, ValueRefused
+from storage.errors import (
+    BackendTimeout,
+    StorageError,
+    StorageReadOnly,
+    StorageUnavailable,
+    ValueRefused,
+    after_write,
+)
 from storage.ldap.session import Session
 
 _CONNECT_S = 5
@@ -108,10 +115,11 @@ class Directory:
             return
         if not self._places.acquire(timeout=self._timeout_s):
             raise StorageUnavailable(f"all connections to {self._target.url} are in use")
+        written: list[str] = []
         try:
-            with self._translated():
+            with after_write(written), self._translated():
                 session = self._taken()
-                self._local.session = session
+                self._local.session, session.written = session, written
                 try:
                     yield session
                 except LOST:

@@ -2,7 +2,7 @@
 
 import select
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,14 @@ _NO_WINDOW = (
     ldap.ADMINLIMIT_EXCEEDED,
     ldap.NO_SUCH_ATTRIBUTE,
     ldap.OTHER,
+)
+# After these, the server may have carried out what it was asked for.
+_UNANSWERED = (
+    ldap.SERVER_DOWN,
+    ldap.CONNECT_ERROR,
+    ldap.TIMEOUT,
+    ldap.LOCAL_ERROR,
+    ldap.DECODING_ERROR,
 )
 # How many questions are asked before the first answer is read.
 _AHEAD = 200
@@ -73,6 +81,8 @@ class Session:
         self._page_size = _PAGES[0]
         # Whether the server still holds something for this connection, which its end sets free.
         self.is_spent = False
+        # The names of entries that were written for its present user, or may have been.
+        self.written: list[str] = []
         poll.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
 
     @property
@@ -195,7 +205,8 @@ class Session:
     def add(self, dn: str, attributes: Attributes, returning: str | None = None) -> str | None:
         """Add an entry."""
         entry = [(name, list(values)) for name, values in attributes.items() if values]
-        answered = self._connection.add_ext_s(dn, entry, serverctrls=_post_read(returning))
+        with self._writing(dn):
+            answered = self._connection.add_ext_s(dn, entry, serverctrls=_post_read(returning))
         return _returned(answered, returning)
 
     def modify(
@@ -207,16 +218,30 @@ class Session:
     ) -> str | None:
         """Change an entry; all modifications take effect or none."""
         sent = [*controls, *_post_read(returning)]
-        answered = self._connection.modify_ext_s(dn, list(modifications), serverctrls=sent)
+        with self._writing(dn):
+            answered = self._connection.modify_ext_s(dn, list(modifications), serverctrls=sent)
         return _returned(answered, returning)
 
     def delete(self, dn: str, controls: Sequence[LDAPControl] = ()) -> None:
         """Delete an entry."""
-        self._connection.delete_ext_s(dn, serverctrls=list(controls))
+        with self._writing(dn):
+            self._connection.delete_ext_s(dn, serverctrls=list(controls))
 
     def set_password(self, dn: str, password: str) -> None:
         """Give an entry a password, which the server hashes as it is set up to (RFC 3062)."""
-        self._connection.passwd_s(dn, None, password)
+        with self._writing(dn):
+            self._connection.passwd_s(dn, None, password)
+
+    @contextmanager
+    def _writing(self, dn: str) -> Iterator[None]:
+        """Note an entry as written, unless the server says that it is not."""
+        try:
+            yield
+        except ldap.LDAPError as exc:
+            if isinstance(exc, _UNANSWERED):
+                self.written.append(dn)
+            raise
+        self.written.append(dn)
 
 
 def _entries(found: Iterable[Any]) -> Iterator[Entry]:

@@ -25,11 +25,14 @@ from storage.adapter import (
     StoredResource,
 )
 from storage.errors import (
+    OutcomeUnknown,
     ResourceNotFound,
     StorageReadOnly,
+    StorageUnavailable,
     UniquenessConflict,
     ValueRefused,
     VersionMismatch,
+    after_write,
 )
 from storage.mongo.adoption import Adoption
 from storage.mongo.claims import LISTED, Claims
@@ -161,6 +164,9 @@ class MongoAdapter(StorageAdapter):
                 kept.adoption.adopt(found)
             except (StorageReadOnly, ValueRefused):
                 return kept.adoption.shown(found)
+            except OutcomeUnknown as exc:
+                # Whoever reads it next adopts it, if this did not.
+                raise StorageUnavailable(str(exc)) from exc
         raise ResourceNotFound(resource_type.name, resource_id)
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
@@ -170,7 +176,8 @@ class MongoAdapter(StorageAdapter):
 
     def _created(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         layout = self._layouts[resource_type.name]
-        with self._database.writing() as documents:
+        written: list[str] = []
+        with after_write(written), self._database.writing() as documents:
             making = Claims(documents, layout, self._places)
             try:
                 claims = making.make(resource.id, layout.unique_ids(resource.document))
@@ -181,13 +188,15 @@ class MongoAdapter(StorageAdapter):
             if insert_new(documents[layout.collection], [new]):
                 making.release(claims)
                 raise UniquenessConflict("id")
+            written.append(resource.id)
             has_twin = bool(self._twins(documents, resource_type, [resource.id]))
             if has_twin or not making.confirm(resource.id, claims):
                 documents[layout.collection].delete_one({"_id": resource.id, PLACE: place})
                 making.release(claims)
                 raise Twin if has_twin else UniquenessConflict("an attribute")
-        # Of one that had the same id, whose deletion was not completed.
-        self._departures.forget(resource_type.name, resource.id, before=place)
+        with after_write():
+            # Of one that had the same id, whose deletion was not completed.
+            self._departures.forget(resource_type.name, resource.id, before=place)
         return replace(resource, version="1", place=place, joined=False)
 
     def _has_twin(self, resource_type: ResourceType, resource_id: str) -> bool:
@@ -204,12 +213,15 @@ class MongoAdapter(StorageAdapter):
         ]
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
+        written: list[str] = []
         for batch in batches(resources):
-            self._create_batch(self._layouts[resource_type.name], batch)
+            self._create_batch(self._layouts[resource_type.name], batch, written)
 
-    def _create_batch(self, layout: Layout, resources: Sequence[StoredResource]) -> None:
-        """Keep new resources; on a conflict, none of them."""
-        with self._database.writing() as documents:
+    def _create_batch(
+        self, layout: Layout, resources: Sequence[StoredResource], written: list[str]
+    ) -> None:
+        """Keep new resources; on a conflict, none of them. `written` grows by their ids."""
+        with after_write(written), self._database.writing() as documents:
             making = Claims(documents, layout, self._places)
             collection = documents[layout.collection]
             try:
@@ -221,6 +233,7 @@ class MongoAdapter(StorageAdapter):
                 for resource, made in zip(resources, claims, strict=True)
             ]
             taken = insert_new(collection, new)
+            written += [resource.id for resource in resources]
             owned = ((r.id, claim) for r, made in zip(resources, claims, strict=True) for claim in made)
             is_taken = bool(taken or self._twins(documents, layout.resource_type, [r.id for r in resources]))
             if is_taken or making.lost(owned):
@@ -247,7 +260,8 @@ class MongoAdapter(StorageAdapter):
         """Put `resource` in place of `before` and return it, or None when that is no longer there."""
         had, wanted = claims_of(before), layout.unique_ids(resource.document)
         version, place = before["_scim"]["version"] + 1, before["_scim"]["place"]
-        with self._database.writing() as documents:
+        written: list[str] = []
+        with after_write(written), self._database.writing() as documents:
             collection = documents[layout.collection]
             making = Claims(documents, layout, self._places)
             # What it has without a claim is another one's, too: others wrote both, and both stay.
@@ -264,6 +278,7 @@ class MongoAdapter(StorageAdapter):
             if collection.replace_one(_at(before), after).matched_count == 0:
                 making.release(made)
                 return None
+            written.append(resource.id)
             if not making.confirm(resource.id, made):
                 before["_scim"]["version"] = version + 1
                 collection.replace_one(_at(after), before)
@@ -286,13 +301,14 @@ class MongoAdapter(StorageAdapter):
         announced = self._departures.announce(name, resource_id)
         with self._database.writing() as documents:
             deleted = documents[layout.collection].delete_one(_at(before)).deleted_count == 1
-        if deleted:
-            # Also what joined since the announcement was found not to be needed.
-            self._departures.forget(name, resource_id)
-            with self._database.writing() as documents:
-                Claims(documents, layout, self._places).release(claims_of(before).values())
-        if announced:
-            self._departures.conclude(name, resource_id)
+        with after_write([resource_id] * deleted):
+            if deleted:
+                # Also what joined since the announcement was found not to be needed.
+                self._departures.forget(name, resource_id)
+                with self._database.writing() as documents:
+                    Claims(documents, layout, self._places).release(claims_of(before).values())
+            if announced:
+                self._departures.conclude(name, resource_id)
         return deleted
 
     # -- many resources

@@ -17,7 +17,13 @@ import pymongo.database
 import pymongo.errors
 from pymongo import ReadPreference, uri_parser
 
-from storage.errors import StorageError, StorageReadOnly, StorageUnavailable, ValueRefused
+from storage.errors import (
+    OutcomeUnknown,
+    StorageError,
+    StorageReadOnly,
+    StorageUnavailable,
+    ValueRefused,
+)
 
 # What HarryKodden/scim always uses.
 DEFAULT_DATABASE: Final = "scim"
@@ -25,6 +31,8 @@ DEFAULT_DATABASE: Final = "scim"
 # Codes of the server: it does not know the user, the user may not do this, the document is too large.
 _REFUSED: Final = (11, 18, 8000)
 _FORBIDDEN: Final = 13
+# It has not begun with the change, as it is not the primary.
+_NOT_BEGUN: Final = (10058, 10107, 13435)
 _DUPLICATE_KEY: Final = 11000
 _TOO_LARGE: Final = (10334, 17280, 17419, 17420)
 
@@ -79,7 +87,8 @@ class Database:
     def writing(self) -> Iterator[Documents]:
         """Give the database to a call that changes it.
 
-        Raises StorageReadOnly where the user may not, and where the URL asks for a secondary alone.
+        Raises StorageReadOnly where the user may not, and where the URL asks for a secondary alone;
+        OutcomeUnknown where MongoDB did not answer, or not that most of its members have the change.
         """
         with self._used() as connection:
             try:
@@ -89,6 +98,8 @@ class Database:
                     raise StorageReadOnly("the user of MONGO_DB may not write") from exc
                 if isinstance(exc, pymongo.errors.NotPrimaryError) and connection.is_alone:
                     raise StorageReadOnly(f"MongoDB at {connection.hosts} is a secondary") from exc
+                if _may_be_done(exc):
+                    raise OutcomeUnknown(str(_failure(exc, connection.hosts))) from exc
                 raise _failure(exc, connection.hosts) from exc
 
     def close(self) -> None:
@@ -198,6 +209,19 @@ _DRIVER_ERRORS: Final = (
     OverflowError,
     UnicodeEncodeError,
 )
+
+
+def _may_be_done(exc: Exception) -> bool:
+    """Return whether a change that failed like this may have been made, or may still be."""
+    if isinstance(exc, (pymongo.errors.ServerSelectionTimeoutError, pymongo.errors.WaitQueueTimeoutError)):
+        # No server was asked. Where a second attempt has no server, the first one's error is raised.
+        return False
+    details: Any = getattr(exc, "details", None)
+    if isinstance(exc, pymongo.errors.NotPrimaryError):
+        return not isinstance(details, Mapping) or details.get("code") not in _NOT_BEGUN
+    if isinstance(exc, pymongo.errors.BulkWriteError):
+        return bool(details["writeConcernErrors"])
+    return isinstance(exc, (pymongo.errors.ConnectionFailure, pymongo.errors.WriteConcernError))
 
 
 def _failure(exc: Exception, hosts: str) -> StorageError:

@@ -8,7 +8,7 @@ import orjson
 
 from schema.resource_type import ResourceType
 from storage.adapter import Key, Member, Membership
-from storage.errors import ResourceNotFound
+from storage.errors import ResourceNotFound, after_write
 from storage.mongo.database import Database, Documents, insert_new
 from storage.mongo.documents import Places
 from storage.mongo.look_up import BATCH, LookUp, batches
@@ -69,19 +69,23 @@ class Members:
 
         Raises ResourceNotFound when the group was deleted meanwhile.
         """
-        changed = 0
-        for batch in batches(sorted(_row_id(group.name, group_id, member.key) for member in remove)):
-            with self._database.writing() as documents:
-                changed += documents[MEMBERS].delete_many({"_id": {"$in": batch}}).deleted_count
-        for members in batches(add):
-            changed += self._join(group.name, group_id, members)
-        if changed and not self._exists(group.name, group_id):
-            with self._database.writing() as documents:
-                documents[MEMBERS].delete_many({"groupType": group.name, "group": group_id})
-            raise ResourceNotFound(group.name, group_id)
-        return changed > 0
+        changed: list[str] = []
+        with after_write(changed):
+            for batch in batches(sorted(_row_id(group.name, group_id, member.key) for member in remove)):
+                with self._database.writing() as documents:
+                    if documents[MEMBERS].delete_many({"_id": {"$in": batch}}).deleted_count:
+                        changed += batch
+            for members in batches(add):
+                self._join(group.name, group_id, members, changed)
+            if changed and not self._exists(group.name, group_id):
+                with self._database.writing() as documents:
+                    documents[MEMBERS].delete_many({"groupType": group.name, "group": group_id})
+                raise ResourceNotFound(group.name, group_id)
+        return bool(changed)
 
-    def _join(self, group_type: str, group_id: str, members: Sequence[Member]) -> int:
+    def _join(
+        self, group_type: str, group_id: str, members: Sequence[Member], changed: list[str]
+    ) -> None:
         keys = [member.key for member in members]
         with self._database.writing() as documents:
             found = self._look_up.rows(documents, keys)
@@ -92,13 +96,14 @@ class Members:
             }
             new = list(rows.values())
             joined = len(new) - len(insert_new(documents[MEMBERS], new))
+            changed += [group_id] * joined
             # A resource that was deleted meanwhile has not seen these: it joins nothing.
             gone = rows.keys() - self._look_up.rows(documents, list(rows)).keys()
             for key in gone:
                 row = rows[key]
                 query = {"_id": row["_id"], "place": row["place"]}
-                joined -= documents[MEMBERS].delete_one(query).deleted_count
-            return joined
+                if documents[MEMBERS].delete_one(query).deleted_count:
+                    changed.pop()
 
     def _row(self, group_type: str, group_id: str, member: Member, display: str | None) -> dict[str, Any]:
         row = {

@@ -13,7 +13,13 @@ import peewee
 from playhouse.pool import MaxConnectionsExceeded
 
 from storage.database_url import DatabaseUrl
-from storage.errors import Contention, StorageReadOnly, StorageUnavailable, ValueRefused
+from storage.errors import (
+    Contention,
+    OutcomeUnknown,
+    StorageReadOnly,
+    StorageUnavailable,
+    ValueRefused,
+)
 from storage.sql.dialect import Dialect, Row
 
 _LOG = logging.getLogger(__name__)
@@ -263,7 +269,7 @@ class Database:
         try:
             yield
             self._write_counts()
-            self._execute("COMMIT", None)
+            self._commit()
         except BaseException:
             self._roll_back()
             raise
@@ -271,6 +277,15 @@ class Database:
             self._local.counts = None
             self._give_back()
         return committed
+
+    def _commit(self) -> None:
+        try:
+            self._execute("COMMIT", None)
+        except (StorageReadOnly, StorageUnavailable) as exc:
+            if self.dialect.is_usable(self._peewee.connection()):
+                raise
+            # The server may have committed, and died or hung up before it said so.
+            raise OutcomeUnknown(str(exc)) from exc
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

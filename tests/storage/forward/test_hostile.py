@@ -18,6 +18,7 @@ from storage.adapter import Member, Selection, StorageAdapter
 from storage.errors import (
     BackendTimeout,
     BadBackendAnswer,
+    OutcomeUnknown,
     ResourceNotFound,
     StorageError,
     StorageReadOnly,
@@ -124,6 +125,10 @@ RUBBISH: dict[str, tuple[Behaviour, type[StorageError]]] = {
 }
 
 
+# After these, the upstream has certainly created nothing.
+UNTOUCHED = ("another place", "a refused key", "down")
+
+
 @pytest.mark.parametrize("kind", RUBBISH)
 @pytest.mark.parametrize("call", CALLS[1:4] + CALLS[5:7])
 def test_rubbish_is_a_clear_error_in_time(
@@ -133,6 +138,8 @@ def test_rubbish_is_a_clear_error_in_time(
     call: Callable[[StorageAdapter], object],
 ) -> None:
     behaviour, expected = RUBBISH[kind]
+    if call is CALLS[2] and not kind.startswith(UNTOUCHED):
+        expected = OutcomeUnknown
     adapter = connect(hostile(behaviour).url)
     begun = time.monotonic()
 
@@ -265,7 +272,7 @@ def test_reading_is_tried_again_and_creating_is_not(
         server = hostile(in_turn(broken, answering("200 OK", USER_JSON)))
         assert connect(server.url).get(USER, "7").id == "7"
         server = hostile(in_turn(broken, answering("201 Created", USER_JSON)))
-        with pytest.raises(StorageUnavailable):
+        with pytest.raises(OutcomeUnknown):
             connect(server.url).create(USER, stored("x", userName="a"))
         assert len(server.requests) == 1
 
@@ -278,6 +285,65 @@ def test_a_deletion_that_is_sent_twice_is_done_once(
     connect(server.url).delete(USER, "7")
 
     assert len(server.requests) == 2
+
+
+READ = b'{"schemas": [], "id": "7", "userName": "a", "title": "t", "meta": {"version": "W/\\"1\\""}}'
+FAILED_AFTER_SENDING: list[tuple[str, list[Behaviour]]] = [
+    ("PUT", [answering("502 Bad Gateway"), answering("412 No")]),
+    ("PUT", [answering("500 Oops")]),
+    ("PUT", [raw(b"")] * 4),
+    ("PUT", [answering("503 Down"), answering("503 Down", b"", "Retry-After: 9")]),
+    # It was done, and what became of it cannot be read.
+    ("PUT", [answering("204 No Content"), answering("500 Oops")]),
+    ("DELETE", [answering("502 Bad Gateway"), answering("412 No")]),
+    ("DELETE", [silent]),
+    ("POST", [answering("201 Created", b"{}")]),
+    ("POST", [answering("201 Created", b"", "Location: /Users/7"), answering("500 Oops")]),
+    ("PATCH", [answering("200 OK", b"<")]),
+]
+
+
+@pytest.mark.parametrize(("method", "behaviours"), FAILED_AFTER_SENDING)
+def test_what_becomes_of_a_change_that_was_sent_is_not_known(
+    hostile: Callable[[Behaviour], HostileServer],
+    connect: Callable[..., StorageAdapter],
+    method: str,
+    behaviours: list[Behaviour],
+) -> None:
+    first = [] if method == "POST" else [answering("200 OK", READ)]
+    # The configuration is asked for once, before or after.
+    config = answering("200 OK", b'{"patch": {"supported": true}}')
+    later = in_turn(*first, *behaviours)
+
+    def behaviour(connection: Any, request: bytes) -> None:
+        (config if b"ServiceProviderConfig" in request else later)(connection, request)
+
+    adapter = connect(hostile(behaviour).url, timeout_s=3.0 if len(behaviours) == 4 else TIMEOUT_S)
+    calls: dict[str, Callable[[], object]] = {
+        "POST": lambda: adapter.create(USER, stored("x", userName="a")),
+        "PUT": lambda: adapter.replace(USER, stored("7", userName="b"), "1"),
+        "DELETE": lambda: adapter.delete(USER, "7", "1"),
+        "PATCH": lambda: adapter.change_members(GROUP, "7", [Member("1", "User")], ()),
+    }
+
+    with pytest.raises(OutcomeUnknown):
+        calls[method]()
+
+
+def test_a_later_attempt_that_reaches_nobody_does_not_hide_the_first(
+    connect: Callable[..., StorageAdapter],
+) -> None:
+    def behaviour(connection: Any, request: bytes) -> None:
+        if request.startswith(b"PUT"):
+            server.close()
+            answering("502 Bad Gateway")(connection, request)
+        else:
+            answering("200 OK", READ)(connection, request)
+
+    server = HostileServer(behaviour)
+
+    with pytest.raises(OutcomeUnknown, match="cannot be reached"):
+        connect(server.url, timeout_s=2.0).replace(USER, stored("7", userName="b"), "1")
 
 
 # -- what the upstream says to a client

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from storage.adapter import Member
-from storage.errors import ResourceNotFound, StorageUnavailable
+from storage.errors import OutcomeUnknown, ResourceNotFound
 from tests.fake_irods import ZONE
 from tests.storage.contract import GROUP, USER, change_members, members_of, memberships_of
 from tests.storage.irods.store import Store, create, found
@@ -96,7 +96,7 @@ def test_an_interrupted_removal_can_be_repeated(store: Store, request_number: in
     mischief = store.fake.mischief
     interrupted = mischief.once_done if done else mischief.in_place_of
 
-    with interrupted(request_number, mischief.hang_up), pytest.raises(StorageUnavailable):
+    with interrupted(request_number, mischief.hang_up), pytest.raises(OutcomeUnknown):
         store.adapter.delete(USER, user.id)
     if request_number == 706 and done:
         # Whether the change had begun is not known for a while.

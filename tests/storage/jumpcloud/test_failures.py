@@ -19,6 +19,7 @@ from storage.adapter import Member, Selection, StorageAdapter
 from storage.errors import (
     BackendTimeout,
     BadBackendAnswer,
+    OutcomeUnknown,
     ResourceNotFound,
     StorageError,
     StorageReadOnly,
@@ -100,8 +101,10 @@ def test_rubbish_is_a_bad_answer(
 
     try:
         call(store.adapter)
-    except BadBackendAnswer as error:
+    except (BadBackendAnswer, OutcomeUnknown) as error:
         assert "JumpCloud sent" in str(error)
+        # Of the changes, these do not read anything first.
+        assert isinstance(error, OutcomeUnknown) is (call in (CALLS[3], CALLS[5]))
     else:
         # It deletes, and looks at no answer.
         assert call is CALLS[5]
@@ -200,7 +203,7 @@ def test_a_creation_that_failed_is_not_tried_again(
 ) -> None:
     store.fake.faults.add(Fault(**fault, method="POST", path=f"api(/v2)?{path}"))
 
-    with pytest.raises(BadBackendAnswer):
+    with pytest.raises(OutcomeUnknown):
         store.adapter.create(kind, stored("x", **document))
 
     assert sum(call in ("POST /api/systemusers", "POST /api/v2/usergroups") for call in store.calls()) == 1
@@ -219,6 +222,47 @@ def test_a_creation_that_was_done_though_it_seemed_to_fail_counts(
 
     assert store.adapter.get(kind, created.id).document == stored(created.id, **document).document
     assert len(store.organisation.users) + len(store.organisation.groups) == 1
+
+
+CHANGES: dict[str, tuple[Callable[[StorageAdapter, str, str], object], str]] = {
+    "replace": (lambda a, user, group: a.replace(USER, stored(user, userName="b")), "PUT"),
+    "delete": (lambda a, user, group: a.delete(USER, user), "DELETE"),
+    "join": (lambda a, user, group: a.change_members(GROUP, group, [Member(user, "User")], ()), "POST"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("fault", [{"status": 500}, {"how": "drop"}, {"how": "silence"}, {"how": "half"}])
+def test_what_becomes_of_a_change_that_is_not_confirmed_is_not_known(
+    store: Store, change: str, fault: Any
+) -> None:
+    adapter = opened(store.fake.url, store.key, timeout_s=0.5)
+    user = adapter.create(USER, stored("x", userName="a")).id
+    group = adapter.create(GROUP, stored("x", displayName="g")).id
+    call, method = CHANGES[change]
+    store.fake.faults.add(Fault(**fault, method=method, times=99))
+
+    with pytest.raises(OutcomeUnknown):
+        call(adapter, user, group)
+
+
+def test_a_change_that_jumpcloud_puts_off_is_not_made(store: Store) -> None:
+    adapter = opened(store.fake.url, store.key, timeout_s=0.5)
+    store.fake.faults.add(Fault(429, times=99, method="POST", path="usergroups$"))
+
+    with pytest.raises(StorageUnavailable, match="429"):
+        adapter.create(GROUP, stored("x", displayName="g"))
+
+
+def test_members_that_changed_before_a_failure_are_not_forgotten(store: Store) -> None:
+    users = [store.adapter.create(USER, stored("x", userName=name)).id for name in "ab"]
+    group = store.adapter.create(GROUP, stored("x", displayName="g")).id
+    store.fake.faults.add(Fault(401, method="POST", path="members$", skip=1))
+
+    with pytest.raises(OutcomeUnknown):
+        store.adapter.change_members(GROUP, group, [Member(user, "User") for user in users], ())
+
+    assert len(list(store.adapter.members(GROUP, group))) == 1
 
 
 # -- answers that are none
