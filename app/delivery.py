@@ -11,8 +11,8 @@ from uuid import uuid4
 from app.auth import client_name
 from app.protocol.changes import ChangeBuilder
 from app.protocol.commit import Notes
-from app.protocol.intents import IntentJudge
-from app.protocol.jobs import Jobs
+from app.protocol.intents import Intents
+from app.protocol.jobs import LEASE_S, Jobs
 from app.protocol.keys import Keys
 from app.protocol.representation import Representation
 from app.settings import Settings
@@ -39,7 +39,7 @@ from storage.adapter import StorageAdapter
 from storage.errors import StorageReadOnly, StorageUnavailable
 from storage.sql import open_database
 
-# How long a process that died while it judged intents is waited for.
+# How long a process that died while it settled intents is waited for.
 _INTENTS_S: Final = 30.0
 # The lease that says when expired rows were removed last; nobody gives it back, so that it lasts so long.
 _EXPIRY: Final = "retention"
@@ -55,7 +55,7 @@ class Delivery:
     database: StateDatabase
     wakeups: Wakeups
     outbox: Outbox
-    judge: IntentJudge
+    intents: Intents
     dispatcher: Dispatcher
     streams: Streams
     retention: Retention
@@ -73,16 +73,17 @@ class Delivery:
         check_state(self.database)
 
     def settle_intents(self) -> int:
-        """Find out what became of writes that nobody answered for, and return how many there were."""
+        """Look at writes that nobody answered for, and return how many there were."""
         if not self.has_overdue_intents():
             return 0
-        # Two who judge the same write would tell of it twice.
+        count = 0
+        # Two who look at the same write would ask the backend twice.
         with lease(self.database, "intents", self._owner(), _INTENTS_S) as held:
-            intents = self._overdue() if held.holds() else []
-            for intent in intents:
-                change, _ = self.judge.judge(intent)
-                self.outbox.confirm(intent.seq, change)
-        return len(intents)
+            for intent in self._overdue() if held.holds() else ():
+                if held.holds():
+                    self.intents.settle(intent)
+                    count += 1
+        return count
 
     def has_overdue_intents(self) -> bool:
         """Return whether there is a write that nobody answered for."""
@@ -121,27 +122,39 @@ def open_delivery(settings: Settings, registry: Registry, adapter: StorageAdapte
     secrets = [secret.encode() for secret in settings.secret_keys]
     keys = Keys([*secrets, *ring], {client_name(key): key for key in settings.api_key})
     wakeups = Wakeups()
-    outbox = Outbox(database, partial(wakeups.due, CHANGES, FEEDS))
+    # Where the storage has transactions, the end of a process ends its writes.
+    settling_s = 0.0 if adapter.capabilities.transactions else settings.settling_time
+    outbox = Outbox(
+        database, partial(wakeups.due, CHANGES, FEEDS), settling_ms=int(settling_s * 1000)
+    )
     representation = Representation(registry, adapter, settings.location_prefix)
     builder = ChangeBuilder(registry, adapter, representation, publishing)
-    judge = IntentJudge(registry, adapter, builder)
+    intents = Intents(registry, adapter, builder, outbox)
+    jobs = Jobs(
+        database,
+        keys.jobs(),
+        settings.async_result_ttl,
+        partial(wakeups.due, REQUESTS),
+        # A process that waits for a slow backend still holds its request.
+        lease_s=LEASE_S if is_shared else max(LEASE_S, settings.remote_timeout + 2.0),
+    )
     notes = None
     if publishing.is_on or (settings.async_request != "none" and not is_shared):
         # Intents also tell whether a request that is carried out later took effect.
-        notes = Notes(builder, outbox, judge, is_shared)
+        notes = Notes(builder, outbox, intents, is_shared, jobs.require_held)
     return Delivery(
         DEFAULT_BASE,
         publishing,
         database,
         wakeups,
         outbox,
-        judge,
+        intents,
         Dispatcher(database, publishing),
         Streams(database, publishing.feed_size),
         Retention(database, publishing),
         Inventory(database, publishing),
         notes,
-        Jobs(database, keys.jobs(), settings.async_result_ttl, partial(wakeups.due, REQUESTS)),
+        jobs,
         keys,
     )
 

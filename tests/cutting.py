@@ -17,6 +17,8 @@ class CuttingProxy:
     def __init__(self, port: int) -> None:
         self._port = port
         self.fatal: bytes | None = None
+        self._armed_by: bytes | None = None
+        self._next_fatal: bytes | None = None
         self.is_lost = False
         self.slow: bytes | None = None
         self.delay_s = 0.0
@@ -24,6 +26,10 @@ class CuttingProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
+
+    def arm(self, by: bytes, fatal: bytes) -> None:
+        """Let `fatal` be fatal once a client has sent `by`."""
+        self._armed_by, self._next_fatal = by, fatal
 
     def close(self) -> None:
         """Take no more connections."""
@@ -46,6 +52,8 @@ class CuttingProxy:
         try:
             back.start()
             while data := client.recv(1 << 16):
+                if self._armed_by is not None and self._armed_by in data:
+                    self._armed_by, self.fatal = None, self._next_fatal
                 if self.fatal is not None and self.fatal in data:
                     self.fatal, is_lost = None, self.is_lost
                     self.cuts += 1

@@ -139,10 +139,10 @@ class AsyncRequests:
     def _run_single(self, job: Job) -> None:
         request = job.request["single"]
         context = replace(_context_of(job, request), txn=job.txn, job=JobPart(job, request))
-        # The attempt before this one may have taken effect, and not have lived to say so.
-        if job.attempts > 1 and self._resources.commit.resume(context) is not None:
-            return
         try:
+            # The attempt before this one may have taken effect, and nobody said so.
+            if job.attempts > 1 and self._resources.commit.resume(context) is not None:
+                return
             self._carry_out(context, request)
         except (StorageUnavailable, Contention, OutcomeUnknown):
             raise

@@ -159,7 +159,7 @@ class BulkOperations:
             with self._part(run):
                 is_noted = self._carry_out(run, position, operation, result)
         except Exception as problem:
-            self._let_pass(problem)
+            self._let_pass(run, problem)
             run.has_failed(position)
             result |= failure_of(problem)
             run.stop_at_limit(position)
@@ -246,21 +246,25 @@ class BulkOperations:
                 if left:
                     raise InvalidValue(f"bulkId:{left[0]} was not created")
                 again = _Target("PATCH" if method == "PATCH" else "PUT", resource_type, resource_id)
-                stored = self._write(context, again, data, Conditions())
-                assert stored is not None
-                result["version"] = entity_tag(stored.version)
+                found = self._commit.resume(context) if run.is_resuming else None
+                stored = found.stored if found else self._write(context, again, data, Conditions())
+                if stored is not None:
+                    result["version"] = entity_tag(stored.version)
         except Exception as problem:
-            self._let_pass(problem)
+            self._let_pass(run, problem)
             result |= failure_of(problem)
             context = run.context
         if context.job is None:
             run.unnoted[position] = run.state_of(position)
 
-    def _let_pass(self, problem: Exception) -> None:
+    def _let_pass(self, run: BulkRun, problem: Exception) -> None:
         """Raise what ends the whole; all else is the failure of one operation.
 
-        What ends a transaction does, where there is one, and so does a job that is another's by now.
+        What ends a transaction does, where there is one, and so does a job that is another's by now. A
+        job waits for an outcome that is not known.
         """
+        if run.job is not None and isinstance(problem, OutcomeUnknown):
+            raise problem
         ends: tuple[type[Exception], ...] = (LostJob,)
         if self._commit.has_transactions:
             ends = (StorageUnavailable, OutcomeUnknown, Contention, LostJob)

@@ -6,23 +6,24 @@ by the change after it; what a crash leaves behind is found out by looking at th
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from app.protocol.attempts import in_transaction
 from app.protocol.changes import ChangeBuilder, new_txn
 from app.protocol.completions import Completions
 from app.protocol.context import Context
-from app.protocol.intents import IntentJudge
+from app.protocol.intents import Intents
 from app.protocol.write import NO_DELTA, MemberDelta, Write
 from schema.resource_type import ResourceType
 from set_delivery.events import Change
 from set_delivery.outbox import Outbox
 from storage.adapter import Member, StorageAdapter, StoredResource
 from storage.errors import (
+    Contention,
     OutcomeUnknown,
     ResourceNotFound,
     StorageError,
@@ -52,15 +53,17 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Notes:
-    """What notes changes: in `outbox`, as `builder` makes them; `judge` finds out about lost ones.
+    """What notes changes: in `outbox`, as `builder` makes them; `intents` finds out about lost ones.
 
     `is_shared` says that the state database is that of the storage: what is noted commits with it.
+    `require_job` raises LostJob where the job of this thread is another's by now.
     """
 
     builder: ChangeBuilder
     outbox: Outbox
-    judge: IntentJudge
+    intents: Intents
     is_shared: bool
+    require_job: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +114,20 @@ class Commit:
         return in_transaction(self._adapter, lambda: self._carry_out(named, decide(), done), prepare)
 
     def resume(self, context: Context) -> "Found | None":
-        """Return what an attempt at a job has done that did not live to say so, None if nothing.
+        """Return what an attempt at a job has done without saying so, None if nothing.
 
-        What was done is noted, and the job of the context completed.
+        What was done is noted, and the job of the context completed. Raises OutcomeUnknown while that
+        is not known, and Refusal if it never will be.
         """
-        notes = self._notes
-        for intent in notes.outbox.of_txn(context.txn) if notes and not notes.is_shared else ():
-            assert notes is not None
-            change, stored = notes.judge.judge(intent)
-            complete = partial(self._complete, context, stored) if change is not None else None
-            notes.outbox.confirm(intent.seq, change, complete)
-            if change is not None:
-                return Found(stored)
-        return None
+        found: list[Found] = []
+
+        def finish(stored: StoredResource | None) -> None:
+            self._complete(context, stored)
+            found.append(Found(stored))
+
+        if self._notes is None or self._notes.is_shared:
+            return None
+        return found[0] if self._notes.intents.resume(context.txn, finish) else None
 
     # -- for imports, which make no events
 
@@ -191,16 +195,15 @@ class Commit:
             self._note(context, change, stored)
             return stored
         assert self._notes is not None
-        outbox = self._notes.outbox
-        intent = outbox.begin(write.plan(done.delta, context.txn))
+        intent = self._begun(self._notes, write.plan(done.delta, context.txn))
         try:
             stored, change = self._changed(context, write, done)
         except _REFUSED:
-            outbox.confirm(intent, None)
+            self._notes.outbox.confirm(intent, None)
             raise
-        except BaseException:
-            # It may have taken effect all the same.
-            outbox.leave(intent)
+        except BaseException as problem:
+            # One step of several may have taken effect all the same.
+            self._leave(self._notes, intent, isinstance(problem, (StorageUnavailable, Contention)))
             raise
         # Not before it is true: what comes together with it may still fail.
         self._adapter.when_committed(partial(self._confirm, context, intent, change, stored))
@@ -266,6 +269,23 @@ class Commit:
         return self._adapter.replace(write.resource_type, after, before.version)
 
     # -- noting it
+
+    @staticmethod
+    def _begun(notes: Notes, plan: Mapping[str, Any]) -> int:
+        """Keep an intent; a job that another process has taken over writes no more. Raises LostJob."""
+        try:
+            return notes.outbox.begin(plan, notes.require_job)
+        except OutcomeUnknown as exc:
+            # Whether or not it is kept, the write is not sent.
+            raise StorageUnavailable(str(exc)) from exc
+
+    @staticmethod
+    def _leave(notes: Notes, intent: int, is_settled: bool) -> None:
+        try:
+            notes.outbox.leave(intent, is_settled)
+        except StorageError as exc:
+            # It is looked at all the same, when no request can be under way any more.
+            _LOG.warning("the outcome of a change is looked at later: %s", exc)
 
     def _note(self, context: Context, change: Change | None, stored: StoredResource | None) -> None:
         """Note a change, and complete the job, in the transaction of the write if there is one."""

@@ -1,64 +1,125 @@
-"""Finding out what became of writes whose process did not live to say."""
+"""What became of writes that nobody answered for: their resources are looked at until it is known.
 
-from collections.abc import Mapping
-from dataclasses import replace
+An intent is kept before a write and replaced by its change after it. It stays when the process dies,
+and when the backend did not say whether it made the write. A backend that is a system of its own may
+make it later: "not done" is concluded only after the settling time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from app.protocol.changes import ChangeBuilder
+from app.protocol.errors import Refusal
 from app.protocol.write import MemberDelta, planned
 from schema.registry import Registry
-from schema.resource_type import ResourceType
+from schema.resource_type import AttributePath, ResourceType
 from schema.values import comparison_key, format_date_time, parse_date_time
 from scim_filter.nodes import BoundComparison
 from set_delivery.events import Change
-from set_delivery.outbox import Intent
+from set_delivery.outbox import Intent, Outbox
 from storage.adapter import Selection, StorageAdapter, StoredResource
-from storage.errors import ResourceNotFound
+from storage.errors import OutcomeUnknown, ResourceNotFound
 from storage.search import search
 
-# Clocks of the server and of a backend that dates resources itself may differ by this much.
+# How much the clock of a backend may differ from that of this server.
 _MAX_SKEW: Final = timedelta(minutes=5)
+# What a new resource is found by, where the backend chose its id; so many of one name are looked at.
+_NAMES: Final = ("externalId", "userName", "displayName")
+_MOST_OF_A_NAME: Final = 100
+
+Finish = Callable[[StoredResource | None], object]
+"""Completes a request; it gets the resource as it is now, None when that is gone."""
 
 
-class IntentJudge:
-    """Finds out what became of writes whose process did not live to say."""
+@dataclass(frozen=True)
+class _Effect:
+    """What a look at the backend shows of a write: its change, None where there is none to see.
 
-    def __init__(self, registry: Registry, adapter: StorageAdapter, builder: ChangeBuilder) -> None:
+    `stored` is the resource as it is now. `is_clear` is False where it cannot be told from another.
+    """
+
+    change: Change | None = None
+    stored: StoredResource | None = None
+    is_clear: bool = True
+
+
+class Intents:
+    """Looks at what intents are about, and puts in place of each the change that was made, if any."""
+
+    def __init__(
+        self, registry: Registry, adapter: StorageAdapter, builder: ChangeBuilder, outbox: Outbox
+    ) -> None:
         self._registry = registry
         self._adapter = adapter
         self._builder = builder
+        self._outbox = outbox
 
-    def judge(self, intent: Intent) -> tuple[Change | None, StoredResource | None]:
-        """Return the change that was made, None when none was, and the resource as it is now.
+    def settle(self, intent: Intent, finish: Finish | None = None) -> bool | None:
+        """Return whether a write has taken effect, None while that is not known.
 
-        Raises StorageUnavailable.
+        When it has, its change is noted, once, and `finish` is done in the same transaction. When it
+        certainly has not, the intent goes. Otherwise it is looked at again later. Raises StorageUnavailable.
         """
-        plan = intent.plan
+        effect = self._effect(intent.plan)
+        if effect.change is None and not (effect.is_clear and self._outbox.is_settled(intent)):
+            self._outbox.look_again(intent)
+            return None
+        also = partial(finish, effect.stored) if finish and effect.change is not None else None
+        self._outbox.settle(intent.seq, effect.change, also)
+        return effect.change is not None
+
+    def resume(self, txn: str, finish: Finish) -> bool:
+        """Return whether what a request wrote in an earlier attempt has taken effect; then it is finished.
+
+        False says that the request can be carried out again. Raises OutcomeUnknown while it is not
+        known, and Refusal if it never will be.
+        """
+        # Where writers take turns, nobody else is between the look and the end of it.
+        with self._adapter.transaction():
+            intents = [self._outbox.take_over(intent) for intent in self._outbox.of_txn(txn)]
+            if not intents:
+                return False
+            # The first is the request itself; the others are of groups that it takes the resource from.
+            main, *others = intents
+            for other in others:
+                self.settle(other)
+            is_done = self.settle(main, finish)
+        if is_done is not None:
+            return is_done
+        if self._outbox.is_settled(main):
+            raise Refusal(504, "the storage did not confirm the change, and what became of it is not known")
+        raise OutcomeUnknown(f"the storage did not confirm the change {txn}; it is looked at again")
+
+    # -- looking
+
+    def _effect(self, plan: Any) -> _Effect:
         resource_type = self._registry.resource_type(plan["type"])
         if resource_type is None:
-            return None, None
+            return _Effect()
         before, members = planned(plan)
         try:
             stored: StoredResource | None = self._adapter.get(resource_type, before.id)
         except ResourceNotFound:
             stored = None
-        if plan["kind"] == "delete":
-            if stored is not None:
-                return None, stored
-            return self._builder.deleted(resource_type, before, plan["feeds"], plan["txn"]), None
         if plan["kind"] == "create":
             return self._created(resource_type, before, stored, members, plan["txn"])
+        if plan["kind"] == "delete":
+            if stored is not None:
+                return _Effect(None, stored)
+            return _Effect(self._builder.deleted(resource_type, before, plan["feeds"], plan["txn"]))
         if stored is None:
-            return None, None
+            return _Effect()
         delta = self._delta_now(resource_type, stored, members)
         if stored.version == plan["version"]:
             if not delta:
-                return None, stored
+                return _Effect(None, stored)
             stored = self._touched(resource_type, stored)
         changed = self._builder.changed(plan["kind"], resource_type, before, stored, delta, plan["txn"])
-        # It took effect, whether or not anybody cares.
-        return changed or Change(plan["txn"], ()), stored
+        # It took effect, whether or not anybody receives an event of it.
+        return _Effect(changed or Change(plan["txn"], ()), stored)
 
     def _created(
         self,
@@ -67,29 +128,40 @@ class IntentJudge:
         stored: StoredResource | None,
         members: MemberDelta,
         txn: str,
-    ) -> tuple[Change | None, StoredResource | None]:
+    ) -> _Effect:
         if stored is None and self._adapter.capabilities.assigns_ids:
-            stored = self._found_by_name(resource_type, resource)
+            found = self._of_that_name(resource_type, resource)
+            if found is None or len(found) > 1:
+                return _Effect(is_clear=False)
+            stored = found[0] if found else None
         if stored is None:
-            return None, None
+            return _Effect()
         joined = self._delta_now(resource_type, stored, members).joined
-        return self._builder.created(resource_type, stored, joined, txn), stored
+        return _Effect(self._builder.created(resource_type, stored, joined, txn), stored)
 
-    def _found_by_name(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource | None:
-        """Return what was created under an id that only the backend knew, by its names."""
-        earliest = format_date_time(parse_date_time(resource.created) - _MAX_SKEW)
-        for name in ("externalId", "userName", "displayName"):
+    def _of_that_name(
+        self, resource_type: ResourceType, resource: StoredResource
+    ) -> list[StoredResource] | None:
+        """Return the new resources that have the names of `resource`, None if it has none to look for."""
+        names: list[tuple[AttributePath, Any]] = []
+        for name in _NAMES:
             path, value = resource_type.path(name), resource.document.get(name)
-            if path is None or not isinstance(value, str) or not value:
-                continue
-            if name == "externalId" and path.leaf.uniqueness == "none":
-                # It may be that of another one.
-                continue
-            node = BoundComparison(path, "eq", value, comparison_key(path.leaf, value))
-            page = search(self._adapter, resource_type, Selection(node, limit=2), _represent)
-            fresh = [one for one in page.resources if one.created >= earliest]
-            return fresh[0] if len(fresh) == 1 else None
-        return None
+            if path is not None and isinstance(value, str) and value:
+                names.append((path, comparison_key(path.leaf, value)))
+        # An externalId that need not be unique may be that of another one.
+        usable = [n for n in names if n[0].text != "externalId" or n[0].leaf.uniqueness != "none"]
+        if not usable:
+            return None
+        path, key = usable[0]
+        node = BoundComparison(path, "eq", resource.document[path.text], key)
+        page = search(self._adapter, resource_type, Selection(node, limit=_MOST_OF_A_NAME), _represent)
+        earliest = format_date_time(parse_date_time(resource.created) - _MAX_SKEW)
+        return [
+            one
+            for one in page.resources
+            # Not every backend says when a resource was created.
+            if (not one.created or one.created >= earliest) and _has_names(one, names)
+        ]
 
     def _delta_now(
         self, resource_type: ResourceType, stored: StoredResource, members: MemberDelta
@@ -114,5 +186,14 @@ class IntentJudge:
         )
 
 
-def _represent(stored: StoredResource, links: bool) -> Mapping[str, Any]:
+def _has_names(stored: StoredResource, names: list[tuple[AttributePath, Any]]) -> bool:
+    """Return whether a resource has all of the names, as far as the backend keeps them."""
+    for path, key in names:
+        value = stored.document.get(path.text)
+        if isinstance(value, str) and comparison_key(path.leaf, value) != key:
+            return False
+    return True
+
+
+def _represent(stored: StoredResource, links: bool) -> Any:
     return stored.document

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from threading import Event, Thread
+from threading import Event, Thread, local
 from typing import Any, Final
 from uuid import uuid4
 
@@ -19,8 +19,8 @@ from storage.errors import StorageError
 
 _LOG = logging.getLogger(__name__)
 
-# A job whose process is gone is taken over after this long; a process that lives says so in time.
-_LEASE_MS: Final = 8_000
+# A job whose process is gone is taken over after this long, in seconds; a process that lives renews it.
+LEASE_S: Final = 8.0
 _ALIVE_S: Final = 2.0
 # A job that a backend is in the way of is tried again after this long.
 _PAUSE_MS: Final = 3_000
@@ -71,7 +71,8 @@ class Jobs:
     """Keeps requests until they are done, and results until they expire.
 
     What a request holds is encrypted with the first of `keys`, and read with any of them. Results
-    are kept `ttl_s` seconds. `wake` is called when there is something to do.
+    are kept `ttl_s` seconds. `wake` is called when there is something to do. `lease_s` is longer than
+    one call of the storage takes.
     """
 
     def __init__(
@@ -81,12 +82,16 @@ class Jobs:
         ttl_s: float,
         wake: Callable[[], object] = lambda: None,
         clock: Callable[[], int] = now_ms,
+        lease_s: float = LEASE_S,
     ) -> None:
+        self._lease_ms = int(lease_s * 1000)
         self._database = database
         self._keys = keys
         self._ttl_ms = int(ttl_s * 1000)
         self._wake = wake
         self._clock = clock
+        # The job that each thread carries out.
+        self._local = local()
 
     # -- for who asks
 
@@ -147,7 +152,7 @@ class Jobs:
                 claimed = self._database.run(
                     "UPDATE scim_job SET owner = ?, lease_until = ?, attempts = attempts + 1 "
                     "WHERE txn = ? AND done_at IS NULL AND lease_until < ?",
-                    (owner, now + _LEASE_MS, txn, now),
+                    (owner, now + self._lease_ms, txn, now),
                 )
             if claimed.rowcount:
                 request, known = self._read(body), {}
@@ -184,16 +189,27 @@ class Jobs:
 
         thread = Thread(target=stay, name="scim job", daemon=True)
         thread.start()
+        self._local.job = job
         try:
             yield
         finally:
+            self._local.job = None
             over.set()
+
+    def require_held(self) -> None:
+        """Make the lease of the job that this thread carries out last, in the caller's transaction.
+
+        Raises LostJob when another process has taken the job over; returns where there is none.
+        """
+        job: Job | None = getattr(self._local, "job", None)
+        if job is not None:
+            self._change(job, "lease_until = ?", (self._clock() + self._lease_ms,))
 
     def _stay(self, job: Job) -> None:
         with self._database.transaction():
             self._database.run(
                 "UPDATE scim_job SET lease_until = ? WHERE txn = ? AND owner = ? AND done_at IS NULL",
-                (self._clock() + _LEASE_MS, job.txn, job.owner),
+                (self._clock() + self._lease_ms, job.txn, job.owner),
             )
 
     def note(self, job: Job, operations: Mapping[int, OperationState]) -> None:

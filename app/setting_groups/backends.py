@@ -178,6 +178,15 @@ class RemoteSettings:
         " in seconds.",
         "A request that takes longer is answered 504.",
     )
+    settling_time: float = setting(
+        120.0,
+        types.seconds,
+        "The time in which a write that JumpCloud, the upstream, iRODS, a directory or MongoDB did not"
+        " confirm may still take effect, in seconds.",
+        "It must be longer than the longest time that the backend takes for a write. The server looks for the"
+        " effect of the write during this time: when it appears, its event is published and its asynchronous"
+        " request completed. See [Guarantees](../explanation/guarantees.md#unknown-outcomes).",
+    )
     remote_pool_size: int = setting(
         10,
         types.positive,

@@ -619,7 +619,9 @@ def test_every_202_ends_in_one_effect_and_one_result_whoever_is_killed(
 ) -> None:
     # The others differ from one of these only in what their adapters are tested for.
     many = request.node.callspec.params["backend"] in ("sqlite", "postgresql", "files", "mongodb", "irods")
-    server = serve(ASYNC_REQUEST="request", WORKERS="2", LOGLEVEL="CRITICAL", PAGE_SIZE="100000")
+    settings = {"ASYNC_REQUEST": "request", "WORKERS": "2", "LOGLEVEL": "CRITICAL", "PAGE_SIZE": "100000"}
+    # No backend here takes long, and a write that was under way when a process died waits for so long.
+    server = serve(**settings, SETTLING_TIME="5")
     clients = [_Writing(server, number) for number in range(2)]
     threads = [threading.Thread(target=client.run, daemon=True) for client in clients]
     for thread in threads:

@@ -35,7 +35,8 @@ class Service:
         database = self.scim.app.extensions["scim.delivery"].database
         with database.transaction():
             # As if the time for an answer had passed.
-            assert database.run("UPDATE scim_outbox SET due_at = 1 WHERE due_at > 0").rowcount == 1
+            statement = "UPDATE scim_outbox SET made_at = 0, due_at = 1 WHERE due_at > 0"
+            assert database.run(statement).rowcount == 1
         self.scim.work()
         assert database.row("SELECT COUNT(*) FROM scim_outbox")[0] == 0
         return kinds(sets(self.scim))

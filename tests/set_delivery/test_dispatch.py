@@ -153,6 +153,52 @@ def test_an_intent_of_which_nobody_knows_is_looked_into_at_once(database: Databa
     assert [intent.seq for intent in outbox.overdue()] == [seq]
 
 
+def test_an_intent_that_may_still_take_effect_is_looked_at_until_it_is_settled(database: Database) -> None:
+    now = [1_000_000]
+    outbox = Outbox(database, clock=lambda: now[0], settling_ms=60_000)
+    outbox.leave(outbox.begin({"kind": "create"}), is_settled=False)
+    looks = []
+
+    while now[0] < 1_061_000:
+        for intent in outbox.overdue():
+            looks.append((now[0] - 1_000_000, outbox.is_settled(intent)))
+            outbox.look_again(intent)
+        now[0] += 500
+
+    seconds = [at // 1000 for at, _ in looks]
+    # The pauses grow, and the last look is when it is settled.
+    assert len(looks) < 15 and seconds[:3] == [1, 2, 3] and seconds[-1] == 60
+    assert [settled for _, settled in looks] == [False] * (len(looks) - 1) + [True]
+    now[0] += 31 * 86_400_000
+    outbox.look_again(outbox.overdue()[0])
+    assert database.row("SELECT COUNT(*) FROM scim_outbox") == (0,)
+
+
+def test_an_intent_is_settled_once(database: Database) -> None:
+    outbox, finished = Outbox(database), [0]
+    seq = outbox.begin({"kind": "create"})
+    dispatcher = Dispatcher(database, POLL)
+
+    outbox.settle(seq, user_change(1))
+    dispatcher.run()
+    outbox.settle(seq, user_change(1), lambda: finished.append(1))
+
+    assert dispatcher.run() == 0
+    assert (subjects(database), finished) == (["/Users/1"], [0, 1])
+
+
+def test_an_intent_that_is_taken_over_is_settled_from_then_on(database: Database) -> None:
+    now = [1_000_000]
+    outbox = Outbox(database, clock=lambda: now[0], settling_ms=60_000)
+    outbox.begin({"kind": "create", "txn": "t"})
+
+    (intent,) = map(outbox.take_over, outbox.of_txn("t"))
+    now[0] += 60_000
+
+    assert outbox.is_settled(intent)
+    assert [one.since for one in outbox.of_txn("t")] == [1_000_000]
+
+
 class Interrupted:
     """A state database whose process dies in the transaction of that number."""
 
