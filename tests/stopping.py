@@ -25,7 +25,7 @@ def main(point: str) -> None:
         return go_on(*args, **options)
 
     setattr(stopping, point, stop)
-    app.extensions["scim.worker"].run_once()
+    app.extensions["scim.work"].run_once()
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ class Service:
 
     def close(self) -> None:
         self.gate.opened.set()
-        self.app.extensions["scim.worker"].stop()
+        self.app.extensions["scim.driver"].stop()
         self.delivery.database.close()
         self.app.extensions["scim.storage"].close()
         self.upstream.stop()
