@@ -33,7 +33,7 @@ from app.protocol.discovery import Discovery, Limits, SecurityEvents
 from app.remembered import RememberedCheck
 from app.request_body import install_whole_body
 from app.request_log import install_request_log
-from app.settings import Settings, SettingsError
+from app.settings import BaseSettings, ServerSettings, Settings, SettingsError
 from app.work.pieces import pieces_of
 from app.work.registry import Driver, Work
 from app.work.threads import Threads
@@ -148,7 +148,7 @@ def _register_blueprints(
         api.register_blueprint(blueprint)
 
 
-def _discovery(settings: Settings, base: Base) -> Discovery:
+def _discovery(settings: BaseSettings, base: Base) -> Discovery:
     return Discovery(
         base.registry,
         prefix=settings.location_prefix,
@@ -191,7 +191,7 @@ def celery_of(app: Flask) -> Any:
     return app.extensions["scim.celery"]
 
 
-def configure_log(settings: Settings) -> None:
+def configure_log(settings: ServerSettings) -> None:
     """Log to standard error from LOGLEVEL on: for the program that a process runs, once."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger().setLevel(settings.loglevel)

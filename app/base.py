@@ -17,7 +17,7 @@ from app.protocol.resources import Resources
 from app.protocol.search import SearchLimits
 from app.protocol.view import Predicate, Views
 from app.setting_groups.server import DEFAULT_API_KEY
-from app.settings import Settings, SettingsError
+from app.settings import BaseSettings, SettingsError
 from schema.registry import Registry, load_registry
 from storage.adapter import StorageAdapter
 from storage.complete import complete
@@ -39,7 +39,7 @@ class Base:
     requests: AsyncRequests | None
 
 
-def open_base(settings: Settings, predicate: Predicate | None = None) -> Base:
+def open_base(settings: BaseSettings, predicate: Predicate | None = None) -> Base:
     """Return the base for `settings`, its storage prepared; `predicate` narrows what contexts see.
 
     Raises DefinitionError for schema files that cannot be used, SettingsError for attributes that
@@ -75,7 +75,7 @@ def open_base(settings: Settings, predicate: Predicate | None = None) -> Base:
     return Base(registry, adapter, delivery, resources, bulk, requests)
 
 
-def load_types(settings: Settings) -> Registry:
+def load_types(settings: BaseSettings) -> Registry:
     """Return the resource types. Raises DefinitionError, and SettingsError for attributes that nobody has."""
     registry = load_registry(settings.schema_path, unique_external_id=settings.unique_external_id)
     _check_paths(settings, registry)
@@ -97,7 +97,7 @@ def _say_if_read_only(adapter: StorageAdapter) -> None:
         adapter.close()
 
 
-def _open_storage(settings: Settings) -> StorageAdapter:
+def _open_storage(settings: BaseSettings) -> StorageAdapter:
     try:
         return open_storage(*settings.storage)
     except ImportError as exc:
@@ -106,7 +106,7 @@ def _open_storage(settings: Settings) -> StorageAdapter:
         raise SettingsError([f"the storage cannot be used: {exc}"]) from exc
 
 
-def _check_paths(settings: Settings, registry: Registry) -> None:
+def _check_paths(settings: BaseSettings, registry: Registry) -> None:
     """Raise SettingsError for a setting that names an attribute nobody has."""
     problems = []
     for name in sorted(settings.indexed_attributes or ()):
@@ -124,7 +124,7 @@ def _check_paths(settings: Settings, registry: Registry) -> None:
         raise SettingsError(problems)
 
 
-def _say_settings(settings: Settings) -> None:
+def _say_settings(settings: BaseSettings) -> None:
     """Say what everybody should know about the settings."""
     _LOG.info("settings %s", settings.shown())
     if not settings.api_key:

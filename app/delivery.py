@@ -15,7 +15,7 @@ from app.protocol.intents import Intents
 from app.protocol.jobs import LEASE_S, Jobs
 from app.protocol.keys import Keys
 from app.protocol.representation import Representation
-from app.settings import Settings
+from app.settings import BaseSettings
 from app.work.registry import DEFAULT_BASE
 from app.work.wakeups import CHANGES, FEEDS, REQUESTS, Wakeups
 from schema.registry import Registry
@@ -112,7 +112,7 @@ class Delivery:
         return [i for i in self.outbox.overdue() if not self.jobs.is_unfinished(i.plan["txn"])]
 
 
-def open_delivery(settings: Settings, registry: Registry, adapter: StorageAdapter) -> Delivery:
+def open_delivery(settings: BaseSettings, registry: Registry, adapter: StorageAdapter) -> Delivery:
     """Return the delivery for a storage, its tables prepared where there is anything to keep.
 
     Raises StorageUnavailable.
@@ -160,7 +160,7 @@ def open_delivery(settings: Settings, registry: Registry, adapter: StorageAdapte
 
 
 def _open_state(
-    settings: Settings, adapter: StorageAdapter
+    settings: BaseSettings, adapter: StorageAdapter
 ) -> tuple[StateDatabase, Sequence[bytes]]:
     """Return the state database, prepared where it is needed, and its key ring."""
     shared: StateDatabase | None = adapter.state_database

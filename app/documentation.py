@@ -13,7 +13,7 @@ from flask_smorest import Api
 
 from app.description.document import describe
 from app.description.operation import Operation
-from app.settings import Settings
+from app.settings import BaseSettings
 
 _ASSETS: Final = "/docs/assets"
 _START: Final = "/docs/start.js"
@@ -46,7 +46,7 @@ _PAGE_HEADERS: Final = {
 }
 
 
-def openapi_config(settings: Settings) -> dict[str, Any]:
+def openapi_config(settings: BaseSettings) -> dict[str, Any]:
     """Return the flask-smorest configuration."""
     return {
         "API_TITLE": "SCIM",

@@ -7,10 +7,10 @@ from set_delivery.streams import Publishing, Receiver
 from set_delivery.tokens import SHARED, SigningKey, private_key, shared_key
 
 if TYPE_CHECKING:
-    from app.settings import Settings
+    from app.settings import BaseSettings
 
 
-def make_publishing(settings: "Settings") -> Publishing:
+def make_publishing(settings: "BaseSettings") -> Publishing:
     """Return how events leave. Raises ValueError with a line for each thing that is wrong."""
     problems: list[str] = []
     keys = _keys(settings, problems)
@@ -58,7 +58,7 @@ def make_publishing(settings: "Settings") -> Publishing:
     )
 
 
-def _base(settings: "Settings") -> str:
+def _base(settings: "BaseSettings") -> str:
     """Return the URL that feeds are under, empty when none is known.
 
     An installation that comes from HarryKodden/scim has no BASE_URL: there, SET_ISSUER is that URL.
@@ -69,7 +69,7 @@ def _base(settings: "Settings") -> str:
     return issuer.rstrip("/").removesuffix(settings.base_path)
 
 
-def _keys(settings: "Settings", problems: list[str]) -> list[SigningKey]:
+def _keys(settings: "BaseSettings", problems: list[str]) -> list[SigningKey]:
     keys = []
     for path in settings.set_signing_key_files:
         try:
@@ -81,7 +81,7 @@ def _keys(settings: "Settings", problems: list[str]) -> list[SigningKey]:
     return keys
 
 
-def _shared(settings: "Settings", problems: list[str]) -> SigningKey | None:
+def _shared(settings: "BaseSettings", problems: list[str]) -> SigningKey | None:
     secret, algorithm = settings.set_signing_secret, settings.set_signing_algorithm
     if settings.set_signing_key_files:
         return None

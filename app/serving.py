@@ -16,7 +16,7 @@ from app import create_app
 from app.base import load_types
 from app.connections import Bounds, Connections
 from app.deferral import LONGEST_WAIT_S
-from app.settings import Settings, SettingsError
+from app.settings import BaseSettings, Settings, SettingsError
 from schema.errors import DefinitionError
 from storage.errors import StorageError
 
@@ -112,7 +112,7 @@ class WebProcess(Worker):  # type: ignore[misc]
         return bool(self.alive) and self.ppid == os.getppid()
 
 
-def storage_shown(settings: Settings) -> str:
+def storage_shown(settings: BaseSettings) -> str:
     """Return the name and the address of the storage, without credentials."""
     name, options = settings.storage
     where = str(next(options[key] for key in ("url", "path", "host") if key in options))

@@ -4,12 +4,13 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from app.publishing import make_publishing
 from app.setting_groups import (
+    AccessSettings,
     AsynchronousSettings,
     DatabaseSettings,
     EventSettings,
@@ -18,10 +19,10 @@ from app.setting_groups import (
     IrodsSettings,
     JumpcloudSettings,
     LdapSettings,
+    LogSettings,
     MongoSettings,
     RemoteSettings,
     RequestSettings,
-    ServerSettings,
     WebServerSettings,
     WorkerSettings,
 )
@@ -43,28 +44,10 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-@dataclass(frozen=True, repr=False)
-class Settings(
-    WorkerSettings,
-    AsynchronousSettings,
-    EventSettings,
-    RemoteSettings,
-    FileSettings,
-    IrodsSettings,
-    ForwardSettings,
-    JumpcloudSettings,
-    DatabaseSettings,
-    MongoSettings,
-    LdapSettings,
-    WebServerSettings,
-    RequestSettings,
-    ServerSettings,
-):
-    """Everything an operator may choose; docs/reference/settings.md is made from the declarations.
+class _Declared:
+    """What is declared field by field, and how it is shown. A field that is a secret is never shown."""
 
-    The name of a field in capitals is the name of its variable. What is marked as a secret is not
-    shown, and may come from a file that the variable with `_FILE` behind its name names.
-    """
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @classmethod
     def variables(cls) -> tuple[str, ...]:
@@ -83,37 +66,42 @@ class Settings(
                 names += [file_variable(name) for name in (entry.name.upper(), *entry.metadata["also"])]
         return tuple(names)
 
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the settings from an environment. Raises SettingsError naming every problem.
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.shown()})"
 
-        An empty variable counts as not set, but for API_KEY: an empty key must not open the door
-        with the default one.
-        """
-        problems: list[str] = []
-        values: dict[str, Any] = {}
-        for entry in cls.__dataclass_fields__.values():
-            name = entry.name.upper()
-            try:
-                name, raw = read_variable(
-                    environ, (name, *entry.metadata["also"]), entry.metadata["secret"]
-                )
-                if raw is None or (raw == "" and name != "API_KEY"):
-                    continue
-                values[entry.name] = entry.metadata["read"](raw)
-            except Unusable as exc:
-                problems.append(str(exc))
-            except ValueError as exc:
-                problems.append(f"{name}: {exc}")
-        settings = cls(**values)
-        problems += settings.contradictions()
-        if settings.loglevel not in ("CRITICAL", "ERROR"):
-            # Before problems end the start: a misspelt variable may be the reason of one.
-            for line in doubtful(environ, (*cls.variables(), *cls.file_variables())):
-                _LOG.warning("%s", line)
-        if problems:
-            raise SettingsError(problems)
-        return settings
+    def shown(self) -> str:
+        """Return the settings as JSON for the log: without secrets, nor passwords in URLs."""
+        return json.dumps(
+            {
+                name: without_passwords(as_text(value))
+                for name, value in vars(self).items()
+                if not self.__dataclass_fields__[name].metadata["secret"] and value not in ("", None, ())
+            }
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class ServerSettings(WorkerSettings, WebServerSettings, LogSettings, _Declared):
+    """The settings of a process, however many bases it serves."""
+
+
+@dataclass(frozen=True, repr=False)
+class BaseSettings(
+    AsynchronousSettings,
+    EventSettings,
+    RemoteSettings,
+    FileSettings,
+    IrodsSettings,
+    ForwardSettings,
+    JumpcloudSettings,
+    DatabaseSettings,
+    MongoSettings,
+    LdapSettings,
+    RequestSettings,
+    AccessSettings,
+    _Declared,
+):
+    """The settings of one base. `open_base` and everything that it calls know no other settings."""
 
     def contradictions(self) -> list[str]:
         """Return what is wrong with the settings taken together, a line each."""
@@ -237,15 +225,43 @@ class Settings(
             "indexed": self.indexed_attributes,
         }
 
-    def __repr__(self) -> str:
-        return f"Settings({self.shown()})"
 
-    def shown(self) -> str:
-        """Return the settings as JSON for the log: without secrets, nor passwords in URLs."""
-        return json.dumps(
-            {
-                name: without_passwords(as_text(value))
-                for name, value in vars(self).items()
-                if not self.__dataclass_fields__[name].metadata["secret"] and value not in ("", None, ())
-            }
-        )
+@dataclass(frozen=True, repr=False)
+class Settings(BaseSettings, ServerSettings):
+    """Everything an operator may choose; docs/reference/settings.md is made from the declarations.
+
+    The name of a field in capitals is the name of its variable. A secret may come from a file that the
+    variable with `_FILE` behind its name names.
+    """
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the settings from an environment. Raises SettingsError naming every problem.
+
+        An empty variable counts as not set, but for API_KEY: an empty key must not open the door
+        with the default one.
+        """
+        problems: list[str] = []
+        values: dict[str, Any] = {}
+        for entry in cls.__dataclass_fields__.values():
+            name = entry.name.upper()
+            try:
+                name, raw = read_variable(
+                    environ, (name, *entry.metadata["also"]), entry.metadata["secret"]
+                )
+                if raw is None or (raw == "" and name != "API_KEY"):
+                    continue
+                values[entry.name] = entry.metadata["read"](raw)
+            except Unusable as exc:
+                problems.append(str(exc))
+            except ValueError as exc:
+                problems.append(f"{name}: {exc}")
+        settings = cls(**values)
+        problems += settings.contradictions()
+        if settings.loglevel not in ("CRITICAL", "ERROR"):
+            # Before problems end the start: a misspelt variable may be the reason of one.
+            for line in doubtful(environ, (*cls.variables(), *cls.file_variables())):
+                _LOG.warning("%s", line)
+        if problems:
+            raise SettingsError(problems)
+        return settings

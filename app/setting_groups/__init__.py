@@ -1,4 +1,4 @@
-"""The settings by subject: each class declares some of them, and `app.settings.Settings` has all."""
+"""The settings by subject: each class declares some of them, and `app.settings` puts them together."""
 
 from app.setting_groups.backends import (
     DatabaseSettings,
@@ -11,9 +11,10 @@ from app.setting_groups.backends import (
     RemoteSettings,
 )
 from app.setting_groups.events import AsynchronousSettings, EventSettings, WorkerSettings
-from app.setting_groups.server import RequestSettings, ServerSettings, WebServerSettings
+from app.setting_groups.server import AccessSettings, LogSettings, RequestSettings, WebServerSettings
 
 __all__ = [
+    "AccessSettings",
     "AsynchronousSettings",
     "DatabaseSettings",
     "EventSettings",
@@ -22,10 +23,10 @@ __all__ = [
     "IrodsSettings",
     "JumpcloudSettings",
     "LdapSettings",
+    "LogSettings",
     "MongoSettings",
     "RemoteSettings",
     "RequestSettings",
-    "ServerSettings",
     "WebServerSettings",
     "WorkerSettings",
 ]

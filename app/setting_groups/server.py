@@ -10,8 +10,8 @@ DEFAULT_API_KEY = "secret"
 
 
 @dataclass(frozen=True, repr=False)
-class ServerSettings:
-    """Access, addresses and resource types."""
+class LogSettings:
+    """The log."""
 
     loglevel: str = setting(
         "INFO",
@@ -20,6 +20,12 @@ class ServerSettings:
         "Drivers log only warnings and errors at every level, because their other log lines contain hashes"
         " and addresses.",
     )
+
+
+@dataclass(frozen=True, repr=False)
+class AccessSettings:
+    """Access, addresses and resource types."""
+
     api_key: tuple[str, ...] = secret(
         (DEFAULT_API_KEY,),
         types.api_keys,

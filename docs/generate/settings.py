@@ -50,9 +50,10 @@ for these requests.
 """
 # Title, introduction and declarations of each section, in the order of the page.
 _SECTIONS: Final[tuple[tuple[str, str, type[Any] | None], ...]] = (
-    ("Server", "", groups.ServerSettings),
+    ("Server", "", groups.AccessSettings),
     ("Limits of requests", "", groups.RequestSettings),
     ("Web server", _WEB_SERVER, groups.WebServerSettings),
+    ("Log", "", groups.LogSettings),
     ("Choice of the backend", _BACKENDS, None),
     ("SQL databases", "See [SQL](backends/sql.md).", groups.DatabaseSettings),
     ("Flat files", "See [Flat files](backends/files.md).", groups.FileSettings),

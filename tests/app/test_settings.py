@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from app import configure_log, create_app
-from app.settings import Settings, SettingsError
+from app.base import open_base
+from app.protocol.context import system
+from app.settings import BaseSettings, ServerSettings, Settings, SettingsError
 from storage.database_url import parse_database_url
 from tests.conftest import ScimClient
 
@@ -18,6 +20,25 @@ def test_defaults_need_no_variable() -> None:
 
     assert settings == Settings()
     assert settings.storage[1]["url"] == "sqlite:///data/scim.db"
+
+
+def test_each_setting_is_of_the_process_or_of_a_base() -> None:
+    of_process, of_base = set(ServerSettings.variables()), set(BaseSettings.variables())
+
+    assert not of_process & of_base
+    assert of_process | of_base == set(Settings.variables())
+    assert {"HOST", "PORT", "WORKERS", "THREADS", "LOGLEVEL", "CELERY_BROKER_URL"} <= of_process
+
+
+def test_a_base_needs_no_setting_of_the_process(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/scim.db"
+    base = open_base(BaseSettings(database_url=url, api_key=("k",), async_request="request"))
+
+    (users,) = (one for one in base.registry.resource_types if one.name == "User")
+    stored = base.resources.create(system(), users, {"schemas": [users.schema.id], "userName": "a"})
+
+    assert base.resources.get(system(), users, stored.id).id == stored.id
+    base.adapter.close()
 
 
 def test_every_problem_is_named_at_once() -> None:
