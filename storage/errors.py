@@ -95,3 +95,12 @@ def after_write(steps: Sized = (True,)) -> Iterator[None]:
         if not steps:
             raise
         raise OutcomeUnknown(str(exc)) from exc
+
+
+@contextmanager
+def without_effect() -> Iterator[None]:
+    """Raise StorageUnavailable for an outcome that is not known: of a call that changes nothing anyhow."""
+    try:
+        yield
+    except OutcomeUnknown as exc:
+        raise StorageUnavailable(str(exc)) from exc

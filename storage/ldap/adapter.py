@@ -29,7 +29,14 @@ from storage.adapter import (
     StorageAdapter,
     StoredResource,
 )
-from storage.errors import ResourceNotFound, StorageError, StorageUnavailable, ValueRefused, VersionMismatch
+from storage.errors import (
+    ResourceNotFound,
+    StorageError,
+    StorageUnavailable,
+    ValueRefused,
+    VersionMismatch,
+    without_effect,
+)
 from storage.ldap.claims import UNIT, Claims
 from storage.ldap.connections import Directory, Target, sentence
 from storage.ldap.entries import Found, Unit
@@ -149,7 +156,7 @@ class LdapAdapter(StorageAdapter):
 
     def check_writable(self) -> None:
         # What is there already is not added; a server that takes no changes says that first.
-        with self._directory.lease() as session, suppress(ldap.ALREADY_EXISTS):
+        with without_effect(), self._directory.lease() as session, suppress(ldap.ALREADY_EXISTS):
             dn, name = f"ou={UNIT},{self._base}", UNIT.encode()
             session.add(dn, {"objectClass": [b"organizationalUnit"], "ou": [name]})
 

@@ -33,6 +33,7 @@ from storage.errors import (
     ValueRefused,
     VersionMismatch,
     after_write,
+    without_effect,
 )
 from storage.mongo.adoption import Adoption
 from storage.mongo.claims import LISTED, Claims
@@ -137,7 +138,7 @@ class MongoAdapter(StorageAdapter):
 
     def check_writable(self) -> None:
         # No document has this key: the server takes the change, and has nothing to do.
-        with self._database.writing() as documents:
+        with without_effect(), self._database.writing() as documents:
             documents[MEMBERS].update_one({"_id": ""}, {"$set": {"place": 0}})
 
     def close(self) -> None:

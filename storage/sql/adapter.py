@@ -22,7 +22,7 @@ from storage.adapter import (
     StoredResource,
 )
 from storage.database_url import DatabaseUrl
-from storage.errors import ResourceNotFound, VersionMismatch
+from storage.errors import ResourceNotFound, VersionMismatch, without_effect
 from storage.sql.adoption import finish_tables
 from storage.sql.database import Database
 from storage.sql.dialect import Dialect
@@ -101,7 +101,7 @@ class SqlAdapter(StorageAdapter):
 
     def check_writable(self) -> None:
         # Committed: a disk that is full shows no earlier.
-        with self._database.transaction():
+        with without_effect(), self._database.transaction():
             self._database.run("UPDATE scim_layout SET version = version")
 
     def close(self) -> None:
