@@ -131,7 +131,7 @@ def test_an_interrupted_migration_continues_where_it_was(
     assert found >= ({"ann", "bob"} if commit else set())
     adapter.create(USER, stored("zoe", userName="zoe"))
     adapter.create(GROUP, stored("g", displayName="g"))
-    assert adapter.change_members(GROUP, "g", [Member("zoe", "User")], ())
+    assert adapter.change_members(GROUP, adapter.get(GROUP, "g"), [Member("zoe", "User")], ())
     database = adapter.state_database
     assert database.dialect.key_of(database, "scim_unique") == ["path", "value", "owner"]
     assert server.execute(url, "SELECT version FROM scim_layout")[0][0] == VERSION
