@@ -10,7 +10,7 @@ from storage.adapter import Member, StorageAdapter
 from storage.errors import OutcomeUnknown, ResourceNotFound, StorageUnavailable
 from storage.registry import open_storage
 from tests.cutting import CuttingProxy
-from tests.storage.contract import GROUP, REGISTRY, USER, stored
+from tests.storage.contract import GROUP, REGISTRY, USER, among, change_members, stored
 
 _BEFORE = stored("1", userName="a", title="old")
 _AFTER = stored("1", userName="a", title="new-title")
@@ -93,13 +93,13 @@ CALLS: dict[str, Callable[[StorageAdapter], object]] = {
     "create_many": lambda adapter: adapter.create_many(USER, [_AFTER]),
     "replace": lambda adapter: adapter.replace(USER, _AFTER),
     "delete": lambda adapter: adapter.delete(USER, "1"),
-    "join": lambda adapter: adapter.change_members(GROUP, "g", [Member("1", "User")], ()),
+    "join": lambda adapter: change_members(adapter, "g", [Member("1", "User")], ()),
 }
 
 
 def state(adapter: StorageAdapter, call: str) -> Any:
     if call == "join":
-        return list(adapter.among_members(GROUP, "g", ["1"]))
+        return sorted(among(adapter, "g", ["1"]))
     try:
         return adapter.get(USER, "1").document["title"]
     except ResourceNotFound:

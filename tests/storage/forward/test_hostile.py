@@ -323,7 +323,7 @@ def test_what_becomes_of_a_change_that_was_sent_is_not_known(
         "POST": lambda: adapter.create(USER, stored("x", userName="a")),
         "PUT": lambda: adapter.replace(USER, stored("7", userName="b"), "1"),
         "DELETE": lambda: adapter.delete(USER, "7", "1"),
-        "PATCH": lambda: adapter.change_members(GROUP, "7", [Member("1", "User")], ()),
+        "PATCH": lambda: adapter.change_members(GROUP, stored("7"), [Member("1", "User")], ()),
     }
 
     with pytest.raises(OutcomeUnknown):

@@ -227,7 +227,10 @@ def test_a_creation_that_was_done_though_it_seemed_to_fail_counts(
 CHANGES: dict[str, tuple[Callable[[StorageAdapter, str, str], object], str]] = {
     "replace": (lambda a, user, group: a.replace(USER, stored(user, userName="b")), "PUT"),
     "delete": (lambda a, user, group: a.delete(USER, user), "DELETE"),
-    "join": (lambda a, user, group: a.change_members(GROUP, group, [Member(user, "User")], ()), "POST"),
+    "join": (
+        lambda a, user, group: a.change_members(GROUP, stored(group), [Member(user, "User")], ()),
+        "POST",
+    ),
 }
 
 
@@ -256,7 +259,7 @@ def test_a_change_that_jumpcloud_puts_off_is_not_made(store: Store) -> None:
 
 def test_members_that_changed_before_a_failure_are_not_forgotten(store: Store) -> None:
     users = [store.adapter.create(USER, stored("x", userName=name)).id for name in "ab"]
-    group = store.adapter.create(GROUP, stored("x", displayName="g")).id
+    group = store.adapter.create(GROUP, stored("x", displayName="g"))
     store.fake.faults.add(Fault(401, method="POST", path="members$", skip=1))
 
     with pytest.raises(OutcomeUnknown):
