@@ -69,9 +69,9 @@ def open_base(settings: BaseSettings, predicate: Predicate | None = None) -> Bas
     commit = Commit(adapter, delivery.notes, completions)
     resources = Resources(registry, views, decisions, commit)
     bulk = BulkOperations(resources, delivery.jobs)
-    requests = AsyncRequests(resources, bulk, delivery.jobs, completions)
-    if settings.async_request == "none":
-        return Base(registry, adapter, delivery, resources, bulk, None)
+    requests = None
+    if settings.async_request != "none":
+        requests = AsyncRequests(resources, bulk, delivery.jobs, completions)
     return Base(registry, adapter, delivery, resources, bulk, requests)
 
 

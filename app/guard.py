@@ -5,7 +5,6 @@ from typing import Final
 from flask import Flask, g, request
 
 from app.auth import Authenticator
-from app.documentation import PAGE_VIEW
 from app.headers import asks_for
 from app.protocol.context import Context
 from app.protocol.errors import Refusal
@@ -14,7 +13,7 @@ from app.responses import SCIM_JSON
 
 ROOT: Final = "Search.Root"
 # The endpoints that need no credentials, and the blueprints of which no endpoint needs any.
-_PUBLIC: Final = frozenset({"api-docs.openapi_json", PAGE_VIEW})
+_PUBLIC: Final = frozenset({"api-docs.openapi_json"})
 _PUBLIC_BLUEPRINTS: Final = frozenset({"assets", "docs", "Discovery", "Health", "Keys"})
 
 

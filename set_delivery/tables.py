@@ -1,6 +1,7 @@
 """The tables of the state database: everything that must survive the process.
 
-docs/architecture.md says who writes and who reads each of them, and how older ones are migrated.
+docs/architecture.md says who writes and who reads each of them, and how older ones are migrated. The
+tables from scim_change to scim_intent are made for the change log: no write fills them yet.
 
     scim_change(seq, ...)                       the change log: a row per write, insert-only
     scim_change_value(seq, digest, salt, old_value, new_value)   what a change replaced, where that is logged

@@ -90,7 +90,7 @@ class Feeds:
     def check_readable(self, feed_id: str) -> None:
         """Return if a feed can be read: that of a group which is gone as long as it holds anything.
 
-        Whoever reads it has yet to learn that. Raises Refusal 404, and 403 where resources are hidden
+        Its reader has yet to learn that. Raises Refusal 404, and 403 where resources are hidden
         from the reader: a stream tells of all resources.
         """
         if not self._resources.sees_all(current_context()):

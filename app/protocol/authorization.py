@@ -1,6 +1,6 @@
 """What a principal may do, asked once for each operation (RFC 7644 section 7.4).
 
-Whatever is not allowed by a scope is refused.
+An action that no scope allows is refused.
 """
 
 from typing import Final, Literal

@@ -160,7 +160,7 @@ class BulkOperations:
                 is_noted = self._carry_out(run, position, operation, result)
         except Exception as problem:
             self._let_pass(run, problem)
-            run.has_failed(position)
+            run.take_back(position)
             result |= failure_of(problem)
             run.stop_at_limit(position)
             is_noted = False
@@ -260,8 +260,8 @@ class BulkOperations:
     def _let_pass(self, run: BulkRun, problem: Exception) -> None:
         """Raise what ends the whole; all else is the failure of one operation.
 
-        What ends a transaction does, where there is one, and so does a job that is another's by now. A
-        job waits for an outcome that is not known.
+        A failure that ends the transaction is raised, and so is the loss of the job to another process.
+        A job waits for an outcome that is not known.
         """
         if run.job is not None and isinstance(problem, OutcomeUnknown):
             raise problem

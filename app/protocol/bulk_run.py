@@ -78,7 +78,7 @@ class BulkRun:
         if limit is not None and self.errors >= limit:
             self.pending = [p for p in self.pending if self.references.waits(p, last)]
 
-    def has_failed(self, position: int) -> None:
+    def take_back(self, position: int) -> None:
         """Take back what an operation had done when its transaction failed, and count the error."""
         operation, result = self.request.operations[position], self.results[position]
         self.errors += 1

@@ -47,7 +47,6 @@ _REFUSED: Final = (
     VersionMismatch,
 )
 
-
 _Result = TypeVar("_Result")
 
 
@@ -94,7 +93,7 @@ class Commit:
         self._adapter = adapter
         self._notes = notes
         self._completions = completions
-        # What a crash between write and note would leave behind has to be found out later.
+        # A crash between write and note leaves a write whose outcome is found out later.
         self._needs_intents = notes is not None and not notes.is_shared
 
     def run(
@@ -116,8 +115,8 @@ class Commit:
     def resume(self, context: Context) -> "Found | None":
         """Return what an attempt at a job has done without saying so, None if nothing.
 
-        What was done is noted, and the job of the context completed. Raises OutcomeUnknown while that
-        is not known, and Refusal if it never will be.
+        The change is noted, and the job of the context completed. Raises OutcomeUnknown while the
+        outcome is not known, and Refusal if it never will be.
         """
         found: list[Found] = []
 

@@ -130,7 +130,7 @@ class Completions:
             tuple(request["excluded_attributes"]),
             PROFILES[context.profile].resources,
         )
-        text = representation.chunks(resource_type, stored, projection)
+        text = representation.chunks(resource_type, self._views.seen(context, stored), projection)
         return orjson.loads(text if isinstance(text, str) else b"".join(text))
 
     def _payload(self, result: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from storage.search import search
 
 # How much the clock of a backend may differ from that of this server.
 _MAX_SKEW: Final = timedelta(minutes=5)
-# What a new resource is found by, where the backend chose its id; so many of one name are looked at.
+# A new resource whose id the backend chose is found by these; so many resources of one name are looked at.
 _NAMES: Final = ("externalId", "userName", "displayName")
 _MOST_OF_A_NAME: Final = 100
 

@@ -70,7 +70,7 @@ class LostJob(Exception):
 class Jobs:
     """Keeps requests until they are done, and results until they expire.
 
-    What a request holds is encrypted with the first of `keys`, and read with any of them. Results
+    Requests are encrypted with the first of `keys`, and decrypted with any of them. Results
     are kept `ttl_s` seconds. `wake` is called when there is something to do. `lease_s` is longer than
     one call of the storage takes.
     """

@@ -1,7 +1,6 @@
 """Reading and writing resources (RFC 7644 section 3): every caller, REST or other, comes through here."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from app.protocol.authorization import authorize
@@ -244,7 +243,4 @@ class Resources:
     ) -> StoredResource:
         stored = self.commit.run(context, decide, prepare)
         assert stored is not None
-        if stored.memberships is not None and self._views.of(context) is not self._views.whole:
-            # Not all of them may be seen.
-            return replace(stored, memberships=None)
-        return stored
+        return self._views.seen(context, stored)

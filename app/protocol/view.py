@@ -1,7 +1,7 @@
 """What one context sees: the storage as far as it is seen, and what is made of that."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.protocol.context import Context
 from app.protocol.references import References
@@ -10,7 +10,7 @@ from app.protocol.search import Searcher, SearchLimits
 from schema.registry import Registry
 from schema.resource_type import ResourceType
 from scim_filter.nodes import Node
-from storage.adapter import StorageAdapter
+from storage.adapter import StorageAdapter, StoredResource
 from storage.narrowed import NarrowedStorage
 
 Predicate = Callable[[Context, ResourceType], Node | None]
@@ -51,6 +51,12 @@ class Views:
         if not filters:
             return self.whole
         return self._made(NarrowedStorage(self._adapter, self._registry.resource_types, filters))
+
+    def seen(self, context: Context, stored: StoredResource) -> StoredResource:
+        """Return a written resource as `context` sees it: not all memberships that came along."""
+        if stored.memberships is None or self.of(context) is self.whole:
+            return stored
+        return replace(stored, memberships=None)
 
     def _filters(self, context: Context) -> Mapping[str, Node]:
         assert self._predicate is not None

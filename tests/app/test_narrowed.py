@@ -139,6 +139,21 @@ def test_answers_to_writes_show_what_is_seen(narrow: Narrow) -> None:
     assert [membership["value"] for membership in user["groups"]] == [narrow.group]
 
 
+def test_results_of_asynchronous_writes_show_what_is_seen(
+    make_scim: Callable[..., ScimClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "open_base", partial(open_base, predicate=not_hidden))
+    narrow = Narrow(make_scim(API_KEY=f"{KEY},{NARROW}", ASYNC_REQUEST="request", **POLL))
+    change = {"schemas": [PATCH], "Operations": [{"op": "add", "path": "title", "value": "x"}]}
+    sent = {"Authorization": f"Bearer {NARROW}", "Prefer": "respond-async"}
+
+    location = narrow.scim("PATCH", f"/Users/{narrow.seen}", change, sent).headers["Location"]
+    narrow.scim.work()
+
+    user = narrow("GET", location).json["response"]
+    assert [membership["value"] for membership in user["groups"]] == [narrow.group]
+
+
 def test_bulk_does_not_reach_the_hidden(narrow: Narrow) -> None:
     operations = [
         {"method": "DELETE", "path": f"/Users/{narrow.hidden}"},
