@@ -13,6 +13,7 @@ import pytest
 
 from storage.adapter import Member
 from storage.errors import (
+    OutcomeUnknown,
     ResourceNotFound,
     StorageUnavailable,
     UniquenessConflict,
@@ -254,7 +255,8 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(own_place: Place)
                 created = place.adapter.create(USER, stored(f"{number}-{step}", userName=f"{number}-{step}"))
                 place.adapter.replace(USER, stored(created.id, userName=created.id + "x"), created.version)
                 acknowledged.append(created.id)
-            except StorageUnavailable:
+            except (StorageUnavailable, OutcomeUnknown):
+                # What the server did not answer was not acknowledged.
                 stop.wait(0.01)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
