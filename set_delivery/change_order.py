@@ -1,0 +1,157 @@
+"""The order of the change log: positions and their hashes, signed checkpoints, and trimming."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from set_delivery.change_log import START, Head, chained, contents
+from set_delivery.change_verification import LogBroken, Problem, signature, verify
+from set_delivery.database import StateDatabase, marks
+from set_delivery.leases import take_lease
+from set_delivery.outbox import now_ms
+
+_BATCH: Final = 500
+
+
+class ChangeOrder:
+    """Gives positions to changes, signs them, and removes the oldest.
+
+    The first of `keys` signs checkpoints; each of them is accepted. Without keys, nothing can be signed,
+    and checkpoints that are there count as problems.
+    """
+
+    def __init__(
+        self, database: StateDatabase, keys: Sequence[bytes] = (), clock: Callable[[], int] = now_ms
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._clock = clock
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A transaction of the one process that gives positions or removes them."""
+        with self._database.transaction():
+            # The row of the lease is locked until the transaction ends.
+            take_lease(self._database, "dispatch", "dispatch", 0)
+            yield
+
+    # -- the dispatcher
+
+    def give_positions(self) -> int:
+        """Give positions to the changes of the queue that have none, and return to how many.
+
+        Queue rows without a body are done then, and are deleted; those with one are the dispatcher's.
+        """
+        given = 0
+        while True:
+            with self.alone():
+                rows = self._database.rows(
+                    "SELECT q.seq, q.body IS NULL FROM scim_queue q "
+                    "JOIN scim_change c ON c.seq = q.seq WHERE NOT EXISTS "
+                    "(SELECT 1 FROM scim_order o WHERE o.seq = q.seq) ORDER BY q.seq LIMIT ?",
+                    (_BATCH,),
+                )
+                if not rows:
+                    return given
+                self.place([seq for seq, _ in rows])
+                done = [seq for seq, is_done in rows if is_done]
+                if done:
+                    self._database.run(f"DELETE FROM scim_queue WHERE seq IN ({marks(done)})", done)
+            given += len(rows)
+
+    def place(self, seqs: Sequence[int]) -> None:
+        """Give the next positions to committed changes without one, in the order of `seqs`.
+
+        The caller's transaction holds the lease `dispatch` (`alone`). A change that has a position
+        keeps it, and a `seq` without a row gets none.
+        """
+        for begin in range(0, len(seqs), _BATCH):
+            self._place_batch(seqs[begin : begin + _BATCH])
+
+    def _place_batch(self, seqs: Sequence[int]) -> None:
+        placed = self._database.rows(f"SELECT seq FROM scim_order WHERE seq IN ({marks(seqs)})", seqs)
+        content = contents(self._database, seqs)
+        for (seq,) in placed:
+            content.pop(seq, None)
+        head, cells = self.head(), []
+        for seq in seqs:
+            if seq in content:
+                head = Head(head.position + 1, chained(head.hash, *content.pop(seq)))
+                cells += [head.position, seq, head.hash]
+        if cells:
+            rows = ", ".join(["(?, ?, ?)"] * (len(cells) // 3))
+            self._database.run(f"INSERT INTO scim_order (position, seq, hash) VALUES {rows}", cells)
+
+    # -- readers
+
+    def head(self) -> Head:
+        """Return the last position and its hash; position 0 where there is none yet."""
+        for table in ("scim_order", "scim_checkpoint"):
+            row = self._database.row(f"SELECT position, hash FROM {table} ORDER BY position DESC LIMIT 1")
+            if row is not None:
+                return Head(*row)
+        return Head(0, START)
+
+    def verify(self, remembered: Head | None = None) -> list[Problem]:
+        """Return what does not fit, nothing for a log that verifies; `remembered` is an earlier head."""
+        return verify(self._database, self._keys, remembered)
+
+    # -- checkpoints
+
+    def checkpoint(self) -> Head:
+        """Sign the last position, so that a later rewrite or cut before it is found. Raises LogBroken."""
+        with self.alone():
+            if problems := self.verify():
+                raise LogBroken(problems[0].text)
+            head = self.head()
+            if head.position:
+                self._sign(head)
+        return head
+
+    def trim(self, retention_ms: int) -> int:
+        """Delete the oldest changes up to the first that is young enough; return how many.
+
+        A signed checkpoint with the last deleted position stays. Raises LogBroken before anything is
+        deleted of a log that does not verify: a signature never covers what was tampered with.
+        """
+        if problems := self.verify():
+            raise LogBroken(problems[0].text)
+        latest, trimmed = self._clock() - retention_ms, 0
+        while count := self._trim_batch(latest):
+            trimmed += count
+        return trimmed
+
+    def _trim_batch(self, latest: int) -> int:
+        with self.alone():
+            rows = self._database.rows(
+                "SELECT o.position, o.hash, o.seq, c.at FROM scim_order o "
+                "JOIN scim_change c ON c.seq = o.seq WHERE NOT EXISTS "
+                "(SELECT 1 FROM scim_queue q WHERE q.seq = o.seq) "
+                "ORDER BY o.position LIMIT ?",
+                (_BATCH,),
+            )
+            first = self._database.row("SELECT MIN(position) FROM scim_order")[0]
+            old: list[tuple[int, str, int]] = []
+            for position, hash_, seq, at in rows:
+                if at >= latest or position != first + len(old):
+                    break
+                old.append((position, hash_, seq))
+            if not old:
+                return 0
+            edge = Head(*old[-1][:2])
+            self._sign(edge)
+            seqs = [seq for *_, seq in old]
+            for table in ("scim_change", "scim_change_value", "scim_order"):
+                self._database.run(f"DELETE FROM {table} WHERE seq IN ({marks(seqs)})", seqs)
+            self._database.run("DELETE FROM scim_checkpoint WHERE position < ?", (edge.position,))
+        return len(old)
+
+    def _sign(self, head: Head) -> None:
+        if not self._keys:
+            raise ValueError("a checkpoint needs a key")
+        at = self._clock()
+        self._database.run("DELETE FROM scim_checkpoint WHERE position = ?", (head.position,))
+        self._database.run(
+            "INSERT INTO scim_checkpoint (position, at, hash, signature) VALUES (?, ?, ?, ?)",
+            (head.position, at, head.hash, signature(self._keys[0], head.position, head.hash, at)),
+        )
