@@ -95,6 +95,7 @@ def _assemble(settings: Settings, base: Base) -> Flask:
     app.register_blueprint(health_blueprint(check_writable, *checks))
     register_error_handlers(app)
     # For programs that close its connections, or do its work.
+    app.extensions["scim.base"] = base
     app.extensions["scim.storage"] = base.adapter
     app.extensions["scim.delivery"] = base.delivery
     app.extensions["scim.work"] = work
@@ -140,6 +141,7 @@ def _register_blueprints(
             check_writable,
             resources.ignored_paths,
             is_on=delivery.publishing.is_on,
+            keeps_history=delivery.order is not None,
         ),
         keys_blueprint(delivery.publishing),
         discovery_blueprint(_discovery(settings, base)),

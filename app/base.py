@@ -12,6 +12,7 @@ from app.protocol.commit import Commit
 from app.protocol.completions import Completions
 from app.protocol.cursors import Cursors
 from app.protocol.decisions import Decisions
+from app.protocol.import_commit import ImportCommit
 from app.protocol.mapping import AttributeMapping
 from app.protocol.resources import Resources
 from app.protocol.search import SearchLimits
@@ -36,6 +37,7 @@ class Base:
     delivery: Delivery
     resources: Resources
     bulk: BulkOperations
+    imports: ImportCommit
     requests: AsyncRequests | None
 
 
@@ -57,22 +59,22 @@ def open_base(settings: BaseSettings, predicate: Predicate | None = None) -> Bas
     cursors = Cursors(delivery.keys.cursors, settings.cursor_timeout, lambda: datetime.now(UTC))
     limits = SearchLimits(settings.page_size, settings.max_filter_length, cursors)
     views = Views(registry, adapter, settings.location_prefix, limits, predicate)
-    outbox = delivery.outbox if delivery.notes is not None else None
-    completions = Completions(registry, views, delivery.jobs, outbox, delivery.publishing)
+    completions = Completions(registry, views, delivery.jobs, delivery.log, delivery.publishing)
     decisions = Decisions(
         registry,
         adapter.capabilities,
         settings.mappings,
         lambda: datetime.now(UTC),
-        needs_delta=delivery.notes is not None,
+        needs_delta=delivery.needs_delta,
     )
-    commit = Commit(adapter, delivery.notes, completions)
+    commit = Commit(adapter, delivery.notes, delivery.intents, completions)
     resources = Resources(registry, views, decisions, commit)
     bulk = BulkOperations(resources, delivery.jobs)
     requests = None
     if settings.async_request != "none":
         requests = AsyncRequests(resources, bulk, delivery.jobs, completions)
-    return Base(registry, adapter, delivery, resources, bulk, requests)
+    imports = ImportCommit(adapter, delivery.notes)
+    return Base(registry, adapter, delivery, resources, bulk, imports, requests)
 
 
 def load_types(settings: BaseSettings) -> Registry:

@@ -66,7 +66,8 @@ def import_resources(file: BinaryIO) -> None:
         configure_log(settings)
         context = replace(system("import"), profile=settings.profile)
         base = open_base(settings)
-        work = ResourceImport(base.resources, context, report, max_depth=settings.max_body_depth)
+        depth = settings.max_body_depth
+        work = ResourceImport(base.resources, base.imports, context, report, max_depth=depth)
         size = os.fstat(file.fileno()).st_size
         with click.progressbar(length=size, label="importing", file=sys.stderr) as bar:
             result = work.run(_followed(file, bar.update))

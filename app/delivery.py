@@ -1,43 +1,40 @@
 """The parts that make events leave, put together for one service provider."""
 
+import logging
 import os
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from uuid import uuid4
 
-from app.auth import client_name
 from app.protocol.changes import ChangeBuilder
-from app.protocol.commit import Notes
 from app.protocol.intents import Intents
 from app.protocol.jobs import LEASE_S, Jobs
-from app.protocol.keys import Keys
+from app.protocol.keys import Keys, Purpose
+from app.protocol.notes import Notes
 from app.protocol.representation import Representation
 from app.settings import BaseSettings
+from app.state import State, open_state
 from app.work.registry import DEFAULT_BASE
 from app.work.wakeups import CHANGES, FEEDS, REQUESTS, Wakeups
 from schema.registry import Registry
+from set_delivery.change_log import ChangeLog
+from set_delivery.change_order import ChangeOrder
+from set_delivery.change_verification import LogBroken
 from set_delivery.database import StateDatabase
 from set_delivery.dispatch import Dispatcher
+from set_delivery.intents import Intent, IntentTable
 from set_delivery.inventory import Inventory
-from set_delivery.key_ring import open_ring, read_ring
 from set_delivery.leases import is_leased, lease, take_lease
-from set_delivery.outbox import Intent, Outbox
 from set_delivery.poll import Streams
 from set_delivery.push import Pusher
 from set_delivery.retention import Retention
 from set_delivery.streams import Publishing
-from set_delivery.tables import (
-    StateTooNew,
-    check_state,
-    prepare_state,
-    refuse_later_state,
-)
+from set_delivery.tables import check_state
 from storage.adapter import StorageAdapter
-from storage.errors import StorageReadOnly, StorageUnavailable
-from storage.sql import open_database
+
+_LOG = logging.getLogger(__name__)
 
 # How long a process that died while it settled intents is waited for.
 _INTENTS_S: Final = 30.0
@@ -54,7 +51,8 @@ class Delivery:
     publishing: Publishing
     database: StateDatabase
     wakeups: Wakeups
-    outbox: Outbox
+    log: ChangeLog
+    order: ChangeOrder | None
     intents: Intents
     dispatcher: Dispatcher
     streams: Streams
@@ -63,10 +61,16 @@ class Delivery:
     notes: Notes | None
     jobs: Jobs
     keys: Keys
+    change_retention_s: int
 
     def pusher(self) -> Pusher:
         """Return what delivers; for one thread."""
         return Pusher(self.database, self.publishing, self._owner())
+
+    @property
+    def needs_delta(self) -> bool:
+        """Whether anybody wants to know which members a write really lets join and leave."""
+        return self.notes is not None and (self.publishing.is_on or not self.notes.is_shared)
 
     def check(self) -> None:
         """Return if what must survive can be kept, and its tables are there. Raises StorageUnavailable."""
@@ -97,7 +101,16 @@ class Delivery:
         if self.is_expiry_due() and take_lease(self.database, _EXPIRY, self._owner(), _EXPIRY_S):
             self.retention.run()
             self.jobs.expire()
+            self._trim_log()
         return 0
+
+    def _trim_log(self) -> None:
+        if self.order is None:
+            return
+        try:
+            self.order.trim(self.change_retention_s * 1000)
+        except LogBroken as problem:
+            _LOG.error("old rows of the change log stay, because they do not verify: %s", problem)
 
     def is_expiry_due(self) -> bool:
         """Return whether nobody has removed expired rows for a minute."""
@@ -109,85 +122,62 @@ class Delivery:
 
     def _overdue(self) -> list[Intent]:
         # Those of a request that is carried out later are its own business.
-        return [i for i in self.outbox.overdue() if not self.jobs.is_unfinished(i.plan["txn"])]
+        return [i for i in self.intents.overdue() if not self.jobs.is_unfinished(i.plan["txn"])]
 
 
 def open_delivery(settings: BaseSettings, registry: Registry, adapter: StorageAdapter) -> Delivery:
-    """Return the delivery for a storage, its tables prepared where there is anything to keep.
-
-    Raises StorageUnavailable.
-    """
-    publishing, is_shared = settings.publishing, adapter.state_database is not None
-    database, ring = _open_state(settings, adapter)
-    secrets = [secret.encode() for secret in settings.secret_keys]
-    keys = Keys([*secrets, *ring], {client_name(key): key for key in settings.api_key})
+    """Return the delivery for a storage. Raises StorageUnavailable."""
+    state, publishing = open_state(settings, adapter), settings.publishing
+    database, keys = state.database, state.keys
     wakeups = Wakeups()
-    # Where the storage has transactions, the end of a process ends its writes.
-    settling_s = 0.0 if adapter.capabilities.transactions else settings.settling_time
-    outbox = Outbox(
-        database, partial(wakeups.due, CHANGES, FEEDS), settling_ms=int(settling_s * 1000)
-    )
-    representation = Representation(registry, adapter, settings.location_prefix)
-    builder = ChangeBuilder(registry, adapter, representation, publishing)
-    intents = Intents(registry, adapter, builder, outbox)
+    log = ChangeLog(database, partial(wakeups.due, CHANGES, FEEDS))
+    order = ChangeOrder(database, keys.derived(Purpose.CHECKPOINTS)) if state.keeps_history else None
     jobs = Jobs(
         database,
         keys.jobs(),
         settings.async_result_ttl,
         partial(wakeups.due, REQUESTS),
         # A process that waits for a slow backend still holds its request.
-        lease_s=LEASE_S if is_shared else max(LEASE_S, settings.remote_timeout + 2.0),
+        lease_s=LEASE_S if state.is_shared else max(LEASE_S, settings.remote_timeout + 2.0),
     )
-    notes = None
-    if publishing.is_on or (settings.async_request != "none" and not is_shared):
-        # Intents also tell whether a request that is carried out later took effect.
-        notes = Notes(builder, outbox, intents, is_shared, jobs.require_held)
+    notes = _notes(settings, registry, adapter, state, log, jobs)
     return Delivery(
         DEFAULT_BASE,
         publishing,
         database,
         wakeups,
-        outbox,
-        intents,
-        Dispatcher(database, publishing),
+        log,
+        order,
+        Intents(registry, adapter, notes),
+        Dispatcher(database, log, order, publishing, registry.name_in),
         Streams(database, publishing.feed_size),
         Retention(database, publishing),
         Inventory(database, publishing),
-        notes,
+        notes if _needs_notes(settings, state) else None,
         jobs,
         keys,
+        settings.change_retention,
     )
 
 
-def _open_state(
-    settings: BaseSettings, adapter: StorageAdapter
-) -> tuple[StateDatabase, Sequence[bytes]]:
-    """Return the state database, prepared where it is needed, and its key ring."""
-    shared: StateDatabase | None = adapter.state_database
-    database = shared or open_database(settings.state_url, settings.database_pool_size)
-    ring: Sequence[bytes] = ()
-    try:
-        if settings.publishing.is_on or settings.async_request != "none":
-            prepare_state(database)
-            ring = _ring(database, settings.secret_keys)
-        elif shared is not None:
-            # State tables in the database of the resources are looked at in any case.
-            refuse_later_state(database)
-    except StateTooNew as exc:
-        raise StorageUnavailable(str(exc)) from exc
-    finally:
-        # Connections do not survive a fork, and preparing may happen before one.
-        database.close()
-    return database, ring
+def _notes(
+    settings: BaseSettings,
+    registry: Registry,
+    adapter: StorageAdapter,
+    state: State,
+    log: ChangeLog,
+    jobs: Jobs,
+) -> Notes:
+    representation = Representation(registry, adapter, settings.location_prefix)
+    builder = ChangeBuilder(registry, adapter, representation, settings.publishing)
+    # Where the storage has transactions, the end of a process ends its writes.
+    settling_s = 0.0 if adapter.capabilities.transactions else settings.settling_time
+    intents = IntentTable(state.database, int(settling_s * 1000))
+    return Notes(builder, log, intents, jobs, state.database, state.is_shared, state.keeps_history)
 
 
-def _ring(database: StateDatabase, secret_keys: Sequence[str]) -> Sequence[bytes]:
-    """Return the key ring, which has a secret unless SECRET_KEYS is set. Raises StorageUnavailable."""
-    if secret_keys:
-        return read_ring(database)
-    try:
-        return open_ring(database)
-    except StorageReadOnly as exc:
-        raise StorageUnavailable(
-            f"the state database has no secret for keys, and cannot be written: {exc}: set SECRET_KEYS"
-        ) from exc
+def _needs_notes(settings: BaseSettings, state: State) -> bool:
+    """Return whether anybody wants to know of changes."""
+    # Intents also tell whether a request that is carried out later took effect.
+    needs_intents = settings.async_request != "none" and not state.is_shared
+    return settings.publishing.is_on or state.keeps_history or needs_intents

@@ -12,6 +12,7 @@ from app.publishing import make_publishing
 from app.setting_groups import (
     AccessSettings,
     AsynchronousSettings,
+    ChangeLogSettings,
     DatabaseSettings,
     EventSettings,
     FileSettings,
@@ -88,6 +89,7 @@ class ServerSettings(WorkerSettings, WebServerSettings, LogSettings, _Declared):
 @dataclass(frozen=True, repr=False)
 class BaseSettings(
     AsynchronousSettings,
+    ChangeLogSettings,
     EventSettings,
     RemoteSettings,
     FileSettings,

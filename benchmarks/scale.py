@@ -65,7 +65,7 @@ class Store:
         base = open_base(settings)
         started = time.perf_counter()
         for lines in (self._users(), self._groups()):
-            ResourceImport(base.resources, system("import"), _complain).run(lines)
+            ResourceImport(base.resources, base.imports, system("import"), _complain).run(lines)
             # The users are what counts; a group is a single line.
             self.rate = self.rate or count / (time.perf_counter() - started)
         base.adapter.close()

@@ -58,6 +58,11 @@ class Registry:
         """Return the resource type served at `endpoint`, such as `/Users`, or None."""
         return next((r for r in self.resource_types if r.endpoint == endpoint), None)
 
+    def name_in(self, uri: str) -> str:
+        """Return the name of the resource type that the URI `/Users/1` leads to, empty for no type."""
+        found = self.by_endpoint("/" + uri.strip("/").partition("/")[0])
+        return "" if found is None else found.name
+
     @cached_property
     def schemas(self) -> tuple[Schema, ...]:
         """Every schema once: the core schemas first, then the extensions."""

@@ -8,9 +8,9 @@ these hashes prove.
 
 import hashlib
 import secrets
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -20,16 +20,20 @@ _COLUMNS: Final = (
     "at, resource_type, resource_id, external_id, kind, version, paths, principal, credential, address, "
     "origin, txn, request_id"
 )
+_INSERT: Final = f"INSERT INTO scim_change ({_COLUMNS}) VALUES ({marks(_COLUMNS.split(','))})"
+# How many rows go in one statement; databases limit its parameters.
+_ROWS: Final = 200
+# The longest name of a type, resource or transaction, in characters.
+_MOST: Final = 255
 # What the first position follows.
 START: Final = "0" * 64
 
 
-@dataclass(frozen=True)
-class ChangeEntry:
+class ChangeEntry(NamedTuple):
     """One write, as the log keeps it; `at` is in milliseconds since 1970.
 
-    `paths` is a JSON list of the changed attributes, `kind` is create, put, patch or delete, `origin`
-    is rest, bulk, async, import or system. Only `resource_type`, `resource_id` and `txn` are limited
+    `paths` is a JSON list of the changed attributes. `kind` is create, put, patch or delete, or completion
+    for an asynchronous request that is done. `origin` is rest, bulk, async, import or system. Only `resource_type`, `resource_id` and `txn` are limited
     in length (255 characters).
     """
 
@@ -66,10 +70,13 @@ class Head:
 
 
 class ChangeLog:
-    """Appends to the log and reads it."""
+    """Appends to the log and reads it; `wake` is called when there are events and they are committed."""
 
-    def __init__(self, database: StateDatabase) -> None:
+    def __init__(
+        self, database: StateDatabase, wake: Callable[[], object] = lambda: None
+    ) -> None:
         self._database = database
+        self._wake = wake
 
     # -- writers
 
@@ -84,21 +91,20 @@ class ChangeLog:
         `queue_body` is what the dispatcher makes events of, None for none. `values` are the JSON texts
         before and after the change, where they are logged.
         """
-        run, row = self._database.run, astuple(entry)
-        insert = f"INSERT INTO scim_change ({_COLUMNS}) VALUES ({marks(row)})"
+        run, row = self._database.run, _fitted(entry)
         with self._database.transaction():
             if self._database.dialect.name == "postgresql":
                 # One statement: each one more is another way to the server and back.
-                seq = int(
-                    run(
-                        f"WITH c AS ({insert} RETURNING seq), q AS (INSERT INTO scim_queue (seq, body) "
-                        "SELECT seq, ? FROM c) SELECT seq FROM c",
-                        (*row, queue_body),
-                    ).fetchone()[0]
+                statement = (
+                    f"WITH c AS ({_INSERT} RETURNING seq), q AS (INSERT INTO scim_queue (seq, body) "
+                    "SELECT seq, ? FROM c) SELECT seq FROM c"
                 )
+                seq = int(run(statement, (*row, queue_body)).fetchone()[0])
             else:
-                seq = int(run(insert, row).lastrowid)
+                seq = int(run(_INSERT, row).lastrowid)
                 run("INSERT INTO scim_queue (seq, body) VALUES (?, ?)", (seq, queue_body))
+            if queue_body is not None:
+                self._database.when_committed(self._wake)
             if values is not None:
                 salt = secrets.token_hex(32)
                 run(
@@ -107,6 +113,17 @@ class ChangeLog:
                     (seq, _digest(salt, *values), salt, *values),
                 )
         return seq
+
+    def append_many(self, entries: Sequence[ChangeEntry]) -> None:
+        """Append changes that make no events, all of one `txn`, in the caller's transaction if there is one."""
+        with self._database.transaction():
+            for begin in range(0, len(entries), _ROWS):
+                rows = [_fitted(entry) for entry in entries[begin : begin + _ROWS]]
+                more = f", ({marks(rows[0])})" * (len(rows) - 1)
+                self._database.run(_INSERT + more, [cell for row in rows for cell in row])
+            self._database.run(
+                "INSERT INTO scim_queue (seq) SELECT seq FROM scim_change WHERE txn = ?", (entries[0].txn,)
+            )
 
     def erase_values(self, seqs: Sequence[int]) -> None:
         """Erase the logged values of changes; the log still verifies."""
@@ -141,6 +158,15 @@ class ChangeLog:
             (*params, limit),
         )
         return [LoggedChange(row[0], row[1], ChangeEntry(*row[2:])) for row in rows]
+
+
+def _fitted(entry: ChangeEntry) -> ChangeEntry:
+    """Return an entry that every database can hold: nothing of it may be in the way of a change."""
+    if entry.external_id and "\0" in entry.external_id:
+        entry = entry._replace(external_id=entry.external_id.replace("\0", ""))
+    if len(entry.resource_id) > _MOST:
+        entry = entry._replace(resource_id=entry.resource_id[:_MOST])
+    return entry
 
 
 def contents(database: StateDatabase, seqs: Sequence[int]) -> dict[int, tuple[str | None, bytes]]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Final
 
 from set_delivery.change_log import START, Head, chained, contents
-from set_delivery.change_verification import LogBroken, Problem, signature, verify
+from set_delivery.change_verification import LogBroken, Problem, signature, verify, verify_start
+from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
 from set_delivery.leases import take_lease
-from set_delivery.outbox import now_ms
 
 _BATCH: Final = 500
 
@@ -36,28 +37,6 @@ class ChangeOrder:
             yield
 
     # -- the dispatcher
-
-    def give_positions(self) -> int:
-        """Give positions to the changes of the queue that have none, and return to how many.
-
-        Queue rows without a body are done then, and are deleted; those with one are the dispatcher's.
-        """
-        given = 0
-        while True:
-            with self.alone():
-                rows = self._database.rows(
-                    "SELECT q.seq, q.body IS NULL FROM scim_queue q "
-                    "JOIN scim_change c ON c.seq = q.seq WHERE NOT EXISTS "
-                    "(SELECT 1 FROM scim_order o WHERE o.seq = q.seq) ORDER BY q.seq LIMIT ?",
-                    (_BATCH,),
-                )
-                if not rows:
-                    return given
-                self.place([seq for seq, _ in rows])
-                done = [seq for seq, is_done in rows if is_done]
-                if done:
-                    self._database.run(f"DELETE FROM scim_queue WHERE seq IN ({marks(done)})", done)
-            given += len(rows)
 
     def place(self, seqs: Sequence[int]) -> None:
         """Give the next positions to committed changes without one, in the order of `seqs`.
@@ -111,11 +90,9 @@ class ChangeOrder:
     def trim(self, retention_ms: int) -> int:
         """Delete the oldest changes up to the first that is young enough; return how many.
 
-        A signed checkpoint with the last deleted position stays. Raises LogBroken before anything is
-        deleted of a log that does not verify: a signature never covers what was tampered with.
+        A signed checkpoint with the last deleted position stays. Raises LogBroken before a row is deleted
+        that does not verify: a signature never covers what was tampered with.
         """
-        if problems := self.verify():
-            raise LogBroken(problems[0].text)
         latest, trimmed = self._clock() - retention_ms, 0
         while count := self._trim_batch(latest):
             trimmed += count
@@ -125,22 +102,18 @@ class ChangeOrder:
         with self.alone():
             rows = self._database.rows(
                 "SELECT o.position, o.hash, o.seq, c.at FROM scim_order o "
-                "JOIN scim_change c ON c.seq = o.seq WHERE NOT EXISTS "
-                "(SELECT 1 FROM scim_queue q WHERE q.seq = o.seq) "
-                "ORDER BY o.position LIMIT ?",
+                "LEFT JOIN scim_change c ON c.seq = o.seq ORDER BY o.position LIMIT ?",
                 (_BATCH,),
             )
-            first = self._database.row("SELECT MIN(position) FROM scim_order")[0]
-            old: list[tuple[int, str, int]] = []
-            for position, hash_, seq, at in rows:
-                if at >= latest or position != first + len(old):
-                    break
-                old.append((position, hash_, seq))
+            # One whose row is missing is as old as those before it, and does not verify.
+            old = list(takewhile(lambda row: row[3] is None or row[3] < latest, rows))
             if not old:
                 return 0
             edge = Head(*old[-1][:2])
+            if problems := verify_start(self._database, self._keys, edge.position):
+                raise LogBroken(problems[0].text)
             self._sign(edge)
-            seqs = [seq for *_, seq in old]
+            seqs = [seq for _, _, seq, _ in old]
             for table in ("scim_change", "scim_change_value", "scim_order"):
                 self._database.run(f"DELETE FROM {table} WHERE seq IN ({marks(seqs)})", seqs)
             self._database.run("DELETE FROM scim_checkpoint WHERE position < ?", (edge.position,))

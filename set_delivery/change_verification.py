@@ -50,15 +50,7 @@ def verify(
 
     Each of `keys` is accepted for checkpoints; without keys, checkpoints that are there are problems.
     """
-    checkpoints = database.rows(
-        "SELECT position, hash, at, signature FROM scim_checkpoint ORDER BY position"
-    )
-    known = {position: hash_ for position, hash_, *_ in checkpoints}
-    problems = [
-        Problem(position, "the signature of the checkpoint is wrong")
-        for position, hash_, at, given in checkpoints
-        if not any(hmac.compare_digest(given, signature(key, position, hash_, at)) for key in keys)
-    ]
+    known, problems = _checkpoints(database, keys)
     first, last = database.row("SELECT MIN(position), MAX(position) FROM scim_order")
     if first is None:
         last = max(known, default=0)
@@ -66,7 +58,7 @@ def verify(
     if remembered is not None and remembered.position:
         if known.setdefault(remembered.position, remembered.hash) != remembered.hash:
             problems.append(Problem(remembered.position, "the hash is not the remembered one"))
-    problems += _verify_chain(database, known)
+    problems += _verify_chain(database, known, last)
     problems += [
         Problem(position, "the log ends before this position")
         for position in known
@@ -79,13 +71,36 @@ def verify(
     return problems + [Problem(last, f"the change {seq} has no position") for (seq,) in loose]
 
 
-def _verify_chain(database: StateDatabase, known: dict[int, str]) -> Iterator[Problem]:
-    """Yield what is wrong with positions; `known` maps signed and remembered positions to their hashes."""
+def verify_start(database: StateDatabase, keys: Sequence[bytes], last: int) -> list[Problem]:
+    """Return what does not fit from the first position that is kept to the position `last`."""
+    known, problems = _checkpoints(database, keys)
+    return [*problems, *_verify_chain(database, known, last)]
+
+
+def _checkpoints(
+    database: StateDatabase, keys: Sequence[bytes]
+) -> tuple[dict[int, str], list[Problem]]:
+    """Return the hashes that checkpoints have by position, and what is wrong with their signatures."""
+    checkpoints = database.rows(
+        "SELECT position, hash, at, signature FROM scim_checkpoint ORDER BY position"
+    )
+    known = {position: hash_ for position, hash_, *_ in checkpoints}
+    problems = [
+        Problem(position, "the signature of the checkpoint is wrong")
+        for position, hash_, at, given in checkpoints
+        if not any(hmac.compare_digest(given, signature(key, position, hash_, at)) for key in keys)
+    ]
+    return known, problems
+
+
+def _verify_chain(database: StateDatabase, known: dict[int, str], last: int) -> Iterator[Problem]:
+    """Yield what is wrong up to a position; `known` maps signed and remembered positions to their hashes."""
     position, previous = None, START
     while True:
         rows = database.rows(
-            "SELECT position, seq, hash FROM scim_order WHERE position > ? ORDER BY position LIMIT ?",
-            (position or 0, _BATCH),
+            "SELECT position, seq, hash FROM scim_order WHERE position > ? AND position <= ? "
+            "ORDER BY position LIMIT ?",
+            (position or 0, last, _BATCH),
         )
         content = contents(database, [seq for _, seq, _ in rows]) if rows else {}
         for found, seq, hash_ in rows:

@@ -20,6 +20,9 @@ class Dialect(Protocol):
     def preparing(self, database: Any) -> AbstractContextManager[None]:
         """Return a context in which no other process changes tables."""
 
+    def bytes_of(self, database: Any, tables: Sequence[str]) -> int:
+        """Return how many bytes tables take; on SQLite, those of the whole database."""
+
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         """Return an INSERT that leaves rows out whose key is taken."""
 

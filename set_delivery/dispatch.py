@@ -1,18 +1,19 @@
-"""From the outbox to feeds and receivers: every change becomes SETs, in one order for everybody."""
+"""From the change log to feeds and receivers: every change gets a position, and its events become SETs."""
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
 import orjson
 
+from set_delivery.change_log import ChangeLog
+from set_delivery.change_order import ChangeOrder
+from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
 from set_delivery.events import Change, Event
+from set_delivery.former_outbox import FormerOutbox
 from set_delivery.leases import take_lease
 from set_delivery.streams import Publishing
-
-_LOG = logging.getLogger(__name__)
 
 # How many changes are taken over in one transaction, and how many SETs at the most: other writers
 # do not wait for more than that.
@@ -21,11 +22,26 @@ _SETS: Final = 1000
 
 
 class Dispatcher:
-    """Takes changes over from the outbox; one process at a time does, whoever comes first."""
+    """Takes changes over from the queue; one process at a time does, whoever comes first.
 
-    def __init__(self, database: StateDatabase, publishing: Publishing) -> None:
+    `order` is None where no history is kept: then the rows of the log go with those of the queue.
+    `type_of` returns the name of the resource type that the URI of a resource leads to.
+    """
+
+    def __init__(
+        self,
+        database: StateDatabase,
+        log: ChangeLog,
+        order: ChangeOrder | None,
+        publishing: Publishing,
+        type_of: Callable[[str], str] = lambda uri: "",
+    ) -> None:
         self._database = database
+        self._log = log
+        self._order = order
         self._publishing = publishing
+        self._type_of = type_of
+        self._former = FormerOutbox(database)
 
     def run(self, until: Callable[[], bool] = lambda: False) -> int:
         """Take over every change that is committed and return how many SETs that made.
@@ -42,7 +58,8 @@ class Dispatcher:
 
     def is_due(self) -> bool:
         """Return whether there is a change to take over."""
-        return self._database.row("SELECT 1 FROM scim_outbox WHERE due_at = 0 LIMIT 1") is not None
+        queued = self._database.row("SELECT 1 FROM scim_queue LIMIT 1")
+        return queued is not None or self._former.has_changes()
 
     def _take_over(self, begun: dict[int, Change]) -> tuple[bool, int]:
         """Take over some changes, in one transaction; return whether there may be more.
@@ -55,11 +72,12 @@ class Dispatcher:
         with self._database.transaction():
             # Positions are given out by one at a time: who has read up to one misses nothing below it.
             take_lease(self._database, "dispatch", "dispatch", 0)
+            self._former.hand_over_changes(self._log, self._type_of, _CHANGES)
             rows = self._due(next(iter(begun), -1))
             taken: list[int] = []
             count = 0
             for seq, made_at, done, body in rows:
-                change = begun.pop(seq, None) or Change.from_json(orjson.loads(body))
+                change = begun.pop(seq, None) or _change(body)
                 so_far = self._publish(change, made_at, done or 0, _SETS - count)
                 count += so_far - (done or 0) + (0 if done else len(change.events))
                 if so_far < len(change.memberships):
@@ -70,24 +88,33 @@ class Dispatcher:
                 taken.append(seq)
                 if count >= _SETS:
                     break
-            if taken:
-                for table in ("scim_outbox", "scim_begun"):
-                    self._database.run(f"DELETE FROM {table} WHERE seq IN ({marks(taken)})", taken)
+            self._settle(taken, list(begun))
         return bool(rows), count
 
+    def _settle(self, taken: Sequence[int], begun: Sequence[int]) -> None:
+        """Give positions to what was taken over or begun, and remove what was taken over from the queue."""
+        tables = ["scim_queue", "scim_queue_part"]
+        if self._order is not None:
+            self._order.place([*taken, *begun])
+        else:
+            tables.append("scim_change")
+        if taken:
+            for table in tables:
+                self._database.run(f"DELETE FROM {table} WHERE seq IN ({marks(taken)})", taken)
+
     def _due(self, known: int) -> list[Any]:
-        """Return the next changes, oldest first, without the body of the one that is `known`."""
+        """Return the next changes, in the order of the log, without the body of the one that is `known`."""
         return self._database.rows(
-            "SELECT o.seq, o.made_at, b.done, CASE WHEN o.seq = ? THEN NULL ELSE o.body END "
-            "FROM scim_outbox o LEFT JOIN scim_begun b ON b.seq = o.seq "
-            "WHERE o.due_at = 0 ORDER BY o.seq LIMIT ?",
-            (known, _CHANGES),
+            "SELECT q.seq, COALESCE(c.at, ?), p.done, CASE WHEN q.seq = ? THEN NULL ELSE q.body END "
+            "FROM scim_queue q LEFT JOIN scim_change c ON c.seq = q.seq "
+            "LEFT JOIN scim_queue_part p ON p.seq = q.seq ORDER BY q.seq LIMIT ?",
+            (now_ms(), known, _CHANGES),
         )
 
     def _note_done(self, seq: int, done: int) -> None:
         # Not beside the body, which some databases would write anew each time.
-        self._database.run("DELETE FROM scim_begun WHERE seq = ?", (seq,))
-        self._database.run("INSERT INTO scim_begun (seq, done) VALUES (?, ?)", (seq, done))
+        self._database.run("DELETE FROM scim_queue_part WHERE seq = ?", (seq,))
+        self._database.run("INSERT INTO scim_queue_part (seq, done) VALUES (?, ?)", (seq, done))
 
     def _publish(self, change: Change, made_at: int, done: int, room: int) -> int:
         """Make SETs of a change of which `done` memberships are; return how many are then."""
@@ -138,3 +165,8 @@ class Dispatcher:
         values = ", ".join(["(?, ?)"] * len(rows))
         cells = [cell for row in rows for cell in row]
         self._database.run(f"INSERT INTO {table} ({columns}) VALUES {values}", cells)
+
+
+def _change(body: str | None) -> Change:
+    """Return the change that a row of the queue describes; without a body nobody receives events of it."""
+    return Change("", ()) if body is None else Change.from_json(orjson.loads(body))

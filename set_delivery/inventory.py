@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
-from set_delivery.outbox import now_ms
 from set_delivery.streams import Publishing
 
 _BATCH: Final = 500
+_LOG_TABLES: Final = ("scim_change", "scim_change_value", "scim_order", "scim_queue")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,15 @@ class DeadLetter:
     dead_at: int
 
 
+@dataclass(frozen=True)
+class LogState:
+    """How large the change log is, and how old the oldest change that waits for its position."""
+
+    rows: int
+    size_bytes: int
+    lag_s: float
+
+
 class Inventory:
     """Counts, lists, and lets operators try again or give up."""
 
@@ -60,7 +70,22 @@ class Inventory:
 
     def waiting(self) -> int:
         """Return how many changes have not become events yet."""
-        return int(self._database.row("SELECT COUNT(*) FROM scim_outbox")[0])
+        return sum(
+            int(self._database.row(f"SELECT COUNT(*) FROM {table}")[0])
+            for table in ("scim_queue", "scim_intent", "scim_outbox")
+        )
+
+    def change_log(self) -> LogState:
+        """Return how large the change log is, and how far behind the dispatcher."""
+        first, last = self._database.row("SELECT MIN(position), MAX(position) FROM scim_order")
+        (oldest,) = self._database.row(
+            "SELECT at FROM scim_change WHERE seq = (SELECT MIN(seq) FROM scim_queue)"
+        ) or (None,)
+        return LogState(
+            0 if last is None else last - first + 1,
+            self._database.dialect.bytes_of(self._database, _LOG_TABLES),
+            0.0 if oldest is None else max(0, now_ms() - oldest) / 1000,
+        )
 
     def receivers(self) -> list[ReceiverState]:
         """Return every receiver that is configured, or that something is kept for."""

@@ -9,8 +9,8 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase
-from set_delivery.outbox import now_ms
 
 _BYTES: Final = 32
 

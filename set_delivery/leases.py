@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase
-from set_delivery.outbox import now_ms
 
 _LOG = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from set_delivery.answers import is_final
+from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
 from set_delivery.events import Set
-from set_delivery.outbox import now_ms
 from set_delivery.push import read_set
 
 _LOG = logging.getLogger(__name__)

@@ -14,10 +14,10 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from set_delivery.answers import Outcome, judged, pause_after
+from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
 from set_delivery.events import Event, Set
 from set_delivery.leases import Lease, is_leased, lease
-from set_delivery.outbox import now_ms
 from set_delivery.streams import Publishing, Receiver
 from set_delivery.tokens import encode
 

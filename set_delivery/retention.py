@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
-from set_delivery.outbox import now_ms
 from set_delivery.streams import Publishing
 
 _LOG = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ def die(*args: Any, **options: Any) -> None:
 def main(point: str, method: str, path: str, body: str) -> None:
     """Make the request, unless death comes first."""
     app = create_app(Settings.from_env())
-    dying = app.extensions["scim.delivery"].outbox if point == "confirm" else app.extensions["scim.storage"]
+    dying = app.extensions["scim.delivery"].notes if point == "confirm" else app.extensions["scim.storage"]
     setattr(dying, point, die)
     headers = {"Authorization": f"Bearer {os.environ['API_KEY']}"}
     app.test_client().open(path, method=method, json=json.loads(body), headers=headers)

@@ -17,7 +17,7 @@ def main(point: str) -> None:
     """Do the work that is due, and stop once on the way."""
     app = create_app(Settings.from_env())
     stopping: Any = app.extensions["scim.storage" if point == "create" else "scim.delivery"]
-    stopping = stopping if point == "create" else stopping.outbox
+    stopping = stopping if point == "create" else stopping.notes
     go_on = getattr(stopping, point)
 
     def stop(*args: Any, **options: Any) -> Any:

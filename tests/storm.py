@@ -155,7 +155,7 @@ class Storm:
         delivery = app.extensions["scim.delivery"]
         with delivery.database.transaction():
             # Nobody is writing any more: as if the time for that had passed.
-            delivery.database.run("UPDATE scim_outbox SET made_at = 0, due_at = 1 WHERE due_at > 0")
+            delivery.database.run("UPDATE scim_intent SET made_at = 0, due_at = 1")
         deadline = time.monotonic() + seconds
         while delivery.inventory.waiting() or any(s.pending for s in delivery.inventory.receivers()):
             assert time.monotonic() < deadline, (delivery.inventory.waiting(), delivery.inventory.receivers())

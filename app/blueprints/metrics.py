@@ -14,7 +14,7 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from app.protocol.patch import IgnoredPaths
-from set_delivery.inventory import FeedState, Inventory, ReceiverState
+from set_delivery.inventory import FeedState, Inventory, LogState, ReceiverState
 from storage.errors import StorageError
 
 _TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -34,10 +34,28 @@ _FEED: Final = {
 }
 
 
+_CHANGE_LOG: Final = {
+    "scim_change_log_rows": ("gauge", "Rows of the change log that have a position.", "rows"),
+    "scim_change_log_bytes": (
+        "gauge",
+        "Bytes of the tables of the change log; on SQLite, of the whole database.",
+        "size_bytes",
+    ),
+    "scim_change_log_lag_seconds": ("gauge", "Age of the oldest change without a position.", "lag_s"),
+}
+
+
 def metrics_blueprint(
-    inventory: Inventory, check_writable: Callable[[], object], ignored: IgnoredPaths, *, is_on: bool
+    inventory: Inventory,
+    check_writable: Callable[[], object],
+    ignored: IgnoredPaths,
+    *,
+    is_on: bool,
+    keeps_history: bool,
 ) -> Blueprint:
     """Return the blueprint of /metrics; `is_on` says whether anybody receives events.
+
+    `keeps_history` says whether there is a change log.
 
     `check_writable` raises a StorageError when the storage takes no changes.
     """
@@ -53,6 +71,8 @@ def metrics_blueprint(
             lines += _heads("scim_storage_writable", "gauge", "1 if the storage accepts changes, else 0.")
             lines.append(f"scim_storage_writable {int(_holds(check_writable))}")
             lines += _of_patches(ignored)
+            if keeps_history:
+                lines += _of_log(inventory.change_log())
             if is_on:
                 lines += _of_events(inventory)
             return Response("\n".join(lines) + "\n", content_type=_TYPE)
@@ -72,6 +92,12 @@ def _of_patches(ignored: IgnoredPaths) -> Iterator[str]:
     name = "scim_patch_ignored_operations_total"
     yield from _heads(name, "counter", "PATCH operations ignored for an unknown attribute, by process.")
     yield f'{name}{{process="{os.getpid()}"}} {ignored.operations}'
+
+
+def _of_log(state: LogState) -> Iterator[str]:
+    for name, (kind, text, figure) in _CHANGE_LOG.items():
+        yield from _heads(name, kind, text)
+        yield f"{name} {getattr(state, figure)}"
 
 
 def _of_events(inventory: Inventory) -> Iterator[str]:

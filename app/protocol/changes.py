@@ -1,20 +1,24 @@
-"""What a write has changed, as the events that say so (RFC 9967 section 2.4)."""
+"""What a write has changed: its row of the change log, and the events that say so (RFC 9967 section 2.4)."""
 
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
+from app.protocol.context import Context
 from app.protocol.differences import changed_paths, exact_paths, operations, present_paths
+from app.protocol.preconditions import entity_tag
 from app.protocol.representation import Representation, quoted
 from app.protocol.write import MemberDelta, Write
 from schema import urns
 from schema.projection import Projection
 from schema.registry import Registry
 from schema.resource_type import ResourceType
+from set_delivery.change_log import ChangeEntry
+from set_delivery.clock import now_ms
 from set_delivery.events import (
     ACTIVATE,
     CREATE,
@@ -39,8 +43,16 @@ _MOST_LOOKED_UP: Final = 100
 _KINDS: Final = {"create": CREATE, "put": PUT, "patch": PATCH, "delete": DELETE}
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What one write did: its row of the change log, and its events, None where nobody receives any."""
+
+    entry: ChangeEntry
+    change: Change | None
+
+
 class ChangeBuilder:
-    """Makes changes of what writes have done."""
+    """Makes notes of what writes have done."""
 
     def __init__(
         self,
@@ -55,49 +67,74 @@ class ChangeBuilder:
         self._publishing = publishing
 
     def of(
-        self, write: Write, stored: StoredResource | None, delta: MemberDelta, txn: str
-    ) -> Change | None:
-        """Return the change that a write was, if anybody cares; `stored` is what is kept now."""
+        self,
+        context: Context,
+        write: Write,
+        stored: StoredResource | None,
+        delta: MemberDelta,
+        members_changed: bool,
+    ) -> Note | None:
+        """Return the note of a write, None if it changed nothing; `stored` is what is kept now.
+
+        `delta` may be empty where nobody receives events, although `members_changed`.
+        """
         resource_type, before, after = write.resource_type, write.before, write.after
         if stored is None or after is None:
             assert before is not None
-            return self.deleted(resource_type, before, write.feeds, txn)
+            return self.deleted(context, resource_type, before, write.feeds)
         # Not every backend gives back secrets that it was given.
         seen = replace(stored, secrets=after.secrets, removed_secrets=after.removed_secrets)
         if before is None:
-            return self.created(resource_type, seen, delta.joined, txn)
-        if write.is_cascade:
-            return self.left(resource_type, before, stored, delta, txn)
+            return self.created(context, resource_type, seen, write.joining)
         seen = seen if stored.version != before.version else before
-        return self.changed(write.kind, resource_type, before, seen, delta, txn)
+        note = self.changed(
+            context, write.kind, resource_type, before, seen, delta, members_changed=members_changed
+        )
+        if write.is_cascade and note is not None and note.change is not None:
+            # Who was removed does not leave the feed of the group as well (RFC 9967 section 2.4.4).
+            return replace(note, change=replace(note.change, feed=None, memberships=()))
+        return note
 
     def created(
-        self, resource_type: ResourceType, stored: StoredResource, members: Sequence[Member], txn: str
-    ) -> Change:
-        """Return the change that created a resource."""
-        names = ["id", *present_paths(resource_type, stored)]
+        self,
+        context: Context,
+        resource_type: ResourceType,
+        stored: StoredResource,
+        members: Sequence[Member],
+    ) -> Note:
+        """Return the note of a resource that was created."""
+        names = present_paths(resource_type, stored)
         if members and resource_type.members is not None:
             names.append(resource_type.members.name)
+        entry = entry_of(context, "create", resource_type, stored, names)
+        if not self._publishing.is_on:
+            return Note(entry, None)
         data = self._whole(resource_type, stored) if self._publishing.needs_data else None
-        event = Event(CREATE, self.subject(resource_type, stored), _tag(stored), names, data)
-        return self._change(resource_type, stored, [event], MemberDelta(members), txn)
+        event = Event(CREATE, subject_of(resource_type, stored), entry.version, ["id", *names], data)
+        change = self._change(resource_type, stored, [event], MemberDelta(members), context.txn)
+        return Note(entry, change)
 
     def changed(
         self,
+        context: Context,
         kind: str,
         resource_type: ResourceType,
         before: StoredResource,
         after: StoredResource,
         members: MemberDelta,
-        txn: str,
-    ) -> Change | None:
-        """Return the change that a PUT or PATCH (`kind` is "put" or "patch") was, if anybody cares."""
+        members_changed: bool = False,
+    ) -> Note | None:
+        """Return the note of a PUT or PATCH (`kind` is "put" or "patch"), None if it changed nothing."""
         paths = changed_paths(resource_type, before, after)
+        is_new = before.version != after.version
         # Where no attribute differs, what is displayed of a member does.
-        if resource_type.members is not None and (members or not paths and before.version != after.version):
+        if resource_type.members is not None and (members or members_changed or not paths and is_new):
             paths.append(resource_type.members.name)
-        if not set(paths) - self._publishing.ignored_attributes:
+        if not paths and not is_new:
             return None
+        entry = entry_of(context, kind, resource_type, after, paths)
+        if not self._publishing.is_on or not set(paths) - self._publishing.ignored_attributes:
+            return Note(entry, None)
         data = None
         if kind == "patch":
             paths = exact_paths(resource_type, before, after, paths)
@@ -105,33 +142,25 @@ class ChangeBuilder:
             data = self._whole(resource_type, after)
         elif self._publishing.needs_data:
             data = self._operations(resource_type, after, paths, members)
-        subject = self.subject(resource_type, after)
-        events = [Event(_KINDS[kind], subject, _tag(after), paths, data)]
+        subject = subject_of(resource_type, after)
+        events = [Event(_KINDS[kind], subject, entry.version, paths, data)]
         active = _activation(before.document.get("active"), after.document.get("active"))
         if active is not None:
             events.append(Event(active, subject))
-        return self._change(resource_type, after, events, members, txn)
-
-    def left(
-        self,
-        resource_type: ResourceType,
-        before: StoredResource,
-        after: StoredResource,
-        members: MemberDelta,
-        txn: str,
-    ) -> Change | None:
-        """Return the change of a resource whose members have left it because they were removed.
-
-        They do not leave its feed as well (RFC 9967 section 2.4.4).
-        """
-        change = self.changed("patch", resource_type, before, after, members, txn)
-        return replace(change, feed=None, memberships=()) if change is not None else None
+        return Note(entry, self._change(resource_type, after, events, members, context.txn))
 
     def deleted(
-        self, resource_type: ResourceType, before: StoredResource, feeds: Sequence[str], txn: str
-    ) -> Change:
-        """Return the change that removed a resource, which was in the feeds of these groups."""
-        return Change(txn, [Event(DELETE, self.subject(resource_type, before))], feeds)
+        self,
+        context: Context,
+        resource_type: ResourceType,
+        before: StoredResource,
+        feeds: Sequence[str],
+    ) -> Note:
+        """Return the note of a resource that was removed, and was in the feeds of these groups."""
+        entry = entry_of(context, "delete", resource_type, before, ())
+        if not self._publishing.is_on:
+            return Note(entry, None)
+        return Note(entry, Change(context.txn, [Event(DELETE, subject_of(resource_type, before))], feeds))
 
     def feeds(self, resource_type: ResourceType, stored: StoredResource) -> list[str]:
         """Return the ids of the groups whose feeds an event about a resource belongs to."""
@@ -153,11 +182,6 @@ class ChangeBuilder:
             return stored
         found = self._adapter.memberships(resource_type, [stored]).get(stored.id, ())
         return replace(stored, memberships=found)
-
-    def subject(self, resource_type: ResourceType, stored: StoredResource) -> Subject:
-        """Return how an event names a resource."""
-        external_id = stored.document.get("externalId")
-        return Subject(uri_of(resource_type, stored.id), stored.id, external_id or None)
 
     def _change(
         self,
@@ -183,7 +207,7 @@ class ChangeBuilder:
                     if are_few:
                         with suppress(ResourceNotFound):
                             stored = self._adapter.get(resource_type, member.resource_id)
-                            subject = self.subject(resource_type, stored)
+                            subject = subject_of(resource_type, stored)
                     yield Membership(subject, joined)
 
     def _whole(self, resource_type: ResourceType, stored: StoredResource) -> dict[str, Any] | None:
@@ -228,6 +252,34 @@ class ChangeBuilder:
         return made
 
 
+def entry_of(
+    context: Context, kind: str, resource_type: ResourceType, stored: StoredResource, paths: Sequence[str]
+) -> ChangeEntry:
+    """Return the row of the change log for a write that a context made; a removed resource has no version."""
+    principal = context.principal
+    return ChangeEntry(
+        now_ms(),
+        resource_type.name,
+        stored.id,
+        stored.document.get("externalId") or None,
+        kind,
+        None if kind == "delete" else entity_tag(stored.version),
+        orjson.dumps(paths).decode(),
+        principal.id,
+        principal.credential,
+        context.address,
+        context.origin,
+        context.txn,
+        context.request_id,
+    )
+
+
+def subject_of(resource_type: ResourceType, stored: StoredResource) -> Subject:
+    """Return how an event names a resource."""
+    external_id = stored.document.get("externalId")
+    return Subject(uri_of(resource_type, stored.id), stored.id, external_id or None)
+
+
 def new_txn() -> str:
     """Return the name of a transaction that nobody has named yet."""
     return uuid.uuid4().hex
@@ -244,7 +296,3 @@ def _activation(before: Any, after: Any) -> str | None:
 
 def uri_of(resource_type: ResourceType, resource_id: str) -> str:
     return f"{resource_type.endpoint}/{quoted(resource_id)}"
-
-
-def _tag(stored: StoredResource) -> str:
-    return f'W/"{stored.version}"'

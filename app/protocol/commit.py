@@ -6,22 +6,20 @@ by the change after it; what a crash leaves behind is found out by looking at th
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from app.protocol.attempts import in_transaction
-from app.protocol.changes import ChangeBuilder, new_txn
+from app.protocol.changes import Note, new_txn
 from app.protocol.completions import Completions
 from app.protocol.context import Context
 from app.protocol.intents import Intents
+from app.protocol.notes import Notes
 from app.protocol.write import NO_DELTA, MemberDelta, Write
-from schema.resource_type import ResourceType
-from set_delivery.events import Change
-from set_delivery.outbox import Outbox
-from storage.adapter import Member, StorageAdapter, StoredResource
+from storage.adapter import StorageAdapter, StoredResource
 from storage.errors import (
     Contention,
     OutcomeUnknown,
@@ -50,21 +48,6 @@ _REFUSED: Final = (
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True)
-class Notes:
-    """What notes changes: in `outbox`, as `builder` makes them; `intents` finds out about lost ones.
-
-    `is_shared` says that the state database is that of the storage: what is noted commits with it.
-    `require_job` raises LostJob where the job of this thread is another's by now.
-    """
-
-    builder: ChangeBuilder
-    outbox: Outbox
-    intents: Intents
-    is_shared: bool
-    require_job: Callable[[], object]
-
-
 @dataclass(frozen=True, slots=True)
 class Found:
     """A write that took effect, and the resource as it is now, None if it was removed."""
@@ -85,16 +68,18 @@ class _Done:
 
 
 class Commit:
-    """Carries out writes; `notes` are None where nobody wants to know of changes."""
+    """Carries out writes; `notes` are None where nobody wants to know of changes.
+
+    `intents` find out what became of writes that nobody answered for.
+    """
 
     def __init__(
-        self, adapter: StorageAdapter, notes: Notes | None, completions: Completions | None
+        self, adapter: StorageAdapter, notes: Notes | None, intents: Intents, completions: Completions
     ) -> None:
         self._adapter = adapter
         self._notes = notes
+        self._intents = intents
         self._completions = completions
-        # A crash between write and note leaves a write whose outcome is found out later.
-        self._needs_intents = notes is not None and not notes.is_shared
 
     def run(
         self,
@@ -121,38 +106,13 @@ class Commit:
         found: list[Found] = []
 
         def finish(stored: StoredResource | None) -> None:
-            self._complete(context, stored)
+            if context.job is not None:
+                self._completions.complete(context, context.job, stored)
             found.append(Found(stored))
 
         if self._notes is None or self._notes.is_shared:
             return None
-        return found[0] if self._notes.intents.resume(context.txn, finish) else None
-
-    # -- for imports, which make no events
-
-    @property
-    def assigns_ids(self) -> bool:
-        """Whether the storage chooses the ids of new resources."""
-        return self._adapter.capabilities.assigns_ids
-
-    def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
-        """Keep new resources together. Raises UniquenessConflict, with nothing kept."""
-        in_transaction(self._adapter, lambda: self._adapter.create_many(resource_type, resources))
-
-    def create_one(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
-        """Keep a new resource without its members, and return it. Raises as `StorageAdapter.create`."""
-        return in_transaction(self._adapter, lambda: self._adapter.create(resource_type, resource))
-
-    def add_members(
-        self, resource_type: ResourceType, resource_id: str, members: Sequence[Member]
-    ) -> None:
-        """Let members join a resource, whose version stays."""
-
-        def join() -> None:
-            stored = self._adapter.get(resource_type, resource_id)
-            self._adapter.change_members(resource_type, stored, members, ())
-
-        in_transaction(self._adapter, join)
+        return found[0] if self._intents.resume(context.txn, finish) else None
 
     # -- for Bulk
 
@@ -184,33 +144,38 @@ class Commit:
     # -- one attempt
 
     def _carry_out(self, context: Context, write: Write, done: _Done) -> StoredResource | None:
+        has_transactions = self._adapter.capabilities.transactions
+        if has_transactions:
+            # This attempt begins from what the one before it began from.
+            done.members_changed = False
         if write.changes_nothing and not done.members_changed:
-            self._complete(context, write.before)
+            self._complete(context, write, write.before)
             return write.before
-        if self._adapter.capabilities.transactions or not done.delta:
+        if has_transactions or not done.delta:
             done.delta = write.delta
-        if not self._needs_intents:
-            stored, change = self._changed(context, write, done)
-            self._note(context, change, stored)
+        if self._notes is None or self._notes.is_shared:
+            stored, note = self._changed(context, write, done)
+            if self._notes is not None:
+                self._notes.add(note)
+            self._complete(context, write, stored)
             return stored
-        assert self._notes is not None
-        intent = self._begun(self._notes, write.plan(done.delta, context.txn))
+        intent = self._notes.begin(context, write.plan(done.delta, context))
         try:
-            stored, change = self._changed(context, write, done)
+            stored, note = self._changed(context, write, done)
         except _REFUSED:
-            self._notes.outbox.confirm(intent, None)
+            self._notes.confirm(intent, None)
             raise
         except BaseException as problem:
             # One step of several may have taken effect all the same.
-            self._leave(self._notes, intent, isinstance(problem, (StorageUnavailable, Contention)))
+            self._notes.leave(intent, isinstance(problem, (StorageUnavailable, Contention)))
             raise
         # Not before it is true: what comes together with it may still fail.
-        self._adapter.when_committed(partial(self._confirm, context, intent, change, stored))
+        self._adapter.when_committed(partial(self._confirm, context, write, intent, note, stored))
         return stored
 
     def _changed(
         self, context: Context, write: Write, done: _Done
-    ) -> tuple[StoredResource | None, Change | None]:
+    ) -> tuple[StoredResource | None, Note | None]:
         """Return the resource as it is kept, and what is noted of it."""
         stored = self._stored(context, write, done)
         if self._notes is None:
@@ -218,12 +183,12 @@ class Commit:
         builder = self._notes.builder
         if stored is not None:
             stored = builder.with_memberships(write.resource_type, stored)
-        return stored, builder.of(write, stored, done.delta, context.txn)
+        return stored, builder.of(context, write, stored, done.delta, done.members_changed)
 
     def _stored(self, context: Context, write: Write, done: _Done) -> StoredResource | None:
         """Have the storage do what a write says, and return the resource as it is kept."""
         for other in write.first:
-            self._carry_out(replace(context, job=None), other, _Done())
+            self._carry_out(context, other, _Done())
         resource_type, before, after = write.resource_type, write.before, write.after
         if after is None:
             assert before is not None
@@ -254,11 +219,8 @@ class Commit:
         self, write: Write, before: StoredResource, after: StoredResource, done: _Done
     ) -> StoredResource:
         """Return the new state as kept, once members are what they should be."""
-        changed, capabilities = done.members_changed, self._adapter.capabilities
-        if capabilities.transactions:
-            # Another attempt begins from what this one began from.
-            done.members_changed = False
-        if changed and capabilities.versions_members:
+        changed = done.members_changed
+        if changed and self._adapter.capabilities.versions_members:
             current = self._adapter.get(write.resource_type, before.id)
             if write.is_same:
                 return current
@@ -269,44 +231,27 @@ class Commit:
 
     # -- noting it
 
-    @staticmethod
-    def _begun(notes: Notes, plan: Mapping[str, Any]) -> int:
-        """Keep an intent; a job that another process has taken over writes no more. Raises LostJob."""
-        try:
-            return notes.outbox.begin(plan, notes.require_job)
-        except OutcomeUnknown as exc:
-            # Whether or not it is kept, the write is not sent.
-            raise StorageUnavailable(str(exc)) from exc
-
-    @staticmethod
-    def _leave(notes: Notes, intent: int, is_settled: bool) -> None:
-        try:
-            notes.outbox.leave(intent, is_settled)
-        except StorageError as exc:
-            # It is looked at all the same, when no request can be under way any more.
-            _LOG.warning("the outcome of a change is looked at later: %s", exc)
-
-    def _note(self, context: Context, change: Change | None, stored: StoredResource | None) -> None:
-        """Note a change, and complete the job, in the transaction of the write if there is one."""
-        if change is not None and self._notes is not None:
-            self._notes.outbox.add(change)
-        self._complete(context, stored)
-
     def _confirm(
-        self, context: Context, intent: int, change: Change | None, stored: StoredResource | None
+        self,
+        context: Context,
+        write: Write,
+        intent: int,
+        note: Note | None,
+        stored: StoredResource | None,
     ) -> None:
-        """Put the change in place of its intent; where that fails, the sweep does it when it is due."""
+        """Put the note in place of its intent; where that fails, the sweep does it when it is due."""
         assert self._notes is not None
-        complete = partial(self._complete, context, stored) if context.job else None
+        completes = context.job is not None and not write.is_cascade
+        complete = partial(self._complete, context, write, stored) if completes else None
         try:
-            self._notes.outbox.confirm(intent, change, complete)
+            self._notes.confirm(intent, note, complete)
         except (StorageUnavailable, OutcomeUnknown) as exc:
             # The write is stored, and is answered so: a client that tries again would meet itself.
-            if complete is not None:
+            if completes:
                 raise
             _LOG.warning("a change is stored, but its event is published later: %s", exc)
 
-    def _complete(self, context: Context, stored: StoredResource | None) -> None:
-        if context.job is not None:
-            assert self._completions is not None
+    def _complete(self, context: Context, write: Write, stored: StoredResource | None) -> None:
+        # A resource that others leave because it is removed is one request, not several.
+        if context.job is not None and not write.is_cascade:
             self._completions.complete(context, context.job, stored)

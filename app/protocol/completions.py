@@ -16,8 +16,9 @@ from app.protocol.view import Views
 from schema.projection import make_projection
 from schema.registry import Registry
 from schema.resource_type import ResourceType
+from set_delivery.change_log import ChangeEntry, ChangeLog
+from set_delivery.clock import now_ms
 from set_delivery.events import ASYNC_RESPONSE, Change, Event, Set, Subject
-from set_delivery.outbox import Outbox, now_ms
 from set_delivery.streams import Publishing
 from storage.adapter import StoredResource
 
@@ -26,20 +27,20 @@ Completion = tuple[str, Subject, Mapping[str, Any]]
 
 
 class Completions:
-    """Keeps the results of jobs; `outbox` is None where nothing tells of them."""
+    """Keeps the results of jobs, and tells of them through `log` where anybody receives events."""
 
     def __init__(
         self,
         registry: Registry,
         views: Views,
         jobs: Jobs,
-        outbox: Outbox | None,
+        log: ChangeLog,
         publishing: Publishing,
     ) -> None:
         self._registry = registry
         self._views = views
         self._jobs = jobs
-        self._outbox = outbox
+        self._log = log
         self._publishing = publishing
 
     def complete(self, context: Context, part: JobPart, stored: StoredResource | None) -> None:
@@ -101,14 +102,30 @@ class Completions:
 
     def _finish(self, job: Job, result: Mapping[str, Any], completions: Sequence[Completion]) -> None:
         """Keep the result, and an event for each completion, in one transaction."""
-        if self._outbox is None:
-            self._jobs.finish(job, result)
-            return
-        with self._outbox.transaction():
-            for txn, subject, done in completions:
+        with self._jobs.transaction():
+            for txn, subject, done in completions if self._publishing.is_on else ():
                 event = Event(ASYNC_RESPONSE, subject, payload=self._payload(done))
-                self._outbox.add(Change(txn, [event]))
+                body = orjson.dumps(Change(txn, [event]).as_json()).decode()
+                self._log.append(self._entry(job, txn, subject, done), body)
             self._jobs.finish(job, result)
+
+    def _entry(self, job: Job, txn: str, subject: Subject, result: Mapping[str, Any]) -> ChangeEntry:
+        """Return the row of the log for a request that is done; it is no change of the resource."""
+        return ChangeEntry(
+            now_ms(),
+            self._registry.name_in(subject.uri),
+            subject.resource_id or "",
+            subject.external_id,
+            "completion",
+            result.get("version"),
+            "[]",
+            job.principal,
+            None,
+            None,
+            "async",
+            txn,
+            None,
+        )
 
     def _outcome(
         self, resource_type: ResourceType, part: JobPart, stored: StoredResource | None

@@ -12,6 +12,7 @@ from typing import Any, Final
 from app.protocol.context import Context
 from app.protocol.documents import read_object
 from app.protocol.errors import Refusal, detail_of
+from app.protocol.import_commit import ImportCommit
 from app.protocol.mapping import ADDRESSABLE
 from app.protocol.references import Named
 from app.protocol.resources import Resources
@@ -51,6 +52,7 @@ class ResourceImport:
     def __init__(
         self,
         resources: Resources,
+        commit: ImportCommit,
         context: Context,
         report: Callable[[int, str], None],
         *,
@@ -58,7 +60,7 @@ class ResourceImport:
     ) -> None:
         registry = resources.registry
         self._resources = resources
-        self._commit = resources.commit
+        self._commit = commit
         self._context = context
         self._report = report
         self._max_depth = max_depth
@@ -149,7 +151,7 @@ class ResourceImport:
                 self._ids[fresh.pop(number).resource.id] = found
         for number in lines.keys() - fresh.keys():
             self._leave_alone(resource_type, number, lines[number])
-        create_many = partial(self._commit.create_many, resource_type)
+        create_many = partial(self._commit.create_many, self._context, resource_type)
         if self._commit.assigns_ids:
             self._create_each(resource_type, fresh, unnamed)
             return
@@ -234,7 +236,7 @@ class ResourceImport:
 
     def _create_one(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
         (resource,) = resources
-        created = self._commit.create_one(resource_type, resource)
+        created = self._commit.create_one(self._context, resource_type, resource)
         self._remember(resource_type, [created.id])
         if created.id != resource.id:
             self._ids[resource.id] = created.id
@@ -272,7 +274,7 @@ class ResourceImport:
             named = {real: members[member_id] for real, member_id in batch.items()}
             joining, unknown = self._resources.named(self._context, resource_type, named)
             missing += [batch[real] for real in unknown]
-            self._commit.add_members(resource_type, group_id, joining)
+            self._commit.add_members(self._context, resource_type, group_id, joining)
         return missing
 
     def _fail(self, number: int, problem: Exception) -> None:

@@ -5,21 +5,22 @@ and when the backend did not say whether it made the write. A backend that is a 
 make it later: "not done" is concluded only after the settling time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from app.protocol.changes import ChangeBuilder
+from app.protocol.changes import Note
+from app.protocol.context import Context, system
 from app.protocol.errors import Refusal
+from app.protocol.notes import Notes
 from app.protocol.write import MemberDelta, planned
 from schema.registry import Registry
 from schema.resource_type import AttributePath, ResourceType
 from schema.values import comparison_key, format_date_time, parse_date_time
 from scim_filter.nodes import BoundComparison
-from set_delivery.events import Change
-from set_delivery.outbox import Intent, Outbox
+from set_delivery.intents import Intent
 from storage.adapter import Selection, StorageAdapter, StoredResource
 from storage.errors import OutcomeUnknown, ResourceNotFound
 from storage.search import search
@@ -36,12 +37,13 @@ Finish = Callable[[StoredResource | None], object]
 
 @dataclass(frozen=True)
 class _Effect:
-    """What a look at the backend shows of a write: its change, None where there is none to see.
+    """What a look at the backend shows of a write: whether it `took_effect`, and what is noted of it.
 
     `stored` is the resource as it is now. `is_clear` is False where it cannot be told from another.
     """
 
-    change: Change | None = None
+    took_effect: bool = False
+    note: Note | None = None
     stored: StoredResource | None = None
     is_clear: bool = True
 
@@ -49,13 +51,16 @@ class _Effect:
 class Intents:
     """Looks at what intents are about, and puts in place of each the change that was made, if any."""
 
-    def __init__(
-        self, registry: Registry, adapter: StorageAdapter, builder: ChangeBuilder, outbox: Outbox
-    ) -> None:
+    def __init__(self, registry: Registry, adapter: StorageAdapter, notes: Notes) -> None:
         self._registry = registry
         self._adapter = adapter
-        self._builder = builder
-        self._outbox = outbox
+        self._notes = notes
+        self._builder = notes.builder
+        self._table = notes.intents
+
+    def overdue(self) -> list[Intent]:
+        """Return intents whose owner is gone or does not know what became of them."""
+        return self._table.overdue()
 
     def settle(self, intent: Intent, finish: Finish | None = None) -> bool | None:
         """Return whether a write has taken effect, None while that is not known.
@@ -64,12 +69,12 @@ class Intents:
         certainly has not, the intent goes. Otherwise it is looked at again later. Raises StorageUnavailable.
         """
         effect = self._effect(intent.plan)
-        if effect.change is None and not (effect.is_clear and self._outbox.is_settled(intent)):
-            self._outbox.look_again(intent)
+        if not effect.took_effect and not (effect.is_clear and self._table.is_settled(intent)):
+            self._table.look_again(intent)
             return None
-        also = partial(finish, effect.stored) if finish and effect.change is not None else None
-        self._outbox.settle(intent.seq, effect.change, also)
-        return effect.change is not None
+        also = partial(finish, effect.stored) if finish and effect.took_effect else None
+        self._notes.settle(intent.seq, effect.note, also)
+        return effect.took_effect
 
     def resume(self, txn: str, finish: Finish) -> bool:
         """Return whether what a request wrote in an earlier attempt has taken effect; then it is finished.
@@ -79,7 +84,7 @@ class Intents:
         """
         # Where writers take turns, nobody else is between the look and the end of it.
         with self._adapter.transaction():
-            intents = [self._outbox.take_over(intent) for intent in self._outbox.of_txn(txn)]
+            intents = [self._table.take_over(intent) for intent in self._table.of_txn(txn)]
             if not intents:
                 return False
             # The first is the request itself; the others are of groups that it takes the resource from.
@@ -89,7 +94,7 @@ class Intents:
             is_done = self.settle(main, finish)
         if is_done is not None:
             return is_done
-        if self._outbox.is_settled(main):
+        if self._table.is_settled(main):
             raise Refusal(504, "the storage did not confirm the change, and what became of it is not known")
         raise OutcomeUnknown(f"the storage did not confirm the change {txn}; it is looked at again")
 
@@ -99,35 +104,34 @@ class Intents:
         resource_type = self._registry.resource_type(plan["type"])
         if resource_type is None:
             return _Effect()
-        before, members = planned(plan)
+        context, (before, members) = _context_of(plan), planned(plan)
         try:
             stored: StoredResource | None = self._adapter.get(resource_type, before.id)
         except ResourceNotFound:
             stored = None
         if plan["kind"] == "create":
-            return self._created(resource_type, before, stored, members, plan["txn"])
+            return self._created(context, resource_type, before, stored, members)
         if plan["kind"] == "delete":
             if stored is not None:
-                return _Effect(None, stored)
-            return _Effect(self._builder.deleted(resource_type, before, plan["feeds"], plan["txn"]))
+                return _Effect(stored=stored)
+            return _Effect(True, self._builder.deleted(context, resource_type, before, plan["feeds"]))
         if stored is None:
             return _Effect()
         delta = self._delta_now(resource_type, stored, members)
         if stored.version == plan["version"]:
             if not delta:
-                return _Effect(None, stored)
+                return _Effect(stored=stored)
             stored = self._touched(resource_type, stored)
-        changed = self._builder.changed(plan["kind"], resource_type, before, stored, delta, plan["txn"])
-        # It took effect, whether or not anybody receives an event of it.
-        return _Effect(changed or Change(plan["txn"], ()), stored)
+        note = self._builder.changed(context, plan["kind"], resource_type, before, stored, delta)
+        return _Effect(True, note, stored)
 
     def _created(
         self,
+        context: Context,
         resource_type: ResourceType,
         resource: StoredResource,
         stored: StoredResource | None,
         members: MemberDelta,
-        txn: str,
     ) -> _Effect:
         if stored is None and self._adapter.capabilities.assigns_ids:
             found = self._of_that_name(resource_type, resource)
@@ -137,7 +141,7 @@ class Intents:
         if stored is None:
             return _Effect()
         joined = self._delta_now(resource_type, stored, members).joined
-        return _Effect(self._builder.created(resource_type, stored, joined, txn), stored)
+        return _Effect(True, self._builder.created(context, resource_type, stored, joined), stored)
 
     def _of_that_name(
         self, resource_type: ResourceType, resource: StoredResource
@@ -184,6 +188,13 @@ class Intents:
         return self._adapter.replace(
             resource_type, replace(stored, last_modified=modified), stored.version
         )
+
+
+def _context_of(plan: Mapping[str, Any]) -> Context:
+    """Return who made a write; release 0.2.0 and earlier did not keep that."""
+    kept = plan.get("context")
+    context = replace(Context.from_json(kept), origin=kept["origin"]) if kept else system()
+    return replace(context, txn=plan["txn"])
 
 
 def _has_names(stored: StoredResource, names: list[tuple[AttributePath, Any]]) -> bool:

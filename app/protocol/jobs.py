@@ -3,18 +3,18 @@
 import base64
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from threading import Event, Thread, local
+from threading import Event, Thread
 from typing import Any, Final
 from uuid import uuid4
 
 import orjson
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
-from set_delivery.outbox import now_ms
 from storage.errors import StorageError
 
 _LOG = logging.getLogger(__name__)
@@ -90,8 +90,6 @@ class Jobs:
         self._ttl_ms = int(ttl_s * 1000)
         self._wake = wake
         self._clock = clock
-        # The job that each thread carries out.
-        self._local = local()
 
     # -- for who asks
 
@@ -189,21 +187,21 @@ class Jobs:
 
         thread = Thread(target=stay, name="scim job", daemon=True)
         thread.start()
-        self._local.job = job
         try:
             yield
         finally:
-            self._local.job = None
             over.set()
 
-    def require_held(self) -> None:
-        """Make the lease of the job that this thread carries out last, in the caller's transaction.
+    def transaction(self) -> AbstractContextManager[None]:
+        """Return a context in which everything that is kept of jobs is kept together."""
+        return self._database.transaction()
 
-        Raises LostJob when another process has taken the job over; returns where there is none.
+    def require_held(self, job: Job) -> None:
+        """Make the lease of a job last, in the caller's transaction.
+
+        Raises LostJob when another process has taken the job over.
         """
-        job: Job | None = getattr(self._local, "job", None)
-        if job is not None:
-            self._change(job, "lease_until = ?", (self._clock() + self._lease_ms,))
+        self._change(job, "lease_until = ?", (self._clock() + self._lease_ms,))
 
     def _stay(self, job: Job) -> None:
         with self._database.transaction():

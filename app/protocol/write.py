@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from app.protocol.context import Context
 from app.protocol.patch import MemberChanges
 from app.protocol.references import Named
 from schema.resource_type import ResourceType
@@ -77,8 +78,8 @@ class Write:
         """Whether there is nothing to do."""
         return self.is_same and not self.joining and not self.leaving
 
-    def plan(self, delta: MemberDelta, txn: str) -> dict[str, Any]:
-        """Return what is needed to find out whether this write took effect, and to say what it did.
+    def plan(self, delta: MemberDelta, context: Context) -> dict[str, Any]:
+        """Return what is needed to find out whether this write took effect, and to say who did what.
 
         There is never a secret in it: it lies in clear text in another database.
         """
@@ -88,7 +89,8 @@ class Write:
             "kind": self.kind,
             "type": self.resource_type.name,
             "id": known.id,
-            "txn": txn,
+            "txn": context.txn,
+            "context": {**context.as_json(), "origin": context.origin},
             "text": known.text,
             "version": self.before.version if self.before else None,
             "dates": [known.created, known.last_modified],

@@ -10,12 +10,18 @@ from app.setting_groups.backends import (
     MongoSettings,
     RemoteSettings,
 )
-from app.setting_groups.events import AsynchronousSettings, EventSettings, WorkerSettings
+from app.setting_groups.events import (
+    AsynchronousSettings,
+    ChangeLogSettings,
+    EventSettings,
+    WorkerSettings,
+)
 from app.setting_groups.server import AccessSettings, LogSettings, RequestSettings, WebServerSettings
 
 __all__ = [
     "AccessSettings",
     "AsynchronousSettings",
+    "ChangeLogSettings",
     "DatabaseSettings",
     "EventSettings",
     "FileSettings",

@@ -138,6 +138,26 @@ class EventSettings:
 
 
 @dataclass(frozen=True, repr=False)
+class ChangeLogSettings:
+    """The change log."""
+
+    change_log: str = setting(
+        "auto",
+        types.one_of("auto", "on", "off"),
+        "`on`: the server keeps a row for each change: who changed what, when. `off`: it keeps none. `auto`:"
+        " `on` with an SQL database and with flat files, otherwise when there is a state database because"
+        " `STATE_DATABASE_URL` is set, or events or asynchronous requests are switched on.",
+        "The rows are in the state database. See [Audit](../how-to/audit.md).",
+    )
+    change_retention: int = setting(
+        90 * 86400,
+        types.positive,
+        "The time that the server keeps a row of the change log, in seconds.",
+        "A signed checkpoint takes the place of deleted rows.",
+    )
+
+
+@dataclass(frozen=True, repr=False)
 class AsynchronousSettings:
     """Asynchronous requests."""
 

@@ -68,6 +68,7 @@ _SECTIONS: Final[tuple[tuple[str, str, type[Any] | None], ...]] = (
     ("iRODS", "See [iRODS](backends/irods.md).", groups.IrodsSettings),
     ("Remote backends", "JumpCloud, the upstream and iRODS share these settings.", groups.RemoteSettings),
     ("Security Event Tokens", _EVENTS, groups.EventSettings),
+    ("The change log", "", groups.ChangeLogSettings),
     ("Asynchronous requests", "", groups.AsynchronousSettings),
     ("Background work", "", groups.WorkerSettings),
 )

@@ -195,6 +195,10 @@ class Dialect(ABC):
         return True
 
     @abstractmethod
+    def bytes_of(self, database: "Database", tables: Sequence[str]) -> int:
+        """Return how many bytes tables take with their indexes; on SQLite, those of the whole database."""
+
+    @abstractmethod
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         """Return an INSERT that leaves rows out whose key is taken; `rows` is VALUES or a SELECT."""
 

@@ -146,6 +146,15 @@ class Mysql(Dialect):
     def is_usable(self, connection: Any) -> bool:
         return bool(connection.open)
 
+    def bytes_of(self, database: Database, tables: Sequence[str]) -> int:
+        names = ", ".join("?" * len(tables))
+        row = database.row(
+            "SELECT SUM(data_length + index_length) FROM information_schema.tables "
+            f"WHERE table_schema = DATABASE() AND table_name IN ({names})",
+            tables,
+        )
+        return int(row[0] or 0)
+
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         return f"INSERT IGNORE INTO {table} ({columns}) {rows}"
 

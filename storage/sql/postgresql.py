@@ -100,6 +100,10 @@ class Postgresql(Dialect):
     def is_usable(self, connection: Any) -> bool:
         return not connection.closed
 
+    def bytes_of(self, database: Database, tables: Sequence[str]) -> int:
+        sizes = " + ".join(["pg_total_relation_size(to_regclass(?))"] * len(tables))
+        return int(database.row(f"SELECT {sizes}", tables)[0] or 0)
+
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         return f"INSERT INTO {table} ({columns}) {rows} ON CONFLICT DO NOTHING"
 

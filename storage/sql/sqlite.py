@@ -163,6 +163,10 @@ class Sqlite(Dialect):
         ):
             database.run_ddl(statement)
 
+    def bytes_of(self, database: Database, tables: Sequence[str]) -> int:
+        (pages,), (size,) = database.row("PRAGMA page_count"), database.row("PRAGMA page_size")
+        return int(pages) * int(size)
+
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         return f"INSERT OR IGNORE INTO {table} ({columns}) {rows}"
 

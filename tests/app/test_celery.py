@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import pytest
 import yaml
 
 from app import create_app
+from app.protocol.context import system
 from app.protocol.write import NO_DELTA, Write
 from app.settings import Settings, SettingsError
 from schema.registry import load_registry
+from set_delivery.intents import IntentTable
 from set_delivery.leases import lease
 from storage.adapter import StoredResource
 from tests.brokers import PASSWORD, RabbitmqServer, RedisServer
@@ -407,8 +410,9 @@ def test_writes_that_nobody_answered_for_are_judged_by_one_process_at_a_time(tmp
     removed = StoredResource("gone", "{}", "1", created=user["meta"]["created"])
     user_type = load_registry(None).resource_type("User")
     assert user_type
-    intent = Write("delete", user_type, removed, None).plan(NO_DELTA, "txn")
-    delivery.outbox.leave(delivery.outbox.begin(intent))
+    plan = Write("delete", user_type, removed, None).plan(NO_DELTA, replace(system(), txn="txn"))
+    intents = IntentTable(delivery.database)
+    intents.leave(intents.begin(plan))
 
     with lease(delivery.database, "intents", "another process", 10):
         meanwhile = delivery.settle_intents()

@@ -27,7 +27,8 @@ def open_scim() -> Iterator[Callable[..., ScimClient]]:
     apps = []
 
     def make(**environ: str) -> ScimClient:
-        apps.append(create_app(Settings.from_env({"API_KEY": KEY, "LOGLEVEL": "ERROR", **environ})))
+        environ = {"API_KEY": KEY, "LOGLEVEL": "ERROR", "EMBEDDED_WORKER": "false", **environ}
+        apps.append(create_app(Settings.from_env(environ)))
         return ScimClient(apps[-1].test_client())
 
     yield make

@@ -180,7 +180,7 @@ def test_members_join_that_had_not_when_an_import_died(run: Import, scim: ScimCl
 def test_what_another_import_made_meanwhile_is_there(run: Import, scim: ScimClient) -> None:
     problems: list[tuple[int, str]] = []
     base = open_base(Settings.from_env())
-    work = ResourceImport(base.resources, system("import"), lambda *p: problems.append(p))
+    work = ResourceImport(base.resources, base.imports, system("import"), lambda *p: problems.append(p))
     work.run([])
     scim.user("ann")
 

@@ -35,10 +35,11 @@ class Service:
         database = self.scim.app.extensions["scim.delivery"].database
         with database.transaction():
             # As if the time for an answer had passed.
-            statement = "UPDATE scim_outbox SET made_at = 0, due_at = 1 WHERE due_at > 0"
+            statement = "UPDATE scim_intent SET made_at = 0, due_at = 1"
             assert database.run(statement).rowcount == 1
         self.scim.work()
-        assert database.row("SELECT COUNT(*) FROM scim_outbox")[0] == 0
+        assert database.row("SELECT COUNT(*) FROM scim_intent")[0] == 0
+        assert database.row("SELECT COUNT(*) FROM scim_queue")[0] == 0
         return kinds(sets(self.scim))
 
 

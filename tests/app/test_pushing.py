@@ -134,7 +134,7 @@ def test_who_is_asked_to_end_lets_go_of_its_receivers(
     with closing(sqlite3.connect(tmp_path / "data" / "scim.db")) as database:
         leases = database.execute("SELECT name FROM scim_lease WHERE name LIKE 'push%'").fetchall()
         (pending,) = database.execute(
-            "SELECT (SELECT COUNT(*) FROM scim_outbox) + (SELECT COUNT(*) FROM scim_delivery)"
+            "SELECT (SELECT COUNT(*) FROM scim_queue) + (SELECT COUNT(*) FROM scim_delivery)"
         ).fetchone()
     assert leases == []
     # What was taken is written down: it does not come twice.

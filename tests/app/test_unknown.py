@@ -16,7 +16,7 @@ import pytest
 
 from app import create_app
 from app.settings import Settings
-from set_delivery.outbox import now_ms
+from set_delivery.clock import now_ms
 from tests.conftest import KEY, ScimClient, error_of
 from tests.cutting import CuttingProxy
 from tests.events import BULK, kinds, sets
@@ -90,7 +90,7 @@ class Service:
 
     def look(self) -> None:
         """Look at what is not confirmed, as if it were time to, and do what is due."""
-        self.run("UPDATE scim_outbox SET due_at = 1 WHERE due_at > 0")
+        self.run("UPDATE scim_intent SET due_at = 1")
         self.run("UPDATE scim_job SET lease_until = 0 WHERE done_at IS NULL")
         self.delivery.settle_intents()
         self.scim.work()
@@ -98,11 +98,11 @@ class Service:
     def settle(self) -> None:
         """Look as if the settling time were over."""
         ago = now_ms() - 600_000
-        assert self.run(f"UPDATE scim_outbox SET made_at = {ago} WHERE due_at > 0") == 1
+        assert self.run(f"UPDATE scim_intent SET made_at = {ago}") == 1
         self.look()
 
     def intents(self) -> int:
-        return int(self.delivery.database.row("SELECT COUNT(*) FROM scim_outbox WHERE due_at > 0")[0])
+        return int(self.delivery.database.row("SELECT COUNT(*) FROM scim_intent")[0])
 
     def posts(self) -> int:
         return sum(request.startswith("POST /Groups") for request in self.upstream.requests)
@@ -328,7 +328,7 @@ def test_a_slow_directory_makes_one_user_and_one_event(
         proxy.slow = None
         until(lambda: scim("GET", "/Users").json["totalResults"] == 1)
         with delivery.database.transaction():
-            assert delivery.database.run("UPDATE scim_outbox SET due_at = 1 WHERE due_at > 0").rowcount == 1
+            assert delivery.database.run("UPDATE scim_intent SET due_at = 1").rowcount == 1
         scim.work()
 
         (user,) = scim("GET", "/Users").json["Resources"]

@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "how-to" / "recover.md").read_text()
 OTHERS = {
     "database disk image is malformed",
     "file is not a database",
-    "no such table: scim_outbox",
+    "no such table: scim_queue",
     "was sent SIGKILL! Perhaps out of memory?",
     "(status 503)",
     "failed (status 401)",

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.protocol.changes import ChangeBuilder, new_txn, uri_of
+from app.protocol.context import system
 from app.protocol.representation import Representation
 from app.protocol.write import NO_DELTA, MemberDelta, Write, planned
 from schema import urns
@@ -33,6 +34,9 @@ def builder(storage: StorageAdapter, publishing: Publishing = NOTICE) -> ChangeB
     return ChangeBuilder(REGISTRY, storage, Representation(REGISTRY, storage, ""), publishing)
 
 
+CONTEXT = replace(system(), txn="txn")
+
+
 def changed(
     storage: StorageAdapter,
     changes: dict[str, Any],
@@ -42,13 +46,14 @@ def changed(
 ) -> Change | None:
     """Return the change from a user to one with other values."""
     after = stored(with_changes(before, changes), "7", version="4")
-    return builder(storage, publishing).changed(kind, USER, stored(before, "7"), after, NO_DELTA, "txn")
+    note = builder(storage, publishing).changed(CONTEXT, kind, USER, stored(before, "7"), after, NO_DELTA)
+    return note.change if note else None
 
 
 def test_a_create_names_what_there_is(storage: StorageAdapter) -> None:
     kept = stored({**BABS, "externalId": "e"}, "7", secrets={"password": "hash"})
 
-    change = builder(storage).created(USER, kept, (), "txn")
+    change = builder(storage).created(CONTEXT, USER, kept, ()).change
 
     (event,) = change.events
     assert (event.kind, event.version, event.data, change.txn) == (CREATE, 'W/"3"', None, "txn")
@@ -60,7 +65,7 @@ def test_a_create_names_what_there_is(storage: StorageAdapter) -> None:
 def test_a_full_create_carries_the_resource(storage: StorageAdapter) -> None:
     kept = stored(BABS, "7", secrets={"password": "hash"})
 
-    (event,) = builder(storage, FULL).created(USER, kept, (), "txn").events
+    (event,) = builder(storage, FULL).created(CONTEXT, USER, kept, ()).change.events
 
     assert event.data is not None and {**event.data, "meta": None} == {**BABS, "meta": None}
     assert event.data["meta"]["location"] == "/Users/7" and "password" not in event.data
@@ -69,7 +74,7 @@ def test_a_full_create_carries_the_resource(storage: StorageAdapter) -> None:
 def test_a_group_is_created_with_its_members(storage: StorageAdapter) -> None:
     group = stored(GUIDES, "g")
 
-    change = builder(storage, FULL).created(GROUP, group, [ANN], "txn")
+    change = builder(storage, FULL).created(CONTEXT, GROUP, group, [ANN]).change
 
     (event,) = change.events
     assert event.attributes == ["id", "displayName", "members"]
@@ -77,7 +82,7 @@ def test_a_group_is_created_with_its_members(storage: StorageAdapter) -> None:
     assert event.data is not None and event.data["members"] == [shown]
     assert (change.feeds, change.feed) == (["g"], "g")
     assert change.memberships == (Membership(Subject("/Users/1", "1", "x1"), True),)
-    (event,) = builder(storage).created(GROUP, group, (), "txn").events
+    (event,) = builder(storage).created(CONTEXT, GROUP, group, ()).change.events
     assert event.attributes == ["id", "displayName"]
 
 
@@ -114,7 +119,7 @@ def test_a_full_put_carries_the_resource_and_a_full_patch_the_operations(storage
 def test_a_full_patch_of_a_secret_goes_out_as_a_notice(storage: StorageAdapter) -> None:
     before, after = stored(BABS, "7"), stored(BABS, "7", secrets={"password": "hash"})
 
-    change = builder(storage, FULL).changed("patch", USER, before, after, NO_DELTA, "txn")
+    change = builder(storage, FULL).changed(CONTEXT, "patch", USER, before, after, NO_DELTA).change
 
     assert change is not None
     assert (change.events[0].attributes, change.events[0].data) == (["password"], None)
@@ -171,7 +176,8 @@ def members_changed(
     storage: StorageAdapter, delta: MemberDelta, publishing: Publishing = FULL, version: str = "4"
 ) -> Change | None:
     after = stored(GUIDES, "g", version=version)
-    return builder(storage, publishing).changed("patch", GROUP, stored(GUIDES, "g"), after, delta, "txn")
+    note = builder(storage, publishing).changed(CONTEXT, "patch", GROUP, stored(GUIDES, "g"), after, delta)
+    return note.change if note else None
 
 
 def test_members_that_join_and_leave_are_operations_and_events_of_the_feed(storage: StorageAdapter) -> None:
@@ -240,15 +246,18 @@ def test_members_are_no_events_where_the_installation_wants_none(
 def test_members_that_were_removed_do_not_leave_the_feed_as_well(storage: StorageAdapter) -> None:
     after = stored(GUIDES, "g", version="4")
 
-    change = builder(storage).left(GROUP, stored(GUIDES, "g"), after, MemberDelta(left=[ANN]), "txn")
+    write = Write("patch", GROUP, stored(GUIDES, "g"), after, leaving=[ANN], is_cascade=True)
 
-    assert change is not None
+    note = builder(storage).of(CONTEXT, write, after, MemberDelta(left=[ANN]), True)
+
+    assert note is not None and note.change is not None
+    change = note.change
     assert (change.feeds, change.feed, change.memberships) == (["g"], None, ())
     assert change.events[0].attributes == ["members"]
 
 
 def test_a_delete_says_whose_feeds_the_resource_was_in(storage: StorageAdapter) -> None:
-    change = builder(storage, FULL).deleted(USER, stored(ANN_USER, "1"), ["g"], "txn")
+    change = builder(storage, FULL).deleted(CONTEXT, USER, stored(ANN_USER, "1"), ["g"]).change
 
     (event,) = change.events
     assert (event.kind, event.subject, change.feeds) == (DELETE, Subject("/Users/1", "1", "x1"), ["g"])
@@ -287,13 +296,13 @@ def test_a_plan_says_what_was_to_be_done() -> None:
         [ANN], [Member("2", "Group")]
     )
 
-    made = Write("patch", USER, before, None, feeds=["g"]).plan(delta, "txn")
+    made = Write("patch", USER, before, None, feeds=["g"]).plan(delta, CONTEXT)
 
     assert planned(made) == (replace(before, secrets={}), MemberDelta([ANN], [Member("2", "Group")]))
     assert "hash" not in str(made)
     named = {"kind": "patch", "type": "User", "id": "7", "txn": "txn", "version": "3", "feeds": ["g"]}
     assert named.items() <= made.items()
-    created = Write("create", USER, None, before).plan(NO_DELTA, "txn")
+    created = Write("create", USER, None, before).plan(NO_DELTA, CONTEXT)
     assert created["version"] is None and planned(created)[0].version == ""
 
 

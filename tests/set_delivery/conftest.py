@@ -3,9 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
+from set_delivery.change_log import ChangeEntry, ChangeLog
+from set_delivery.change_order import ChangeOrder
+from set_delivery.clock import now_ms
+from set_delivery.dispatch import Dispatcher
 from set_delivery.events import CREATE, Change, Event, Membership, Subject
+from set_delivery.streams import Publishing
 from set_delivery.tables import prepare_state
 from storage.sql import open_database
 from storage.sql.database import Database
@@ -59,3 +65,20 @@ def members_change(count: int) -> Change:
     joined = tuple(Membership(Subject(f"/Users/{number}", str(number)), True) for number in range(count))
     event = Event(CREATE, Subject("/Groups/g", "g"), 'W/"1"', ["members"])
     return Change("txn-g", [event], ["g"], "g", joined)
+
+
+def entry_of(change: Change, at: int | None = None) -> ChangeEntry:
+    """Return a row of the log for a change, made now or `at` that time."""
+    return ChangeEntry(
+        at or now_ms(), "User", "1", None, "create", 'W/"1"', "[]", "p", "c", "", "rest", change.txn, None
+    )
+
+
+def append(log: ChangeLog, change: Change, at: int | None = None) -> int:
+    """Append a change to the log as a writer does, with its events, and return its `seq`."""
+    return log.append(entry_of(change, at), orjson.dumps(change.as_json()).decode())
+
+
+def dispatcher_of(database: Database, publishing: Publishing) -> Dispatcher:
+    """Return what takes over the changes of a log that keeps history."""
+    return Dispatcher(database, ChangeLog(database), ChangeOrder(database), publishing)

@@ -1,4 +1,4 @@
-"""From the outbox to feeds and receivers: nothing is missed, whoever writes at the same time."""
+"""From the change log to feeds and receivers: nothing is missed, whoever writes at the same time."""
 
 import random
 import threading
@@ -9,13 +9,18 @@ from typing import Any
 
 import pytest
 
-from set_delivery.dispatch import Dispatcher
+from set_delivery.change_log import ChangeLog
 from set_delivery.events import DELETE, FEED_ADD, Change
-from set_delivery.outbox import Outbox
 from set_delivery.poll import Streams
 from set_delivery.streams import Feed, Publishing, Receiver
 from storage.sql.database import Database
-from tests.set_delivery.conftest import members_change, user_change, user_event
+from tests.set_delivery.conftest import (
+    append,
+    dispatcher_of,
+    members_change,
+    user_change,
+    user_event,
+)
 
 POLL = Publishing("scim", poll=True)
 
@@ -26,42 +31,42 @@ def subjects(database: Database, feed: str = "default") -> list[str]:
     return [one.event.subject.uri for one in part.sets]
 
 
-def test_changes_become_sets_in_the_order_of_the_outbox(database: Database) -> None:
-    outbox = Outbox(database)
+def test_changes_become_sets_in_the_order_of_the_log(database: Database) -> None:
+    log = ChangeLog(database)
     for number in range(250):
-        outbox.add(user_change(number))
+        append(log, user_change(number))
 
-    made = Dispatcher(database, POLL).run()
+    made = dispatcher_of(database, POLL).run()
 
     assert made == 250
     assert subjects(database) == [f"/Users/{number}" for number in range(250)]
-    assert database.row("SELECT COUNT(*) FROM scim_outbox")[0] == 0
+    assert database.row("SELECT COUNT(*) FROM scim_queue")[0] == 0
 
 
 def test_a_change_that_is_undone_is_no_event(database: Database) -> None:
-    outbox = Outbox(database)
+    log = ChangeLog(database)
     with pytest.raises(ZeroDivisionError), database.transaction():
-        outbox.add(user_change(1))
+        append(log, user_change(1))
         raise ZeroDivisionError
 
-    assert Dispatcher(database, POLL).run() == 0
+    assert dispatcher_of(database, POLL).run() == 0
 
 
-def test_the_outbox_wakes_only_when_it_is_committed(database: Database) -> None:
+def test_the_log_wakes_only_when_it_is_committed(database: Database) -> None:
     woken: list[bool] = []
-    outbox = Outbox(database, lambda: woken.append(database.in_transaction))
+    log = ChangeLog(database, lambda: woken.append(database.in_transaction))
 
     with database.transaction():
-        outbox.add(user_change(1))
+        append(log, user_change(1))
         assert woken == []
 
     assert woken == [False]
 
 
 def test_sets_of_one_change_share_their_txn_and_nothing_else(database: Database) -> None:
-    Outbox(database).add(Change("t", [user_event(1), user_event(1, DELETE)]))
+    append(ChangeLog(database), Change("t", [user_event(1), user_event(1, DELETE)]))
 
-    Dispatcher(database, POLL).run()
+    dispatcher_of(database, POLL).run()
 
     first, second = Streams(database).after("default", None, 10).sets
     assert first.txn == second.txn == "t"
@@ -75,16 +80,16 @@ def test_a_reader_who_goes_on_after_the_last_position_misses_nothing(database: D
     writing.set()
 
     def write(start: int) -> None:
-        outbox = Outbox(database)
+        log = ChangeLog(database)
         for number in range(start, start + 25):
             with database.transaction():
-                outbox.add(user_change(number))
+                append(log, user_change(number))
                 if database.dialect.name != "sqlite":
                     time.sleep(random.uniform(0, 0.01))
         database.close()
 
     def dispatch() -> None:
-        dispatcher = Dispatcher(database, POLL)
+        dispatcher = dispatcher_of(database, POLL)
         while writing.is_set():
             dispatcher.run()
         dispatcher.run()
@@ -118,87 +123,6 @@ def test_a_reader_who_goes_on_after_the_last_position_misses_nothing(database: D
         assert [n for n in own if start <= n < start + 25] == list(range(start, start + 25))
 
 
-def test_an_intent_is_no_event_until_it_is_confirmed(database: Database) -> None:
-    outbox = Outbox(database)
-    first, second = outbox.begin({"kind": "create"}), outbox.begin({"kind": "create"})
-    dispatcher = Dispatcher(database, POLL)
-    assert dispatcher.run() == 0
-
-    outbox.confirm(first, user_change(1))
-    outbox.confirm(second, None)
-
-    assert dispatcher.run() == 1
-    assert subjects(database) == ["/Users/1"]
-    assert outbox.overdue() == []
-
-
-def test_intents_are_looked_into_when_their_owner_is_gone(database: Database) -> None:
-    now = [1_000_000]
-    outbox = Outbox(database, clock=lambda: now[0])
-    seq = outbox.begin({"kind": "create", "id": "1"})
-    assert outbox.overdue() == []
-
-    now[0] += 121_000
-
-    (intent,) = outbox.overdue()
-    assert (intent.seq, intent.plan) == (seq, {"kind": "create", "id": "1"})
-
-
-def test_an_intent_of_which_nobody_knows_is_looked_into_at_once(database: Database) -> None:
-    outbox = Outbox(database)
-    seq = outbox.begin({"kind": "create"})
-
-    outbox.leave(seq)
-
-    assert [intent.seq for intent in outbox.overdue()] == [seq]
-
-
-def test_an_intent_that_may_still_take_effect_is_looked_at_until_it_is_settled(database: Database) -> None:
-    now = [1_000_000]
-    outbox = Outbox(database, clock=lambda: now[0], settling_ms=60_000)
-    outbox.leave(outbox.begin({"kind": "create"}), is_settled=False)
-    looks = []
-
-    while now[0] < 1_061_000:
-        for intent in outbox.overdue():
-            looks.append((now[0] - 1_000_000, outbox.is_settled(intent)))
-            outbox.look_again(intent)
-        now[0] += 500
-
-    seconds = [at // 1000 for at, _ in looks]
-    # The pauses grow, and the last look is when it is settled.
-    assert len(looks) < 15 and seconds[:3] == [1, 2, 3] and seconds[-1] == 60
-    assert [settled for _, settled in looks] == [False] * (len(looks) - 1) + [True]
-    now[0] += 31 * 86_400_000
-    outbox.look_again(outbox.overdue()[0])
-    assert database.row("SELECT COUNT(*) FROM scim_outbox") == (0,)
-
-
-def test_an_intent_is_settled_once(database: Database) -> None:
-    outbox, finished = Outbox(database), [0]
-    seq = outbox.begin({"kind": "create"})
-    dispatcher = Dispatcher(database, POLL)
-
-    outbox.settle(seq, user_change(1))
-    dispatcher.run()
-    outbox.settle(seq, user_change(1), lambda: finished.append(1))
-
-    assert dispatcher.run() == 0
-    assert (subjects(database), finished) == (["/Users/1"], [0, 1])
-
-
-def test_an_intent_that_is_taken_over_is_settled_from_then_on(database: Database) -> None:
-    now = [1_000_000]
-    outbox = Outbox(database, clock=lambda: now[0], settling_ms=60_000)
-    outbox.begin({"kind": "create", "txn": "t"})
-
-    (intent,) = map(outbox.take_over, outbox.of_txn("t"))
-    now[0] += 60_000
-
-    assert outbox.is_settled(intent)
-    assert [one.since for one in outbox.of_txn("t")] == [1_000_000]
-
-
 class Interrupted:
     """A state database whose process dies in the transaction of that number."""
 
@@ -223,11 +147,11 @@ class Interrupted:
 
 
 def test_a_group_of_very_many_members_is_one_row_and_several_transactions(database: Database) -> None:
-    Outbox(database).add(members_change(5000))
-    assert database.row("SELECT COUNT(*) FROM scim_outbox")[0] == 1
+    append(ChangeLog(database), members_change(5000))
+    assert database.row("SELECT COUNT(*) FROM scim_queue")[0] == 1
     counted = Interrupted(database)
 
-    made = Dispatcher(counted, POLL).run()
+    made = dispatcher_of(counted, POLL).run()
 
     assert made == 5001
     assert counted.transactions >= 5
@@ -235,12 +159,12 @@ def test_a_group_of_very_many_members_is_one_row_and_several_transactions(databa
 
 
 def test_what_dies_in_the_middle_of_a_large_group_is_taken_up_again(database: Database) -> None:
-    Outbox(database).add(members_change(3000))
-    Outbox(database).add(user_change(1))
+    append(ChangeLog(database), members_change(3000))
+    append(ChangeLog(database), user_change(1))
 
     with pytest.raises(SystemExit):
-        Dispatcher(Interrupted(database, dies_in=3), POLL).run()
-    Dispatcher(database, POLL).run()
+        dispatcher_of(Interrupted(database, dies_in=3), POLL).run()
+    dispatcher_of(database, POLL).run()
 
     everything = ["/Groups/g", *(f"/Users/{number}" for number in range(3000))]
     assert subjects(database, "g") == everything
@@ -249,10 +173,10 @@ def test_what_dies_in_the_middle_of_a_large_group_is_taken_up_again(database: Da
 
 def test_events_that_nobody_wants_are_not_kept(database: Database) -> None:
     receiver = Receiver("r", "http://127.0.0.1/", event_uris=frozenset({DELETE}))
-    outbox = Outbox(database)
-    outbox.add(Change("t", [user_event(1), user_event(1, DELETE)]))
+    log = ChangeLog(database)
+    append(log, Change("t", [user_event(1), user_event(1, DELETE)]))
 
-    Dispatcher(database, Publishing("scim", receivers=(receiver,))).run()
+    dispatcher_of(database, Publishing("scim", receivers=(receiver,))).run()
 
     assert database.row("SELECT COUNT(*) FROM scim_set")[0] == 1
     assert database.row("SELECT COUNT(*) FROM scim_delivery")[0] == 1
@@ -263,10 +187,10 @@ def test_receivers_get_what_they_chose_by_feed_and_by_event(database: Database) 
     group = Receiver("group", "http://127.0.0.1/", feeds=frozenset({"g"}))
     joins = Receiver("joins", "http://127.0.0.1/", event_uris=frozenset({FEED_ADD}))
     publishing = Publishing("scim", receivers=(everything, group, joins))
-    Outbox(database).add(members_change(2))
-    Outbox(database).add(user_change(9))
+    append(ChangeLog(database), members_change(2))
+    append(ChangeLog(database), user_change(9))
 
-    Dispatcher(database, publishing).run()
+    dispatcher_of(database, publishing).run()
 
     counts = "SELECT receiver, COUNT(*) FROM scim_delivery GROUP BY receiver"
     assert dict(database.rows(counts)) == {"all": 4, "group": 3, "joins": 2}
@@ -274,18 +198,18 @@ def test_receivers_get_what_they_chose_by_feed_and_by_event(database: Database) 
 
 def test_every_feed_of_the_settings_has_every_event(database: Database) -> None:
     publishing = Publishing("scim", poll=True, feeds=(Feed("a", "A"), Feed("b", "B")))
-    Outbox(database).add(members_change(2))
+    append(ChangeLog(database), members_change(2))
 
-    Dispatcher(database, publishing).run()
+    dispatcher_of(database, publishing).run()
 
     assert subjects(database, "a") == subjects(database, "b") == subjects(database, "g")
 
 
 def test_without_feeds_of_groups_there_is_no_such_stream(database: Database) -> None:
     publishing = Publishing("scim", poll=True, groups_are_feeds=False)
-    Outbox(database).add(Change("t", [user_event(1)], ["g"]))
+    append(ChangeLog(database), Change("t", [user_event(1)], ["g"]))
 
-    Dispatcher(database, publishing).run()
+    dispatcher_of(database, publishing).run()
 
     assert subjects(database) == ["/Users/1"]
     assert subjects(database, "g") == []

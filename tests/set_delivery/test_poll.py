@@ -4,23 +4,27 @@ import logging
 
 import pytest
 
-from set_delivery.dispatch import Dispatcher
-from set_delivery.outbox import Outbox
+from set_delivery.change_log import ChangeLog
 from set_delivery.poll import OutOfWindow, Part, Streams
 from set_delivery.retention import Retention
 from set_delivery.streams import Publishing
 from storage.sql.database import Database
-from tests.set_delivery.conftest import members_change, user_change
+from tests.set_delivery.conftest import (
+    append,
+    dispatcher_of,
+    members_change,
+    user_change,
+)
 
 POLL = Publishing("scim", poll=True, feed_size=5)
 
 
 @pytest.fixture
 def streams(database: Database) -> Streams:
-    outbox = Outbox(database)
+    log = ChangeLog(database)
     for number in range(8):
-        outbox.add(user_change(number))
-    Dispatcher(database, POLL).run()
+        append(log, user_change(number))
+    dispatcher_of(database, POLL).run()
     return Streams(database)
 
 
@@ -70,8 +74,8 @@ def test_what_is_acknowledged_is_not_given_again(streams: Streams) -> None:
 
 
 def test_very_many_are_acknowledged_at_once(database: Database) -> None:
-    Outbox(database).add(members_change(1200))
-    Dispatcher(database, POLL).run()
+    append(ChangeLog(database), members_change(1200))
+    dispatcher_of(database, POLL).run()
     streams = Streams(database)
 
     streams.acknowledge("default", [one.jti for one in streams.unacknowledged("default", 5000).sets])
@@ -80,8 +84,8 @@ def test_very_many_are_acknowledged_at_once(database: Database) -> None:
 
 
 def test_acknowledging_in_one_feed_leaves_the_others_alone(database: Database) -> None:
-    Outbox(database).add(members_change(1))
-    Dispatcher(database, POLL).run()
+    append(ChangeLog(database), members_change(1))
+    dispatcher_of(database, POLL).run()
     streams = Streams(database)
 
     streams.acknowledge("default", [one.jti for one in streams.unacknowledged("default", 9).sets])

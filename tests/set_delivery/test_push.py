@@ -13,11 +13,11 @@ import pytest
 
 from set_delivery import push
 from set_delivery.answers import judged, pause_after
-from set_delivery.dispatch import Dispatcher
+from set_delivery.change_log import ChangeLog
+from set_delivery.clock import now_ms
 from set_delivery.events import Change
 from set_delivery.inventory import Inventory
 from set_delivery.leases import take_lease
-from set_delivery.outbox import Outbox, now_ms
 from set_delivery.push import Pusher
 from set_delivery.streams import Publishing, Receiver
 from storage.sql.database import Database
@@ -32,7 +32,12 @@ from tests.receivers import (
     refuses,
     says_nothing,
 )
-from tests.set_delivery.conftest import user_change, user_event
+from tests.set_delivery.conftest import (
+    append,
+    dispatcher_of,
+    user_change,
+    user_event,
+)
 
 # Nobody is as slow as that by accident.
 TIMEOUT_S = 5.0
@@ -51,8 +56,8 @@ class Delivery:
         publishing = Publishing("scim", receivers=(self.receiver,), timeout_s=timeout_s)
         self.database = database
         self.later_ms = 0
-        self.outbox = Outbox(database)
-        self.dispatcher = Dispatcher(database, publishing)
+        self.log = ChangeLog(database)
+        self.dispatcher = dispatcher_of(database, publishing)
         self.inventory = Inventory(database, publishing)
         self.pushers = [Pusher(database, publishing, owner, self.now) for owner in ("one", "two")]
 
@@ -62,7 +67,7 @@ class Delivery:
     def change(self, *numbers: int) -> None:
         """Make changes that are to be delivered."""
         for number in numbers:
-            self.outbox.add(user_change(number))
+            append(self.log, user_change(number))
         self.dispatcher.run()
 
     def run(self) -> int:
@@ -162,7 +167,7 @@ def test_a_set_that_cannot_be_sent_takes_nothing_back(
     delivery = deliver(receiver.url)
     full = replace(delivery.receiver, mode="full")
     delivery.change(1)
-    delivery.outbox.add(Change("txn-2", [replace(user_event(2), data={"deep": 0})]))
+    append(delivery.log, Change("txn-2", [replace(user_event(2), data={"deep": 0})]))
     delivery.dispatcher.run()
     deep = '{"a":' * 300 + "0" + "}" * 300
     with delivery.database.transaction():

@@ -4,13 +4,17 @@ import logging
 
 import pytest
 
-from set_delivery.dispatch import Dispatcher
+from set_delivery.change_log import ChangeLog
+from set_delivery.clock import now_ms
 from set_delivery.inventory import Inventory
-from set_delivery.outbox import Outbox, now_ms
 from set_delivery.retention import Retention
 from set_delivery.streams import Publishing, Receiver
 from storage.sql.database import Database
-from tests.set_delivery.conftest import user_change
+from tests.set_delivery.conftest import (
+    append,
+    dispatcher_of,
+    user_change,
+)
 
 HOUR_MS = 3_600_000
 RECEIVERS = Receiver("r", "http://127.0.0.1/"), Receiver("s", "http://127.0.0.1/")
@@ -20,8 +24,8 @@ PUSH = Publishing("scim", receivers=RECEIVERS, retention_s=36000)
 def made_at(database: Database, ages_h: list[float], publishing: Publishing) -> None:
     """Publish changes that were made so many hours ago."""
     for number, age in enumerate(ages_h):
-        Outbox(database, clock=lambda age=age: now_ms() - int(age * HOUR_MS)).add(user_change(number))
-    Dispatcher(database, publishing).run()
+        append(ChangeLog(database), user_change(number), now_ms() - int(age * HOUR_MS))
+    dispatcher_of(database, publishing).run()
 
 
 def count(database: Database, table: str) -> int:

@@ -4,20 +4,23 @@ import threading
 
 import pytest
 
+from set_delivery.change_log import ChangeLog
 from set_delivery.leases import take_lease
-from set_delivery.outbox import Outbox
 from set_delivery.tables import VERSION, StateTooNew, prepare_state
 from storage.sql import open_database
 from storage.sql.database import Database
-from tests.set_delivery.conftest import user_change
+from tests.set_delivery.conftest import (
+    append,
+    user_change,
+)
 
 
 def test_preparing_again_leaves_everything_as_it_is(database: Database) -> None:
-    Outbox(database).add(user_change(1))
+    append(ChangeLog(database), user_change(1))
 
     prepare_state(database)
 
-    assert database.row("SELECT COUNT(*) FROM scim_outbox")[0] == 1
+    assert database.row("SELECT COUNT(*) FROM scim_queue")[0] == 1
     assert database.row("SELECT COUNT(*) FROM scim_state")[0] == 1
 
 
@@ -37,7 +40,7 @@ def test_processes_that_prepare_at_the_same_time_do_not_disturb_each_other(state
         database = open_database(state_url)
         try:
             prepare_state(database)
-            Outbox(database).add(user_change(1))
+            append(ChangeLog(database), user_change(1))
         except Exception as exc:
             problems.append(exc)
         finally:
@@ -51,7 +54,7 @@ def test_processes_that_prepare_at_the_same_time_do_not_disturb_each_other(state
 
     assert problems == []
     database = open_database(state_url)
-    assert database.row("SELECT COUNT(*) FROM scim_outbox")[0] == 4
+    assert database.row("SELECT COUNT(*) FROM scim_queue")[0] == 4
     database.close()
 
 
@@ -100,5 +103,5 @@ def test_every_table_has_a_primary_key(database: Database) -> None:
     }
     names = [name for (name,) in database.rows(catalogue[database.dialect.name])]
 
-    assert {"scim_change", "scim_outbox", "scim_state"} <= set(names)
+    assert {"scim_change", "scim_queue", "scim_state"} <= set(names)
     assert [name for name in names if not database.dialect.key_of(database, name)] == []

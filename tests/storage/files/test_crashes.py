@@ -438,14 +438,14 @@ def test_a_damaged_database_of_the_events_leaves_the_index_alone(
     (index,) = folder.glob(".index-*.db")
     state = folder / ".state.db"
     with sqlite3.connect(state) as connection:
-        connection.execute("CREATE TABLE scim_outbox (seq INTEGER)")
+        connection.execute("CREATE TABLE scim_queue (seq INTEGER)")
     connection.close()
     damage(state)
     database = open_database(f"sqlite:///{state}")
 
     with pytest.raises(StorageUnavailable), adapter.transaction():
         adapter.create(USER, stored("new", userName="new"))
-        database.rows("SELECT seq FROM scim_outbox")
+        database.rows("SELECT seq FROM scim_queue")
 
     assert list(folder.glob(".index-*.db")) == [index]
     assert ids(adapter, 'userName eq "new"') == []

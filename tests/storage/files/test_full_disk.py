@@ -134,8 +134,8 @@ def test_a_state_database_that_is_full_undoes_no_answer(
     delivery = store.app.extensions["scim.delivery"]
     delivery.database.rows("SELECT 1")
     with delivery.database.transaction():
-        delivery.database.run("UPDATE scim_outbox SET made_at = 0, due_at = 1 WHERE due_at > 0")
+        delivery.database.run("UPDATE scim_intent SET made_at = 0, due_at = 1")
     delivery.settle_intents()
     assert 503 in statuses
-    assert delivery.database.row("SELECT COUNT(*) FROM scim_outbox WHERE due_at > 0")[0] == 0
+    assert delivery.database.row("SELECT COUNT(*) FROM scim_intent")[0] == 0
     store.close()

@@ -41,7 +41,9 @@ def serve() -> Iterator[Serve]:
     def start(url: str, **environ: str) -> ScimClient:
         if apps:
             apps[-1].extensions["scim.storage"].close()
-        variables = {"API_KEY": KEY, "LOGLEVEL": "WARNING", "DATABASE_URL": url, **environ}
+        # A thread that works beside requests would have a connection of its own.
+        variables = {"API_KEY": KEY, "LOGLEVEL": "WARNING", "DATABASE_URL": url, "EMBEDDED_WORKER": "false"}
+        variables |= environ
         apps.append(create_app(Settings.from_env(variables)))
         return ScimClient(apps[-1].test_client())
 

@@ -1,0 +1,8 @@
+"""The time as the state database keeps it."""
+
+import time
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
