@@ -59,19 +59,19 @@ class Notes:
     def confirm(self, intent: int, note: Note | None, also: Callable[[], object] | None = None) -> None:
         """Put what was done in place of an intent, None when nothing was; do `also` together with it."""
         with self.database.transaction():
-            if also is not None:
-                also()
             self.intents.remove(intent)
             # When somebody else has settled it meanwhile, there is a second note: better than none.
             self.add(note)
+            if also is not None:
+                also()
 
     def settle(self, intent: int, note: Note | None, also: Callable[[], object] | None = None) -> None:
         """Put what was found to be done in place of an intent, as `confirm` does, if it still is one."""
         with self.database.transaction():
-            if also is not None:
-                also()
             if self.intents.remove(intent):
                 self.add(note)
+            if also is not None:
+                also()
 
     def leave(self, intent: int, is_settled: bool) -> None:
         """Have somebody find out what became of an intent; unless `is_settled`, it may still take effect."""
