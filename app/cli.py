@@ -13,6 +13,7 @@ from typing import BinaryIO
 import click
 
 from app import configure_log, create_app
+from app.audit_commands import audit
 from app.base import open_base
 from app.problems import problems_said
 from app.protocol.context import system
@@ -166,6 +167,9 @@ def drop_events(receiver: str, jti: tuple[str, ...], pending: bool) -> None:
     inventory = _inventory(receiver)
     dropped = inventory.drop(receiver, jti) + (inventory.drop_pending(receiver) if pending else 0)
     click.echo(f"{dropped} SETs deleted")
+
+
+main.add_command(audit)
 
 
 def _followed(file: BinaryIO, update: Callable[[int], None]) -> Iterator[bytes]:

@@ -54,10 +54,15 @@ class ChangeEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class LoggedChange:
-    """A row of the log; `position` is None until the dispatcher has given one."""
+    """A row of the log; `position` and `hash` are None until the dispatcher has given them.
+
+    `digest` is that of the logged values, None where none are logged.
+    """
 
     seq: int
     position: int | None
+    hash: str | None
+    digest: str | None
     entry: ChangeEntry
 
 
@@ -148,16 +153,42 @@ class ChangeLog:
         """Return the changes behind a position, in order."""
         return self._changes("o.position > ?", (position,), "o.position", limit)
 
+    def newest(
+        self,
+        limit: int,
+        resource: tuple[str, str] | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> list[LoggedChange]:
+        """Return the last changes in order, newest first.
+
+        `resource` is the name of a resource type and an id. `since` and `until` are in milliseconds since
+        1970; the latter is excluded.
+        """
+        conditions: list[tuple[str, Sequence[Any]]] = [("o.position > ?", (0,))]
+        if resource is not None:
+            conditions.append(("c.resource_type = ? AND c.resource_id = ?", resource))
+        if since is not None:
+            conditions.append(("c.at >= ?", (since,)))
+        if until is not None:
+            conditions.append(("c.at < ?", (until,)))
+        params = [value for _, values in conditions for value in values]
+        return self._changes(" AND ".join(text for text, _ in conditions), params, "o.position DESC", limit)
+
     def _changes(
         self, condition: str, params: Sequence[Any], order: str = "c.seq", limit: int = 2**31
     ) -> list[LoggedChange]:
         columns = ", ".join(f"c.{name}" for name in _COLUMNS.split(", "))
         rows = self._database.rows(
-            f"SELECT c.seq, o.position, {columns} FROM scim_change c "
-            f"LEFT JOIN scim_order o ON o.seq = c.seq WHERE {condition} ORDER BY {order} LIMIT ?",
+            f"SELECT c.seq, o.position, o.hash, v.digest, {columns} FROM scim_change c "
+            "LEFT JOIN scim_order o ON o.seq = c.seq LEFT JOIN scim_change_value v ON v.seq = c.seq "
+            f"WHERE {condition} ORDER BY {order} LIMIT ?",
             (*params, limit),
         )
-        return [LoggedChange(row[0], row[1], ChangeEntry(*row[2:])) for row in rows]
+        return [
+            LoggedChange(seq, position, hash_, digest, ChangeEntry(*entry))
+            for seq, position, hash_, digest, *entry in rows
+        ]
 
 
 def _fitted(entry: ChangeEntry) -> ChangeEntry:

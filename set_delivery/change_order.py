@@ -71,21 +71,32 @@ class ChangeOrder:
                 return Head(*row)
         return Head(0, START)
 
-    def verify(self, remembered: Head | None = None) -> list[Problem]:
-        """Return what does not fit, nothing for a log that verifies; `remembered` is an earlier head."""
-        return verify(self._database, self._keys, remembered)
+    def verify(
+        self, remembered: Head | None = None, progress: Callable[[int], object] = lambda count: None
+    ) -> list[Problem]:
+        """Return what does not fit, as `verify` of change_verification does."""
+        return verify(self._database, self._keys, remembered, progress)
 
     # -- checkpoints
 
     def checkpoint(self) -> Head:
-        """Sign the last position, so that a later rewrite or cut before it is found. Raises LogBroken."""
+        """Sign the last position, so that a later rewrite or cut before it is found, and return it.
+
+        Raises LogBroken when the log does not verify, and ValueError without a key.
+        """
+        head = self.head()
+        # Verification takes its time; writers do not wait for it.
+        self._require_sound(head)
         with self.alone():
-            if problems := self.verify():
-                raise LogBroken(problems[0].text)
-            head = self.head()
-            if head.position:
+            held = self._database.row("SELECT hash FROM scim_order WHERE position = ?", (head.position,))
+            # What was trimmed meanwhile has left a checkpoint behind it.
+            if held is not None and held[0] == head.hash:
                 self._sign(head)
         return head
+
+    def _require_sound(self, remembered: Head | None = None) -> None:
+        if problems := self.verify(remembered):
+            raise LogBroken(f"position {problems[0].position}: {problems[0].text}")
 
     def trim(self, retention_ms: int) -> int:
         """Delete the oldest changes up to the first that is young enough; return how many.
@@ -111,7 +122,7 @@ class ChangeOrder:
                 return 0
             edge = Head(*old[-1][:2])
             if problems := verify_start(self._database, self._keys, edge.position):
-                raise LogBroken(problems[0].text)
+                raise LogBroken(f"position {problems[0].position}: {problems[0].text}")
             self._sign(edge)
             seqs = [seq for _, _, seq, _ in old]
             for table in ("scim_change", "scim_change_value", "scim_order"):

@@ -19,7 +19,7 @@ up to exactly a checkpoint looks like a trimmed one; a remembered head behind it
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,26 +44,39 @@ class LogBroken(Exception):
 
 
 def verify(
-    database: StateDatabase, keys: Sequence[bytes], remembered: Head | None = None
+    database: StateDatabase,
+    keys: Sequence[bytes],
+    remembered: Head | None = None,
+    progress: Callable[[int], object] = lambda count: None,
 ) -> list[Problem]:
     """Return what does not fit, nothing for a log that verifies; `remembered` is an earlier head.
 
     Each of `keys` is accepted for checkpoints; without keys, checkpoints that are there are problems.
+    `progress` is called with the number of positions in each batch that was read.
     """
+    # Positions that are given or trimmed meanwhile are no problem of the log.
+    with database.snapshot():
+        return _verify(database, keys, remembered, progress)
+
+
+def _verify(
+    database: StateDatabase,
+    keys: Sequence[bytes],
+    remembered: Head | None,
+    progress: Callable[[int], object],
+) -> list[Problem]:
     known, problems = _checkpoints(database, keys)
     first, last = database.row("SELECT MIN(position), MAX(position) FROM scim_order")
     if first is None:
         last = max(known, default=0)
         first = last + 1
+    signed = set(known)
     if remembered is not None and remembered.position:
         if known.setdefault(remembered.position, remembered.hash) != remembered.hash:
             problems.append(Problem(remembered.position, "the hash is not the remembered one"))
-    problems += _verify_chain(database, known, last)
-    problems += [
-        Problem(position, "the log ends before this position")
-        for position in known
-        if position > last or (position < first - 1 and remembered is None)
-    ]
+    problems += _verify_chain(database, known, last, progress)
+    problems += [Problem(one, "the log ends before this position") for one in known if one > last]
+    problems += [Problem(one, "the log begins behind this checkpoint") for one in signed if one < first - 1]
     loose = database.rows(
         "SELECT c.seq FROM scim_change c WHERE NOT EXISTS (SELECT 1 FROM scim_order o "
         "WHERE o.seq = c.seq) AND NOT EXISTS (SELECT 1 FROM scim_queue q WHERE q.seq = c.seq) LIMIT 1"
@@ -93,7 +106,12 @@ def _checkpoints(
     return known, problems
 
 
-def _verify_chain(database: StateDatabase, known: dict[int, str], last: int) -> Iterator[Problem]:
+def _verify_chain(
+    database: StateDatabase,
+    known: dict[int, str],
+    last: int,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Iterator[Problem]:
     """Yield what is wrong up to a position; `known` maps signed and remembered positions to their hashes."""
     position, previous = None, START
     while True:
@@ -116,6 +134,7 @@ def _verify_chain(database: StateDatabase, known: dict[int, str], last: int) -> 
             if known.get(found, hash_) != hash_:
                 yield Problem(found, "the hash is not that of the checkpoint")
             position, previous = found, hash_
+        progress(len(rows))
         if len(rows) < _BATCH:
             return
 

@@ -41,6 +41,9 @@ class StateDatabase(Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """One transaction; inside another one, a part of it."""
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """All that is read in this context was committed at one instant; nothing can be written."""
+
     def when_committed(self, callback: Callable[[], object]) -> None:
         """Call `callback` once what this thread is doing is committed; not at all if it is undone."""
 
