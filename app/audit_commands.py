@@ -20,6 +20,7 @@ from set_delivery.change_order import ChangeOrder
 from set_delivery.change_verification import LogBroken
 
 _BATCH: Final = 500
+_WAITING: Final = "scim: {} changes have no position yet: the server, or scim worker, gives them one"
 _NO_LOG: Final = "scim: there is no change log: set CHANGE_LOG=on"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -183,6 +184,8 @@ def _change_log() -> Iterator[tuple[ChangeLog, ChangeOrder]]:
             if base.delivery.order is None:
                 click.echo(_NO_LOG, err=True)
                 sys.exit(2)
+            if waiting := base.delivery.inventory.waiting():
+                click.echo(_WAITING.format(waiting), err=True)
             yield base.delivery.log, base.delivery.order
         finally:
             base.delivery.database.close()

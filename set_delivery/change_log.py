@@ -33,8 +33,8 @@ class ChangeEntry(NamedTuple):
     """One write, as the log keeps it; `at` is in milliseconds since 1970.
 
     `paths` is a JSON list of the changed attributes. `kind` is create, put, patch or delete, or completion
-    for an asynchronous request that is done. `origin` is rest, bulk, async, import or system. Only `resource_type`, `resource_id` and `txn` are limited
-    in length (255 characters).
+    for an asynchronous request that is done. `origin` is rest, bulk, async, import or system. Only
+    `resource_type`, `resource_id` and `txn` are limited in length (255 characters).
     """
 
     at: int
@@ -120,7 +120,7 @@ class ChangeLog:
         return seq
 
     def append_many(self, entries: Sequence[ChangeEntry]) -> None:
-        """Append changes that make no events, all of one `txn`, in the caller's transaction if there is one."""
+        """Append changes of one `txn` that make no events, in the caller's transaction if there is one."""
         with self._database.transaction():
             for begin in range(0, len(entries), _ROWS):
                 rows = [_fitted(entry) for entry in entries[begin : begin + _ROWS]]

@@ -4,7 +4,7 @@ import json
 import sys
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ class Log:
         with self.delivery.database.transaction():
             for number in range(count):
                 at = START + number * 60_000
-                log.append(replace(ENTRY, at=at, resource_id=f"u{number}", txn=f"t{number}"))
+                log.append(ENTRY._replace(at=at, resource_id=f"u{number}", txn=f"t{number}"))
+        self.delivery.dispatcher.run()
 
     def sql(self, *statements: str) -> None:
         with self.delivery.database.transaction():
@@ -98,7 +99,8 @@ def test_a_list_is_narrowed_by_resource_and_time(log: Log) -> None:
     assert listed("--since", "2026-01-01T00:03:00Z") == ["u5", "u4", "u3"]
     assert listed("--since", "2026-01-01T02:03:00+02:00", "--until", "2026-01-01T00:05:00Z") == ["u4", "u3"]
     assert listed("--since", "1s") == [] and len(listed("--until", "1s")) == 6
-    ChangeLog(log.delivery.database).append(replace(ENTRY, at=sys.maxsize // 10**6, resource_id="later"))
+    ChangeLog(log.delivery.database).append(ENTRY._replace(at=sys.maxsize // 10**6, resource_id="later"))
+    log.delivery.dispatcher.run()
     assert listed("--since", "2d") == ["later"]
 
 
@@ -120,7 +122,8 @@ def test_what_cannot_be_understood_is_refused(log: Log, words: tuple[str, ...], 
 
 
 def test_clients_write_nothing_to_the_terminal_but_text(log: Log) -> None:
-    ChangeLog(log.delivery.database).append(replace(ENTRY, external_id="a\tb\n\x1b[2Jé"))
+    ChangeLog(log.delivery.database).append(ENTRY._replace(external_id="a\tb\n\x1b[2Jé"))
+    log.delivery.dispatcher.run()
 
     (line,) = log("list", "--limit", "1").stdout.splitlines()
 
@@ -272,12 +275,19 @@ def test_without_a_log_the_command_says_so(
     monkeypatch: pytest.MonkeyPatch,
     command: str,
 ) -> None:
-    for name, value in {"API_KEY": KEY, "LOGLEVEL": "ERROR", **backend(set())}.items():
+    for name, value in {"API_KEY": KEY, "CHANGE_LOG": "off", **backend(set())}.items():
         monkeypatch.setenv(name, value)
 
     result = CliRunner().invoke(main, ["audit", command])
 
     assert result.exit_code == 2
-    assert result.output.splitlines() == [
-        "scim: there is no change log: CHANGE_LOG is off, or no server has prepared the state database"
-    ]
+    assert result.output.splitlines()[-1] == "scim: there is no change log: set CHANGE_LOG=on"
+
+
+def test_changes_that_wait_for_a_position_are_counted(log: Log) -> None:
+    ChangeLog(log.delivery.database).append(ENTRY)
+
+    result = log("list")
+
+    assert len(result.stdout.splitlines()) == 6
+    assert "scim: 1 changes have no position yet: the server, or scim worker, gives them one" in result.stderr
