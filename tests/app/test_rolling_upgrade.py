@@ -295,12 +295,14 @@ def test_a_write_that_an_old_process_confirms_after_the_new_one_started_is_publi
         for kind, stored in (("patch", ann), ("patch", bob), ("delete", cleo))
     }
 
+    # The write of ann is done before the new server starts, that of cleo after it.
+    after = adapter.replace(user_type, user("ann", ann.id, title="new"), ann.version)
+
     scim = make_new()
     scim.work()
-    assert sets(scim) == [], "nothing is settled that may still be under way"
-    after = adapter.replace(user_type, user("ann", ann.id, title="new"), ann.version)
     adapter.delete(user_type, cleo.id, cleo.version)
     scim.work()
+    assert sets(scim) == [], "the old process is about to confirm its writes"
     version = f'W/"{after.version}"'
     old.confirm(begun[ann.id], change(f"/Users/{ann.id}", version, txn=ann.id))
     # The backend refused this one.

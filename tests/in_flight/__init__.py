@@ -1,4 +1,4 @@
-"""Stores that processes of commit 8a276f1 left when they were killed, for tests of the upgrade from it.
+"""What processes of release 0.1.0 (commit 8a276f1) left when they were killed, for tests of the upgrade.
 
 Each process did one of these steps, with the settings of the tests, and was killed at its end:
 
