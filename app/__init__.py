@@ -15,12 +15,14 @@ from app.base_path import BasePath
 from app.blueprints.async_results import async_blueprint
 from app.blueprints.bulk import bulk_blueprint
 from app.blueprints.discovery import discovery_blueprint
-from app.blueprints.feeds import feeds_blueprint, keys_blueprint
+from app.blueprints.feeds import Feeds, feeds_blueprint
 from app.blueprints.health import health_blueprint
+from app.blueprints.keys import keys_blueprint
 from app.blueprints.me import me_blueprint
 from app.blueprints.metrics import metrics_blueprint
 from app.blueprints.resources import IdConverter, resource_blueprint
 from app.blueprints.search import search_blueprint
+from app.blueprints.streams import Reading, streams_blueprint
 from app.deferral import Deferral
 from app.description.table import operations_of
 from app.documentation import make_api, openapi_config
@@ -121,6 +123,8 @@ def _register_blueprints(
         base.requests, settings.async_request, settings.location_prefix, places, delivery.wakeups
     )
     limits = BodyLimits(settings.max_body_size, settings.max_body_depth)
+    feeds = Feeds(delivery, resources)
+    reading = Reading(delivery, settings.set_poll_wait, places)
     of_bulk = replace(limits, size=settings.bulk_max_payload_size)
     blueprints = [
         *(resource_blueprint(r, resources, deferral, limits) for r in base.registry.resource_types),
@@ -128,13 +132,9 @@ def _register_blueprints(
         search_blueprint(resources, limits),
         me_blueprint(),
         async_blueprint(base.requests, delivery.publishing),
-        feeds_blueprint(
-            delivery,
-            resources,
-            page_size=settings.page_size,
-            wait_s=settings.set_poll_wait,
-            max_depth=settings.max_body_depth,
-            places=places,
+        feeds_blueprint(feeds, settings.page_size),
+        streams_blueprint(
+            feeds, reading, page_size=settings.page_size, max_depth=settings.max_body_depth
         ),
         metrics_blueprint(
             delivery.inventory,

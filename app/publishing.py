@@ -16,26 +16,7 @@ def make_publishing(settings: "BaseSettings") -> Publishing:
     keys = _keys(settings, problems)
     shared = _shared(settings, problems)
     key = keys[0] if keys else shared
-    receivers = []
-    if settings.set_push_url:
-        receivers.append(
-            Receiver("push", settings.set_push_url, settings.set_push_token, key, settings.event_mode)
-        )
-    for position, described in enumerate(settings.set_receivers or ()):
-        receivers.append(_receiver(described, key, settings.event_mode, position, problems))
-    if settings.set_push_require_tls:
-        problems += [
-            f"SET_PUSH_REQUIRE_TLS: the URL of the receiver {receiver.name} is not https"
-            for receiver in receivers
-            if not receiver.url.lower().startswith("https://")
-        ]
-    problems += [
-        f"SET_PUSH_TOKEN, SET_RECEIVERS: the token of the receiver {receiver.name} is not printable ASCII"
-        for receiver in receivers
-        if not (receiver.token.isascii() and receiver.token.isprintable())
-    ]
-    if len({receiver.name for receiver in receivers}) < len(receivers):
-        problems.append("SET_RECEIVERS: the receiver of SET_PUSH_URL has the name push; choose another name")
+    receivers = _receivers(settings, key, problems)
     if problems:
         raise ValueError("\n".join(problems))
     return Publishing(
@@ -95,6 +76,32 @@ def _shared(settings: "BaseSettings", problems: list[str]) -> SigningKey | None:
     except ValueError as exc:
         problems.append(f"SET_SIGNING_ALGORITHM: {exc}")
         return None
+
+
+def _receivers(
+    settings: "BaseSettings", key: SigningKey | None, problems: list[str]
+) -> list[Receiver]:
+    receivers = []
+    if settings.set_push_url:
+        receivers.append(
+            Receiver("push", settings.set_push_url, settings.set_push_token, key, settings.event_mode)
+        )
+    for position, described in enumerate(settings.set_receivers or ()):
+        receivers.append(_receiver(described, key, settings.event_mode, position, problems))
+    if settings.set_push_require_tls:
+        problems += [
+            f"SET_PUSH_REQUIRE_TLS: the URL of the receiver {receiver.name} is not https"
+            for receiver in receivers
+            if not receiver.url.lower().startswith("https://")
+        ]
+    problems += [
+        f"SET_PUSH_TOKEN, SET_RECEIVERS: the token of the receiver {receiver.name} is not printable ASCII"
+        for receiver in receivers
+        if not (receiver.token.isascii() and receiver.token.isprintable())
+    ]
+    if len({receiver.name for receiver in receivers}) < len(receivers):
+        problems.append("SET_RECEIVERS: the receiver of SET_PUSH_URL has the name push; choose another name")
+    return receivers
 
 
 def _receiver(

@@ -13,7 +13,7 @@ from app.headers import asks_for
 from app.protocol.asynchronous import AsyncRequests
 from app.protocol.bulk_message import bulk_response
 from app.protocol.errors import Refusal
-from app.protocol.jobs import JobStatus
+from app.protocol.job import JobStatus
 from app.responses import empty_response, scim_response
 from set_delivery.streams import Publishing
 from set_delivery.tokens import SECEVENT_JWT, encode, unsecured

@@ -5,11 +5,12 @@ A new endpoint is one more entry; parameters, headers and errors are named, and 
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 from marshmallow import Schema, fields
 
-from app.blueprints.feeds import PollMessage
+from app.blueprints.streams import PollMessage
 from app.description import examples
 from app.description.messages import (
     LIST_MEMBERS,
@@ -49,7 +50,9 @@ _DONE: Final = Answer("Done.")
 def operations_of(registry: Registry) -> Iterator[Operation]:
     """Yield every operation of a server with these resource types; no two have the same id."""
     for resource_type in registry.resource_types:
-        yield from _of_type(resource_type)
+        schema = marshmallow_schema(resource_type)
+        yield from _of_collection(resource_type, schema)
+        yield from _of_single(resource_type, schema)
     yield from _of_all_types(registry)
     yield from _OF_REQUESTS
     yield from _OF_EVENTS
@@ -61,23 +64,20 @@ def _scim(schema: Any, description: str = "Done.", headers: tuple[str, ...] = ()
     return Answer(description, {SCIM_JSON: schema}, headers)
 
 
-def _of_type(resource_type: ResourceType) -> Iterator[Operation]:
-    # No id of the operations below begins with one of these verbs, so a type cannot take one.
-    name, path = resource_type.name, resource_type.endpoint
-    schema = marshmallow_schema(resource_type)
-    found = _scim(_list_schema(name, schema), "The resources found.")
-    one = _scim(schema, "The resource.", ("ETag", "Location"))
+def _row(
+    resource_type: ResourceType, verb: str, method: str, below: str, summary: str, *rest: Any, **more: Any
+) -> Operation:
+    # No other id of an operation begins with one of these verbs, so a type cannot take one.
+    name, path = resource_type.name, resource_type.endpoint + below
+    return Operation(f"{verb}{name}", method, path, name, summary, *rest, **more)
+
+
+def _of_collection(resource_type: ResourceType, schema: type[Schema]) -> Iterator[Operation]:
+    row = partial(_row, resource_type)
+    found = _scim(_list_schema(resource_type.name, schema), "The resources found.")
     created = _scim(schema, "The new resource.", ("ETag", "Location"))
-    unchanged = Answer("If-None-Match names the current version of the resource.", headers=("ETag",))
-    unrepeated = Answer("Done; the group is too large to be returned.", headers=("ETag", "Location"))
     whole = Body(schema, examples.resource_example(resource_type))
-    parts = Body(PatchMessage, examples.patch_example(resource_type))
     sought = Body(SearchMessage, examples.search_example(resource_type))
-    written = (*_PROJECTION, *_CONDITIONS, "Prefer")
-
-    def row(verb: str, method: str, below: str, summary: str, *rest: Any, **more: Any) -> Operation:
-        return Operation(f"{verb}{name}", method, path + below, name, summary, *rest, **more)
-
     yield row("list", "GET", "", "List or search", {200: found}, _LIST, errors=_SEARCHED)
     yield row(
         "create",
@@ -90,8 +90,13 @@ def _of_type(resource_type: ResourceType) -> Iterator[Operation]:
         (*_STORED, 403, 404, 409),
     )
     yield row("search", "POST", "/.search", "Search by POST", {200: found}, body=sought, errors=_SEARCHED)
+
+
+def _of_single(resource_type: ResourceType, schema: type[Schema]) -> Iterator[Operation]:
+    row = partial(_row, resource_type)
     single = "/{resource_id}"
-    identified = ("resource_id", *written)
+    one = _scim(schema, "The resource.", ("ETag", "Location"))
+    unchanged = Answer("If-None-Match names the current version of the resource.", headers=("ETag",))
     yield row(
         "get",
         "GET",
@@ -101,6 +106,10 @@ def _of_type(resource_type: ResourceType) -> Iterator[Operation]:
         ("resource_id", *_PROJECTION, *_CONDITIONS),
         errors=(400, 404, 412, *_STORED),
     )
+    whole = Body(schema, examples.resource_example(resource_type))
+    parts = Body(PatchMessage, examples.patch_example(resource_type))
+    identified = ("resource_id", *_PROJECTION, *_CONDITIONS, "Prefer")
+    unrepeated = Answer("Done; the group is too large to be returned.", headers=("ETag", "Location"))
     later = {202: _ACCEPTED, 204: unrepeated}
     yield row("replace", "PUT", single, "Replace", {200: one, **later}, identified, whole, _WRITTEN)
     yield row("patch", "PATCH", single, "Change attributes", {200: one, **later}, identified, parts, _WRITTEN)

@@ -11,7 +11,8 @@ from app.protocol.bulk_message import BulkRequest
 from app.protocol.completions import Completions
 from app.protocol.context import SCOPES, Context, JobPart, Principal
 from app.protocol.errors import Refusal
-from app.protocol.jobs import EVERYTHING, Job, Jobs, LostJob
+from app.protocol.job import Job, LostJob
+from app.protocol.jobs import EVERYTHING, Jobs
 from app.protocol.preconditions import Conditions, versions_in
 from app.protocol.resources import Resources
 from schema.errors import ScimError

@@ -20,7 +20,8 @@ from app.protocol.bulk_run import BulkRun, failure_of
 from app.protocol.completions import outcome
 from app.protocol.context import Context, JobPart
 from app.protocol.errors import Refusal
-from app.protocol.jobs import Job, Jobs, LostJob
+from app.protocol.job import Job, LostJob
+from app.protocol.jobs import Jobs
 from app.protocol.preconditions import Conditions, entity_tag
 from app.protocol.resources import Resources
 from app.protocol.tolerance import PROFILES

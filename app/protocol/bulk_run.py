@@ -11,7 +11,7 @@ from app.protocol.bulk_message import BulkRequest, new_result
 from app.protocol.bulk_references import BulkReferences, Ids, bulk_id_of, creates
 from app.protocol.context import Context
 from app.protocol.errors import Refusal, error_body, error_json, status_of
-from app.protocol.jobs import Job, OperationState
+from app.protocol.job import Job, OperationState
 from schema.errors import ScimError
 from storage.errors import OutcomeUnknown, StorageError, StorageUnavailable
 

@@ -9,7 +9,8 @@ import orjson
 from app.protocol.changes import uri_of
 from app.protocol.context import Context, JobPart
 from app.protocol.errors import Refusal, error_body, status_of
-from app.protocol.jobs import Job, Jobs, OperationState
+from app.protocol.job import Job, OperationState
+from app.protocol.jobs import Jobs
 from app.protocol.preconditions import entity_tag
 from app.protocol.tolerance import PROFILES
 from app.protocol.view import Views

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
-from app.protocol.jobs import Job
+from app.protocol.job import Job
 
 Origin = Literal["rest", "bulk", "async", "import", "system"]
 

@@ -4,7 +4,6 @@ import base64
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Event, Thread
 from typing import Any, Final
@@ -13,6 +12,7 @@ from uuid import uuid4
 import orjson
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from app.protocol.job import Job, JobStatus, LostJob, OperationState
 from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
 from storage.errors import StorageError
@@ -26,45 +26,6 @@ _ALIVE_S: Final = 2.0
 _PAUSE_MS: Final = 3_000
 # The target of a request that may concern any resource.
 EVERYTHING: Final = "*"
-
-
-@dataclass(frozen=True)
-class OperationState:
-    """What became of one operation of a Bulk request; `resource_id` is that of what it wrote.
-
-    `waits` says that the resource is to be written again, once what it refers to exists.
-    """
-
-    result: Mapping[str, Any] = field(repr=False)
-    resource_id: str | None = None
-    waits: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """A request that is being carried out; `operations` are what attempts before this one have done."""
-
-    txn: str
-    principal: str
-    request: Mapping[str, Any] = field(repr=False)
-    owner: str
-    accepted_at: int
-    attempts: int
-    operations: Mapping[int, OperationState] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """How far a request is; `result` is None while it is not done."""
-
-    txn: str
-    done: int
-    total: int
-    result: Mapping[str, Any] | None
-
-
-class LostJob(Exception):
-    """Another process has taken the job over, or it was withdrawn: nothing may come of this attempt."""
 
 
 class Jobs:

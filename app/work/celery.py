@@ -59,32 +59,44 @@ def make_celery(
     `make_work` makes the same work anew, for a process that is forked from this one: it must not use
     what is open here. Raises ImportError when the client of the broker is not installed.
     """
-    scheme = urlsplit(url).scheme
-    if scheme.startswith("redis"):
+    if urlsplit(url).scheme.startswith("redis"):
         # Celery would report this at the first use only, and not clearly.
         import_module("redis")
     celery = Celery("scim", set_as_current=False)
-    celery.conf.update(
-        broker_url=url,
-        broker_use_ssl=_TLS.get(scheme, False),
-        broker_connection_retry_on_startup=True,
-        # A worker that gives up does not come back by itself.
-        broker_connection_max_retries=None,
-        task_queues=[Queue(name, Exchange(""), routing_key=name) for name in _TASKS],
-        task_routes={name: {"queue": name} for name in _TASKS},
-        task_default_delivery_mode="transient",
-        task_ignore_result=True,
-        task_acks_late=scheme not in _TAKES_FOR_GOOD,
-        task_reject_on_worker_lost=scheme not in _TAKES_FOR_GOOD,
-        broker_transport_options=_TAKES_FOR_GOOD.get(scheme, {}),
-        worker_prefetch_multiplier=1,
-        beat_schedule={"sweep": {"task": WAKE, "schedule": _SWEEP_S}},
-        # It stores no file: a sweep has no state.
-        beat_scheduler="celery.beat:Scheduler",
-    )
+    celery.conf.update(_configuration(url))
     broker = Broker(celery)
-    work_here = _per_process(work, make_work)
+    _add_tasks(celery, broker, _per_process(work, make_work))
+    signals.setup_logging.connect(_keep_log, dispatch_uid="scim")
 
+    def send(connection: Connection) -> None:
+        celery.tasks[WAKE].send(Producer(connection, auto_declare=False))
+
+    return celery, Messages(broker, send), broker
+
+
+def _configuration(url: str) -> dict[str, Any]:
+    scheme = urlsplit(url).scheme
+    return {
+        "broker_url": url,
+        "broker_use_ssl": _TLS.get(scheme, False),
+        "broker_connection_retry_on_startup": True,
+        # A worker that gives up does not come back by itself.
+        "broker_connection_max_retries": None,
+        "task_queues": [Queue(name, Exchange(""), routing_key=name) for name in _TASKS],
+        "task_routes": {name: {"queue": name} for name in _TASKS},
+        "task_default_delivery_mode": "transient",
+        "task_ignore_result": True,
+        "task_acks_late": scheme not in _TAKES_FOR_GOOD,
+        "task_reject_on_worker_lost": scheme not in _TAKES_FOR_GOOD,
+        "broker_transport_options": _TAKES_FOR_GOOD.get(scheme, {}),
+        "worker_prefetch_multiplier": 1,
+        "beat_schedule": {"sweep": {"task": WAKE, "schedule": _SWEEP_S}},
+        # It stores no file: a sweep has no state.
+        "beat_scheduler": "celery.beat:Scheduler",
+    }
+
+
+def _add_tasks(celery: Celery, broker: Broker, work_here: Callable[[], Work]) -> None:
     # A task is made of a function: Celery takes a method for one that lacks its first argument.
     def wake() -> None:
         _look(celery, work_here)
@@ -101,12 +113,6 @@ def make_celery(
         (_PIECE_ALONE, Task, do_alone),
     ):
         celery.task(name=name, base=base, broker=broker, shared=False, lazy=False)(function)
-    signals.setup_logging.connect(_keep_log, dispatch_uid="scim")
-
-    def send(connection: Connection) -> None:
-        celery.tasks[WAKE].send(Producer(connection, auto_declare=False))
-
-    return celery, Messages(broker, send), broker
 
 
 class _WakeTask(Task):  # type: ignore[misc]

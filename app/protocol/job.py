@@ -1,0 +1,44 @@
+"""An asynchronous request while it is carried out, and how far it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class OperationState:
+    """The outcome of one operation of a Bulk request; `resource_id` is the id of the written resource.
+
+    `waits` says that the resource is written again, once the resources that it refers to exist.
+    """
+
+    result: Mapping[str, Any] = field(repr=False)
+    resource_id: str | None = None
+    waits: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request that is being carried out; `operations` are what attempts before this one have done."""
+
+    txn: str
+    principal: str
+    request: Mapping[str, Any] = field(repr=False)
+    owner: str
+    accepted_at: int
+    attempts: int
+    operations: Mapping[int, OperationState] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """How far a request is; `result` is None while it is not done."""
+
+    txn: str
+    done: int
+    total: int
+    result: Mapping[str, Any] | None
+
+
+class LostJob(Exception):
+    """Another process has taken the job over, or it was withdrawn: nothing may come of this attempt."""
