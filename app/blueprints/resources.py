@@ -20,11 +20,11 @@ from app.messages import (
     read_names,
     read_projection,
     read_query,
-    read_search_request,
 )
 from app.protocol.asynchronous import AsyncRequest
 from app.protocol.preconditions import Conditions, entity_tag, names, require_match
 from app.protocol.resources import Resources
+from app.protocol.search_message import read_search_request
 from app.responses import changed_response, empty_response, list_response, resource_response
 from schema.projection import Projection
 from schema.resource_type import ResourceType

@@ -8,8 +8,9 @@ from flask_smorest import Blueprint
 
 from app.documentation import PAGE_VIEW
 from app.guard import current_context, current_profile, shows_page
-from app.messages import BodyLimits, read_body, read_query, read_search_request
+from app.messages import BodyLimits, read_body, read_query
 from app.protocol.resources import Resources
+from app.protocol.search_message import read_search_request
 from app.responses import list_response
 
 

@@ -10,12 +10,12 @@ import orjson
 from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.blueprints.feeds import Feeds
 from app.delivery import Delivery
 from app.messages import BodyLimits, read_body, read_integer
 from app.protocol.errors import Refusal
+from app.protocol.poll_message import read_poll_request
 from app.responses import JSON, document_response
 from app.work.wakeups import FEEDS
 from schema.errors import InvalidValue
@@ -28,17 +28,6 @@ _PUBLISH_S: Final = 1.0
 _BODY_BYTES: Final = 4 * 1024 * 1024
 # How many SETs one answer may hold.
 _MOST_SETS: Final = 1000
-
-
-class PollMessage(Schema):
-    """A poll request (RFC 8936 section 2.2)."""
-
-    maxEvents = fields.Integer(strict=True, metadata={"description": "Largest number of SETs; 0: none."})
-    returnImmediately = fields.Boolean(metadata={"description": "true: answer at once, even without a SET."})
-    ack = fields.List(fields.String(), metadata={"description": "The `jti` of each SET to acknowledge."})
-    setErrs = fields.Dict(
-        keys=fields.String(), metadata={"description": "`err` and `description` of refused SETs, by `jti`."}
-    )
 
 
 class Reading:
@@ -133,7 +122,7 @@ class Stream(MethodView):
 
     def post(self, feed_id: str) -> Response:
         self._feeds.check_readable(feed_id)
-        asked = _read_poll(read_body(request, self._limits))
+        asked = read_poll_request(read_body(request, self._limits))
         answer = self._reading.poll(feed_id, asked, _MOST_SETS)
         return Response(orjson.dumps(answer), content_type=JSON)
 
@@ -148,12 +137,3 @@ def streams_blueprint(feeds: Feeds, reading: Reading, *, page_size: int, max_dep
     view = Stream.as_view("Stream", feeds, reading, page_size, BodyLimits(_BODY_BYTES, max_depth))
     blueprint.add_url_rule("/<feed_id>/Stream", view_func=view)
     return blueprint
-
-
-def _read_poll(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    try:
-        asked: Mapping[str, Any] = PollMessage(unknown=EXCLUDE).load(body)
-    except ValidationError as exc:
-        name, problem = next(iter(exc.messages_dict.items()))
-        raise InvalidValue(f"{name}: {problem}") from None
-    return asked

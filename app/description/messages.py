@@ -16,39 +16,6 @@ class ErrorMessage(Schema):
     detail = fields.String()
 
 
-class PatchOperationMessage(Schema):
-    """One operation of a PATCH."""
-
-    op = fields.String(required=True, metadata={"description": "add, remove or replace."})
-    path = fields.String(metadata={"example": 'emails[type eq "work"].value'})
-    value = fields.Raw(metadata={"description": "Any value that the attribute can have."})
-
-
-class PatchMessage(Schema):
-    """A PATCH request (RFC 7644 section 3.5.2)."""
-
-    schemas = fields.List(fields.String(), required=True, metadata={"example": [urns.PATCH_OP]})
-    Operations = fields.List(fields.Nested(PatchOperationMessage), required=True)
-
-
-class BulkOperationMessage(Schema):
-    """One operation of a Bulk request."""
-
-    method = fields.String(required=True, metadata={"description": "POST, PUT, PATCH or DELETE."})
-    bulkId = fields.String(metadata={"description": "Name of the new resource within this request."})
-    path = fields.String(required=True, metadata={"description": "Such as /Users or /Users/bulkId:a."})
-    version = fields.String(metadata={"description": "Entity-tag that the resource must have."})
-    data = fields.Dict(metadata={"description": "Body of the operation."})
-
-
-class BulkMessage(Schema):
-    """A Bulk request (RFC 7644 section 3.7)."""
-
-    schemas = fields.List(fields.String(), required=True, metadata={"example": [urns.BULK_REQUEST]})
-    failOnErrors = fields.Integer(metadata={"description": "Stop after this many errors; 0: never."})
-    Operations = fields.List(fields.Nested(BulkOperationMessage), required=True)
-
-
 LIST_MEMBERS: Final[dict[str, Any]] = {
     "schemas": fields.List(fields.String(), metadata={"example": [urns.LIST_RESPONSE]}),
     "totalResults": fields.Integer(metadata={"description": "Number of resources on all pages."}),

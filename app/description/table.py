@@ -10,18 +10,18 @@ from typing import Any, Final
 
 from marshmallow import Schema, fields
 
-from app.blueprints.streams import PollMessage
 from app.description import examples
 from app.description.messages import (
     LIST_MEMBERS,
-    BulkMessage,
     FeedList,
     FeedMessage,
-    PatchMessage,
     PollAnswer,
 )
 from app.description.operation import Answer, Body, Operation
-from app.messages import SearchMessage
+from app.protocol.bulk_message import BulkMessage
+from app.protocol.patch.message import PatchMessage
+from app.protocol.poll_message import PollMessage
+from app.protocol.search_message import SearchMessage
 from app.responses import JSON, SCIM_JSON
 from schema.marshalling import marshmallow_schema
 from schema.registry import Registry

@@ -5,18 +5,56 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from marshmallow import Schema, fields, validate
 
 from app.protocol.bulk_references import bulk_id_of
 from app.protocol.errors import Refusal, error_body
-from app.protocol.messages import read_message, read_names
+from app.protocol.messages import (
+    Message,
+    Names,
+    OperationsField,
+    SchemasField,
+    TextField,
+    canonical_operations,
+    one_message,
+    read_message,
+)
 from app.protocol.preconditions import check_tags, versions_in
 from app.protocol.tolerance import Profile
 from schema import urns
-from schema.errors import InvalidSyntax, InvalidValue
+from schema.errors import InvalidSyntax
 
-# The last three belong to a BulkResponse, and are of the same schema (RFC 7644 section 3.7).
-_OPERATION: Final = ("method", "bulkId", "version", "path", "data", "location", "response", "status")
+_A_LIMIT: Final = "must be an integer, 0 or more"
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
+
+
+class BulkOperationMessage(Schema):
+    """One operation of a Bulk request, or its result: both have the same schema (RFC 7644 section 3.7)."""
+
+    method = TextField(required=True, validate=validate.OneOf(METHODS))
+    bulkId = TextField(metadata={"description": "Name of the new resource within this request."})
+    path = TextField(required=True, metadata={"description": "Such as /Users or /Users/bulkId:a."})
+    version = TextField(metadata={"description": "Entity-tag that the resource must have."})
+    data = fields.Dict(metadata={"description": "Body of the operation."})
+    location = TextField(dump_only=True, metadata={"description": "URI of the resource."})
+    response = fields.Dict(dump_only=True, metadata={"description": "The error of an operation that failed."})
+    status = TextField(dump_only=True, metadata={"description": "HTTP status of the operation."})
+
+
+class BulkMessage(Message):
+    """A Bulk request (RFC 7644 section 3.7)."""
+
+    schemas = SchemasField(urns.BULK_REQUEST)
+    failOnErrors = fields.Integer(
+        strict=True,
+        validate=validate.Range(min=0, error=_A_LIMIT),
+        metadata={"description": "Stop after this many errors; 0: never."},
+        error_messages=one_message(_A_LIMIT),
+    )
+    Operations = OperationsField(BulkOperationMessage)
+
+
+_NAMES: Final = Names(BulkOperationMessage())
 
 
 @dataclass(frozen=True)
@@ -38,21 +76,12 @@ def read_bulk_request(body: Mapping[str, Any], max_operations: int, profile: Pro
     InvalidSyntax for another message, InvalidValue for `failOnErrors` that is no number from 0,
     and Refusal 413 for more operations than `max_operations` (RFC 7644 section 3.7.4).
     """
-    message = read_message(body, urns.BULK_REQUEST, ("Operations", "failOnErrors"), profile)
-    operations = message.get("Operations")
-    if not isinstance(operations, list):
-        raise InvalidSyntax("Operations: must be a list of operations")
+    message = read_message(BulkMessage, body, profile)
+    operations = message["Operations"]
     if len(operations) > max_operations:
         raise Refusal(413, f"Operations: more than maxOperations ({max_operations})", "tooMany")
-    fail_on_errors = message.get("failOnErrors")
-    if fail_on_errors is not None and (type(fail_on_errors) is not int or fail_on_errors < 0):
-        raise InvalidValue("failOnErrors: must be an integer, 0 or more")
-    canonical = []
-    for position, raw in enumerate(operations):
-        if not isinstance(raw, Mapping):
-            raise InvalidSyntax(f"Operations[{position}]: must be an object")
-        canonical.append(read_names(raw, _OPERATION, profile, f"Operations[{position}]."))
-    return BulkRequest(tuple(canonical), fail_on_errors or None)
+    canonical = canonical_operations(operations, _NAMES, profile)
+    return BulkRequest(tuple(canonical), message.get("failOnErrors") or None)
 
 
 def bulk_response(operations: Sequence[Mapping[str, Any]]) -> bytes:

@@ -241,6 +241,21 @@ def test_all_that_can_be_sent_has_a_field(scim: ScimClient, name: str, names: se
 
 
 @pytest.mark.sqlite
+def test_messages_are_described_as_they_are_read(scim: ScimClient) -> None:
+    schemas = document_of(scim.app)["components"]["schemas"]
+    operation = schemas["BulkOperationMessage"]["properties"]
+
+    assert schemas["PatchOperationMessage"]["properties"]["op"]["enum"] == ["add", "remove", "replace"]
+    assert operation["method"]["enum"] == ["POST", "PUT", "PATCH", "DELETE"]
+    results = {name for name, one in operation.items() if one.get("readOnly")}
+    assert results == {"location", "response", "status"}
+    assert schemas["BulkMessage"]["properties"]["failOnErrors"]["minimum"] == 0
+    for name in ("PatchMessage", "BulkMessage"):
+        assert sorted(schemas[name]["required"]) == ["Operations", "schemas"]
+    assert schemas["SearchMessage"]["required"] == ["schemas"]
+
+
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("name", "status", "headers"),
     [

@@ -40,8 +40,16 @@ def test_polling_can_acknowledge_without_asking_for_more(polled: ScimClient) -> 
 
 
 def test_polling_refuses_what_it_does_not_understand(polled: ScimClient) -> None:
-    for body in ({"maxEvents": "2"}, {"ack": "x"}, {"setErrs": []}, {"returnImmediately": "maybe"}):
-        error_of(polled("POST", "/Events/Feeds/default/Stream", body), 400, "invalidValue")
+    for body, detail in (
+        ({"maxEvents": "2"}, "maxEvents: must be an integer"),
+        ({"ack": "x"}, "ack: must be a list of strings"),
+        ({"ack": ["x", 7, 8]}, "ack: must be a list of strings"),
+        ({"setErrs": []}, "setErrs: must be an object"),
+        ({"returnImmediately": "maybe"}, "returnImmediately: must be true or false"),
+        ({"returnImmediately": None}, "returnImmediately: must be true or false"),
+    ):
+        answer = polled("POST", "/Events/Feeds/default/Stream", body)
+        assert error_of(answer, 400, "invalidValue") == detail
     assert ask(polled, {"maxEvents": -1, "whatever": 1})["sets"] == {}
 
 

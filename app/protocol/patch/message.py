@@ -5,13 +5,41 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from marshmallow import Schema, fields, validate
+
 from app.protocol.errors import Refusal
-from app.protocol.messages import read_message, read_names
+from app.protocol.messages import (
+    Message,
+    Names,
+    OperationsField,
+    SchemasField,
+    TextField,
+    canonical_operations,
+    read_message,
+)
 from app.protocol.tolerance import Profile
 from schema import urns
 from schema.errors import InvalidPath, InvalidSyntax, InvalidValue, ScimError
 
 OPERATIONS: Final = ("add", "remove", "replace")
+
+
+class PatchOperationMessage(Schema):
+    """One operation of a PATCH."""
+
+    op = TextField(required=True, validate=validate.OneOf(OPERATIONS))
+    path = TextField(metadata={"example": 'emails[type eq "work"].value'})
+    value = fields.Raw(metadata={"description": "Any value that the attribute can have."})
+
+
+class PatchMessage(Message):
+    """A PATCH request (RFC 7644 section 3.5.2)."""
+
+    schemas = SchemasField(urns.PATCH_OP)
+    Operations = OperationsField(PatchOperationMessage)
+
+
+_NAMES: Final = Names(PatchOperationMessage())
 
 
 @dataclass(frozen=True)
@@ -31,32 +59,42 @@ def read_operations(body: Mapping[str, Any], profile: Profile) -> list[PatchOper
 
     Raises InvalidSyntax when it is none, or an operation is not add, remove or replace.
     """
-    operations = read_message(body, urns.PATCH_OP, ("Operations",), profile).get("Operations")
-    if not isinstance(operations, list) or not (operations or profile.loose_messages):
+    operations = read_message(PatchMessage, body, profile)["Operations"]
+    if not operations and not profile.loose_messages:
         raise InvalidSyntax("Operations: must be a list of operations")
-    return [_read_operation(raw, f"Operations[{i}]", profile) for i, raw in enumerate(operations)]
+    spellings = {op: op for op in OPERATIONS}
+    return [
+        _operation(members, position, profile, spellings)
+        for position, members in enumerate(canonical_operations(operations, _NAMES, profile))
+    ]
 
 
-def _read_operation(raw: Any, place: str, profile: Profile) -> PatchOperation:
-    if not isinstance(raw, Mapping):
-        raise InvalidSyntax(f"{place}: must be an object")
-    members = read_names(raw, ("op", "path", "value"), profile, f"{place}.")
-    op = members.get("op")
-    if isinstance(op, str) and profile.operation_name is not None:
-        op = profile.operation_name(op)
-    if op not in OPERATIONS:
-        raise InvalidSyntax(f"{place}.op: must be one of {', '.join(OPERATIONS)}")
-    path = members.get("path")
+def _operation(
+    members: Mapping[str, Any], position: int, profile: Profile, spellings: dict[str, str]
+) -> PatchOperation:
+    """Return one operation; `spellings` collects what each spelling of `op` means."""
+    name, path, value = members.get("op"), members.get("path"), members.get("value")
+    op = spellings.get(name) if isinstance(name, str) else None
+    if op is None:
+        op = spellings[str(name)] = _canonical_op(name, position, profile)
     if path is not None and not isinstance(path, str):
-        raise InvalidPath(f"{place}.path: must be a string")
+        raise InvalidPath(f"Operations[{position}].path: must be a string")
     if op != "remove" and "value" not in members:
-        raise InvalidValue(f"{place}.value: is required")
-    value = members.get("value")
+        raise InvalidValue(f"Operations[{position}].value: is required")
     if op == "remove" and value is not None and not profile.removes_by_value:
-        raise InvalidValue(f"{place}.value: is not allowed with remove; the path names the values to remove")
+        detail = "is not allowed with remove; the path names the values to remove"
+        raise InvalidValue(f"Operations[{position}].value: {detail}")
     if not path and profile.loose_messages:
         value = _only_object(value)
-    return PatchOperation(str(op), path or None, value)
+    return PatchOperation(op, path or None, value)
+
+
+def _canonical_op(name: Any, position: int, profile: Profile) -> str:
+    if isinstance(name, str) and profile.operation_name is not None:
+        name = profile.operation_name(name)
+    if name not in OPERATIONS:
+        raise InvalidSyntax(f"Operations[{position}].op: must be one of {', '.join(OPERATIONS)}")
+    return str(name)
 
 
 def _only_object(value: Any) -> Any:
