@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from set_delivery.streams import Feed, feeds_from, receivers_from
+from set_delivery.streams import Feed
 from storage.database_url import parse_database_url
 
 _LOG_LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
@@ -177,29 +177,12 @@ def broker_url(value: str) -> str:
     return value
 
 
-def _json(value: str) -> Any:
+def json_value(value: str) -> Any:
+    """JSON"""
     try:
         return json.loads(value)
     except json.JSONDecodeError as exc:
         raise ValueError(f"is not JSON: {exc}") from None
-
-
-def receivers(value: str) -> list[Any]:
-    """a JSON list of objects, each with a `url`"""
-    receivers = [dict(one) for one in receivers_from(_json(value))]
-    for position, one in enumerate(receivers):
-        try:
-            http_url(one["url"])
-        except ValueError as exc:
-            raise ValueError(f"[{position}].url: {exc}") from None
-    return receivers
-
-
-def feeds(value: str) -> tuple[Feed, ...]:
-    """ids separated by commas, or a JSON list of objects with `id` and `displayName`"""
-    if value.lstrip().startswith(("[", "{")):
-        return feeds_from(_json(value))
-    return feeds_from([part.strip() for part in value.split(",") if part.strip()])
 
 
 def files(value: str) -> tuple[Path, ...]:
@@ -226,7 +209,7 @@ def paths(value: str) -> frozenset[str]:
 
 def mapping(value: str) -> dict[str, str]:
     """a JSON object; each key and each value is an attribute path"""
-    mapping = _json(value)
+    mapping = json_value(value)
     if not isinstance(mapping, dict) or not all(isinstance(path, str) for path in mapping.values()):
         raise ValueError("must be a JSON object of attribute paths")
     return mapping

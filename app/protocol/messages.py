@@ -21,7 +21,7 @@ def one_message(problem: str) -> dict[str, Any]:
 class TextField(fields.String):
     """A string."""
 
-    default_error_messages = one_message("must be a string")
+    default_error_messages = {**one_message("must be a string"), "required": "is required"}
 
 
 class TextsField(fields.List[Any]):
@@ -30,7 +30,13 @@ class TextsField(fields.List[Any]):
     default_error_messages = one_message("must be a list of strings")
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(fields.String(error_messages=self.default_error_messages), **options)
+        super().__init__(fields.String(), **options)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        # A body may hold very many values that do not fit: no error is made for each.
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise self.make_error("invalid")
+        return value
 
 
 class SchemasField(fields.List[Any]):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app import setting_types as types
+from app import stream_types
 from app.setting_groups.declaration import secret, setting
 from set_delivery.streams import DEFAULT_FEED, Feed
 from set_delivery.tokens import ALGORITHMS
@@ -28,7 +29,7 @@ class EventSettings:
     )
     set_receivers: list[Any] | None = secret(
         None,
-        types.receivers,
+        stream_types.receivers,
         "Several receivers, each with its own token, key, feeds and events.",
         "An unknown event, an empty secret or a name that two receivers share stops the start. See"
         " [Receive events](../how-to/receive-events.md).",
@@ -91,7 +92,7 @@ class EventSettings:
     )
     set_feeds: tuple[Feed, ...] = setting(
         (Feed(DEFAULT_FEED, "Default"),),
-        types.feeds,
+        stream_types.feeds,
         "The event feeds that contain every event. A feed is a named sequence of SETs (RFC 9967).",
     )
     set_feeds_enabled: bool = setting(
