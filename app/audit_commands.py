@@ -158,7 +158,8 @@ def verify_log(head: Head | None) -> None:
 def sign_head() -> None:
     """Verify the log and sign its last position, so that a later change of the log before it is found.
 
-    The command signs with a key from SECRET_KEYS, or from the key in the state database.
+    The command signs with a key from SECRET_KEYS, or from the secret in the state database. It also signs the
+    checkpoints of earlier secrets anew, so that these can be removed.
     """
     with _change_log() as (_, order):
         try:

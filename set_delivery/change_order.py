@@ -6,7 +6,14 @@ from itertools import takewhile
 from typing import Final
 
 from set_delivery.change_log import START, Head, chained, contents
-from set_delivery.change_verification import LogBroken, Problem, signature, verify, verify_start
+from set_delivery.change_verification import (
+    LogBroken,
+    Problem,
+    signature,
+    signed_heads,
+    verify,
+    verify_start,
+)
 from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
 from set_delivery.leases import take_lease
@@ -82,6 +89,7 @@ class ChangeOrder:
     def checkpoint(self) -> Head:
         """Sign the last position, so that a later rewrite or cut before it is found, and return it.
 
+        The first key signs the checkpoints of the other keys anew, so that these can be removed.
         Raises LogBroken when the log does not verify, and ValueError without a key.
         """
         head = self.head()
@@ -92,6 +100,8 @@ class ChangeOrder:
             # What was trimmed meanwhile has left a checkpoint behind it.
             if held is not None and held[0] == head.hash:
                 self._sign(head)
+            for former in signed_heads(self._database, self._keys[1:]):
+                self._sign(former)
         return head
 
     def _require_sound(self, remembered: Head | None = None) -> None:

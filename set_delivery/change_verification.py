@@ -94,16 +94,24 @@ def _checkpoints(
     database: StateDatabase, keys: Sequence[bytes]
 ) -> tuple[dict[int, str], list[Problem]]:
     """Return the hashes that checkpoints have by position, and what is wrong with their signatures."""
-    checkpoints = database.rows(
-        "SELECT position, hash, at, signature FROM scim_checkpoint ORDER BY position"
-    )
-    known = {position: hash_ for position, hash_, *_ in checkpoints}
-    problems = [
+    signed = {head.position for head in signed_heads(database, keys)}
+    known = dict(database.rows("SELECT position, hash FROM scim_checkpoint ORDER BY position"))
+    return known, [
         Problem(position, "the signature of the checkpoint is wrong")
-        for position, hash_, at, given in checkpoints
-        if not any(hmac.compare_digest(given, signature(key, position, hash_, at)) for key in keys)
+        for position in known
+        if position not in signed
     ]
-    return known, problems
+
+
+def signed_heads(database: StateDatabase, keys: Sequence[bytes]) -> list[Head]:
+    """Return the heads of the checkpoints that one of `keys` has signed."""
+    return [
+        Head(position, hash_)
+        for position, hash_, at, given in database.rows(
+            "SELECT position, hash, at, signature FROM scim_checkpoint"
+        )
+        if any(hmac.compare_digest(given, signature(key, position, hash_, at)) for key in keys)
+    ]
 
 
 def _verify_chain(

@@ -148,6 +148,18 @@ def test_a_signed_checkpoint_finds_both_and_cannot_be_forged(database: Database)
     assert [one.text for one in order.verify()] == ["the signature of the checkpoint is wrong"]
 
 
+def test_a_checkpoint_lets_former_keys_go(database: Database) -> None:
+    _, order = filled(database)
+    order.trim(7_500)
+    order.checkpoint()
+    new = ChangeOrder(database, [b"new", KEY], lambda: 10_000)
+    assert {one.position for one in ChangeOrder(database, [b"new"]).verify()} == {3, 6}
+
+    new.checkpoint()
+
+    assert ChangeOrder(database, [b"new"]).verify() == []
+
+
 def test_trimming_leaves_a_checkpoint_that_the_rest_follows(database: Database) -> None:
     log, order = filled(database)
 
