@@ -312,6 +312,10 @@ class StorageAdapter(ABC):
         """Return, by id, what each resource that is a member is a member of, nested ones included."""
         raise UnsupportedByBackend(f"{type(self).__name__} keeps members in the resource")
 
-    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
-        """Return which of the ids exist in any resource type, with type and display."""
+    def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
+        """Return every resource that has one of the ids, with its display.
+
+        Resources of one id come in the order of the resource types that `prepare` was given. A backend
+        where no two resources have one id may stop at the first.
+        """
         raise UnsupportedByBackend(f"{type(self).__name__} keeps members in the resource")

@@ -129,9 +129,9 @@ class _Completed(StorageAdapter):
         kept = stored.source
         if kept is None:
             kept = _kept_members(resource_type, self._adapter.get(resource_type, stored.id))
-        found = self.find([element["value"] for element in kept])
+        found = {member.key: member for member in self.find([element["value"] for element in kept])}
         for element in kept:
-            member = found.get(element["value"])
+            member = found.get((element["type"], element["value"]))
             if member is not None:
                 display = element.get("display")
                 yield replace(member, display=display) if display else member
@@ -174,19 +174,16 @@ class _Completed(StorageAdapter):
         found = {one.id: list(_memberships((resource_type.name, one.id), groups)) for one in stored}
         return {resource_id: memberships for resource_id, memberships in found.items() if memberships}
 
-    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+    def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         if not self._within:
             return self._adapter.find(resource_ids)
-        found: dict[str, Member] = {}
-        for resource_id in resource_ids:
+        found: list[Member] = []
+        for resource_id in dict.fromkeys(resource_ids):
             for resource_type in self._types.values():
-                try:
+                with suppress(ResourceNotFound):
                     stored = self._adapter.get(resource_type, resource_id)
-                except ResourceNotFound:
-                    continue
-                display = resource_type.display(stored.document)
-                found[resource_id] = Member(resource_id, resource_type.name, display)
-                break
+                    display = resource_type.display(stored.document)
+                    found.append(Member(resource_id, resource_type.name, display))
         return found
 
     def _shown(self, resource_type: ResourceType, stored: StoredResource) -> StoredResource:

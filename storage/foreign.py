@@ -1,7 +1,7 @@
 """Documents that other programs wrote: read as far as they go, and said what does not."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schema.errors import ScimError
@@ -9,6 +9,7 @@ from schema.leniency import Leniency
 from schema.resource_type import ResourceType
 from schema.validation import compile_attribute_validator
 from schema.values import format_date_time, parse_date_time
+from storage.adapter import Key, Member
 
 # Deeper than this, orjson cannot write what the value is shown in.
 _DEEPEST = 200
@@ -17,14 +18,14 @@ _COMPUTED = ("id", "schemas", "meta")
 
 @dataclass
 class ForeignDocument:
-    """What was found in a document: its canonical resource, its members by id, and its dates.
+    """What was found in a document: its canonical resource, its members, and its dates.
 
-    `members` maps ids to what is shown of each, or None. `problems` has a line for each value that
-    could not be kept.
+    `members` maps type and id to what is shown of each, or None; the type is empty where the document
+    names none that a member can have. `problems` has a line for each value that could not be kept.
     """
 
     resource: dict[str, Any]
-    members: dict[str, str | None] = field(default_factory=dict)
+    members: dict[Key, str | None] = field(default_factory=dict)
     created: str = ""
     last_modified: str = ""
     problems: list[str] = field(default_factory=list)
@@ -47,6 +48,8 @@ class ForeignReader:
             for attribute in attributes
         }
         self._secret = {path.text for path in resource_type.secret_paths}
+        reference = resource_type.members.sub_attribute("$ref") if resource_type.members else None
+        self._member_types = {name.lower(): name for name in reference.reference_types} if reference else {}
 
     def read(self, document: Mapping[str, Any]) -> ForeignDocument:
         """Return what `document` holds; it is not changed."""
@@ -88,7 +91,7 @@ class ForeignReader:
         if attribute == self._type.memberships:
             return
         if attribute == self._type.members:
-            found.members = _members(value)
+            found.members = self._members(value)
             return
         if attribute.name in self._secret:
             found.problems.append(f"{attribute.name}: is ignored: it cannot be stored in readable form")
@@ -101,16 +104,45 @@ class ForeignReader:
         if kept is not None:
             found.resource[attribute.name] = kept
 
+    def _members(self, value: Any) -> dict[Key, str | None]:
+        members: dict[Key, str | None] = {}
+        for one in value if isinstance(value, list) else [value]:
+            element = one if isinstance(one, Mapping) else {"value": one}
+            member_id, display = element.get("value"), element.get("display")
+            if isinstance(member_id, str) and member_id:
+                type_name = self._member_types.get(str(element.get("type")).lower(), "")
+                members[type_name, member_id] = display if isinstance(display, str) and display else None
+        # Without a type, it is the one that is named with its type.
+        typed = {member_id for type_name, member_id in members if type_name}
+        return {key: shown for key, shown in members.items() if key[0] or key[1] not in typed}
 
-def _members(value: Any) -> dict[str, str | None]:
-    elements = value if isinstance(value, list) else [value]
-    members: dict[str, str | None] = {}
-    for element in elements:
-        member_id = element.get("value") if isinstance(element, Mapping) else element
-        if isinstance(member_id, str) and member_id:
-            display = element.get("display") if isinstance(element, Mapping) else None
-            members[member_id] = display if isinstance(display, str) and display else None
-    return members
+
+def existing(members: Iterable[Key], found: Sequence[Member]) -> dict[Key, Member]:
+    """Return those of `ForeignDocument.members` that are among the resources found for their ids.
+
+    Without a type, the first one is meant that has the id.
+    """
+    known: dict[Key, Member] = {}
+    for one in found:
+        known[one.key] = one
+        known.setdefault(("", one.resource_id), one)
+    return {key: known[key] for key in members if key in known}
+
+
+def adopted(members: Mapping[Key, str | None], found: Sequence[Member]) -> list[Member]:
+    """Return, of the resources found for the ids of a document, those that become its members for good.
+
+    Programs that do not check a type may have written a wrong one: the id counts where there is no such
+    resource.
+    """
+    there = existing(members, found)
+    by_id = existing([("", member_id) for _, member_id in members], found)
+    joining = {one.key: replace(one, display=members[key] or one.display) for key, one in there.items()}
+    for key, display in members.items():
+        one = by_id.get(("", key[1]))
+        if one is not None and key not in there:
+            joining.setdefault(one.key, replace(one, display=display or one.display))
+    return list(joining.values())
 
 
 def is_shallow(value: Any) -> bool:

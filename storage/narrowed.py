@@ -90,9 +90,8 @@ class NarrowedStorage(StorageAdapter):
         seen = {resource_id: self._seen(links) for resource_id, links in found.items()}
         return {resource_id: links for resource_id, links in seen.items() if links}
 
-    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
-        found = self._adapter.find(resource_ids)
-        return {member.resource_id: member for member in self._seen(list(found.values()))}
+    def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
+        return self._seen(self._adapter.find(resource_ids))
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         raise UnsupportedByBackend("a narrowed storage is only read")

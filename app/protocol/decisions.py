@@ -18,7 +18,7 @@ from app.protocol.patch import (
     plan_patch,
     read_operations,
 )
-from app.protocol.references import Named, take_members
+from app.protocol.references import Named, NamedMember, take_members
 from app.protocol.secrets import PlainSecrets, Secrets, may_hold_secrets, take_secrets
 from app.protocol.tolerance import PROFILES
 from app.protocol.view import View
@@ -27,7 +27,7 @@ from schema.registry import Registry
 from schema.resource_type import ResourceType
 from schema.validation import compile_validator
 from schema.values import format_date_time
-from storage.adapter import Capabilities, Member, StoredResource
+from storage.adapter import Capabilities, Key, Member, StoredResource
 from storage.errors import Contention
 
 
@@ -213,25 +213,29 @@ class Decisions:
         """Return who joins, who leaves, if they are members, and, if anybody cares, whom that concerns."""
         if resource_type.members is None:
             return [], [], NO_DELTA
-        storage, joining = view.storage, changes.added
-        had: Sequence[Member] = ()
+        storage, had = view.storage, list[Member]()
+        joining: Named = changes.added
         if changes.cleared:
             had = list(storage.members(resource_type, before))
-            staying = {member.key for member in had if _is_named(view, member, joining)}
+            staying, joining = _staying(view, resource_type, had, joining)
             leaving = [member for member in had if member.key not in staying]
-            ids = {resource_id for _, resource_id in staying}
-            joining = {i: one for i, one in joining.items() if i not in ids}
         else:
-            leaving = [Member(i, one.name) for i in changes.removed for one in self._registry.resource_types]
+            types = self._registry.resource_types
+            both = ((i, one.name) for i in changes.removed for one in types)
+            leaving = [Member(i, name) for i, name in both if changes.leaves(i, name)]
         if not joining and not leaving:
             return [], [], NO_DELTA
         members = self._existing(view, resource_type, joining)
-        if not self._needs_delta:
+        replaced = changes.replaced
+        if not self._needs_delta and not replaced:
             return members, leaving, NO_DELTA
+        coming = {member.key for member in members}
         if not changes.cleared:
-            had = storage.among_members(resource_type, before, [*joining, *changes.removed])
+            had = list(storage.among_members(resource_type, before, [*joining, *changes.removed]))
+            others = (one for one in had if one.resource_id in replaced and one.key not in coming)
+            leaving += [one for one in others if changes.leaves(one.resource_id, one.resource_type)]
         known = {member.key for member in had}
-        gone = {member.key for member in leaving} - {member.key for member in members}
+        gone = {member.key for member in leaving} - coming
         joined = [member for member in members if member.key not in known]
         return members, leaving, MemberDelta(joined, [member for member in had if member.key in gone])
 
@@ -267,12 +271,20 @@ class HashedAhead:
         return self._decisions.hashed(state.secrets, state.known)
 
 
-def _is_named(view: View, member: Member, named: Named) -> bool:
-    """Return whether what a client names is a member as it is: of its type, and shown so."""
-    one = named.get(member.resource_id)
-    if one is None or one.display not in (None, member.display):
-        return False
-    return view.references.says(one, member.resource_id) in (None, member.resource_type)
+def _staying(
+    view: View, resource_type: ResourceType, had: Sequence[Member], named: Named
+) -> tuple[set[Key], Named]:
+    """Return which members stay as they are, of their type and shown so, and who is named beside them."""
+    assert resource_type.members is not None
+    staying: set[Key] = set()
+    joining: dict[str, list[NamedMember]] = {}
+    for member_id, one, member in view.references.among(resource_type.members, named, had):
+        if member is not None and one.display in (None, member.display):
+            staying.add(member.key)
+        else:
+            known = one if member is None else replace(one, type=member.resource_type)
+            joining.setdefault(member_id, []).append(known)
+    return staying, joining
 
 
 def _member_elements(

@@ -14,7 +14,7 @@ from app.protocol.documents import read_object
 from app.protocol.errors import Refusal, detail_of
 from app.protocol.import_commit import ImportCommit
 from app.protocol.mapping import ADDRESSABLE
-from app.protocol.references import Named
+from app.protocol.references import Named, NamedMember
 from app.protocol.resources import Resources
 from app.protocol.tolerance import PROFILES
 from app.protocol.write import NewResource
@@ -22,7 +22,7 @@ from schema.errors import InvalidValue, ScimError
 from schema.resource_type import ResourceType
 from schema.values import comparison_key, format_date_time, parse_date_time
 from scim_filter.nodes import BoundComparison
-from storage.adapter import Selection, StoredResource
+from storage.adapter import Key, Selection, StoredResource
 from storage.errors import (
     ResourceNotFound,
     StorageError,
@@ -71,12 +71,12 @@ class ResourceImport:
         self._result = ImportResult()
         # What waits to be written, by type and number of the line.
         self._pending: dict[str, dict[int, NewResource]] = {r.name: {} for r in registry.resource_types}
-        # Where the backend chooses the ids: those of the lines, and what became of them.
-        self._ids: dict[str, str] = {}
+        # Where the backend chooses the ids: type and id of the lines, and what became of the id.
+        self._ids: dict[Key, str] = {}
         # Lines without an id, by type: those resources are found by their names.
         self._unnamed: dict[str, set[int]] = {r.name: set() for r in registry.resource_types}
         # Those that were made now, of types whose names are not unique, and the types that had none.
-        self._made: set[str] = set()
+        self._made: set[Key] = set()
         self._was_empty: dict[str, bool] = {}
         # Members that did not exist yet when their group was written.
         self._waiting: list[tuple[int, ResourceType, str, Named]] = []
@@ -104,8 +104,7 @@ class ResourceImport:
         for resource_type in self._resources.registry.resource_types:
             self._write(resource_type)
         for number, resource_type, group_id, members in self._waiting:
-            missing = self._join(resource_type, group_id, members)
-            for member_id in missing:
+            for member_id in self._join(resource_type, group_id, members):
                 self._report(number, f"members: there is no resource with the id {member_id}")
         return self._result
 
@@ -141,14 +140,14 @@ class ResourceImport:
         self._pending[resource_type.name] = {}
         known = self._resources.find(self._context, [new.resource.id for new in lines.values()])
         # One of another type is in the way, and no reason to leave the line out.
-        there = {i for i, one in known.items() if one.resource_type == resource_type.name}
+        there = {one.resource_id for one in known if one.resource_type == resource_type.name}
         fresh = {number: new for number, new in lines.items() if new.resource.id not in there}
         unnamed = self._unnamed[resource_type.name] & fresh.keys()
         self._unnamed[resource_type.name] = set()
         for number in set() if self._has_none_before(resource_type) else unnamed:
             found = self._found(resource_type, fresh[number].resource)
             if found is not None:
-                self._ids[fresh.pop(number).resource.id] = found
+                self._ids[resource_type.name, fresh.pop(number).resource.id] = found
         for number in lines.keys() - fresh.keys():
             self._leave_alone(resource_type, number, lines[number])
         create_many = partial(self._commit.create_many, self._context, resource_type)
@@ -180,7 +179,8 @@ class ResourceImport:
                 continue
             node = BoundComparison(path, "eq", values[0], comparison_key(path.leaf, values[0]))
             found, _ = self._resources.page(self._context, resource_type, Selection(node))
-            return next((one.id for one in found if one.id not in self._made), None)
+            ids = (one.id for one in found if (resource_type.name, one.id) not in self._made)
+            return next(ids, None)
         return None
 
     def _create_each(
@@ -191,7 +191,7 @@ class ResourceImport:
             made_id = new.resource.id
             try:
                 self._create(resource_type, {number: new}, partial(self._create_one, resource_type))
-                made.add(self._ids.get(made_id, made_id))
+                made.add(self._real_id(resource_type, made_id))
             except StorageUnavailable:
                 raise
             except UniquenessConflict as problem:
@@ -200,7 +200,7 @@ class ResourceImport:
                 if found is None or found in made:
                     self._fail(number, problem)
                     continue
-                self._ids[made_id] = found
+                self._ids[resource_type.name, made_id] = found
                 self._leave_alone(resource_type, number, new)
             except StorageError as problem:
                 self._fail(number, problem)
@@ -210,8 +210,8 @@ class ResourceImport:
     ) -> str | None:
         if is_unnamed:
             return self._found(resource_type, resource)
-        there = self._resources.find(self._context, [resource.id]).get(resource.id)
-        return resource.id if there is not None and there.resource_type == resource_type.name else None
+        there = self._resources.find(self._context, [resource.id])
+        return resource.id if any(one.resource_type == resource_type.name for one in there) else None
 
     def _leave_alone(self, resource_type: ResourceType, number: int, new: NewResource) -> None:
         """Count a resource that is there; where an import died before its members joined, they do now."""
@@ -222,7 +222,7 @@ class ResourceImport:
     def _is_as_made(self, resource_type: ResourceType, new: StoredResource) -> bool:
         """Return whether what is there is what a line makes, and nobody has changed it since."""
         try:
-            kept = self._resources.get(self._context, resource_type, self._ids.get(new.id, new.id))
+            kept = self._resources.get(self._context, resource_type, self._real_id(resource_type, new.id))
         except ResourceNotFound:
             return False
         dates = (kept.created, kept.last_modified)
@@ -232,14 +232,18 @@ class ResourceImport:
 
     def _remember(self, resource_type: ResourceType, ids: Sequence[str]) -> None:
         if {path.text for path in resource_type.unique_paths} <= {"externalId"}:
-            self._made.update(ids)
+            self._made.update((resource_type.name, resource_id) for resource_id in ids)
+
+    def _real_id(self, resource_type: ResourceType, line_id: str) -> str:
+        """Return the id of the resource of a line."""
+        return self._ids.get((resource_type.name, line_id), line_id)
 
     def _create_one(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
         (resource,) = resources
         created = self._commit.create_one(self._context, resource_type, resource)
         self._remember(resource_type, [created.id])
         if created.id != resource.id:
-            self._ids[resource.id] = created.id
+            self._ids[resource_type.name, resource.id] = created.id
 
     def _create(
         self,
@@ -259,23 +263,30 @@ class ResourceImport:
         """Make those members that exist; the others wait for the end."""
         missing = self._join(resource_type, new.resource.id, new.members)
         if missing:
-            left = {member_id: new.members[member_id] for member_id in missing}
+            left = {i: new.members[i] for i in missing}
             self._waiting.append((number, resource_type, new.resource.id, left))
 
-    def _join(
-        self, resource_type: ResourceType, group_id: str, members: Named
-    ) -> list[str]:
+    def _join(self, resource_type: ResourceType, group_id: str, members: Named) -> list[str]:
         """Make `members` members of a group and return those that do not exist."""
         missing: list[str] = []
+        group_id = self._real_id(resource_type, group_id)
         ids = list(members)
-        group_id = self._ids.get(group_id, group_id)
         for start in range(0, len(ids), _BATCH):
-            batch = {self._ids.get(one, one): one for one in ids[start : start + _BATCH]}
-            named = {real: members[member_id] for real, member_id in batch.items()}
+            named, lines = dict[str, list[NamedMember]](), dict[str, str]()
+            for line_id, one in ((i, one) for i in ids[start : start + _BATCH] for one in members[i]):
+                real_id = self._member_id(line_id, one)
+                named.setdefault(real_id, []).append(one)
+                lines[real_id] = line_id
             joining, unknown = self._resources.named(self._context, resource_type, named)
-            missing += [batch[real] for real in unknown]
+            missing += [lines[real_id] for real_id in unknown]
             self._commit.add_members(self._context, resource_type, group_id, joining)
-        return missing
+        return list(dict.fromkeys(missing))
+
+    def _member_id(self, line_id: str, named: NamedMember) -> str:
+        """Return the id of the resource that a line names as a member by the id of a line."""
+        named_types = (r for r in self._resources.registry.resource_types if named.may_be(r.name))
+        keys = ((resource_type.name, line_id) for resource_type in named_types)
+        return next((self._ids[key] for key in keys if key in self._ids), line_id)
 
     def _fail(self, number: int, problem: Exception) -> None:
         self._result.failed += 1

@@ -3,10 +3,11 @@
 RFC 7643 sections 4.1.2 and 4.2: a client names members by id; `$ref`, `type` and `display` are
 what the referenced resource says, and memberships are computed from the members. A `type` that the
 client gives must be that of a resource with the id, and so must the one in a `$ref` to a resource of
-this service provider; any other `$ref` says nothing.
+this service provider; any other `$ref` says nothing. Data of others may have one id in two types:
+both can be members, each with its type.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,11 +15,10 @@ from schema.attribute import Attribute
 from schema.errors import InvalidValue
 from schema.registry import Registry
 from schema.resource_type import ResourceType
-from storage.adapter import Member, StorageAdapter
-from storage.errors import ResourceNotFound
+from storage.adapter import Key, Member, StorageAdapter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NamedMember:
     """What a client says of a member beside its id; None or empty where it says nothing."""
 
@@ -26,25 +26,33 @@ class NamedMember:
     type: str | None = None
     ref: str = ""
 
+    def may_be(self, type_name: str | None) -> bool:
+        """Return whether a member of that type may be meant; one without a type always may."""
+        return not self.type or not type_name or self.type.lower() == type_name.lower()
 
-Named = Mapping[str, NamedMember]
-"""members by id"""
+
+Named = Mapping[str, Sequence[NamedMember]]
+"""Members by id: one for each id, more only where each has a type or `$ref` of its own."""
 
 
-def take_members(resource_type: ResourceType, resource: dict[str, Any]) -> dict[str, NamedMember]:
+def take_members(
+    resource_type: ResourceType, resource: dict[str, Any]
+) -> dict[str, Sequence[NamedMember]]:
     """Remove the members from a canonical resource and return them as `named_members` does."""
     if resource_type.members is None:
         return {}
     return named_members(resource_type.members, resource.pop(resource_type.members.name, None) or ())
 
 
-def named_members(attribute: Attribute, elements: Iterable[Mapping[str, Any]]) -> dict[str, NamedMember]:
+def named_members(
+    attribute: Attribute, elements: Iterable[Mapping[str, Any]]
+) -> dict[str, Sequence[NamedMember]]:
     """Return the ids that elements of a membership attribute name, in order, with what is said of each.
 
     A member without `value` is found by the end of its `$ref`. Raises InvalidValue for one that
-    has neither, and for one that comes with two types.
+    has neither.
     """
-    named: dict[str, NamedMember] = {}
+    named: dict[str, Sequence[NamedMember]] = {}
     for position, element in enumerate(elements):
         ref = str(element.get("$ref") or "").rstrip("/")
         member_id = element.get("value") or ref.rpartition("/")[2]
@@ -52,10 +60,21 @@ def named_members(attribute: Attribute, elements: Iterable[Mapping[str, Any]]) -
             raise InvalidValue(f"{attribute.name}[{position}].value: is required")
         one = NamedMember(element.get("display") or None, element.get("type") or None, ref)
         before = named.get(member_id)
-        if before is not None and before.type and one.type and before.type.lower() != one.type.lower():
-            raise InvalidValue(f"{attribute.name}[{position}].type: {member_id} has two different types")
-        named[member_id] = one if before is None or one.type else replace(one, type=before.type)
+        named[member_id] = (one,) if before is None else with_named(before, one)
     return named
+
+
+def with_named(names: Sequence[NamedMember], one: NamedMember) -> Sequence[NamedMember]:
+    """Return the members of one id with another that a client names, or names once more.
+
+    Without a type, the member is the one that was named already.
+    """
+    for number, other in enumerate(names):
+        refs_differ = one.ref and other.ref and one.ref != other.ref
+        if other.may_be(one.type) and (one.type or other.type or not refs_differ):
+            known = one if one.type else replace(one, type=other.type, ref=one.ref or other.ref)
+            return [*names[:number], known, *names[number + 1 :]]
+    return [*names, one]
 
 
 class References:
@@ -73,26 +92,59 @@ class References:
         A `display` that comes with an id takes the place of the resource's own.
         """
         found, missing = self.existing(attribute, named)
-        for position, member_id in enumerate(named):
-            if member_id in missing:
-                place = f"{attribute.name}[{position}].value"
-                raise InvalidValue(f"{place}: there is no {missing[member_id]} with the id {member_id}")
-        return found
+        if not missing:
+            return found
+        every = ((member_id, one) for member_id, names in named.items() for one in names)
+        position, member_id = next(
+            (position, member_id)
+            for position, (member_id, one) in enumerate(every)
+            if member_id in missing and self.says(one, member_id) in (None, missing[member_id])
+        )
+        place = f"{attribute.name}[{position}].value"
+        raise InvalidValue(f"{place}: there is no {missing[member_id]} with the id {member_id}")
 
     def existing(self, attribute: Attribute, named: Named) -> tuple[list[Member], dict[str, str]]:
         """Return those of the resources that can be members, and by id what there is none of."""
-        known = self._adapter.find(list(named))
-        reference = attribute.sub_attribute("$ref")
-        allowed = reference.reference_types if reference else ()
-        members, missing = [], {}
-        for member_id, one in named.items():
-            kind = self.says(one, member_id)
-            member = self._of_type(known.get(member_id), kind)
+        allowed = _allowed(attribute)
+        found = self._adapter.find(list(named))
+        members: list[Member] = []
+        missing: dict[str, str] = {}
+        for member_id, one, member in self.among(attribute, named, found):
             if member is None or (allowed and member.resource_type not in allowed):
-                missing[member_id] = kind or " or ".join(allowed) or "resource"
+                kind = self.says(one, member_id) or " or ".join(allowed) or "resource"
+                missing.setdefault(member_id, kind)
             else:
                 members.append(replace(member, display=one.display) if one.display else member)
         return members, missing
+
+    def among(
+        self, attribute: Attribute, named: Named, found: Iterable[Member]
+    ) -> Iterator[tuple[str, NamedMember, Member | None]]:
+        """Yield each member that a client names, with its id, and which one of `found` it is, if any.
+
+        Without a type, the first one is meant of the types that can be members.
+        """
+        by_id: dict[str, Member] = {}
+        twins: dict[Key, Member] = {}
+        for member in found:
+            first = by_id.setdefault(member.resource_id, member)
+            if first is not member:
+                twins |= {first.key: first, member.key: member}
+        types = (*_allowed(attribute), *(one.name for one in self._registry.resource_types))
+        taken: set[Key] = set()
+        for member_id, names in named.items():
+            for one in names:
+                kind, meant = self.says(one, member_id), by_id.get(member_id)
+                if twins and meant is not None and meant.key in twins:
+                    keys = ((name, member_id) for name in (types if kind is None else (kind,)))
+                    meant = next((twins[key] for key in keys if key in twins), None)
+                elif meant is not None and kind not in (None, meant.resource_type):
+                    meant = None
+                if len(names) > 1 and meant is not None:
+                    if meant.key in taken:
+                        continue
+                    taken.add(meant.key)
+                yield member_id, one, meant
 
     def says(self, named: NamedMember, member_id: str) -> str | None:
         """Return the resource type that a client gives a member, None where it gives none."""
@@ -101,20 +153,6 @@ class References:
             return resource_type.name if resource_type else named.type
         return self._type_in(named.ref, member_id)
 
-    def _of_type(self, member: Member | None, kind: str | None) -> Member | None:
-        """Return a member if it is of that type, or the resource of the type that has the same id."""
-        if member is None or kind is None or member.resource_type == kind:
-            return member
-        resource_type = self._registry.resource_type(kind)
-        if resource_type is None:
-            return None
-        try:
-            # Data of others may have two resources of one id.
-            stored = self._adapter.get(resource_type, member.resource_id)
-        except ResourceNotFound:
-            return None
-        return Member(stored.id, resource_type.name, resource_type.display(stored.document))
-
     def _type_in(self, ref: str, member_id: str) -> str | None:
         """Return the type in the URI of a member if it is one of this service provider."""
         if not ref.endswith(f"/{member_id}"):
@@ -122,3 +160,9 @@ class References:
         rest, _, endpoint = ref.removesuffix(f"/{member_id}").rpartition("/")
         resource_type = self._registry.by_endpoint(f"/{endpoint}")
         return resource_type.name if resource_type and rest.lower() in self._prefixes else None
+
+
+def _allowed(attribute: Attribute) -> Sequence[str]:
+    """Return the types of resources that can be members, empty for any."""
+    reference = attribute.sub_attribute("$ref")
+    return reference.reference_types if reference else ()

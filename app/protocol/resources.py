@@ -80,8 +80,8 @@ class Resources:
         authorize(context, "read", resource_type)
         return self._views.of(context).storage.members(resource_type, stored)
 
-    def find(self, context: Context, resource_ids: Sequence[str]) -> Mapping[str, Member]:
-        """Return which of the ids exist in any resource type, with type and display."""
+    def find(self, context: Context, resource_ids: Sequence[str]) -> Sequence[Member]:
+        """Return every resource that has one of the ids, as `StorageAdapter.find` does."""
         return self._views.of(context).storage.find(resource_ids)
 
     def named(

@@ -231,7 +231,7 @@ class FilesAdapter(StorageAdapter):
             version = _next_version("0")
             rid = work.index.rows.insert(loader.layout, resource)
             work.index.files.set_versions([(version, rid)])
-            joined = work.index.join_waiting([resource.id])
+            joined = work.index.join_waiting(resource_type.name, [resource.id])
             work.touch(resource_type.name, resource.id)
             created = replace(resource, version=version, place=rid, joined=joined)
             work.index.database.remembered[loader.layout.number, resource.id] = created
@@ -246,7 +246,7 @@ class FilesAdapter(StorageAdapter):
             work.index.rows.insert_many(loader.layout, resources)
             rids = work.index.rows.rids(loader.layout, ids)
             work.index.files.set_versions((version, rid) for rid in rids.values())
-            work.index.join_waiting(ids)
+            work.index.join_waiting(resource_type.name, ids)
             for resource_id in ids:
                 work.touch(resource_type.name, resource_id)
 
@@ -324,8 +324,8 @@ class FilesAdapter(StorageAdapter):
         with self._writing(resource_type) as (work, loader):
             group, leaving = self._get(work, loader, stored.id), list(remove)
             changed = work.index.members.change(group.place, add, leaving)
-            ids = [member.resource_id for member in leaving]
-            dropped = work.index.files.drop_absent(loader.layout.number, stored.id, ids)
+            keys = [member.key for member in leaving]
+            dropped = work.index.files.drop_absent(loader.layout.number, stored.id, keys)
             if changed or dropped:
                 work.touch(resource_type.name, stored.id)
         return changed
@@ -336,7 +336,7 @@ class FilesAdapter(StorageAdapter):
         ids = [one.id for one in stored]
         return self._read(lambda index: index.members.above(index.loaders[resource_type.name].layout, ids))
 
-    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+    def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         return self._read(lambda index: index.members.find(resource_ids))
 
 

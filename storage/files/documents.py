@@ -11,7 +11,7 @@ import orjson
 
 from schema.resource_type import ResourceType
 from schema.values import format_date_time, parse_date_time
-from storage.adapter import StoredResource
+from storage.adapter import Key, StoredResource
 from storage.errors import StorageError
 from storage.files.folders import file_name
 from storage.foreign import ForeignReader
@@ -30,10 +30,10 @@ class UnreadableFile(StorageError):
 
 @dataclass(frozen=True)
 class FileContent:
-    """A resource as a file has it; `members` maps ids to their display, or None."""
+    """A resource as a file has it; `members` are those of `ForeignDocument`."""
 
     resource: StoredResource
-    members: Mapping[str, str | None]
+    members: Mapping[Key, str | None]
 
 
 def encode(

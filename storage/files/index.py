@@ -5,6 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -104,24 +105,21 @@ class Index:
         for folder, name in names:
             by_folder.setdefault(folder, []).append(name)
         with self.database.transaction():
-            fresh: list[str] = []
-            for folder, loader in self.by_folder.items():
-                if folder in by_folder:
-                    fresh += loader.load(by_folder[folder])
-            self.join_waiting(fresh)
+            fresh = {
+                loader.layout.resource_type.name: loader.load(by_folder[folder])
+                for folder, loader in self.by_folder.items()
+                if folder in by_folder
+            }
+            for type_name, resource_ids in fresh.items():
+                self.join_waiting(type_name, resource_ids)
 
-    def join_waiting(self, resource_ids: Sequence[str]) -> bool:
-        """Let new resources join the groups whose files name them already; return whether any did."""
-        waiting = self.files.awaited(resource_ids)
-        found = self.members.find([member for _, _, member, _ in waiting])
+    def join_waiting(self, type_name: str, resource_ids: Sequence[str]) -> bool:
+        """Let new resources of a type join the groups whose files name them; return whether any did."""
+        waiting = self.files.awaited(type_name, resource_ids)
         for number, group_id, member_id, display in waiting:
-            try:
+            with suppress(ResourceNotFound):
                 group = self.loaders[self.names[number]].get(group_id)
-            except ResourceNotFound:
-                continue
-            member = found[member_id]
-            joining = Member(member_id, member.resource_type, display or member.display)
-            self.members.change(group.place, [joining], ())
+                self.members.change(group.place, [Member(member_id, type_name, display)], ())
         return bool(waiting)
 
     def close(self) -> None:

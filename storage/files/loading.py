@@ -4,11 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from storage.adapter import Member, StoredResource
+from storage.adapter import Key, Member, StoredResource
 from storage.errors import ResourceNotFound, UniquenessConflict
 from storage.files.documents import FileContent, FileReader, UnreadableFile, created_in, encode
 from storage.files.folders import Folders
 from storage.files.side_tables import FileRows, KnownFile
+from storage.foreign import existing
 from storage.sql.database import Database
 from storage.sql.inserts import claim_unique
 from storage.sql.layout import TypeLayout
@@ -76,10 +77,16 @@ class Loader:
             for member_id, number, display in self._files.own_members(resource.place):
                 element = {"value": member_id, "type": names[number]}
                 members.append({**element, "display": display} if display else element)
-            for member_id, display in self._files.absent(self.layout.number, resource.id):
-                element = {"value": member_id}
+            absent = self._files.absent(self.layout.number, resource.id)
+            for (type_name, member_id), display in absent.items():
+                element = {"value": member_id, "type": type_name} if type_name else {"value": member_id}
                 members.append({**element, "display": display} if display else element)
         return encode(self.layout.resource_type, resource, members)
+
+    def _own(self, place: int) -> dict[Key, str | None]:
+        """Return the members of a group that exist, with their display if it is not their own."""
+        own = self._files.own_members(place)
+        return {(self._type_names[number], member_id): display for member_id, number, display in own}
 
     # -- what the files have
 
@@ -164,8 +171,11 @@ class Loader:
         same = replace(one.resource, version=before.version, place=before.place, joined=before.joined)
         if same != before or self.layout.resource_type.members is None:
             return same == before
-        members = {member_id: display for member_id, _, display in self._files.own_members(before.place)}
-        return one.found.members == members | dict(self._files.absent(self.layout.number, before.id))
+        named, own = one.found.members, self._own(before.place)
+        # A file need not say the type of a member.
+        members = {key if key in named else ("", key[1]): display for key, display in own.items()}
+        absent = self._files.absent(self.layout.number, before.id)
+        return len(members) == len(own) and named == members | absent
 
     def _replace(self, one: _Read, before: StoredResource) -> None:
         after, version = one.resource, int(one.resource.version)
@@ -212,18 +222,17 @@ class Loader:
         """Make the members of a group those of its file."""
         if self.layout.resource_type.members is None:
             return
-        wanted = one.found.members
-        own = self._files.own_members(place)
-        before = {member_id: display for member_id, _, display in own}
-        existing = self._members.find(list(wanted))
+        named, own = one.found.members, self._own(place)
+        known = existing(named, self._members.find([member_id for _, member_id in named]))
+        wanted = {member.key: named[key] for key, member in known.items()}
+        absent = {key: display for key, display in named.items() if key not in known}
         add = [
-            Member(member_id, member.resource_type, wanted[member_id] or member.display)
-            for member_id, member in existing.items()
-            if member_id not in before or before[member_id] != wanted[member_id]
+            Member(member_id, type_name, display)
+            for (type_name, member_id), display in wanted.items()
+            if own.get((type_name, member_id), ...) != display
         ]
-        leaving = [Member(one, self._type_names[number]) for one, number, _ in own if one not in wanted]
+        leaving = [Member(member_id, type_name) for type_name, member_id in own.keys() - wanted.keys()]
         self._members.change(place, add, [*leaving, *add])
-        absent = {key: value for key, value in wanted.items() if key not in existing}
         self._files.keep_absent(self.layout.number, one.resource.id, absent)
 
     def _forget(self, name: str, known: KnownFile) -> None:
@@ -234,7 +243,7 @@ class Loader:
             return
         resource = before[0]
         for number, group_id, display in self._files.groups_of(resource.place):
-            self._files.add_absent(number, group_id, resource.id, display)
+            self._files.add_absent(number, group_id, (self.layout.resource_type.name, resource.id), display)
         self._files.keep_absent(self.layout.number, resource.id, {})
         self._rows.delete(self.layout, resource.place, resource)
 

@@ -2,18 +2,36 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Final
 
+from storage.adapter import Key
 from storage.sql.database import Database, marks
 from storage.sql.rows import batches
+
+# How many pairs of type and id go into one statement.
+_KEYS: Final = 1000
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS scim_file (type INTEGER NOT NULL, name TEXT NOT NULL, id TEXT, "
     "signature TEXT NOT NULL, PRIMARY KEY (type, name)) WITHOUT ROWID",
     "CREATE UNIQUE INDEX IF NOT EXISTS scim_file_id ON scim_file (type, id) WHERE id IS NOT NULL",
-    # Members that stand in a file and that no file describes.
+    # Members that stand in a file and that no file describes; `kind` is the name of their type, empty
+    # where the file says none.
     "CREATE TABLE IF NOT EXISTS scim_absent (member TEXT NOT NULL, type INTEGER NOT NULL, "
-    "id TEXT NOT NULL, display TEXT, PRIMARY KEY (member, type, id)) WITHOUT ROWID",
+    "id TEXT NOT NULL, display TEXT, kind TEXT NOT NULL DEFAULT '', "
+    "PRIMARY KEY (member, type, id, kind)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS scim_absent_of ON scim_absent (type, id)",
+)
+# An index of 0.2.0 has scim_absent without `kind`. Its processes may go on with the new table.
+_WITHOUT_KIND = (
+    "ALTER TABLE scim_absent RENAME TO scim_absent_before",
+    "DROP INDEX scim_absent_of",
+)
+_WITH_KIND = (
+    "INSERT INTO scim_absent (member, type, id, display) SELECT member, type, id, display "
+    "FROM scim_absent_before",
+    "DROP TABLE scim_absent_before",
 )
 
 
@@ -33,7 +51,9 @@ class FileRows:
 
     def prepare(self) -> None:
         """Make the tables, within a transaction."""
-        for statement in _TABLES:
+        columns = self._database.rows("SELECT name FROM pragma_table_info('scim_absent')", ())
+        is_older = bool(columns) and ("kind",) not in map(tuple, columns)
+        for statement in (*_WITHOUT_KIND, *_TABLES, *_WITH_KIND) if is_older else _TABLES:
             self._database.run_ddl(statement)
 
     def signatures(self, number: int) -> dict[str, str]:
@@ -72,44 +92,51 @@ class FileRows:
 
     # -- members nobody knows
 
-    def absent(self, number: int, resource_id: str) -> list[tuple[str, str | None]]:
-        """Return the members of a group that are in its file but do not exist: id and display."""
-        return self._database.rows(
-            "SELECT member, display FROM scim_absent WHERE type = ? AND id = ? ORDER BY member",
+    def absent(self, number: int, resource_id: str) -> dict[Key, str | None]:
+        """Return the members of a group that are in its file but do not exist, with their display.
+
+        Their type is empty where the file says none.
+        """
+        rows = self._database.rows(
+            "SELECT kind, member, display FROM scim_absent WHERE type = ? AND id = ? ORDER BY member, kind",
             (number, resource_id),
         )
+        return {(kind, member): display for kind, member, display in rows}
 
-    def keep_absent(self, number: int, resource_id: str, members: Mapping[str, str | None]) -> None:
+    def keep_absent(self, number: int, resource_id: str, members: Mapping[Key, str | None]) -> None:
         """Make these the members of a group that do not exist, with what is shown of each."""
         self._database.run("DELETE FROM scim_absent WHERE type = ? AND id = ?", (number, resource_id))
         for member, display in members.items():
             self.add_absent(number, resource_id, member, display)
 
-    def add_absent(self, number: int, resource_id: str, member: str, display: str | None) -> None:
+    def add_absent(self, number: int, resource_id: str, member: Key, display: str | None) -> None:
         """Note one more."""
         self._database.run(
-            "INSERT OR REPLACE INTO scim_absent (member, type, id, display) VALUES (?, ?, ?, ?)",
-            (member, number, resource_id, display),
+            "INSERT OR REPLACE INTO scim_absent (kind, member, type, id, display) VALUES (?, ?, ?, ?, ?)",
+            (*member, number, resource_id, display),
         )
 
-    def drop_absent(self, number: int, resource_id: str, members: Iterable[str]) -> int:
-        """Drop some of a group and return how many there were."""
-        dropped = 0
-        for batch in batches(members):
+    def drop_absent(self, number: int, resource_id: str, members: Sequence[Key]) -> int:
+        """Drop some of a group, and those of their ids that have no type; return how many there were."""
+        dropped, untyped = 0, [("", member_id) for _, member_id in members]
+        for batch in batches(dict.fromkeys((*members, *untyped)), _KEYS):
+            values = ", ".join(["(?, ?)"] * len(batch))
             dropped += self._database.run(
-                f"DELETE FROM scim_absent WHERE type = ? AND id = ? AND member IN ({marks(batch)})",
-                (number, resource_id, *batch),
+                "DELETE FROM scim_absent WHERE type = ? AND id = ? "
+                f"AND (kind, member) IN (VALUES {values})",
+                (number, resource_id, *chain.from_iterable(batch)),
             ).rowcount
         return dropped
 
-    def awaited(self, members: Sequence[str]) -> list[tuple[int, str, str, str | None]]:
+    def awaited(self, type_name: str, members: Sequence[str]) -> list[tuple[int, str, str, str | None]]:
         """Return and drop who waits for one of `members`: type and id of the group, member, display."""
         found: list[tuple[int, str, str, str | None]] = []
         for batch in batches(members):
-            where = f"WHERE member IN ({marks(batch)})"
-            rows = self._database.rows(f"SELECT type, id, member, display FROM scim_absent {where}", batch)
+            where = f"WHERE kind IN ('', ?) AND member IN ({marks(batch)})"
+            params = (type_name, *batch)
+            rows = self._database.rows(f"SELECT type, id, member, display FROM scim_absent {where}", params)
             if rows:
-                self._database.run(f"DELETE FROM scim_absent {where}", batch)
+                self._database.run(f"DELETE FROM scim_absent {where}", params)
             found += [tuple(row) for row in rows]
         return found
 

@@ -123,7 +123,7 @@ class ForwardAdapter(StorageAdapter):
         held = self._links[resource_type.name].held(stored.id, member_ids)
         if held is None:
             return super().among_members(resource_type, stored, member_ids)
-        return list(self._directory.find(held).values())
+        return self._directory.find(held)
 
     def change_members(
         self,
@@ -139,5 +139,5 @@ class ForwardAdapter(StorageAdapter):
     ) -> Mapping[str, Sequence[Membership]]:
         return self._directory.memberships(resource_type.name, stored)
 
-    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+    def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         return self._directory.find(resource_ids)

@@ -37,8 +37,12 @@ class Directory:
         self._links = links
         self._remembered = remembered
 
-    def find(self, resource_ids: Sequence[str]) -> dict[str, Member]:
-        """Return which of the ids exist, with type and display."""
+    def find(self, resource_ids: Sequence[str]) -> list[Member]:
+        """Return those of the ids that exist, with type and display.
+
+        What is found in one type is not asked for in the next: a service provider gives no id twice
+        (RFC 7643 section 3.1).
+        """
         found: dict[str, Member] = {}
         for name, resource_type in self._types.items():
             pending = [i for i in dict.fromkeys(resource_ids) if i not in found and self._is_usual(name, i)]
@@ -48,7 +52,7 @@ class Directory:
                     display = resource_type.display(one.document)
                     found[one.id] = Member(one.id, name, display)
                     self._remembered.kept["display", one.id] = display
-        return found
+        return list(found.values())
 
     def _is_usual(self, name: str, resource_id: str) -> bool:
         try:

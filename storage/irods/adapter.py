@@ -205,5 +205,5 @@ class IrodsAdapter(StorageAdapter):
     ) -> Mapping[str, Sequence[Membership]]:
         return self._members.above(self._kinds[resource_type.name], [one.id for one in stored])
 
-    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
-        return {key: member for key, (_, member) in self._accounts.find(resource_ids).items()}
+    def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
+        return [member for _, member in self._accounts.find(resource_ids).values()]

@@ -155,7 +155,7 @@ class JumpcloudAdapter(StorageAdapter):
         # A group is never in a group.
         return self._members.of([one.id for one in stored]) if resource_type.memberships is not None else {}
 
-    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+    def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         return self._members.find(resource_ids)
 
 

@@ -87,17 +87,15 @@ class Memberships:
         """Return those of the users that exist."""
         return {user_id: self._users.read(user) for user_id, user in self._by_id.of(ids).items()}
 
-    def find(self, ids: Sequence[str]) -> dict[str, Member]:
-        """Return which of the ids exist, as users or as groups."""
-        type_name = self._users.resource_type.name
-        found = {
-            user_id: Member(user_id, type_name, self._display(user))
-            for user_id, user in self.users(ids).items()
-        }
-        left = {other for other in ids if other not in found and self._directory.is_id(other)}
-        for group_id, group in self._named(left).items():
-            found[group_id] = Member(group_id, self._groups.resource_type.name, group.get("name") or None)
-        return found
+    def find(self, ids: Sequence[str]) -> list[Member]:
+        """Return those of the ids that exist, as users or as groups: JumpCloud gives no id twice."""
+        users = self.users(ids)
+        user_type, group_type = self._users.resource_type.name, self._groups.resource_type.name
+        left = {other for other in ids if other not in users and self._directory.is_id(other)}
+        return [
+            *(Member(user_id, user_type, self._display(user)) for user_id, user in users.items()),
+            *(Member(i, group_type, group.get("name") or None) for i, group in self._named(left).items()),
+        ]
 
     def among(self, group_id: str, ids: Sequence[str]) -> list[Member]:
         """Return those of the users that are in a group, without what is shown of them."""

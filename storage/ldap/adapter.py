@@ -21,6 +21,7 @@ from schema.values import format_date_time
 from scim_filter.nodes import And, BoundComparison, Node
 from storage.adapter import (
     Capabilities,
+    Key,
     Member,
     Membership,
     Page,
@@ -292,7 +293,7 @@ class LdapAdapter(StorageAdapter):
         return islice(self._members_named(names, shown, size), limit)
 
     def _members_named(
-        self, names: Sequence[str], shown: Mapping[str, str], size: int
+        self, names: Sequence[str], shown: Mapping[Key, str], size: int
     ) -> Iterator[Member]:
         for start in range(0, len(names), size):
             with self._directory.lease() as session:
@@ -362,10 +363,10 @@ class LdapAdapter(StorageAdapter):
             found = self._members.above(session, unit.names_of(one.id for one in stored))
         return {resource_id: above for resource_id, above in found.items() if above}
 
-    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+    def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         with self._directory.lease() as session:
             located = self._tree.locate(session, resource_ids)
-        return {i: unit.member(found) for i, ((unit, found), *_) in located.items()}
+        return [unit.member(found) for there in located.values() for unit, found in there]
 
 
 def _wanted(node: Node | None, path: str) -> str | None:

@@ -27,18 +27,21 @@ class Members:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
 
-    def names(self, session: Session, group: Found) -> tuple[list[str], dict[str, str]]:
-        """Return the DNs of the members of a group, and what is shown of some, by id."""
+    def names(self, session: Session, group: Found) -> tuple[list[str], dict[Key, str]]:
+        """Return the DNs of the members of a group, and what is shown of some."""
         entry = session.read(group.entry.dn, ["member", *_DISPLAYS])
         if entry is None:
             return [], {}
         names = [name for name in entry.values("member") if self._tree.unit_of(name) is not None]
-        return names, {i: display for i, (_, display) in _displays(entry).items()}
+        return names, {key: display for key, (_, display) in _displays(entry).items()}
 
-    def read(self, session: Session, names: Sequence[str], shown: Mapping[str, str]) -> list[Member]:
+    def read(self, session: Session, names: Sequence[str], shown: Mapping[Key, str]) -> list[Member]:
         """Return the resources with those DNs as members; what is not there any more is none."""
         found = (unit.member(one) for unit, one in self._tree.named(session, names))
-        return [replace(member, display=shown.get(member.resource_id, member.display)) for member in found]
+        return [
+            replace(one, display=shown.get(one.key) or shown.get(("", one.resource_id), one.display))
+            for one in found
+        ]
 
     def among(self, session: Session, group: Found, names: Sequence[str]) -> set[str]:
         """Return which of the DNs are members of a group, normalized."""
@@ -74,8 +77,8 @@ class Members:
         for key in coming:
             own = self._tree.units[key[0]].member(located[key]).display
             if joining[key].display not in (None, own):
-                labels[key[1]] = joining[key].display
-        return changes + _label_changes(entry, unit, [member_id for _, member_id in going], labels)
+                labels[key] = joining[key].display
+        return changes + _label_changes(entry, unit, going, labels)
 
     def _held(self, session: Session, group: Found, names: Sequence[str]) -> tuple[Entry | None, set[str]]:
         """Return a group with what it shows of members, and its members, at least those among `names`."""
@@ -205,32 +208,39 @@ def _only(names: Sequence[str]) -> list[MatchedValuesControl]:
     return [MatchedValuesControl(False, f"({''.join(equality('member', name) for name in names)})")]
 
 
-def _displays(entry: Entry) -> dict[str, tuple[str, str]]:
-    """Return what is shown of members in place of their own names, by id, each with its attribute."""
+def _displays(entry: Entry) -> dict[Key, tuple[str, str]]:
+    """Return what is shown of members in place of their own names, each with its attribute.
+
+    The labels of 0.2.0 are without a type; it is empty then.
+    """
     shown = {}
     for attribute in _DISPLAYS:
         for label in entry.values(attribute):
             quoted, _, display = label.removeprefix(_PREFIX).partition(" ")
             if label.startswith(_PREFIX) and display:
-                shown[unquote(quoted)] = attribute, display
+                type_name, _, member_id = quoted.rpartition("/")
+                shown[unquote(type_name), unquote(member_id)] = attribute, display
     return shown
 
 
-def _label(resource_id: str, display: str) -> bytes:
-    return f"{_PREFIX}{quote(resource_id, safe='')} {display}".encode()
+def _label(key: Key, display: str) -> bytes:
+    name = "/".join(quote(part, safe="") for part in key if part)
+    return f"{_PREFIX}{name} {display}".encode()
 
 
 def _label_changes(
-    entry: Entry | None, unit: Unit, going: Iterable[str], labels: Mapping[str, str | None]
+    entry: Entry | None, unit: Unit, going: Iterable[Key], labels: Mapping[Key, str | None]
 ) -> list[Modification]:
     shown = _displays(entry) if entry else {}
+    old = {*going, *labels}
+    old |= {("", member_id) for _, member_id in old}
     changes: list[Modification] = []
     for name in _DISPLAYS:
-        held = {i: display for i, (attribute, display) in shown.items() if attribute == name}
-        gone = [_label(i, held[i]) for i in {*going, *labels} if i in held]
+        held = {key: display for key, (attribute, display) in shown.items() if attribute == name}
+        gone = [_label(key, held[key]) for key in old if key in held]
         if gone:
             changes.append((ldap.MOD_DELETE, name, gone))
-    new = [_label(i, display) for i, display in labels.items() if display]
+    new = [_label(key, display) for key, display in labels.items() if display]
     if new:
         changes.append((ldap.MOD_ADD, unit.layout.display, new))
     return changes

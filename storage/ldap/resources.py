@@ -57,7 +57,7 @@ class Tree:
                 for one in seek(session, unit, pending):
                     if one is not None and one.stored.id in located:
                         located[one.stored.id].setdefault(name, (unit, one))
-        return {i: list(there.values()) for i, there in located.items() if there}
+        return {i: [there[n] for n in self.units if n in there] for i, there in located.items() if there}
 
     def existing(self, session: Session, keys: Iterable[Key]) -> dict[Key, Found]:
         """Return, in outline, those of the resources that exist."""

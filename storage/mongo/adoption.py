@@ -12,9 +12,9 @@ from typing import Any, Final
 import orjson
 
 from schema.values import format_date_time
-from storage.adapter import Member, StoredResource
+from storage.adapter import Key, StoredResource
 from storage.errors import UniquenessConflict, ValueRefused, VersionMismatch
-from storage.foreign import ForeignReader
+from storage.foreign import ForeignReader, adopted
 from storage.mongo.claims import Claims
 from storage.mongo.database import Database
 from storage.mongo.documents import NO_VALUE, Places, as_json, claims_of, document_of, is_ours, stored
@@ -89,9 +89,8 @@ class Adoption:
                 making.release(claim for claim in kept if claim.id not in claims)
 
     def _report_twin(self, resource_id: str) -> None:
-        known = self._members.find([resource_id]).get(resource_id)
         name = self._layout.resource_type.name
-        if known is not None and known.resource_type != name:
+        if any(one.resource_type != name for one in self._members.find([resource_id])):
             _LOG.warning(
                 "%s %s: a resource of another type has the same id; both are stored", name, resource_id
             )
@@ -115,7 +114,7 @@ class Adoption:
         return document_of(self._layout, resource, 1, 0, [])
 
     def _foreign(
-        self, document: Mapping[str, Any], join: Callable[[str, Mapping[str, str | None]], None]
+        self, document: Mapping[str, Any], join: Callable[[str, Mapping[Key, str | None]], None]
     ) -> StoredResource:
         resource_id, name = document["_id"], self._layout.resource_type.name
         found = self._reader.read(self._plain(document))
@@ -130,9 +129,8 @@ class Adoption:
             resource_id, orjson.dumps(whole).decode(), created=created, last_modified=modified
         )
 
-    def _join(self, resource_id: str, members: Mapping[str, str | None]) -> None:
-        known = self._members.find(list(members)).values()
-        joining = [Member(one.resource_id, one.resource_type, members[one.resource_id]) for one in known]
+    def _join(self, resource_id: str, members: Mapping[Key, str | None]) -> None:
+        joining = adopted(members, self._members.find([member_id for _, member_id in members]))
         if joining:
             self._members.change(self._layout.resource_type, resource_id, joining, ())
         lost = len(members) - len(joining)

@@ -4,12 +4,16 @@ from typing import Final
 
 from pymongo.errors import OperationFailure
 
+from storage.adapter import Key
 from storage.mongo.database import Database
 from storage.mongo.look_up import LookUp, batches
 from storage.mongo.members import MEMBERS
 
 # What the server says when the answer to `distinct` would not fit into a document.
 _DISTINCT_TOO_BIG: Final = 17217
+
+# The keys of a membership, without its place and display.
+_KEYS: Final = {"_id": 0, "group": 1, "groupType": 1, "member": 1, "memberType": 1}
 
 
 class Links:
@@ -32,19 +36,20 @@ class Links:
         found: dict[str, set[str]] = {}
         with self._database.reading() as documents:
             groups = [(name, group_id) for name in self._nesting]
-            if not self._look_up.rows(documents, groups):
-                return found
-        inner, seen = {group_id}, {group_id}
+            inner = set(self._look_up.rows(documents, groups))
+        seen = set(inner)
         while inner:
-            outer: set[str] = set()
+            outer: set[Key] = set()
             for batch in batches(sorted(inner)):
                 with self._database.reading() as documents:
-                    projection = {"_id": 0, "member": 1, "memberType": 1}
-                    query = {"groupType": {"$in": list(self._nesting)}, "group": {"$in": batch}}
-                    for row in documents[MEMBERS].find(query, projection):
+                    types, ids = {key[0] for key in batch}, {key[1] for key in batch}
+                    query = {"groupType": {"$in": list(types)}, "group": {"$in": list(ids)}}
+                    for row in documents[MEMBERS].find(query, _KEYS):
+                        if (row["groupType"], row["group"]) not in inner:
+                            continue
                         found.setdefault(row["memberType"], set()).add(row["member"])
                         if row["memberType"] in self._nesting:
-                            outer.add(row["member"])
+                            outer.add((row["memberType"], row["member"]))
                         if sum(map(len, found.values())) > limit:
                             return None
             inner = outer - seen

@@ -140,14 +140,14 @@ class Members:
         with self._database.reading() as documents:
             return bool(self._look_up.rows(documents, [(type_name, resource_id)]))
 
-    def find(self, resource_ids: Sequence[str]) -> dict[str, Member]:
-        """Return which of the ids exist in any type."""
-        found: dict[str, Member] = {}
-        for batch in batches(resource_ids):
+    def find(self, resource_ids: Sequence[str]) -> list[Member]:
+        """Return every resource that has one of the ids."""
+        found: list[Member] = []
+        for batch in batches(dict.fromkeys(resource_ids)):
             with self._database.reading() as documents:
                 keys = [(name, one) for name in self._look_up.layouts for one in batch]
-                for (name, one), row in self._look_up.rows(documents, keys).items():
-                    found.setdefault(one, Member(one, name, row.get("display")))
+                rows = self._look_up.rows(documents, keys)
+            found += [Member(one, name, row.get("display")) for (name, one), row in rows.items()]
         return found
 
 

@@ -226,5 +226,5 @@ class SqlAdapter(StorageAdapter):
     ) -> Mapping[str, Sequence[Membership]]:
         return self._members.above(self._layouts[resource_type.name], [one.id for one in stored])
 
-    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+    def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         return self._members.find(resource_ids)

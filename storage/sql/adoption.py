@@ -6,16 +6,15 @@ and several processes that start together share the work.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from schema.values import format_date_time
-from storage.adapter import StoredResource
-from storage.foreign import ForeignDocument, ForeignReader
+from storage.adapter import Key, StoredResource
+from storage.foreign import ForeignDocument, ForeignReader, adopted
 from storage.sql.database import Database, marks
 from storage.sql.inserts import RESOURCE
 from storage.sql.layout import TypeLayout
@@ -177,7 +176,10 @@ class _Resources(_Step):
             kept = one.resource
             if one.members and layout.resource_type.members is not None:
                 # Who they are is known when every type has been read.
-                elements = [{"value": key, "display": value} for key, value in one.members.items()]
+                elements = [
+                    {"value": member_id, "type": type_name, "display": display}
+                    for (type_name, member_id), display in one.members.items()
+                ]
                 kept = {**kept, layout.resource_type.members.name: elements}
             document = {"schemas": kept["schemas"], "id": resource_id, **kept}
             database.run(
@@ -245,7 +247,9 @@ class _Members(_Step):
         name = layout.resource_type.members.name if layout.resource_type.members else ""
         elements = document.pop(name, None)
         if elements:
-            self._join(resource_id, rid, {one["value"]: one["display"] for one in elements})
+            # Without a type where an earlier release has read the document.
+            members = {(one.get("type", ""), one["value"]): one["display"] for one in elements}
+            self._join(resource_id, rid, members)
             database.run(
                 f"UPDATE {layout.table} SET details = ? WHERE id = ?",
                 (orjson.dumps(document).decode(), resource_id),
@@ -253,9 +257,10 @@ class _Members(_Step):
         self._note(adopted_to=resource_id)
         return 1
 
-    def _join(self, resource_id: str, rid: int, members: dict[str, str | None]) -> None:
-        found = self._members.find(list(members))
-        missing = [member_id for member_id in members if member_id not in found]
+    def _join(self, resource_id: str, rid: int, members: Mapping[Key, str | None]) -> None:
+        found = self._members.find([member_id for _, member_id in members])
+        known = {one.resource_id for one in found}
+        missing = [member_id for _, member_id in members if member_id not in known]
         if missing:
             _LOG.warning(
                 "%s %s: %d members do not exist and are left out, such as %s",
@@ -264,8 +269,7 @@ class _Members(_Step):
                 len(missing),
                 missing[0],
             )
-        joining = (replace(one, display=members[key] or one.display) for key, one in found.items())
-        self._members.change(rid, joining, ())
+        self._members.change(rid, adopted(members, found), ())
 
 
 class _Paths(_Step):

@@ -123,15 +123,13 @@ class MemberRows:
                 found.setdefault(origin, []).append(membership)
         return found
 
-    def find(self, resource_ids: Sequence[str]) -> dict[str, Member]:
-        """Return which of the ids exist in any type."""
-        found: dict[str, Member] = {}
-        for batch in batches(resource_ids):
+    def find(self, resource_ids: Sequence[str]) -> list[Member]:
+        """Return every resource that has one of the ids, those of one type before those of the next."""
+        found: dict[int, list[Member]] = {number: [] for number in self._names}
+        for batch in batches(dict.fromkeys(resource_ids)):
             rows = self._database.rows(
-                f"SELECT id, type, display FROM scim_resource WHERE id IN ({marks(batch)}) "
-                # Of two that others gave one id, the first one is meant.
-                "ORDER BY twin DESC",
-                batch,
+                f"SELECT id, type, display FROM scim_resource WHERE id IN ({marks(batch)})", batch
             )
-            found |= {row[0]: Member(row[0], self._names[row[1]], row[2]) for row in rows}
-        return found
+            for resource_id, number, display in rows:
+                found[number].append(Member(resource_id, self._names[number], display))
+        return [member for members in found.values() for member in members]

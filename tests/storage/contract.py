@@ -141,7 +141,7 @@ class StorageContract:
         in_threads(create, 8)
 
         assert sorted(outcomes) == ["conflict"] * 7 + ["created"]
-        assert list(adapter.find(["same"])) == ["same"]
+        assert list(found_by_id(adapter, ["same"])) == ["same"]
 
     def test_preparing_again_keeps_everything(self, adapter: StorageAdapter) -> None:
         adapter.create(USER, stored("1", userName="a"))
@@ -343,9 +343,9 @@ class StorageContract:
         adapter.create(USER, stored("a", userName="ann"))
         adapter.create(GROUP, stored("g", displayName="G"))
 
-        found = adapter.find(["a", "g", "zz"])
+        found = found_by_id(adapter, ["a", "g", "zz"])
 
-        assert dict(found) == {"a": Member("a", "User", "ann"), "g": Member("g", "Group", "G")}
+        assert found == {"a": Member("a", "User", "ann"), "g": Member("g", "Group", "G")}
 
     # -- several at once
 
@@ -418,6 +418,100 @@ class TransactionContract:
         assert [r.id for r in adapter.scan(USER)] == ["1", "4"]
 
 
+ANN, CREW = Member("twin", "User", "Ann"), Member("twin", "Group", "Crew")
+
+
+class TwinContract:
+    """For data of others with one id in two types. Subclasses say how others write it, or why none do."""
+
+    def plant(self, adapter: StorageAdapter) -> None:
+        """Give the group `other` the id of the user `twin`, which no client of ours can."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def twins(self, adapter: StorageAdapter) -> StorageAdapter:
+        """The adapter with a user and a group of one id, and the group `g`."""
+        adapter.create(USER, stored("twin", userName="ann", displayName="Ann"))
+        adapter.create(GROUP, stored("other", displayName="Crew"))
+        adapter.create(GROUP, stored("g", displayName="G"))
+        self.plant(adapter)
+        return adapter
+
+    def test_both_of_one_id_are_found(self, twins: StorageAdapter) -> None:
+        assert twins.get(USER, "twin").document["userName"] == "ann"
+        assert twins.get(GROUP, "twin").document["displayName"] == "Crew"
+        assert list(twins.find(["twin"])) == [ANN, CREW]
+        assert {member.key for member in twins.find(["g", "twin", "zz", "twin"])} == {
+            ANN.key,
+            CREW.key,
+            ("Group", "g"),
+        }
+
+    def test_both_of_one_id_are_members_as_what_they_are(self, twins: StorageAdapter) -> None:
+        assert change_members(twins, "g", [ANN, CREW])
+
+        assert set(members_of(twins, "g")) == {ANN, CREW}
+        among_both = twins.among_members(GROUP, twins.get(GROUP, "g"), ["twin"])
+        assert sorted(member.key for member in among_both) == [CREW.key, ANN.key]
+        for resource_type in (USER, GROUP):
+            (membership,) = memberships_of(twins, ["twin"], resource_type)["twin"]
+            assert (membership.resource_id, membership.direct) == ("g", True)
+
+    def test_each_of_one_id_has_a_display_of_its_own(self, twins: StorageAdapter) -> None:
+        babs, team = replace(ANN, display="Babs"), replace(CREW, display="Team")
+        change_members(twins, "g", [babs, team])
+
+        assert set(members_of(twins, "g")) == {babs, team}
+        change_members(twins, "g", [ANN], ["twin"])
+        assert set(members_of(twins, "g")) == {ANN, team}
+
+    @pytest.mark.parametrize(("leaving", "staying"), [(ANN, CREW), (CREW, ANN)])
+    def test_one_of_one_id_leaves_and_the_other_stays(
+        self, twins: StorageAdapter, leaving: Member, staying: Member
+    ) -> None:
+        change_members(twins, "g", [ANN, CREW])
+
+        assert twins.change_members(GROUP, twins.get(GROUP, "g"), (), [leaving])
+
+        assert list(members_of(twins, "g")) == [staying]
+        kinds = {"User": USER, "Group": GROUP}
+        assert memberships_of(twins, ["twin"], kinds[leaving.resource_type]) == {}
+        assert len(memberships_of(twins, ["twin"], kinds[staying.resource_type])["twin"]) == 1
+        assert not twins.change_members(GROUP, twins.get(GROUP, "g"), (), [leaving])
+
+    @pytest.mark.parametrize(("gone", "staying"), [(USER, CREW), (GROUP, ANN)])
+    def test_one_of_one_id_is_deleted_and_the_other_stays_a_member(
+        self, twins: StorageAdapter, gone: ResourceType, staying: Member
+    ) -> None:
+        change_members(twins, "g", [ANN, CREW])
+
+        twins.delete(gone, "twin")
+
+        assert list(members_of(twins, "g")) == [staying]
+        assert list(twins.find(["twin"])) == [staying]
+        (kept,) = (kind for kind in (USER, GROUP) if kind is not gone)
+        assert twins.get(kept, "twin").id == "twin"
+        assert len(memberships_of(twins, ["twin"], kept)["twin"]) == 1
+
+    def test_a_member_of_one_is_no_member_of_the_other(self, twins: StorageAdapter) -> None:
+        def with_groups(resource: StoredResource, links: bool) -> Mapping[str, Any]:
+            above = memberships_of(twins, [resource.id]).get(resource.id, ())
+            return {**represent(resource, links), "groups": [{"value": one.resource_id} for one in above]}
+
+        twins.create(USER, stored("a", userName="a"))
+        change_members(twins, "twin", members("a"))
+        change_members(twins, "g", [CREW])
+
+        assert {(m.resource_id, m.direct) for m in memberships_of(twins, ["a"])["a"]} == {
+            ("twin", True),
+            ("g", False),
+        }
+        assert memberships_of(twins, ["twin"]) == {}
+        node = resolve(parse_filter('groups.value eq "g"'), USER)
+        found = search(twins, USER, Selection(node), with_groups)
+        assert [resource.id for resource in found.resources] == ["a"]
+
+
 def fill(adapter: StorageAdapter) -> None:
     """Keep the corpus."""
     for number, document in enumerate(USERS):
@@ -443,6 +537,14 @@ def change_members(
 def among(adapter: StorageAdapter, group_id: str, member_ids: Sequence[str]) -> set[str]:
     found = adapter.among_members(GROUP, adapter.get(GROUP, group_id), member_ids)
     return {member.resource_id for member in found}
+
+
+def found_by_id(adapter: StorageAdapter, ids: Sequence[str]) -> dict[str, Member]:
+    """Return the resources of any type with one of these ids, of which no two have the same."""
+    found = adapter.find(ids)
+    by_id = {member.resource_id: member for member in found}
+    assert len(by_id) == len(found)
+    return by_id
 
 
 def memberships_of(

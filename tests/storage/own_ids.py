@@ -132,9 +132,9 @@ class OwnIds(StorageAdapter):
         found = self._adapter.memberships(resource_type, list(map(self._given, stored)))
         return {self._name(key): list(map(self._link, links)) for key, links in found.items()}
 
-    def find(self, resource_ids: Sequence[str]) -> Mapping[str, Member]:
+    def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         found = self._adapter.find([self._id(resource_id) for resource_id in resource_ids])
-        return {self._name(key): self._link(member) for key, member in found.items()}
+        return list(map(self._link, found))
 
     def _id(self, own: str) -> str:
         return self._real.get(own, own)

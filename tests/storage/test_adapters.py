@@ -19,13 +19,28 @@ from tests.storage.contract import (
     USER,
     StorageContract,
     TransactionContract,
+    TwinContract,
     represent,
     stored,
 )
 from tests.storage.memory import MemoryAdapter
 
 
-class TestSqlite(StorageContract, TransactionContract):
+class SqlTwinContract(TwinContract):
+    """For adapters on an SQL database."""
+
+    def plant(self, adapter: StorageAdapter) -> None:
+        database = adapter.state_database
+        (number,) = database.row("SELECT number FROM scim_type WHERE name = ?", ("Group",))
+        with database.transaction():
+            database.run("UPDATE scim_resource SET id = 'twin', twin = ? WHERE id = 'other'", (number,))
+            text = stored("twin", displayName="Crew").text
+            groups = database.dialect.quoted("Groups")
+            database.run(f"UPDATE {groups} SET id = 'twin', details = ? WHERE id = 'other'", (text,))
+        adapter.prepare(REGISTRY.resource_types)
+
+
+class TestSqlite(StorageContract, TransactionContract, SqlTwinContract):
     @pytest.fixture
     def adapter(self, tmp_path: Path) -> Iterator[StorageAdapter]:
         options = {"url": f"sqlite:///{tmp_path}/scim.db", "tables": {}, "synchronous": "NORMAL"}
@@ -94,21 +109,32 @@ def mariadb_store(mariadb: MariadbServer) -> Iterator[Store]:
     store.adapter.close()
 
 
-class TestPostgresql(StorageContract, TransactionContract):
+class TestPostgresql(StorageContract, TransactionContract, SqlTwinContract):
     @pytest.fixture
     def adapter(self, postgresql_store: Store) -> StorageAdapter:
         return postgresql_store.emptied()
 
 
-class TestMariadb(StorageContract, TransactionContract):
+class TestMariadb(StorageContract, TransactionContract, SqlTwinContract):
     @pytest.fixture
     def adapter(self, mariadb_store: Store) -> StorageAdapter:
         return mariadb_store.emptied()
 
 
-class TestFiveMethods(StorageContract):
+class TestFiveMethods(StorageContract, TwinContract):
     @pytest.fixture
-    def adapter(self) -> StorageAdapter:
-        adapter = complete(MemoryAdapter(), REGISTRY.resource_types)
+    def memory(self) -> MemoryAdapter:
+        return MemoryAdapter()
+
+    @pytest.fixture
+    def adapter(self, memory: MemoryAdapter) -> StorageAdapter:
+        adapter = complete(memory, REGISTRY.resource_types)
         adapter.prepare(REGISTRY.resource_types)
+        return adapter
+
+    @pytest.fixture
+    def twins(self, memory: MemoryAdapter, adapter: StorageAdapter) -> StorageAdapter:
+        memory.create(USER, stored("twin", userName="ann", displayName="Ann"))
+        memory.create(GROUP, stored("twin", displayName="Crew"))
+        adapter.create(GROUP, stored("g", displayName="G"))
         return adapter

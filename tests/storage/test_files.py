@@ -7,10 +7,27 @@ import pytest
 
 from storage.adapter import StorageAdapter
 from storage.registry import open_storage
-from tests.storage.contract import REGISTRY, StorageContract, TransactionContract
+from tests.storage.contract import (
+    GROUP,
+    REGISTRY,
+    StorageContract,
+    TransactionContract,
+    TwinContract,
+    stored,
+)
 
 
-class TestFiles(StorageContract, TransactionContract):
+class TestFiles(StorageContract, TransactionContract, TwinContract):
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> None:
+        self.groups = tmp_path / "data" / "Groups"
+
+    def plant(self, adapter: StorageAdapter) -> None:
+        (self.groups / "other").unlink()
+        (self.groups / "twin").write_text(stored("twin", displayName="Crew").text)
+        # A request for one id compares the file with the index.
+        adapter.get(GROUP, "twin")
+
     @pytest.fixture
     def adapter(self, tmp_path: Path) -> Iterator[StorageAdapter]:
         adapter = open_storage("files", {"path": tmp_path / "data", "folders": {}})

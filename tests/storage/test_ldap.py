@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
+import ldap as ldap_client
 import pytest
 
 from storage.adapter import StorageAdapter
 from storage.registry import open_storage
 from tests.openldap import LdapServer
-from tests.storage.contract import REGISTRY, StorageContract
+from tests.storage.contract import REGISTRY, StorageContract, TwinContract
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +47,37 @@ def plain_store(without_schema: LdapServer) -> Iterator[Store]:
     store.adapter.close()
 
 
-class TestLdap(StorageContract):
+class LdapTwinContract(TwinContract):
+    """For entries that an administrator has changed."""
+
+    server: LdapServer
+
+    def plant(self, adapter: StorageAdapter) -> None:
+        unit = adapter._tree.units["Group"]  # type: ignore[attr-defined]
+        name, data = unit.name_of("twin"), unit.layout.data
+        connection = self.server.connect()
+        connection.rename_s(unit.name_of("other"), name.partition(",")[0])
+        [(_, values)] = connection.search_s(name, ldap_client.SCOPE_BASE, attrlist=[data])
+        changed = [value.replace(b'"id":"other"', b'"id":"twin"') for value in values[data]]
+        connection.modify_s(name, [(ldap_client.MOD_REPLACE, data, changed)])
+        connection.unbind_s()
+
+
+class TestLdap(StorageContract, LdapTwinContract):
+    @pytest.fixture(autouse=True)
+    def directory(self, store: Store) -> None:
+        self.server = store.server
+
     @pytest.fixture
     def adapter(self, store: Store) -> StorageAdapter:
         return store.emptied()
 
 
-class TestLdapWithoutSchema(StorageContract):
+class TestLdapWithoutSchema(StorageContract, LdapTwinContract):
+    @pytest.fixture(autouse=True)
+    def directory(self, plain_store: Store) -> None:
+        self.server = plain_store.server
+
     @pytest.fixture
     def adapter(self, plain_store: Store) -> StorageAdapter:
         return plain_store.emptied()

@@ -15,6 +15,7 @@ from tests.storage.contract import (
     REGISTRY,
     USER,
     StorageContract,
+    TwinContract,
     change_members,
     members,
     represent,
@@ -29,7 +30,16 @@ def shared_store(mongodb: MongodbServer) -> Iterator[MongoStore]:
     store.adapter.close()
 
 
-class TestMongo(StorageContract):
+class TestMongo(StorageContract, TwinContract):
+    @pytest.fixture(autouse=True)
+    def documents(self, shared_store: MongoStore) -> None:
+        self.groups = shared_store.documents.Groups
+
+    def plant(self, adapter: StorageAdapter) -> None:
+        adapter.delete(GROUP, "other")
+        self.groups.insert_one({"_id": "twin", "displayName": "Crew"})
+        adapter.get(GROUP, "twin")
+
     @pytest.fixture
     def adapter(self, shared_store: MongoStore) -> StorageAdapter:
         return shared_store.emptied().adapter

@@ -1,6 +1,7 @@
 """What a PATCH does to the members of a group, without reading them unless it must."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from app.protocol.patch.elements import Elements
@@ -8,12 +9,13 @@ from app.protocol.patch.meter import Meter
 from app.protocol.patch.plan import PatchRules
 from app.protocol.patch.removal import listed, named_values
 from app.protocol.patch.selection import NothingSelected, made_element
-from app.protocol.references import Named, NamedMember, named_members
+from app.protocol.references import Named, NamedMember, named_members, with_named
 from schema.attribute import Attribute
 from schema.errors import Mutability
 from schema.resource_type import AttributePath
 from schema.values import comparison_key
 from scim_filter.nodes import BoundComparison, BoundPatchPath, Node
+from storage.adapter import Key
 
 
 class MemberChanges:
@@ -24,56 +26,105 @@ class MemberChanges:
 
     def __init__(self, load: Callable[[], Iterable[dict[str, Any]]]) -> None:
         self._load = load
-        self._loaded: dict[str, dict[str, Any]] = {}
         self._elements: Elements | None = None
-        self._numbers: dict[str, int] = {}
+        # Those in `_elements` by id, and those that are there no more.
+        self._numbers: dict[str, list[int]] = {}
+        self._hidden: dict[str, list[dict[str, Any]]] = {}
+        # Types in lower case by id; an empty one stands for all.
+        self._left: dict[str, set[str]] = {}
         self.cleared = False
-        self.added: dict[str, NamedMember] = {}
-        self.removed: dict[str, None] = {}
+        self.added: dict[str, Sequence[NamedMember]] = {}
+
+    @property
+    def removed(self) -> list[str]:
+        """The ids under which members leave and none joins."""
+        return [member_id for member_id in self._left if member_id not in self.added]
+
+    @property
+    def replaced(self) -> frozenset[str]:
+        """The ids under which members leave and others join. Those that join do not leave."""
+        return frozenset(self._left.keys() & self.added.keys())
+
+    def leaves(self, member_id: str, type_name: str) -> bool:
+        """Return whether a member with that id leaves if it is of that type."""
+        types = self._left.get(member_id)
+        return types is not None and ("" in types or type_name.lower() in types)
 
     def add(self, members: Named) -> None:
         """Let members join; they are ids with what the client says of each."""
-        for member_id, named in members.items():
-            self.removed.pop(member_id, None)
-            self.added[member_id] = named
+        for member_id, names in members.items():
+            before = self.added.get(member_id)
+            self.added[member_id] = names if before is None else reduce(with_named, names, before)
             self._show(member_id)
 
-    def remove(self, member_ids: Iterable[str]) -> None:
-        for member_id in member_ids:
-            self.added.pop(member_id, None)
+    def remove(self, members: Iterable[Key]) -> None:
+        """Let members leave; with an empty type, all that have the id."""
+        for type_name, member_id in members:
+            staying = [one for one in self.added.pop(member_id, ()) if not one.may_be(type_name)]
+            if staying:
+                self.added[member_id] = staying
             if not self.cleared:
-                self.removed[member_id] = None
-            number = self._numbers.pop(member_id, None)
-            if number is not None and self._elements is not None:
-                self._elements.remove(number)
+                self._left.setdefault(member_id, set()).add(type_name.lower())
+            self._hide(member_id, type_name)
 
     def clear(self) -> None:
         self.cleared = True
         self.added.clear()
-        self.removed.clear()
-        self._loaded.clear()
+        self._left.clear()
         self._numbers.clear()
+        self._hidden.clear()
         if self._elements is not None:
             self._elements.replace_all(())
 
-    def select(self, attribute: Attribute, condition: Node, meter: Meter) -> list[str]:
-        """Return the ids of the members, after the changes so far, that satisfy a filter in brackets."""
+    def select(self, attribute: Attribute, condition: Node, meter: Meter) -> list[Key]:
+        """Return the members, after the changes so far, that satisfy a filter in brackets.
+
+        The type is empty where neither a member nor the client tells it.
+        """
         if self._elements is None:
-            if not self.cleared:
-                self._loaded = {element["value"]: element for element in self._load()}
-            present = [element for i, element in self._loaded.items() if i not in self.removed]
-            self._numbers = {element["value"]: number for number, element in enumerate(present)}
-            self._elements = Elements(attribute, present, meter)
+            self._elements = Elements(attribute, self._present(), meter)
+            for number, element in enumerate(self._elements):
+                self._numbers.setdefault(element["value"], []).append(number)
             for member_id in self.added:
                 self._show(member_id)
         elements = self._elements
-        return [elements[number]["value"] for number in elements.select(condition)]
+        return [_key(elements[number]) for number in elements.select(condition)]
+
+    def _present(self) -> Iterator[dict[str, Any]]:
+        """Load the members, and yield those that have not left."""
+        for element in self._load() if not self.cleared else ():
+            member_id = element["value"]
+            if member_id in self._left and self.leaves(member_id, element.get("type", "")):
+                self._hidden.setdefault(member_id, []).append(element)
+            else:
+                yield element
 
     def _show(self, member_id: str) -> None:
-        """Have filters find a member that joins, if they have looked at the others already."""
-        if self._elements is not None and member_id not in self._numbers:
-            element = self._loaded.get(member_id) or {"value": member_id}
-            self._numbers[member_id] = self._elements.append(element)
+        """Have filters find members that join, if they have looked at the others already."""
+        if self._elements is None:
+            return
+        numbers = self._numbers.setdefault(member_id, [])
+        for one in self.added[member_id]:
+            if not any(one.may_be(_key(self._elements[number])[0]) for number in numbers):
+                known = (e for e in self._hidden.get(member_id, ()) if one.may_be(_key(e)[0]))
+                said = {"value": member_id, "type": one.type} if one.type else {"value": member_id}
+                numbers.append(self._elements.append(next(known, said)))
+
+    def _hide(self, member_id: str, type_name: str) -> None:
+        leaving = NamedMember(type=type_name)
+        for number in self._numbers.pop(member_id, ()):
+            assert self._elements is not None
+            element = self._elements[number]
+            if leaving.may_be(_key(element)[0]):
+                self._elements.remove(number)
+                self._hidden.setdefault(member_id, []).append(element)
+            else:
+                self._numbers.setdefault(member_id, []).append(number)
+
+
+def _key(element: Mapping[str, Any]) -> Key:
+    """Return type and id of an element, an empty type where it has none."""
+    return element.get("type", ""), element["value"]
 
 
 class MemberPatcher:
@@ -108,14 +159,15 @@ class MemberPatcher:
         if value is None:
             self._members.clear()
             return
-        self._remove_ids(path, self._named(path, named_values(value)))
+        named = self._named(path, named_values(value))
+        self._remove_named(path, [(one.type or "", i) for i, names in named.items() for one in names])
 
     def _run_on_selected(self, op: str, condition: Node, value: Any, path: AttributePath) -> None:
         members, template = self._members, made_element(condition)
         if op == "remove" and value is not None and not named_values(value):
             return
         if op == "remove" and template is not None and set(template) == {"value"}:
-            self._remove_ids(path, [template["value"]])
+            self._remove_named(path, [("", template["value"])])
             return
         chosen = members.select(path.attribute, condition, self._meter)
         if op == "remove":
@@ -129,17 +181,19 @@ class MemberPatcher:
         else:
             raise NothingSelected(f"{path.text}: no value matches the filter")
 
-    def _remove_ids(self, path: AttributePath, member_ids: Iterable[str]) -> None:
-        """Remove members by their ids, compared as the definition of the attribute says."""
+    def _remove_named(self, path: AttributePath, members: Iterable[Key]) -> None:
+        """Remove members by id and type; ids are compared as the definition of the attribute says."""
         leaf = path.attribute.sub_attribute("value")
         if leaf is None or leaf.case_exact:
             # The usual case needs no look at the members there are.
-            self._members.remove(member_ids)
+            self._members.remove(members)
             return
         id_path = AttributePath(path.attribute, leaf)
-        for member_id in member_ids:
+        for type_name, member_id in members:
             condition = BoundComparison(id_path, "eq", member_id, comparison_key(leaf, member_id))
-            self._members.remove(self._members.select(path.attribute, condition, self._meter))
+            found = self._members.select(path.attribute, condition, self._meter)
+            named = NamedMember(type=type_name)
+            self._members.remove([key for key in found if named.may_be(key[0])])
 
     def _named(self, path: AttributePath, value: Any) -> Named:
         if value is None:

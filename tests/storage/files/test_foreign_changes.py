@@ -10,7 +10,15 @@ import pytest
 
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ResourceNotFound, UniquenessConflict, VersionMismatch
-from tests.storage.contract import GROUP, USER, change_members, members_of, memberships_of, stored
+from tests.storage.contract import (
+    GROUP,
+    USER,
+    change_members,
+    found_by_id,
+    members_of,
+    memberships_of,
+    stored,
+)
 from tests.storage.files.conftest import Open, ids, write, written
 
 REFERENCE_USER = {
@@ -326,7 +334,7 @@ def test_any_id_makes_a_file_within_the_folder(
     assert not path.name.startswith(".")
     assert written(path)["id"] == resource_id
     assert adapter.get(USER, resource_id).document["userName"] == "a"
-    assert adapter.find([resource_id]).keys() == {resource_id}
+    assert found_by_id(adapter, [resource_id]).keys() == {resource_id}
     other = opened(folder)
     assert [r.id for r in other.scan(USER)] == [resource_id]
     adapter.delete(USER, resource_id)

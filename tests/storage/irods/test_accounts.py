@@ -23,6 +23,7 @@ from tests.storage.contract import (
     USER,
     among,
     change_members,
+    found_by_id,
     members_of,
     memberships_of,
     represent,
@@ -169,7 +170,7 @@ def test_who_has_a_long_name_joins(adapter: StorageAdapter) -> None:
     user = create(adapter, USER, userName="a", displayName="x" * 3000)
     group = create(adapter, GROUP, displayName="staff")
 
-    change_members(adapter, group.id, adapter.find([user.id]).values(), ())
+    change_members(adapter, group.id, adapter.find([user.id]), ())
 
     assert [member.display for member in members_of(adapter, group.id)] == ["x" * 3000]
 
@@ -257,7 +258,7 @@ def test_what_the_zone_needs_is_neither_shown_nor_touched(store: Store, adapter:
         for call in (adapter.get, adapter.delete):
             with pytest.raises(ResourceNotFound):
                 call(resource_type, str(number))
-        assert adapter.find([str(number)]) == {}
+        assert found_by_id(adapter, [str(number)]) == {}
 
 
 def test_documents_that_cannot_be_read_do_not_hide_the_account(store: Store, adapter: StorageAdapter) -> None:

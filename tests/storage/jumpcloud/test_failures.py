@@ -35,6 +35,7 @@ from tests.storage.contract import (
     REGISTRY,
     USER,
     change_members,
+    found_by_id,
     members_of,
     memberships_of,
     represent,
@@ -448,7 +449,7 @@ def test_unknown_ids_are_not_found_and_reach_no_other_path(store: Store, resourc
             store.adapter.get(kind, resource_id)
         with pytest.raises(ResourceNotFound):
             store.adapter.delete(kind, resource_id)
-    assert store.adapter.find([resource_id]) == {} == memberships_of(store.adapter, [resource_id])
+    assert found_by_id(store.adapter, [resource_id]) == {} == memberships_of(store.adapter, [resource_id])
     # The lists tell what ids look like.
     paths = {one.path for one in store.fake.requests} - {"/api/systemusers", "/api/v2/usergroups"}
     assert {path.rpartition("/")[2] for path in paths} <= {SOME_ID, "memberof"}

@@ -9,7 +9,7 @@ import pytest
 from scim_filter import parse_filter, resolve
 from storage.adapter import Selection
 from storage.search import search
-from tests.storage.contract import USER, members_of, represent
+from tests.storage.contract import USER, found_by_id, members_of, represent
 from tests.storage.jumpcloud.conftest import Store
 from tests.storage.jumpcloud.test_members import group, users
 
@@ -19,7 +19,7 @@ MISSING = ["f" * 24, "e" * 24, "*", "../x"]
 
 
 def found(store: Store, ids: list[str]) -> dict[str, str | None]:
-    return {user_id: member.display for user_id, member in store.adapter.find(ids).items()}
+    return {user_id: member.display for user_id, member in found_by_id(store.adapter, ids).items()}
 
 
 @pytest.mark.parametrize(("search_mode", "list_mode"), list(itertools.product(MODES, MODES)))

@@ -19,6 +19,7 @@ from tests.storage.contract import (
     NOW,
     USER,
     change_members,
+    found_by_id,
     members_of,
     memberships_of,
     represent,
@@ -128,7 +129,7 @@ def test_members_are_shown_as_their_resources_show_themselves(with_others: Place
 
     change_members(adapter, "all", list(shown.values()), ())
 
-    assert adapter.find(list(shown)) == shown
+    assert found_by_id(adapter, list(shown)) == shown
     assert {m.resource_id: m for m in members_of(adapter, "all")} == shown
     above = memberships_of(adapter, [r.id for r in types[USER]])
     assert {i: [m.display for m in found] for i, found in above.items()} == {

@@ -12,7 +12,16 @@ from storage.adapter import Member, Selection, Sort, StoredResource
 from storage.ldap.written import laid_out
 from storage.search import page_of, search
 from tests.openldap import LdapServer
-from tests.storage.contract import GROUP, USER, change_members, members_of, memberships_of, represent, stored
+from tests.storage.contract import (
+    GROUP,
+    USER,
+    change_members,
+    found_by_id,
+    members_of,
+    memberships_of,
+    represent,
+    stored,
+)
 from tests.storage.ldap.conftest import SORTING, Place, make_place
 
 
@@ -139,7 +148,7 @@ def test_members_are_read_in_outline(large: Place) -> None:
 
     change_members(adapter, "g", [Member(name, "User") for name in names], ())
     members = list(members_of(adapter, "g"))
-    known = adapter.find([*names, "nobody"])
+    known = found_by_id(adapter, [*names, "nobody"])
 
     assert [m.resource_id for m in members] == names
     assert members[7] == known["id00014"] == Member("id00014", "User", "Name 14")

@@ -18,6 +18,7 @@ from tests.storage.contract import (
     LATER,
     USER,
     change_members,
+    found_by_id,
     members_of,
     memberships_of,
     represent,
@@ -178,7 +179,7 @@ def test_any_id_names_one_entry_and_nothing_else(place: Place, resource_id: str)
     place.adapter.create(USER, stored(resource_id, userName="a"))
 
     assert place.adapter.get(USER, resource_id).document["userName"] == "a"
-    assert set(place.adapter.find([resource_id])) == {resource_id}
+    assert set(found_by_id(place.adapter, [resource_id])) == {resource_id}
     place.adapter.delete(USER, resource_id)
     assert [r.id for r in place.adapter.scan(USER)] == ["1"]
 
@@ -199,7 +200,7 @@ def test_of_many_new_resources_all_are_kept_or_none(place: Place) -> None:
 def test_what_cannot_be_a_name_is_not_found_and_not_created(place: Place, resource_id: str) -> None:
     with pytest.raises(ResourceNotFound):
         place.adapter.get(USER, resource_id)
-    assert place.adapter.find([resource_id]) == {}
+    assert found_by_id(place.adapter, [resource_id]) == {}
     assert memberships_of(place.adapter, [resource_id]) == {}
     with pytest.raises(ValueRefused):
         place.adapter.create(USER, replace(stored("1", userName="a"), id=resource_id))
@@ -293,7 +294,7 @@ def test_what_is_no_resource_is_left_alone(place: Place) -> None:
     adapter = place.another()
 
     assert [r.id for r in adapter.scan(USER)] == ["1"]
-    assert adapter.find(["x", "y"]) == {}
+    assert found_by_id(adapter, ["x", "y"]) == {}
     adapter.check()
 
 

@@ -12,7 +12,15 @@ from storage.errors import ResourceNotFound, ValueRefused
 from storage.mongo.documents import escaped, unescaped
 from storage.registry import open_storage
 from tests.mongodb import MongoStore
-from tests.storage.contract import GROUP, USER, StorageContract, change_members, memberships_of, stored
+from tests.storage.contract import (
+    GROUP,
+    USER,
+    StorageContract,
+    change_members,
+    found_by_id,
+    memberships_of,
+    stored,
+)
 from tests.storage.corpus import ENTERPRISE, SRAM
 
 found = StorageContract().found
@@ -88,7 +96,7 @@ def test_no_id_is_more_than_an_id(adapter: StorageAdapter, resource_id: str) -> 
     with pytest.raises(ResourceNotFound):
         adapter.delete(USER, resource_id)
     if resource_id != "\ud800":
-        assert adapter.find([resource_id]) == {}
+        assert found_by_id(adapter, [resource_id]) == {}
         assert memberships_of(adapter, [resource_id]) == {}
         assert not change_members(adapter, "g", (), [resource_id])
         adapter.create(USER, stored(resource_id, userName=f"b{resource_id}"))
