@@ -124,6 +124,43 @@ def test_filters_are_evaluated_on_the_members_so_far(
     assert (found[0], found[1], set(found[2])) == (cleared, joined, set(left))
 
 
+USER_1, GROUP_1 = {"value": "1", "type": "User"}, {"value": "1", "type": "Group"}
+ONE, ONE_GROUP = remove('members[value eq "1"]'), remove('members[value eq "1" and type eq "Group"]')
+
+
+@pytest.mark.parametrize(
+    ("operations", "joined", "left"),
+    [
+        ([add("members", [USER_1, GROUP_1])], "User Group", ""),
+        ([add("members", USER_1), add("members", GROUP_1)], "User Group", ""),
+        ([add("members", {"value": "1"}), add("members", GROUP_1)], "Group", ""),
+        ([ONE], "", "User Group"),
+        ([ONE_GROUP], "", "Group"),
+        ([ONE, add("members", GROUP_1)], "Group", "User Group"),
+        ([ONE_GROUP, add("members", USER_1)], "User", "Group"),
+        ([ONE_GROUP, ONE], "", "User Group"),
+        ([add("members", [USER_1, GROUP_1]), ONE], "", "User Group"),
+        ([add("members", [USER_1, GROUP_1]), ONE_GROUP], "User", "Group"),
+        ([ONE, add("members", [USER_1, GROUP_1]), ONE_GROUP], "User", "User Group"),
+        ([remove("members", [GROUP_1])], "", "Group"),
+        ([replace("members", [GROUP_1])], "Group", ""),
+        ([replace("members", [USER_1, GROUP_1]), ONE_GROUP], "User", ""),
+        ([remove('members[type eq "Group"]'), add("members", GROUP_1), ONE_GROUP], "", "Group"),
+    ],
+)
+def test_members_of_one_id_join_and_leave_by_type(
+    operations: list[dict[str, Any]], joined: str, left: str
+) -> None:
+    changes = members_read(USER_1, GROUP_1, MANDY)
+
+    patched(GUIDES, operations, GROUP, members=changes)
+
+    assert [one.type for one in changes.added.get("1", ())] == joined.split()
+    assert [name for name in ("User", "Group") if changes.leaves("1", name)] == left.split()
+    assert changes.replaced == ({"1"} if joined and left else set())
+    assert not any(changes.leaves("2", name) for name in ("User", "Group"))
+
+
 @pytest.mark.parametrize(
     ("element", "named"),
     [

@@ -13,6 +13,7 @@ from tests.protocol.samples import GROUP, REGISTRY, USER, storage_of, stored
 
 MEMBERS = cast(Attribute, GROUP.members)
 ANN, INNER = Member("1", "User", "Ann"), Member("2", "Group", "Inner")
+CREW, TEAM = Member("1", "Group", "Crew"), Member("1", "Group", "Team")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,47 @@ def test_a_member_without_id_is_refused(elements: list[dict[str, Any]], detail: 
         named_members(MEMBERS, elements)
 
     assert caught.value.detail == detail
+
+
+@pytest.mark.parametrize(
+    ("elements", "names"),
+    [
+        ([{"type": "User"}, {"type": "Group"}], [("User", ""), ("Group", "")]),
+        ([{"type": "User"}, {"type": "Group"}, {"type": "uSER"}], [("uSER", ""), ("Group", "")]),
+        ([{"type": "Group"}, {}], [("Group", "")]),
+        ([{}, {"type": "Group"}], [("Group", "")]),
+        ([{"$ref": "/Users/1"}, {"$ref": "/Groups/1"}], [(None, "/Users/1"), (None, "/Groups/1")]),
+        ([{"$ref": "/Groups/1"}, {}, {"$ref": "/Groups/1"}], [(None, "/Groups/1")]),
+        ([{"$ref": "/Groups/1"}, {"type": "User"}], [("User", "")]),
+    ],
+)
+def test_members_of_one_id_are_told_apart_by_type_or_reference(
+    elements: list[dict[str, Any]], names: list[tuple[str | None, str]]
+) -> None:
+    named = named_members(MEMBERS, [{"value": "1", **element} for element in elements])
+
+    assert [(one.type, one.ref) for one in named["1"]] == names
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ([NamedMember()], [ANN]),
+        ([NamedMember(type="group")], [CREW]),
+        ([NamedMember(ref="../Groups/1")], [CREW]),
+        ([NamedMember(type="Group", display="Team"), NamedMember(type="User")], [TEAM, ANN]),
+        ([NamedMember(ref="/v2/Users/1"), NamedMember(ref="https://other.org/1")], [ANN]),
+    ],
+)
+def test_of_resources_of_one_id_the_one_of_the_type_is_chosen(
+    names: list[NamedMember], found: list[Member]
+) -> None:
+    storage = storage_of(
+        (GROUP, stored({"schemas": [urns.GROUP], "displayName": "Crew"}, "1")),
+        (USER, stored({"schemas": [urns.USER], "userName": "ann", "displayName": "Ann"}, "1")),
+    )
+
+    assert References(REGISTRY, storage, "").members(MEMBERS, {"1": names}) == found
 
 
 def test_members_are_taken_out_of_a_resource() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ import pytest
 
 from app import create_app
 from app.settings import Settings
-from storage.foreign import ForeignReader
+from storage.adapter import Member
+from storage.foreign import ForeignReader, adopted
 from storage.jumpcloud.kept import Kept
 from storage.registry import open_storage
 from tests.conftest import KEY, ScimClient
 from tests.mongodb import MongodbServer, MongoStore
 from tests.openldap import LdapServer
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
-from tests.storage.contract import REGISTRY, USER, stored
+from tests.storage.contract import GROUP, REGISTRY, USER, stored
 from tests.storage.foreign import GOOD, check_served, wrong_documents, wrong_texts
 from tests.storage.forward.hostile import HostileServer, answering
 from tests.storage.irods.store import Store as IrodsStore
@@ -28,6 +30,8 @@ from tests.storage.jumpcloud.conftest import Store as JumpcloudStore
 from tests.storage.ldap.conftest import Place, make_place
 
 DATES = ("never", "before", "beyond", "last", "third-century", "number-dates")
+USER_1, USER_2 = Member("1", "User", "Ann"), Member("2", "User", "Bob")
+GROUP_1 = Member("1", "Group", "Crew")
 TEXTS = {"good": json.dumps(GOOD), **wrong_texts()}
 
 
@@ -46,6 +50,39 @@ def test_what_is_wrong_is_named_by_attribute() -> None:
     assert [p.partition(":")[0] for p in problems["before"]] == ["meta.created", "meta.lastModified"]
     assert [p.partition(":")[0] for p in problems["deep"]] == ["own"]
     assert [p.partition(":")[0] for p in problems["meta-text"]] == ["meta"]
+
+
+@pytest.mark.parametrize(
+    ("elements", "members"),
+    [
+        ([{"value": "1"}, "2", {"value": 3}], {("", "1"): None, ("", "2"): None}),
+        ([{"value": "1", "type": "USER", "display": "A"}], {("User", "1"): "A"}),
+        ([{"value": "1", "type": "direct"}, {"value": "2", "type": 5}], {("", "1"): None, ("", "2"): None}),
+        (
+            [{"value": "1", "type": "User"}, {"value": "1", "type": "Group"}],
+            {("User", "1"): None, ("Group", "1"): None},
+        ),
+        ([{"value": "1"}, {"value": "1", "type": "Group"}, {"value": "1"}], {("Group", "1"): None}),
+    ],
+)
+def test_members_are_known_by_type_and_id(elements: list[Any], members: dict[Any, Any]) -> None:
+    assert ForeignReader(GROUP).read({"displayName": "g", "members": elements}).members == members
+
+
+@pytest.mark.parametrize(
+    ("members", "joining"),
+    [
+        ({("", "1"): None}, [USER_1]),
+        ({("Group", "1"): "Team"}, [replace(GROUP_1, display="Team")]),
+        ({("Group", "1"): None, ("User", "1"): "Babs"}, [GROUP_1, replace(USER_1, display="Babs")]),
+        ({("User", "9"): None, ("", "8"): None}, []),
+        # A type that is wrong says nothing, and takes nobody's place.
+        ({("Group", "2"): "B"}, [replace(USER_2, display="B")]),
+        ({("Group", "2"): "B", ("User", "2"): None}, [USER_2]),
+    ],
+)
+def test_those_join_for_good_that_are_there(members: dict[Any, Any], joining: list[Member]) -> None:
+    assert adopted(members, [USER_1, USER_2, GROUP_1]) == joining
 
 
 @pytest.mark.parametrize("name", DATES)

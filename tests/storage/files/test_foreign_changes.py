@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sqlite3
 import time
 from pathlib import Path
 
@@ -183,6 +184,92 @@ def test_a_user_whose_file_comes_back_is_a_member_again(adapter: StorageAdapter,
     path.write_bytes(content)
 
     assert [m.resource_id for m in members_of(adapter, "g")] == ["1"]
+
+
+def test_a_file_waits_for_the_one_of_its_type(adapter: StorageAdapter, folder: Path) -> None:
+    write(folder / "Groups" / "1", displayName="Crew")
+    write(folder / "Groups" / "g", displayName="G", members=[{"value": "1", "type": "user"}])
+    assert list(members_of(adapter, "g")) == []
+
+    change_members(adapter, "g", [Member("1", "Group")], ())
+
+    assert list(members_of(adapter, "g")) == [Member("1", "Group", "Crew")]
+    kept = [{"value": "1", "type": "Group"}, {"value": "1", "type": "User"}]
+    assert written(folder / "Groups" / "g")["members"] == kept
+    write(folder / "Users" / "1", userName="ann")
+    assert set(members_of(adapter, "g")) == {Member("1", "Group", "Crew"), Member("1", "User", "ann")}
+    assert written(folder / "Groups" / "g")["members"] == kept
+
+
+def test_of_two_of_one_id_the_one_whose_file_goes_is_no_member(
+    adapter: StorageAdapter, folder: Path, opened: Open
+) -> None:
+    both = [{"value": "1", "type": "User", "display": "Babs"}, {"value": "1", "type": "Group"}]
+    write(folder / "Users" / "1", userName="ann")
+    write(folder / "Groups" / "1", displayName="Crew")
+    write(folder / "Groups" / "g", displayName="G", members=both)
+    assert set(members_of(adapter, "g")) == {Member("1", "User", "Babs"), Member("1", "Group", "Crew")}
+
+    (folder / "Users" / "1").unlink()
+    assert list(members_of(adapter, "g")) == [Member("1", "Group", "Crew")]
+    adapter.replace(GROUP, stored("g", displayName="H"))
+    assert written(folder / "Groups" / "g")["members"] == both[::-1]
+    adapter.close()
+    for index in folder.glob(".index-*"):
+        index.unlink()
+
+    adapter = opened(folder)
+    assert list(members_of(adapter, "g")) == [Member("1", "Group", "Crew")]
+    write(folder / "Users" / "1", userName="ann")
+    assert set(members_of(adapter, "g")) == {Member("1", "User", "Babs"), Member("1", "Group", "Crew")}
+
+
+@pytest.mark.parametrize("said", [{}, {"type": "User"}, {"type": "USER"}, {"type": "direct"}])
+def test_what_a_file_says_of_the_type_is_no_change(
+    adapter: StorageAdapter, folder: Path, said: dict[str, str]
+) -> None:
+    members = [{"value": "1", **said}, {"value": "gone", **said}]
+    write(folder / "Users" / "1", userName="ann")
+    write(folder / "Groups" / "g", displayName="G", members=members)
+    members_before = list(members_of(adapter, "g"))
+    wait_for(folder / "Groups" / "g")
+    status = (folder / "Groups" / "g").stat()
+    write(folder / "Groups" / "g", displayName="G", members=members)
+    os.utime(folder / "Groups" / "g", ns=(status.st_mtime_ns, status.st_mtime_ns))
+    version = adapter.get(GROUP, "g").version
+
+    assert list(members_of(adapter, "g")) == members_before == [Member("1", "User", "ann")]
+    assert adapter.get(GROUP, "g").version == version
+
+
+def test_an_index_of_0_2_0_goes_on(adapter: StorageAdapter, folder: Path, opened: Open) -> None:
+    write(folder / "Groups" / "g1", **REFERENCE_GROUP)
+    write(folder / "Users" / "u1", **REFERENCE_USER)
+    assert len(list(members_of(adapter, "g1"))) == 1
+    adapter.close()
+    (path,) = folder.glob(".index-*.db")
+    identity = path.stat().st_ino
+    with sqlite3.connect(path) as database:
+        database.executescript(
+            "DROP TABLE scim_absent; CREATE TABLE scim_absent (member TEXT NOT NULL, type INTEGER NOT NULL, "
+            "id TEXT NOT NULL, display TEXT, PRIMARY KEY (member, type, id)) WITHOUT ROWID; "
+            "CREATE INDEX scim_absent_of ON scim_absent (type, id); INSERT INTO scim_absent "
+            "SELECT 'gone', type, id, NULL FROM scim_file WHERE id = 'g1'"
+        )
+    database.close()
+
+    adapter = opened(folder)
+
+    write(folder / "Users" / "gone", userName="back")
+    assert {member.resource_id for member in members_of(adapter, "g1")} == {"u1", "gone"}
+    (path,) = folder.glob(".index-*.db")
+    assert path.stat().st_ino == identity
+    with sqlite3.connect(path) as database:
+        # As a process of 0.2.0 beside this one does.
+        columns = "scim_absent (member, type, id, display)"
+        database.execute(f"INSERT OR REPLACE INTO {columns} VALUES ('x', 9, 'y', '')")
+        database.rollback()
+    database.close()
 
 
 def test_an_edited_group_has_the_members_of_its_file(adapter: StorageAdapter, folder: Path) -> None:

@@ -76,6 +76,24 @@ def test_a_group_has_the_dns_of_its_members(place: Place) -> None:
     assert b"groupOfNames" in group["objectClass"] or b"groupOfMembers" in group["objectClass"]
 
 
+def test_what_0_2_0_shows_of_a_member_is_shown_until_it_leaves(place: Place) -> None:
+    adapter, attribute = place.adapter, place.adapter._tree.units["Group"].layout.display
+    adapter.create(USER, stored("a/b", userName="ann"))
+    adapter.create(GROUP, stored("g", displayName="G"))
+    change_members(adapter, "g", [Member("a/b", "User", "Babs")])
+    group = place.entry("(cn=G)", attribute)
+    assert group[attribute] == [b"urn:scim:member:User/a%2Fb Babs"]
+
+    place.change(group["dn"][0], (ldap.MOD_REPLACE, attribute, [b"urn:scim:member:a%2Fb Babs"]))
+
+    assert list(members_of(adapter, "g")) == [Member("a/b", "User", "Babs")]
+    change_members(adapter, "g", [Member("a/b", "User", "Ann")], ["a/b"])
+    assert list(members_of(adapter, "g")) == [Member("a/b", "User", "Ann")]
+    assert place.entry("(cn=G)", attribute)[attribute] == [b"urn:scim:member:User/a%2Fb Ann"]
+    change_members(adapter, "g", (), ["a/b"])
+    assert attribute not in place.entry("(cn=G)", attribute)
+
+
 def test_ldap_clients_bind_with_the_password(place: Place) -> None:
     resource = replace(stored("1", userName="a"), secrets={"password": "t1meMa$heen"})
     created = place.adapter.create(USER, resource)

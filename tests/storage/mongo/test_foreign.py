@@ -120,6 +120,24 @@ def test_a_document_that_may_not_be_changed_is_read_all_the_same(
     assert "_scim" not in store.documents.Users.find_one({"_id": "u1"})
 
 
+def test_members_of_one_id_are_taken_over_by_their_types(store: MongoStore, adapter: StorageAdapter) -> None:
+    both = [{"value": "one", "type": "User", "display": "Babs"}, {"value": "one", "type": "Group"}]
+    others = [{"value": "one"}, {"value": "two", "type": "Group"}]
+    store.documents.Users.insert_many([{"_id": "one", "userName": "ann"}, {"_id": "two", "userName": "bob"}])
+    store.documents.Groups.insert_many(
+        [
+            {"_id": "one", "displayName": "Crew"},
+            {"_id": "g", "displayName": "G", "members": both},
+            {"_id": "h", "displayName": "H", "members": others},
+        ]
+    )
+
+    adapter.prepare(REGISTRY.resource_types)
+
+    assert set(members_of(adapter, "g")) == {Member("one", "User", "Babs"), Member("one", "Group", "Crew")}
+    assert set(members_of(adapter, "h")) == {Member("one", "User", "ann"), Member("two", "User", "bob")}
+
+
 def test_what_cannot_be_read_is_reported_and_stops_nobody(
     store: MongoStore, adapter: StorageAdapter, caplog: pytest.LogCaptureFixture
 ) -> None:

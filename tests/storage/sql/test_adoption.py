@@ -323,6 +323,41 @@ def test_two_resources_of_one_id_are_taken_over_and_named(
     both_are_served_and_no_third(open_app(url, **BY_NAME), "one")
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_members_of_one_id_are_taken_over_by_their_types(
+    server: Server, open_app: Callable[..., ScimClient], interrupted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [{"value": "one", "type": "User", "display": "Babs"}, {"value": "one", "type": "Group"}]
+    groups = {"one": {"displayName": "Crew"}, "g": {"displayName": "G", "members": both}}
+    groups["h"] = {"displayName": "H", "members": [{"value": "one", "display": "Either"}]}
+    groups["i"] = {"displayName": "I", "members": [{"value": "two", "type": "Group"}]}
+    url = reference_store(server, {"one": {"userName": "ann"}, "two": {"userName": "bob"}}, groups)
+    if interrupted:
+        # After the documents were read, before the members joined.
+        def stop(step: object) -> int:
+            raise StorageUnavailable("stopped")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(adoption._Members, "_batch", stop)
+            with pytest.raises(StorageUnavailable, match="stopped"):
+                open_storage("sql", {"url": url, "tables": {}}).prepare(REGISTRY.resource_types)
+        if isinstance(server, SqliteFolder):
+            # 0.2.0 left no type.
+            changed = "REPLACE(details, '\"type\":\"\",', '')"
+            server.execute(url, f'UPDATE "Groups" SET details = {changed} WHERE id = \'h\'')
+
+    scim = open_app(url)
+
+    def members(group_id: str) -> list[tuple[str, str, str]]:
+        shown = scim("GET", f"/Groups/{group_id}").json["members"]
+        return sorted((member["type"], member["value"], member["display"]) for member in shown)
+
+    assert members("g") == [("Group", "one", "Crew"), ("User", "one", "Babs")]
+    assert members("h") == [("User", "one", "Either")]
+    assert members("i") == [("User", "two", "bob")]
+    assert [group["value"] for group in scim("GET", "/Users/one").json["groups"]] == ["g", "h"]
+
+
 # What was made of tables of version 3.
 BACK_TO_3 = {
     SqliteFolder: (
