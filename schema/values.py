@@ -116,10 +116,6 @@ def _text_key(value: str) -> str:
     return value
 
 
-def _folded_key(value: str) -> str:
-    return _text_key(value).casefold()
-
-
 def _boolean_key(value: bool) -> str:
     if value is not True and value is not False:
         raise TypeError("not a boolean")
@@ -181,4 +177,4 @@ def lenient_key(attribute: Attribute) -> Callable[[Any], str | None]:
 
 def key_function(attribute: Attribute) -> Callable[[Any], str]:
     """Return the function behind `comparison_key` for one attribute, for use in a loop."""
-    return _KEYS.get(attribute.type) or (_text_key if attribute.case_exact else _folded_key)
+    return _KEYS.get(attribute.type) or (_text_key if attribute.case_exact else str.casefold)

@@ -216,7 +216,8 @@ class Loader:
             self._claim_free(place, one.resource)
 
     def _claim_free(self, place: int, resource: StoredResource) -> None:
-        claim_unique(self._database, place, sorted(self.layout.unique_rows(resource.document)))
+        rows = self.layout.unique_rows(self.layout.index_rows(resource))
+        claim_unique(self._database, place, sorted(rows))
 
     def _set_members(self, one: _Read, place: int) -> None:
         """Make the members of a group those of its file."""

@@ -7,6 +7,7 @@ and several processes that start together share the work.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +18,10 @@ from storage.adapter import Key, StoredResource
 from storage.foreign import ForeignDocument, ForeignReader, adopted
 from storage.sql.database import Database, marks
 from storage.sql.inserts import RESOURCE
-from storage.sql.layout import TypeLayout
+from storage.sql.layout import IndexRow, TypeLayout
 from storage.sql.members import MemberRows
 from storage.sql.pages import resource_columns, stored
-from storage.sql.rows import BATCH, ResourceRows, batches, indexed, narrow
+from storage.sql.rows import BATCH, ResourceRows, batches, narrow
 
 _LOG = logging.getLogger(__name__)
 
@@ -96,9 +97,14 @@ class _Step:
         )
         return found
 
-    def _insert_unique(self, rows: list[tuple[int, str, int]], ids: dict[int, str]) -> None:
-        """Claim unique values; who comes too late is named in the log, and keeps the rest."""
-        for batch in batches(sorted(rows)):
+    def _insert_rows(self, index: Mapping[int, set[IndexRow]], ids: Mapping[int, str]) -> None:
+        """Write the index rows of each row key, and claim the unique values in them.
+
+        The log names a resource whose value another one has; the resource keeps its other rows.
+        """
+        unique = {rid: self._layout.unique_rows(rows) for rid, rows in index.items()}
+        claims = sorted((path, value, rid) for rid, rows in unique.items() for path, value in rows)
+        for batch in batches(claims):
             values = ", ".join(["(?, ?, ?)"] * len(batch))
             statement = self._database.dialect.insert_ignoring(
                 "scim_unique", "path, value, rid", f"VALUES {values}"
@@ -106,8 +112,9 @@ class _Step:
             cells = [cell for row in batch for cell in row]
             if self._database.run(statement, cells).rowcount < len(batch):
                 self._report_duplicates(batch, ids)
+        self._rows.insert_index_rows((rid, row) for rid, rows in index.items() for row in rows)
 
-    def _report_duplicates(self, rows: list[tuple[int, str, int]], ids: dict[int, str]) -> None:
+    def _report_duplicates(self, rows: list[tuple[int, str, int]], ids: Mapping[int, str]) -> None:
         for path, value, rid in rows:
             (owner,) = self._database.row(
                 "SELECT rid FROM scim_unique WHERE path = ? AND value = ?", (path, value)
@@ -197,13 +204,8 @@ class _Resources(_Step):
             ],
         )
         rids = self._rows.rids(layout, list(found))
-        unique = [
-            (path, value, rids[r.id]) for r in resources for path, value in layout.unique_rows(r.document)
-        ]
-        self._insert_unique(unique, {rid: resource_id for resource_id, rid in rids.items()})
-        self._rows.insert_index_rows(
-            (rids[r.id], row) for r in resources for row in layout.index_rows(*indexed(r))
-        )
+        index = {rids[r.id]: layout.index_rows(r) for r in resources}
+        self._insert_rows(index, {rid: resource_id for resource_id, rid in rids.items()})
         database.count(layout.number, len(resources))
 
     def _twins(self, ids: Sequence[str]) -> dict[str, int]:
@@ -302,18 +304,7 @@ class _Paths(_Step):
             )
         }
         resources = [stored(row) for row in rows]
-        unique = [
-            (path, value, r.place)
-            for r in resources
-            for path, value in layout.unique_rows(r.document)
-            if path in wanted
-        ]
-        self._insert_unique(unique, {r.place: r.id for r in resources})
-        self._rows.insert_index_rows(
-            (r.place, row)
-            for r in resources
-            for row in layout.index_rows(*indexed(r))
-            if row[0] in wanted
-        )
+        index = {r.place: {row for row in layout.index_rows(r) if row[0] in wanted} for r in resources}
+        self._insert_rows(index, {r.place: r.id for r in resources})
         self._note(indexed_to=rows[-1][0])
         return len(rows)

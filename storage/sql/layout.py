@@ -1,15 +1,20 @@
 """The rows that a resource has in the side tables: what it can be found by."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from schema.resource_type import AttributePath, ResourceType
-from schema.values import lenient_key
+import orjson
+
+from schema.resource_type import ResourceType
+from schema.values import key_function
+from storage.adapter import StoredResource
 from storage.index_keys import KEY_LENGTH, index_key, indexed_paths
 
 IndexRow = tuple[int, str, int, str | None]
 """path number, key, element, and the whole key where it had to be shortened"""
+
+_NOTHING: Final = StoredResource("", "{}")
 
 
 @dataclass(frozen=True)
@@ -17,8 +22,7 @@ class _Indexed:
     """One path with index rows; `keeps_whole` says whether a long key is kept beside its beginning."""
 
     number: int
-    path: AttributePath
-    key: Callable[[Any], str | None]
+    key: Callable[[Any], str]
     keeps_whole: bool
 
 
@@ -63,61 +67,65 @@ class TypeLayout:
                 holder.entries[path.leaf.name] = entry
             else:
                 space[path.attribute.name] = entry
-        self._unique = [self._indexed(path.text) for path in resource_type.unique_paths]
+        self._unique = {numbers[path.text]: path.text for path in resource_type.unique_paths}
 
     def _indexed(self, text: str) -> _Indexed:
         path = self.resource_type.path(text)
         assert path is not None
         is_text = path.leaf.type in ("string", "reference")
-        return _Indexed(self.numbers[text], path, lenient_key(path.leaf), is_text)
+        return _Indexed(self.numbers[text], key_function(path.leaf), is_text)
 
-    def index_rows(self, document: Mapping[str, Any], created: str, last_modified: str) -> set[IndexRow]:
+    def index_rows(self, resource: StoredResource) -> set[IndexRow]:
         """Return the rows of scim_attribute for a canonical resource."""
-        rows: set[IndexRow] = set()
-        for entry, instant in zip(self._meta, (created, last_modified), strict=True):
-            rows.update(_rows(entry, [instant], 0))
-        for extension, space in self._spaces.items():
-            holder = document if extension is None else document.get(extension)
-            if isinstance(holder, dict):
-                _add_rows(rows, space, holder)
-        return rows
+        return self.changed_rows(_NOTHING, resource)[1]
 
-    def unique_rows(self, document: Mapping[str, Any]) -> set[tuple[int, str]]:
-        """Return the rows of scim_unique, without rid, for a canonical resource."""
-        return {
-            (entry.number, index_key(key))
-            for entry in self._unique
-            for value in entry.path.values(document)
-            if value != "" and (key := entry.key(value)) is not None
-        }
+    def changed_rows(
+        self, before: StoredResource, after: StoredResource
+    ) -> tuple[set[IndexRow], set[IndexRow]]:
+        """Return the rows of scim_attribute of two states, but of attributes that differ only."""
+        old_rows: set[IndexRow] = set()
+        new_rows: set[IndexRow] = set()
+        instants = ((before.created, after.created), (before.last_modified, after.last_modified))
+        for entry, (old, new) in zip(self._meta, instants, strict=True):
+            for rows, instant in ((old_rows, old), (new_rows, new)):
+                if instant and old != new:
+                    _add_rows(rows, entry, [instant], 0)
+        documents = before.document, after.document
+        for extension, space in self._spaces.items():
+            holders = documents if extension is None else [d.get(extension) for d in documents]
+            one, other = (holder if isinstance(holder, dict) else {} for holder in holders)
+            for name in space.keys() & (one.keys() | other.keys()):
+                was, now = one.get(name), other.get(name)
+                # To Python, true equals 1: what is no text must be the same JSON.
+                if was != now or (type(was) is not str and orjson.dumps(was) != orjson.dumps(now)):
+                    _add_attribute(old_rows, space[name], was)
+                    _add_attribute(new_rows, space[name], now)
+        return old_rows, new_rows
+
+    def unique_rows(self, rows: Iterable[IndexRow]) -> set[tuple[int, str]]:
+        """Return the rows of scim_unique, without rid, for rows of scim_attribute: unique paths have both."""
+        return {(path, key) for path, key, _, _ in rows if key != "" and path in self._unique}
 
     def unique_path(self, number: int) -> str:
         """Return the text of the unique path with that number."""
-        return next(entry.path.text for entry in self._unique if entry.number == number)
+        return self._unique[number]
 
 
-def _add_rows(
-    rows: set[IndexRow], space: Mapping[str, _Indexed | _IndexedComplex], holder: Mapping[str, Any]
-) -> None:
-    for name, value in holder.items():
-        entry = space.get(name)
-        if entry is None or value is None:
-            continue
-        elements = value if isinstance(value, list) else [value]
-        if isinstance(entry, _Indexed):
-            for element, item in enumerate(elements):
-                rows.update(_rows(entry, [item], element))
-            continue
-        for element, item in enumerate(_primary_first(elements)):
-            present = False
-            for sub_name, sub_value in item.items():
-                present = present or sub_value not in (None, "", [])
-                sub_entry = entry.entries.get(sub_name)
-                if sub_entry is None or sub_value is None:
-                    continue
-                values = sub_value if isinstance(sub_value, list) else [sub_value]
-                rows.update(_rows(sub_entry, values, element))
-            rows.add((entry.number, "1" if present else "", element, None))
+def _add_attribute(rows: set[IndexRow], entry: _Indexed | _IndexedComplex, value: Any) -> None:
+    """Add the rows of an attribute: each of its values is an element."""
+    elements = value if isinstance(value, list) else [] if value is None else [value]
+    if isinstance(entry, _Indexed):
+        for element, item in enumerate(elements):
+            _add_rows(rows, entry, [item], element)
+        return
+    for element, item in enumerate(_primary_first(elements)):
+        present = False
+        for sub_name, sub_value in item.items():
+            present = present or sub_value not in (None, "", [])
+            sub_entry = entry.entries.get(sub_name)
+            if sub_entry is not None and sub_value is not None:
+                _add_rows(rows, sub_entry, sub_value if isinstance(sub_value, list) else [sub_value], element)
+        rows.add((entry.number, "1" if present else "", element, None))
 
 
 def _primary_first(elements: list[Any]) -> list[Any]:
@@ -129,12 +137,15 @@ def _primary_first(elements: list[Any]) -> list[Any]:
     return objects
 
 
-def _rows(entry: _Indexed, values: list[Any], element: int) -> list[IndexRow]:
-    """Return the rows of an attribute of one element; what is not of its type satisfies no comparison."""
-    rows: list[IndexRow] = []
-    for key in map(entry.key, values):
-        if key is not None and len(key) <= KEY_LENGTH:
-            rows.append((entry.number, key, element, None))
-        elif key is not None:
-            rows.append((entry.number, index_key(key), element, key if entry.keeps_whole else None))
-    return rows
+def _add_rows(rows: set[IndexRow], entry: _Indexed, values: list[Any], element: int) -> None:
+    """Add the rows of the simple values of one element."""
+    for value in values:
+        try:
+            key = entry.key(value)
+        except (TypeError, ValueError, AttributeError):
+            # Another program stored it: what is not of the type satisfies no comparison.
+            continue
+        if len(key) <= KEY_LENGTH:
+            rows.add((entry.number, key, element, None))
+        else:
+            rows.add((entry.number, index_key(key), element, key if entry.keeps_whole else None))

@@ -1,8 +1,9 @@
 """Writing a resource: its document and what it is found by, in the transaction of the caller."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import TypeVar
 
 import orjson
 
@@ -37,8 +38,8 @@ class ResourceRows:
         """
         twin = 0 if claim or not self._is_taken(resource.id) else layout.number
         row = (layout.number, resource.id, 1, resource.created, resource.last_modified)
-        unique = sorted(layout.unique_rows(resource.document)) if claim else []
-        index = sorted(layout.index_rows(*indexed(resource)), key=_by_key)
+        index = sorted(layout.index_rows(resource), key=_by_key)
+        unique = sorted(layout.unique_rows(index)) if claim else []
         try:
             rid, claimed = self._database.dialect.insert_whole(
                 self._database,
@@ -73,14 +74,15 @@ class ResourceRows:
         except DuplicateKey as exc:
             raise UniquenessConflict("id") from exc
         rids = self.rids(layout, [resource.id for resource in resources])
+        index = {rids[r.id]: layout.index_rows(r) for r in resources}
         unique = sorted(
-            (path, value, rids[r.id]) for r in resources for path, value in layout.unique_rows(r.document)
+            (path, value, rid) for rid, rows in index.items() for path, value in layout.unique_rows(rows)
         )
         try:
             insert_rows(database, "scim_unique", "path, value, rid", unique)
         except DuplicateKey as exc:
             raise UniquenessConflict("an attribute") from exc
-        self.insert_index_rows((rids[r.id], row) for r in resources for row in layout.index_rows(*indexed(r)))
+        self.insert_index_rows((rid, row) for rid, rows in index.items() for row in rows)
         database.count(layout.number, len(resources))
 
     def rids(self, layout: TypeLayout, ids: Sequence[str]) -> dict[str, int]:
@@ -115,20 +117,20 @@ class ResourceRows:
             "secrets = ? WHERE rid = ?",
             (version, after.created, after.last_modified, *narrow(layout, after), rid),
         )
+        old, new = layout.changed_rows(before, after)
         if before.text != after.text:
-            old, new = layout.unique_rows(before.document), layout.unique_rows(after.document)
-            self._delete_unique(rid, old - new)
+            old_unique, new_unique = layout.unique_rows(old), layout.unique_rows(new)
+            self._delete_unique(rid, old_unique - new_unique)
             if claim:
-                self._insert_unique(layout, rid, new - old)
+                self._insert_unique(layout, rid, new_unique - old_unique)
             run(f"UPDATE {layout.table} SET details = ? WHERE id = ?", (after.text, after.id))
-        old_rows, new_rows = layout.index_rows(*indexed(before)), layout.index_rows(*indexed(after))
-        self._delete_index(rid, old_rows - new_rows)
-        insert_index(self._database, rid, sorted(new_rows - old_rows, key=_by_key))
+        self._delete_index(rid, old - new)
+        insert_index(self._database, rid, sorted(new - old, key=_by_key))
 
     def delete(self, layout: TypeLayout, rid: int, resource: StoredResource) -> None:
         """Remove every row of a resource."""
         run = self._database.run
-        self._delete_unique(rid, layout.unique_rows(resource.document))
+        self._delete_unique(rid, layout.unique_rows(layout.index_rows(resource)))
         run("DELETE FROM scim_attribute WHERE rid = ?", (rid,))
         run("DELETE FROM scim_member WHERE group_rid = ?", (rid,))
         run("DELETE FROM scim_member WHERE member_rid = ?", (rid,))
@@ -146,6 +148,8 @@ class ResourceRows:
 
     def _insert_unique(self, layout: TypeLayout, rid: int, rows: Iterable[tuple[int, str]]) -> None:
         ordered = sorted(rows)
+        if not ordered:
+            return
         claimed = claim_unique(self._database, rid, ordered)
         if len(claimed) < len(ordered):
             raise UniquenessConflict(layout.unique_path(min({path for path, _ in ordered} - claimed)))
@@ -161,26 +165,23 @@ class ResourceRows:
         condition = "(path = ? AND value = ? AND rid = ? AND element = ?)"
         # A statement each is as fast where there is no server to send it to.
         size = 50 if self._database.dialect.pooled else 1
-        for batch in batches(sorted(rows, key=_by_key), size):
+        ordered = sorted(rows, key=_by_key)
+        for start in range(0, len(ordered), size):
+            batch = ordered[start : start + size]
             self._database.run(
                 f"DELETE FROM scim_attribute WHERE {' OR '.join([condition] * len(batch))}",
                 [cell for path, value, element, _ in batch for cell in (path, value, rid, element)],
             )
 
 
-def _by_key(row: IndexRow) -> tuple[int, str, int]:
-    return row[:3]
+# Two rows of one resource may have the same long value.
+_by_key = itemgetter(0, 1, 2)
 
 
 def narrow(layout: TypeLayout, resource: StoredResource) -> tuple[str | None, str | None]:
     """Return the columns `display` and `secrets` of scim_resource."""
     secrets = orjson.dumps(dict(resource.secrets)).decode() if resource.secrets else None
     return layout.resource_type.display(resource.document), secrets
-
-
-def indexed(resource: StoredResource) -> tuple[Mapping[str, Any], str, str]:
-    """Return what index rows are made of."""
-    return resource.document, resource.created, resource.last_modified
 
 
 def batches(values: Iterable[_Item], size: int = BATCH) -> Iterator[list[_Item]]:
