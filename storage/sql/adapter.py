@@ -8,7 +8,7 @@ are constant text run through the driver: building one costs more than running i
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 from schema.resource_type import ResourceType
 from storage.adapter import (
@@ -130,13 +130,14 @@ class SqlAdapter(StorageAdapter):
         if "\0" in resource_id:
             # No resource has one, and PostgreSQL does not even ask.
             raise ResourceNotFound(layout.resource_type.name, resource_id)
-        known, lock = None, ""
-        if self._database.in_transaction:
-            known = self._database.remembered.get((layout.number, resource_id))
-            lock = self._database.dialect.for_update
-        if known is not None:
-            return cast(StoredResource, known)
-        row = self._database.row(
+        database, lock, key = self._database, "", (layout.number, resource_id)
+        # What a transaction has read, nobody else can change before it ends.
+        remembered: dict[Any, Any] | None = database.remembered if database.in_transaction else None
+        if remembered is not None:
+            if key in remembered:
+                return cast(StoredResource, remembered[key])
+            lock = database.dialect.for_update
+        row = database.row(
             f"{self._columns} FROM scim_resource r JOIN {layout.table} d ON d.id = r.id "
             f"WHERE r.id = ? AND r.type = ?{lock}",
             (resource_id, layout.number),
@@ -144,20 +145,16 @@ class SqlAdapter(StorageAdapter):
         if row is None:
             raise ResourceNotFound(layout.resource_type.name, resource_id)
         found = stored(row)
-        self._remember(layout, found)
+        if remembered is not None:
+            remembered[key] = found
         return found
-
-    def _remember(self, layout: TypeLayout, resource: StoredResource) -> None:
-        """Keep what nobody else can change before the transaction ends."""
-        if self._database.in_transaction:
-            self._database.remembered[layout.number, resource.id] = resource
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
             rid = self._rows.insert(layout, resource)
             created = replace(resource, version="1", place=rid, joined=False)
-            self._remember(layout, created)
+            self._database.remembered[layout.number, created.id] = created
         return created
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
@@ -173,7 +170,7 @@ class SqlAdapter(StorageAdapter):
             version = int(before.version) + 1
             self._rows.replace(layout, before.place, before, resource, version)
             after = replace(resource, version=str(version), place=before.place, joined=before.joined)
-            self._remember(layout, after)
+            self._database.remembered[layout.number, after.id] = after
         return after
 
     def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:

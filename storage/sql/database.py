@@ -5,8 +5,8 @@ import os
 import random
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import peewee
@@ -35,6 +35,22 @@ class DuplicateKey(Exception):
         self.cause = cause
 
 
+class _State(threading.local):
+    """What one thread is in the middle of."""
+
+    within = False
+    broken = False
+    passing = False
+    held = False
+    parts = 0
+
+    def __init__(self) -> None:
+        self.counts: dict[int, int] = {}
+        self.remembered: dict[Any, Any] = {}
+        # Each is called once, in order.
+        self.committed: dict[Callable[[], object], None] = {}
+
+
 class Database:
     """Runs statements. Whatever fails leaves as a StorageError, or as DuplicateKey.
 
@@ -57,7 +73,7 @@ class Database:
     def _start(self) -> None:
         # With a pool, one of playhouse.pool; neither has types.
         self._peewee: Any = self._make()  # type: ignore[no-untyped-call]
-        self._local = threading.local()
+        self._local = _State()
 
     def after_fork(self) -> None:
         """Forget the connections of the parent process without touching them."""
@@ -90,7 +106,7 @@ class Database:
         Outside a transaction, a connection that was lost since it was last used is replaced: a
         restart of the database is not seen.
         """
-        if self.in_transaction:
+        if self._local.within:
             return self._fetch(statement, params)
         return self._leased(lambda: self._fetch(statement, params))
 
@@ -101,7 +117,7 @@ class Database:
 
     def run(self, statement: str, params: Row = ()) -> Any:
         """Run a statement within a transaction and return its cursor."""
-        assert self.in_transaction
+        assert self._local.within
         return self._execute(statement, params)
 
     def run_ddl(self, statement: str) -> None:
@@ -136,7 +152,7 @@ class Database:
         return rows
 
     def _execute(self, statement: str, params: Row | None) -> Any:
-        if self.in_transaction and self._local.broken:
+        if self._local.broken and self._local.within:
             # What is undone must not go on as if it were not.
             raise Contention(_UNDONE)
         if self.dialect.mark != "?":
@@ -158,7 +174,7 @@ class Database:
         if isinstance(exc, peewee.DataError):
             return ValueRefused(str(exc).splitlines()[0])
         # The next connection may be one that can write.
-        self._local.passing = getattr(self._local, "passing", False) or self.dialect.is_spent(exc)
+        self._local.passing = self._local.passing or self.dialect.is_spent(exc)
         if self.dialect.is_read_only(exc, self.name):
             return StorageReadOnly(f"{self._shown} is read-only: {_sentence(exc)}")
         hint = self.dialect.hint(self.name)
@@ -213,9 +229,8 @@ class Database:
         self._local.passing = self.dialect.is_passing(self._peewee.connection())
 
     def _give_back(self) -> None:
-        passing = getattr(self._local, "passing", False)
-        held = getattr(self._local, "held", False)
-        if not (self.dialect.pooled or passing) or held or self._peewee.is_closed():
+        passing = self._local.passing
+        if not (self.dialect.pooled or passing) or self._local.held or self._peewee.is_closed():
             return
         is_sound = not passing or self.dialect.is_sound(self._peewee.connection())
         self._peewee.close()
@@ -238,45 +253,36 @@ class Database:
     @property
     def in_transaction(self) -> bool:
         """Whether this thread is within a transaction."""
-        return getattr(self._local, "counts", None) is not None
+        return self._local.within
 
     @property
     def remembered(self) -> dict[Any, Any]:
         """What callers keep for the rest of the transaction, or until a part of it is undone."""
-        kept: dict[Any, Any] = self._local.remembered
-        return kept
+        return self._local.remembered
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """One transaction; inside another one, a part of it."""
+        return nullcontext() if self._local.within else self._whole_transaction()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """One transaction; inside another one, a part of it."""
-        if self.in_transaction:
-            yield
-            return
+    def _whole_transaction(self) -> Iterator[None]:
         # The queue ends with the lock that it is for.
         with self._queue.turn() if self._queue else nullcontext():
-            committed = yield from self._whole_transaction()
-        for callback in committed:
+            self._leased_for_good(lambda: self._execute(self.dialect.begin, None))
+            self._local.within, self._local.parts, self._local.broken = True, 0, False
+            self._local.remembered, self._local.committed = {}, {}
+            try:
+                yield
+                self._write_counts()
+                self._commit()
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                self._local.within, self._local.counts = False, {}
+                self._give_back()
+        for callback in self._local.committed:
             callback()
-
-    def _whole_transaction(self) -> Generator[None, None, dict[Callable[[], object], None]]:
-        """Begin, yield once and commit; return what is to be called afterwards."""
-        self._leased_for_good(lambda: self._execute(self.dialect.begin, None))
-        self._local.counts, self._local.parts, self._local.broken = {}, 0, False
-        self._local.remembered = {}
-        # Each once, in order.
-        committed: dict[Callable[[], object], None] = {}
-        self._local.committed = committed
-        try:
-            yield
-            self._write_counts()
-            self._commit()
-        except BaseException:
-            self._roll_back()
-            raise
-        finally:
-            self._local.counts = None
-            self._give_back()
-        return committed
 
     def _commit(self) -> None:
         try:
@@ -376,7 +382,7 @@ class Database:
 
     def counted(self, type_number: int) -> tuple[str, Row]:
         """Return the expression for the total of a type, this transaction included."""
-        pending = getattr(self._local, "counts", None) or {}
+        pending = self._local.counts
         counted = "(SELECT COALESCE(SUM(total), 0) + ? FROM scim_count WHERE type = ?)"
         return counted, (pending.get(type_number, 0), type_number)
 
