@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -46,27 +46,22 @@ class Deferral:
         self._places = places
         self._wakeups = wakeups
 
-    def accept(self, make: Callable[[], AsyncRequest]) -> Response | None:
-        """Keep the request at hand if it is one for later, and return the answer to it.
-
-        Raises what is wrong with it on its face.
-        """
-        wait_s = self._wait_s()
-        if self._requests is None or wait_s is None:
-            return None
-        return self._answer(self._requests.accept(current_context(), make()), wait_s)
+    def accept(self, asked: AsyncRequest, wait_s: float) -> Response:
+        """Keep a request for later, and return the answer to it. Raises what is wrong with its body."""
+        assert self._requests is not None
+        return self._answer(self._requests.accept(current_context(), asked), wait_s)
 
     def accept_bulk(self, message: BulkRequest) -> Response | None:
         """Keep the Bulk request at hand if it is one for later, and return the answer to it."""
-        wait_s = self._wait_s()
+        wait_s = self.wait_s()
         if self._requests is None or wait_s is None:
             return None
         return self._answer(self._requests.accept_bulk(current_context(), message), wait_s)
 
-    def _wait_s(self) -> float | None:
+    def wait_s(self) -> float | None:
         """Return how long to wait for the request at hand, None if it is not for later."""
         header = request.environ.get("HTTP_PREFER")
-        if not header or self._mode == "none":
+        if not header or self._mode == "none" or self._requests is None:
             return None
         preferences = read_preferences(header)
         if self._mode == "request":

@@ -75,7 +75,6 @@ def make_api(app: Flask, base_path: str, operations: Callable[[], Iterable[Opera
     assets = str(importlib.resources.files("flask_swagger_ui") / "dist")
     app.register_blueprint(Blueprint("assets", __name__, static_folder=assets, static_url_path=_ASSETS))
     app.register_blueprint(_page_blueprint(base_path))
-    app.after_request(_forbid_sniffing)
     # The paths come from the table of operations, not from the routes.
     return _ScimApi(app, operations)
 
@@ -126,9 +125,3 @@ def _page_blueprint(base_path: str) -> Blueprint:
         return Response(start, content_type="text/javascript; charset=utf-8")
 
     return blueprint
-
-
-def _forbid_sniffing(response: Response) -> Response:
-    # A browser takes what clients stored for what it is called, never for a page.
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flask import Flask, g, request
+from flask import Flask, Response, g, request
 
 from app.auth import Authenticator
 from app.headers import asks_for
@@ -39,6 +39,12 @@ def install_guard(app: Flask, authenticator: Authenticator) -> None:
             request_id=request.environ.get("HTTP_X_REQUEST_ID", "")[:100],
         )
 
+    @app.after_request
+    def forbid_sniffing(response: Response) -> Response:
+        # A browser takes what clients stored for what it is called, never for a page.
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
 
 def shows_page() -> bool:
     """Return whether a request to the root is that of a browser: everybody may see the page."""
@@ -54,4 +60,5 @@ def current_context() -> Context:
 
 def current_profile() -> Profile:
     """Return what the client that sent this request is granted."""
-    return PROFILES[current_context().profile]
+    context: Context = g.context
+    return PROFILES[context.profile]

@@ -1,6 +1,5 @@
 """What request headers say: Accept, Prefer and the conditional ones (RFC 9110, RFC 7240)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,13 +23,14 @@ def _accepted(header: str) -> MIMEAccept:
     return MIMEAccept([(media_type.partition(";")[0], quality) for media_type, quality in found])
 
 
-def chosen_type(header: str, offers: Sequence[str]) -> str:
+@lru_cache(maxsize=256)
+def chosen_type(header: str, offers: tuple[str, ...]) -> str:
     """Return the one of the media types `offers` that an Accept header likes best, the first of equals.
 
     A header that rules out all of them is disregarded, as RFC 9110 section 12.5.1 allows: the
     request that it came with may have been carried out.
     """
-    return (_accepted(header).best_match(offers) if header else None) or offers[0]
+    return _accepted(header).best_match(offers) or offers[0]
 
 
 def asks_for(header: str, media_type: str) -> bool:

@@ -16,17 +16,14 @@ SCIM_JSON = "application/scim+json"
 JSON = "application/json"
 
 
-def _content_type() -> str:
-    """Return the media type to answer with (RFC 7644 section 3.1): plain JSON only on request."""
-    return chosen_type(request.environ.get("HTTP_ACCEPT", ""), (SCIM_JSON, JSON))
-
-
 def scim_response(
     body: str | bytes | Iterator[bytes], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a response that carries SCIM JSON."""
+    """Return a response that carries SCIM JSON, as plain JSON only on request (RFC 7644 section 3.1)."""
     data = body.encode() if isinstance(body, str) else body
-    return Response(data, status, headers, content_type=_content_type(), direct_passthrough=True)
+    accept = request.environ.get("HTTP_ACCEPT")
+    content_type = chosen_type(accept, (SCIM_JSON, JSON)) if accept else SCIM_JSON
+    return Response(data, status, headers, content_type=content_type, direct_passthrough=True)
 
 
 def empty_response(status: int, headers: Mapping[str, str] | None = None) -> Response:

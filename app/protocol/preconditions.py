@@ -61,8 +61,9 @@ class Conditions:
 
     def check(self, version: str) -> None:
         """Raise PreconditionFailed unless a change of `version` is wanted."""
-        require_match(self.if_match, version)
-        require_none_match(self.if_none_match, version)
+        if self is not NO_CONDITIONS:
+            require_match(self.if_match, version)
+            require_none_match(self.if_none_match, version)
 
 
 NO_CONDITIONS: Final = Conditions()
