@@ -39,7 +39,7 @@ class Attribute:
         """Return the sub-attribute of that name in any case (RFC 7643 section 2.1), or None."""
         return self._by_name.get(name.lower())
 
-    @property
+    @cached_property
     def is_complex(self) -> bool:
         return self.type == "complex"
 

@@ -105,7 +105,7 @@ class AttributePath:
     sub_attribute: Attribute | None = None
     extension: str | None = None
 
-    @property
+    @cached_property
     def leaf(self) -> Attribute:
         """The attribute or sub-attribute the path ends at."""
         return self.sub_attribute or self.attribute
@@ -133,10 +133,11 @@ class AttributePath:
 
     def values(self, resource: Mapping[str, Any]) -> list[Any]:
         """Return every value at the end of the path in canonical `resource`, in order."""
-        elements = self.elements(resource)
-        if self.sub_attribute is None:
-            return elements
-        return list(sub_values(elements, self.sub_attribute))
+        value = self.holder(resource).get(self.attribute.name)
+        if value is None:
+            return []
+        elements = value if isinstance(value, list) else [value]
+        return elements if self.sub_attribute is None else list(sub_values(elements, self.sub_attribute))
 
 
 def sub_values(elements: list[Any], sub_attribute: Attribute) -> Iterator[Any]:
@@ -180,8 +181,11 @@ class ResourceType:
 
     def extension(self, urn: str) -> SchemaExtension | None:
         """Return the extension with that URN in any case, or None."""
-        wanted = urn.lower()
-        return next((e for e in self.extensions if e.schema.id.lower() == wanted), None)
+        return self._by_lowered_urn.get(urn.lower())
+
+    @cached_property
+    def _by_lowered_urn(self) -> Mapping[str, SchemaExtension]:
+        return {extension.schema.id.lower(): extension for extension in self.extensions}
 
     def path(self, text: str) -> AttributePath | None:
         """Return the attribute that `text` names in any case, or None when there is none.

@@ -49,11 +49,16 @@ class Decisions:
         self._capabilities = capabilities
         self._clock = clock
         self._needs_delta = needs_delta
-        self._secrets = PlainSecrets() if capabilities.takes_secrets else Secrets()
-        self._mappings = {
-            r.name: AttributeMapping(r, mappings.get(r.name, {})) for r in registry.resource_types
+        secrets = PlainSecrets() if capabilities.takes_secrets else Secrets()
+        self._hashing_takes_long = secrets.takes_long
+        # Returns what is kept of secrets; it takes tens of milliseconds for each where they are hashed.
+        self.hashed = secrets.hashed
+        types = registry.resource_types
+        self._mappings = {r.name: AttributeMapping(r, mappings.get(r.name, {})) for r in types}
+        self._copies_secrets = {
+            r.name for r in types if self._mappings[r.name].targets & {p.text for p in r.secret_paths}
         }
-        kinds = [(name, p, r) for name, p in PROFILES.items() for r in registry.resource_types]
+        kinds = [(name, p, r) for name, p in PROFILES.items() for r in types]
         self._validators = {(name, r.name): compile_validator(r, p.resources) for name, p, r in kinds}
         self._rules = {(name, r.name): PatchRules(r, p) for name, p, r in kinds}
 
@@ -87,7 +92,7 @@ class Decisions:
         """
         resource, members = self.validated(context, resource_type, body)
         secrets = self.hashed(take_secrets(resource_type, resource), {})
-        now = self._now()
+        now = format_date_time(self._clock())
         mapped = self._mappings[resource_type.name].new_id(resource)
         new_id = resource_id or mapped or context.new_id()
         stored = StoredResource(
@@ -101,15 +106,9 @@ class Decisions:
 
     def takes_long(self, resource_type: ResourceType, body: Any) -> bool:
         """Return whether keeping `body` may take hashing, which must not hold up other writers."""
-        if not self._secrets.takes_long:
+        if not self._hashing_takes_long:
             return False
-        copied = self._mappings[resource_type.name].targets
-        mapped = any(path.text in copied for path in resource_type.secret_paths)
-        return mapped or may_hold_secrets(resource_type, body)
-
-    def hashed(self, plain: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
-        """Return what is kept of secrets; it takes tens of milliseconds for each where they are hashed."""
-        return self._secrets.hashed(plain, known)
+        return resource_type.name in self._copies_secrets or may_hold_secrets(resource_type, body)
 
     # -- what it makes of what there is
 
@@ -167,7 +166,7 @@ class Decisions:
             before.id,
             before.text if is_same else _text(before.id, state.resource),
             created=before.created,
-            last_modified=self._now(),
+            last_modified=format_date_time(self._clock()),
             secrets=secrets,
             removed_secrets=removed,
         )
@@ -200,7 +199,7 @@ class Decisions:
             "patch",
             group_type,
             group,
-            replace(group, last_modified=self._now()),
+            replace(group, last_modified=format_date_time(self._clock())),
             is_same=True,
             leaving=[member],
             delta=MemberDelta((), [member]),
@@ -244,16 +243,12 @@ class Decisions:
             return []
         return view.references.members(resource_type.members, named)
 
-    def _now(self) -> str:
-        return format_date_time(self._clock())
-
 
 class HashedAhead:
     """The secrets of a PATCH, hashed before its transaction."""
 
-    def __init__(self, decisions: Decisions, takes_long: bool) -> None:
+    def __init__(self, decisions: Decisions) -> None:
         self._decisions = decisions
-        self._takes_long = takes_long
         self._plain: Mapping[str, str] = {}
         self._hashes: Mapping[str, str] = {}
 
@@ -264,11 +259,9 @@ class HashedAhead:
 
     def of(self, state: NewState) -> Mapping[str, str]:
         """Return the hashes of the secrets of a state. Raises Contention if they are no longer these."""
-        if state.secrets == self._plain:
-            return self._hashes
-        if self._takes_long:
+        if state.secrets != self._plain:
             raise Contention("another request changed the password at the same time")
-        return self._decisions.hashed(state.secrets, state.known)
+        return self._hashes
 
 
 def _staying(

@@ -14,7 +14,7 @@ from app.protocol.representation import Text
 from app.protocol.search import Answer, Query
 from app.protocol.secrets import take_secrets
 from app.protocol.view import Views
-from app.protocol.write import NewResource, Write
+from app.protocol.write import NewResource, NewState, Write
 from schema.projection import Projection
 from schema.registry import Registry
 from schema.resource_type import ResourceType
@@ -34,6 +34,8 @@ class Resources:
         self.registry = registry
         self.commit = commit
         self.ignored_paths = IgnoredPaths()
+        # Returns the location of a resource, by the name of its type and its id.
+        self.location = views.whole.representation.location
         self._views = views
         self._decisions = decisions
 
@@ -92,10 +94,6 @@ class Resources:
         return self._views.of(context).references.existing(resource_type.members, members)
 
     # -- showing
-
-    def location(self, resource_type: str, resource_id: str) -> str:
-        """Return the location of a resource, by the name of its type."""
-        return self._views.whole.representation.location(resource_type, resource_id)
 
     def text(
         self,
@@ -196,22 +194,21 @@ class Resources:
         decisions, view = self._decisions, self._views.of(context)
         # Nothing that depends on the request alone is done while other writers wait.
         plan = decisions.planned(context, resource_type, body)
-        takes_long = decisions.takes_long(resource_type, body)
-        ahead = HashedAhead(decisions, takes_long)
+        ahead = HashedAhead(decisions) if decisions.takes_long(resource_type, body) else None
 
-        def hash_ahead() -> None:
+        def patched() -> tuple[StoredResource, NewState]:
             before = view.storage.get(resource_type, resource_id)
             conditions.check(before.version)
-            ahead.hash(decisions.patched(view, resource_type, before, plan))
+            return before, decisions.patched(view, resource_type, before, plan)
 
         def decide() -> Write:
-            before = view.storage.get(resource_type, resource_id)
-            conditions.check(before.version)
-            state = decisions.patched(view, resource_type, before, plan)
-            return decisions.changed("patch", view, resource_type, before, state, ahead.of(state))
+            before, state = patched()
+            hashes = ahead.of(state) if ahead else decisions.hashed(state.secrets, state.known)
+            return decisions.changed("patch", view, resource_type, before, state, hashes)
 
-        stored = self._changed(context, decide, hash_ahead if takes_long else None)
-        self.ignored_paths.note(context.principal.name, resource_type.name, plan.ignored)
+        stored = self._changed(context, decide, (lambda: ahead.hash(patched()[1])) if ahead else None)
+        if plan.ignored:
+            self.ignored_paths.note(context.principal.name, resource_type.name, plan.ignored)
         return stored
 
     def delete(

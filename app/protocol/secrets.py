@@ -61,8 +61,8 @@ def take_secrets(resource_type: ResourceType, resource: dict[str, Any]) -> dict[
     """Remove every `returned: never` value from a canonical resource and return them by path."""
     plain = {}
     for path in resource_type.secret_paths:
-        values = path.values(resource)
-        if values:
+        holder = resource if path.extension is None else resource.get(path.extension, {})
+        if path.attribute.name in holder and (values := path.values(resource)):
             single = len(values) == 1 and isinstance(values[0], str)
             plain[path.text] = values[0] if single else orjson.dumps(values).decode()
             _remove(path, resource)

@@ -20,7 +20,7 @@ from app.protocol.patch.values import (
 )
 from schema.attribute import Attribute
 from schema.errors import InvalidPath, InvalidValue, Mutability, NoTarget
-from schema.resource_type import AttributePath
+from schema.resource_type import AttributePath, SchemaExtension
 from schema.validation import is_emptied
 from scim_filter.nodes import BoundPatchPath, Node
 
@@ -36,7 +36,7 @@ class Patcher:
         self._profile = rules.profile
         self._resource = resource
         self._meter = Meter(operations)
-        self._members = MemberPatcher(rules, members, self._meter)
+        self._members = members
         self._lists: dict[tuple[str | None, str], Elements] = {}
         self.removed_secrets: set[str] = set()
 
@@ -45,8 +45,8 @@ class Patcher:
         operation, bound = planned.operation, planned.target
         if bound is None:
             self._run_without_path(operation.op, operation.value)
-        elif self._is_extension(bound.path):
-            self._run_on_extension(operation.op, bound.path.attribute.name, operation.value)
+        elif extension := self._type.extension(bound.path.attribute.name):
+            self._run_on_extension(operation.op, extension, operation.value)
         else:
             self._run_on(operation.op, bound, operation.value)
 
@@ -77,15 +77,14 @@ class Patcher:
             raise InvalidValue("value: must be an object in an operation without path")
         for name, item in value.items():
             key = self._profile.patch.canonical(name, self._type)
-            if self._type.extension(key) is not None:
-                self._run_on_extension(op, key, item)
+            if extension := self._type.extension(key):
+                self._run_on_extension(op, extension, item)
                 continue
             bound = self._target_of_key(key)
             if bound is None:
                 continue
-            if bound.path.leaf.mutability == "readOnly" and self._profile.ignores_read_only:
-                continue
-            self._run_on(op, bound, item)
+            if bound.path.leaf.mutability != "readOnly" or not self._profile.ignores_read_only:
+                self._run_on(op, bound, item)
 
     def _target_of_key(self, key: str) -> BoundPatchPath | None:
         """Return what a key of a value without path names; None for what is to be ignored."""
@@ -112,9 +111,7 @@ class Patcher:
         if not self._profile.paths_as_keys and any(sign in key for sign in ".:["):
             raise InvalidPath(f"value: {key[:100]} is a path; it must be the name of an attribute")
 
-    def _run_on_extension(self, op: str, urn: str, value: Any) -> None:
-        extension = self._type.extension(urn)
-        assert extension is not None
+    def _run_on_extension(self, op: str, extension: SchemaExtension, value: Any) -> None:
         if op == "add" and value is None:
             return
         name = extension.schema.id
@@ -139,9 +136,6 @@ class Patcher:
             if path.leaf.mutability != "readOnly" or not self._profile.ignores_read_only:
                 self._run_on(op, BoundPatchPath(path), item)
 
-    def _is_extension(self, path: AttributePath) -> bool:
-        return path.extension is None and self._type.extension(path.attribute.name) is not None
-
     def _run_on(self, op: str, bound: BoundPatchPath, value: Any) -> None:
         path = bound.path
         if "readOnly" in (path.attribute.mutability, path.leaf.mutability):
@@ -154,7 +148,7 @@ class Patcher:
             if op == "remove":
                 raise Mutability("schemas: is required")
         elif path.attribute == self._type.members and path.extension is None:
-            self._members.run(op, bound, value)
+            MemberPatcher(self._rules, self._members, self._meter).run(op, bound, value)
         elif op == "remove" or (op == "replace" and value is None):
             self._remove(bound, value)
         elif bound.filter is not None:
@@ -176,11 +170,12 @@ class Patcher:
             # A complex value replaces sub-attribute by sub-attribute (RFC 7644 section 3.5.2.3).
             new = merge(self._rules, attribute, value, path.text)(old)
         else:
-            new = self._rules.attribute_value(attribute, value, path.text)
+            new = self._rules.value_reader(attribute)(value, path.text)
             if new is None and op == "add" and not is_emptied(attribute, value, self._profile.patch):
                 return
         check_immutable(attribute, path, old, new)
-        check_immutable_parts(attribute, path.text, old or {}, new or {})
+        if attribute.is_complex:
+            check_immutable_parts(attribute, path.text, old or {}, new or {})
         _assign(holder, attribute.name, new)
 
     def _set_values(self, op: str, path: AttributePath, value: Any) -> None:
@@ -198,7 +193,7 @@ class Patcher:
             raise Mutability(f"{path.text}: is immutable and has a value")
 
     def _set_sub_attribute(self, path: AttributePath, sub: Attribute, value: Any) -> None:
-        new = self._rules.attribute_value(sub, value, path.text)
+        new = self._rules.value_reader(sub)(value, path.text)
         change, name = part_change(self._rules, path, new), path.attribute.name
         if not path.attribute.multi_valued:
             holder = self._holder(path.extension)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from app.protocol.patch.message import PatchOperation, place_named
@@ -11,7 +11,7 @@ from schema.attribute import Attribute
 from schema.errors import InvalidPath, InvalidValue
 from schema.leniency import Leniency
 from schema.resource_type import ResourceType
-from schema.validation import Reader, compile_attribute_validator, compile_element_validator
+from schema.validation import compile_attribute_validator, compile_element_validator
 from scim_filter import parse_path, resolve_path
 from scim_filter.nodes import BoundPatchPath, PatchPath
 
@@ -39,7 +39,10 @@ class PatchRules:
         self.profile = profile
         # Clients choose the paths: what is remembered of them must not fill the memory.
         self._kept = lru_cache(_MOST_KEPT)(self._resolved)
-        self._validators: dict[tuple[Attribute, bool], Reader] = {}
+        # Functions from a whole value, or from one element, to its canonical form, None for an unassigned
+        # one. They raise InvalidValue.
+        self.value_reader = cache(lambda one: compile_attribute_validator(one, profile.patch))
+        self.element_reader = cache(lambda one: compile_element_validator(one, profile.patch))
 
     def target(self, text: str) -> BoundPatchPath | UnknownAttribute:
         """Return what the text of a path names. Raises InvalidPath for any other fault than its name."""
@@ -55,22 +58,6 @@ class PatchRules:
                 raise
             return UnknownAttribute(name, problem.detail)
 
-    def attribute_value(self, attribute: Attribute, value: Any, place: str) -> Any:
-        """Return the canonical form of a whole value, None for an unassigned one. Raises InvalidValue."""
-        reader = self._validators.get((attribute, False))
-        if reader is None:
-            reader = compile_attribute_validator(attribute, self.profile.patch)
-            self._validators[attribute, False] = reader
-        return reader(value, place)
-
-    def element(self, attribute: Attribute, value: Any, place: str) -> Any:
-        """Return the canonical form of one element, None for an unassigned one. Raises InvalidValue."""
-        reader = self._validators.get((attribute, True))
-        if reader is None:
-            reader = compile_element_validator(attribute, self.profile.patch)
-            self._validators[attribute, True] = reader
-        return reader(value, place)
-
     def elements(self, attribute: Attribute, value: Any, place: str) -> list[Any]:
         """Return the elements that `value` holds; one alone counts as a list of it."""
         reading = self.profile.patch.coercion(attribute, value) if isinstance(value, str) else value
@@ -78,7 +65,7 @@ class PatchRules:
             return []
         # Text that means a list is read as in a whole resource.
         listed = value if isinstance(reading, list) else [value]
-        return list(self.attribute_value(attribute, listed, place) or [])
+        return list(self.value_reader(attribute)(listed, place) or [])
 
     def extension_value(self, extension: Attribute, value: Any) -> Mapping[str, Any] | None:
         """Return the attributes in the value of an extension, None for an unassigned one."""

@@ -101,7 +101,7 @@ def _condition(rules: PatchRules, path: AttributePath, parts: Mapping[str, Any])
 
 
 def _equalities(rules: PatchRules, path: AttributePath, sub: Attribute, part: Any) -> list[Node]:
-    value = rules.attribute_value(sub, part, path.text)
+    value = rules.value_reader(sub)(part, path.text)
     values = value if isinstance(value, list) else [value] if value is not None else []
     return [BoundComparison(path, "eq", one, comparison_key(sub, one)) for one in values]
 
