@@ -126,17 +126,15 @@ class AttributePath:
 
     def elements(self, resource: Mapping[str, Any]) -> list[Any]:
         """Return the values of `attribute` (not of its sub-attribute) as a list, empty when absent."""
-        value = self.holder(resource).get(self.attribute.name)
+        holder = resource if self.extension is None else self.holder(resource)
+        value = holder.get(self.attribute.name)
         if value is None:
             return []
         return value if isinstance(value, list) else [value]
 
     def values(self, resource: Mapping[str, Any]) -> list[Any]:
         """Return every value at the end of the path in canonical `resource`, in order."""
-        value = self.holder(resource).get(self.attribute.name)
-        if value is None:
-            return []
-        elements = value if isinstance(value, list) else [value]
+        elements = self.elements(resource)
         return elements if self.sub_attribute is None else list(sub_values(elements, self.sub_attribute))
 
 

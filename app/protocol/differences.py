@@ -29,8 +29,9 @@ def exact_paths(
     """Return `paths` with sub-attributes in place of an attribute that has changed in part."""
     exact: list[str] = []
     for text in paths:
-        path = resource_type.path(text)
-        old, new = (_at(path, one.document) for one in (before, after))
+        path, old, new = resource_type.path(text), None, None
+        if path is not None and path.leaf.is_complex:
+            old, new = _at(path, before.document), _at(path, after.document)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             exact += [f"{text}.{name}" for name in _names(old, new)]
         else:
@@ -76,10 +77,8 @@ def _names(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
 
 
-def _at(path: AttributePath | None, document: Mapping[str, Any]) -> Any:
+def _at(path: AttributePath, document: Mapping[str, Any]) -> Any:
     """Return what a document has at a path, None where that is nothing."""
-    if path is None:
-        return None
     value = path.holder(document).get(path.attribute.name)
     if path.sub_attribute is None:
         return value

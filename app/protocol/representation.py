@@ -115,7 +115,7 @@ class Representation:
         if memberships and resource_type.memberships is not None:
             shown = ",".join(self._membership(membership) for membership in memberships)
             parts.append(f'"{resource_type.memberships.name}":[{shown}]')
-        location = self.location(name, stored.id)
+        location = self._roots[name] + quoted(stored.id)
         parts.append(
             f'"meta":{{"resourceType":"{name}","created":"{stored.created}",'
             f'"lastModified":"{stored.last_modified}","location":"{location}",'

@@ -132,9 +132,8 @@ def _json_in(text: Any) -> Any:
         return MISMATCH
 
 
-def operation_name_in_any_case(name: str) -> str:
-    """`Add`, `Replace`: Entra ID without aadOptscim062020."""
-    return name.lower()
+# `Add`, `Replace`: Entra ID without aadOptscim062020.
+operation_name_in_any_case: Final[Callable[[str], str]] = str.lower
 
 
 def names_in_a_string(value: Any) -> Any:
