@@ -150,12 +150,11 @@ class ResourceImport:
                 self._ids[resource_type.name, fresh.pop(number).resource.id] = found
         for number in lines.keys() - fresh.keys():
             self._leave_alone(resource_type, number, lines[number])
-        create_many = partial(self._commit.create_many, self._context, resource_type)
         if self._commit.assigns_ids:
             self._create_each(resource_type, fresh, unnamed)
             return
         try:
-            self._create(resource_type, fresh, create_many)
+            self._create(resource_type, fresh, partial(self._commit.create_many, self._context, resource_type))
         except UniquenessConflict:
             # One by one, the one that is in the way is the only one to fail.
             self._create_each(resource_type, fresh, unnamed)
@@ -263,8 +262,7 @@ class ResourceImport:
         """Make those members that exist; the others wait for the end."""
         missing = self._join(resource_type, new.resource.id, new.members)
         if missing:
-            left = {i: new.members[i] for i in missing}
-            self._waiting.append((number, resource_type, new.resource.id, left))
+            self._waiting.append((number, resource_type, new.resource.id, {i: new.members[i] for i in missing}))
 
     def _join(self, resource_type: ResourceType, group_id: str, members: Named) -> list[str]:
         """Make `members` members of a group and return those that do not exist."""
