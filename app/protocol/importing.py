@@ -112,8 +112,7 @@ class ResourceImport:
         """Return what a line holds, and whether it has an id of its own."""
         body = read_object(line, self._max_depth, "the line")
         schemas = body.get("schemas")
-        found = body.get("meta")
-        meta: dict[str, Any] = found if isinstance(found, dict) else {}
+        meta: Any = body.get("meta") if isinstance(body.get("meta"), dict) else {}
         names = [str(urn).lower() for urn in schemas] if isinstance(schemas, list) else []
         resource_type = next((self._types[name] for name in names if name in self._types), None)
         resource_type = resource_type or self._resources.registry.resource_type(str(meta.get("resourceType")))
@@ -154,7 +153,8 @@ class ResourceImport:
             self._create_each(resource_type, fresh, unnamed)
             return
         try:
-            self._create(resource_type, fresh, partial(self._commit.create_many, self._context, resource_type))
+            create = partial(self._commit.create_many, self._context, resource_type)
+            self._create(resource_type, fresh, create)
         except UniquenessConflict:
             # One by one, the one that is in the way is the only one to fail.
             self._create_each(resource_type, fresh, unnamed)
@@ -262,7 +262,8 @@ class ResourceImport:
         """Make those members that exist; the others wait for the end."""
         missing = self._join(resource_type, new.resource.id, new.members)
         if missing:
-            self._waiting.append((number, resource_type, new.resource.id, {i: new.members[i] for i in missing}))
+            left = {i: new.members[i] for i in missing}
+            self._waiting.append((number, resource_type, new.resource.id, left))
 
     def _join(self, resource_type: ResourceType, group_id: str, members: Named) -> list[str]:
         """Make `members` members of a group and return those that do not exist."""
@@ -292,9 +293,7 @@ class ResourceImport:
 
 
 def _date(value: Any) -> str | None:
-    if not isinstance(value, str):
-        return None
     try:
-        return format_date_time(parse_date_time(value))
+        return format_date_time(parse_date_time(value)) if isinstance(value, str) else None
     except ValueError as exc:
         raise InvalidValue(f"meta: {value[:40]} is not a dateTime") from exc
