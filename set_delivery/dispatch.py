@@ -49,31 +49,35 @@ class Dispatcher:
         Ends earlier when `until` says so.
         """
         made = 0
+        last: int | None = 0
         begun: dict[int, Change] = {}
-        while True:
-            more, count = self._take_over(begun)
+        while last is not None:
+            # What is committed late, with a number that is passed, is due the next time.
+            count, last = self._take_over(begun, last)
             made += count
-            if not more or until():
-                return made
+            if until():
+                break
+        return made
 
     def is_due(self) -> bool:
         """Return whether there is a change to take over."""
         queued = self._database.row("SELECT 1 FROM scim_queue LIMIT 1")
         return queued is not None or self._former.has_changes()
 
-    def _take_over(self, begun: dict[int, Change]) -> tuple[bool, int]:
-        """Take over some changes, in one transaction; return whether there may be more.
+    def _take_over(self, begun: dict[int, Change], last: int) -> tuple[int, int | None]:
+        """Take over some changes behind `last`, in one transaction.
 
+        Returns how many SETs that made, and the last change that was taken over, None if there is none.
         `begun` holds the change that the last transaction had no room for all of: with very many
         members, to read it anew for each part would take longer than all the rest.
         """
         if not self.is_due():
-            return False, 0
+            return 0, None
         with self._database.transaction():
             # Positions are given out by one at a time: who has read up to one misses nothing below it.
             take_lease(self._database, "dispatch", "dispatch", 0)
             self._former.hand_over_changes(self._log, self._type_of, _CHANGES)
-            rows = self._due(next(iter(begun), -1))
+            rows = self._due(next(iter(begun), -1), last)
             taken: list[int] = []
             count = 0
             for seq, made_at, done, body in rows:
@@ -89,7 +93,7 @@ class Dispatcher:
                 if count >= _SETS:
                     break
             self._settle(taken, list(begun))
-        return bool(rows), count
+        return count, (taken[-1] if taken else last) if rows else None
 
     def _settle(self, taken: Sequence[int], begun: Sequence[int]) -> None:
         """Give positions to what was taken over or begun, and remove what was taken over from the queue."""
@@ -102,13 +106,16 @@ class Dispatcher:
             for table in tables:
                 self._database.run(f"DELETE FROM {table} WHERE seq IN ({marks(taken)})", taken)
 
-    def _due(self, known: int) -> list[Any]:
-        """Return the next changes, in the order of the log, without the body of the one that is `known`."""
+    def _due(self, known: int, last: int) -> list[Any]:
+        """Return the next changes in the order of the log, without the body of the one that is `known`.
+
+        The search begins behind `last`: some databases read what is deleted before it again each time.
+        """
         return self._database.rows(
             "SELECT q.seq, COALESCE(c.at, ?), p.done, CASE WHEN q.seq = ? THEN NULL ELSE q.body END "
             "FROM scim_queue q LEFT JOIN scim_change c ON c.seq = q.seq "
-            "LEFT JOIN scim_queue_part p ON p.seq = q.seq ORDER BY q.seq LIMIT ?",
-            (now_ms(), known, _CHANGES),
+            "LEFT JOIN scim_queue_part p ON p.seq = q.seq WHERE q.seq > ? ORDER BY q.seq LIMIT ?",
+            (now_ms(), known, last, _CHANGES),
         )
 
     def _note_done(self, seq: int, done: int) -> None:
