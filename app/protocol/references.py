@@ -134,7 +134,9 @@ class References:
         taken: set[Key] = set()
         for member_id, names in named.items():
             for one in names:
-                kind, meant = self.says(one, member_id), by_id.get(member_id)
+                meant = by_id.get(member_id)
+                is_usual = meant is not None and one.type == meant.resource_type
+                kind = one.type if is_usual else self.says(one, member_id)
                 if twins and meant is not None and meant.key in twins:
                     keys = ((name, member_id) for name in (types if kind is None else (kind,)))
                     meant = next((twins[key] for key in keys if key in twins), None)

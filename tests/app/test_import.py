@@ -53,6 +53,29 @@ def test_members_follow_the_ids_that_their_resources_get(run: Import, scim: Scim
     assert sorted(member["display"] for member in guides["members"]) == ["ann", "bob"]
 
 
+@pytest.mark.on("forward", "irods")
+def test_lines_of_one_id_become_members_by_their_types(run: Import, scim: ScimClient) -> None:
+    both = [{"value": "1", "type": "User"}, {"value": "1", "type": "group"}]
+    lines = (
+        {**group("all"), "id": "g", "members": both},
+        {**group("some"), "id": "h", "members": both[1:]},
+        user("ann", id="1"),
+        group("crew", id="1"),
+    )
+    result = run(*lines)
+
+    assert (result.exit_code, result.stdout) == (0, "created 4, already there 0, failed 0\n")
+    shown = {one["displayName"]: one for one in scim("GET", "/Groups").json["Resources"]}
+    assert {
+        name: {(member["type"], member["display"]) for member in one.get("members", ())}
+        for name, one in shown.items()
+    } == {
+        "all": {("User", "ann"), ("Group", "crew")},
+        "some": {("Group", "crew")},
+        "crew": set(),
+    }
+
+
 def test_resources_come_in_as_if_a_client_had_sent_them(run: Import, scim: ScimClient) -> None:
     meta = {"resourceType": "User", "created": "2020-01-01T01:00:00+01:00"}
     result = run(
