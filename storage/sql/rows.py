@@ -174,7 +174,7 @@ class ResourceRows:
             )
 
 
-# Two rows of one resource may have the same long value.
+# The order of the key of scim_attribute, within one resource.
 _by_key = itemgetter(0, 1, 2)
 
 
