@@ -230,4 +230,4 @@ def test_nothing_but_the_core_calls_the_storage() -> None:
     reading = {"changes", "intents", "references", "representation", "resources", "search", "view"}
     core = {f"protocol/{name}.py" for name in {*reading, "attempts", "commit", "decisions", "import_commit"}}
     # These open the storage, prepare it and give its connections back.
-    assert callers - core == {"base.py", "cli.py", "delivery.py", "state.py"}
+    assert callers - core == {"audit_commands.py", "base.py", "cli.py", "delivery.py", "state.py"}
