@@ -3,8 +3,8 @@
 from typing import Any
 
 from app import celery_of, configure_log, create_app
-from app.problems import GUNICORN_ENDS, problems_said
-from app.settings import Settings
+from app.configuration.settings import Settings
+from app.server.problems import GUNICORN_ENDS, problems_said
 
 with problems_said(GUNICORN_ENDS):
     settings = Settings.from_env()

@@ -9,34 +9,34 @@ from typing import Any
 from flask import Flask, Request, Response
 from flask.sessions import SecureCookieSession, SessionInterface, SessionMixin
 
-from app.auth import Authenticator
-from app.base import Base, open_base
-from app.base_path import BasePath
-from app.blueprints.async_results import async_blueprint
-from app.blueprints.bulk import bulk_blueprint
-from app.blueprints.discovery import discovery_blueprint
-from app.blueprints.feeds import Feeds, feeds_blueprint
-from app.blueprints.health import health_blueprint
-from app.blueprints.keys import keys_blueprint
-from app.blueprints.me import me_blueprint
-from app.blueprints.metrics import metrics_blueprint
-from app.blueprints.resources import IdConverter, resource_blueprint
-from app.blueprints.search import search_blueprint
-from app.blueprints.streams import Reading, streams_blueprint
-from app.deferral import Deferral
-from app.description.table import operations_of
-from app.documentation import make_api, openapi_config
-from app.drivers import how_to_install
-from app.error_handlers import register_error_handlers
-from app.guard import install_guard
-from app.log_levels import silence_drivers
-from app.messages import BodyLimits
+from app.configuration.settings import BaseSettings, ServerSettings, Settings, SettingsError
+from app.edge.base_path import BasePath
+from app.edge.blueprints.async_results import async_blueprint
+from app.edge.blueprints.bulk import bulk_blueprint
+from app.edge.blueprints.discovery import discovery_blueprint
+from app.edge.blueprints.feeds import Feeds, feeds_blueprint
+from app.edge.blueprints.health import health_blueprint
+from app.edge.blueprints.keys import keys_blueprint
+from app.edge.blueprints.me import me_blueprint
+from app.edge.blueprints.metrics import metrics_blueprint
+from app.edge.blueprints.resources import IdConverter, resource_blueprint
+from app.edge.blueprints.search import search_blueprint
+from app.edge.blueprints.streams import Reading, streams_blueprint
+from app.edge.deferral import Deferral
+from app.edge.description.table import operations_of
+from app.edge.documentation import make_api, openapi_config
+from app.edge.error_handlers import register_error_handlers
+from app.edge.guard import install_guard
+from app.edge.messages import BodyLimits
+from app.edge.remembered import RememberedCheck
+from app.edge.request_body import install_whole_body
+from app.edge.request_log import install_request_log
+from app.protocol.authentication import Authenticator
 from app.protocol.discovery import Discovery, Limits, SecurityEvents
-from app.remembered import RememberedCheck
-from app.request_body import install_whole_body
-from app.request_log import install_request_log
-from app.settings import BaseSettings, ServerSettings, Settings, SettingsError
-from app.work.pieces import pieces_of
+from app.wiring.base import Base, open_base
+from app.wiring.drivers import how_to_install
+from app.wiring.log_levels import silence_drivers
+from app.wiring.pieces import pieces_of
 from app.work.registry import Driver, Work
 from app.work.threads import Threads
 

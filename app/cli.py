@@ -13,13 +13,13 @@ from typing import BinaryIO
 import click
 
 from app import configure_log, create_app
-from app.audit_commands import audit
-from app.base import open_base
-from app.problems import problems_said
+from app.commands.audit import audit
+from app.configuration.settings import Settings
 from app.protocol.context import system
 from app.protocol.importing import ResourceImport
-from app.serving import WebServer
-from app.settings import Settings
+from app.server.problems import problems_said
+from app.server.serving import WebServer
+from app.wiring.base import open_base
 from app.work.registry import Work
 from app.work.threads import Threads
 from set_delivery.inventory import Inventory

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from benchmarks.operations import Service, measured, user
 from tests.conftest import Server
 from tests.receivers import HttpReceiver

@@ -22,7 +22,7 @@ import click
 import orjson
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from benchmarks.operations import Service, measured, user
 from benchmarks.scale import ENVIRON, GROUP, PATCH, SMALL, user_id
 

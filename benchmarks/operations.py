@@ -24,7 +24,7 @@ import orjson
 from flask import Flask, Response
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 
 RESULTS = Path(__file__).parent / "results" / "sqlite.md"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"

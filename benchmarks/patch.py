@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from app.protocol.patch import MemberChanges, PatchRules, apply_patch, plan_patch, read_operations
+from app.protocol.patch import RequestedMembers, PatchRules, apply_patch, plan_patch, read_operations
 from app.protocol.tolerance import PROFILES
 from benchmarks.scale import PATCH
 from schema.registry import load_registry
@@ -65,7 +65,7 @@ def measured(resource_type: ResourceType, operation: Operation, count: int) -> f
         emails = [{"value": f"e{number}@x", "type": "t"} for number in range(count)]
         resource = {"userName": "u", "emails": emails}
     body = {"schemas": [PATCH], "Operations": [operation(number) for number in range(count)]}
-    changes = MemberChanges(lambda: members(count))
+    changes = RequestedMembers(lambda: members(count))
     started = time.process_time()
     plan = plan_patch(PatchRules(resource_type, DEFAULT), read_operations(body, DEFAULT))
     apply_patch(plan, resource, changes)

@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from benchmarks.operations import Service
 
 RESULTS = Path(__file__).parent / "results" / "queue.md"

@@ -23,10 +23,10 @@ import click
 import orjson
 
 from app import create_app
-from app.base import open_base
+from app.configuration.settings import Settings
 from app.protocol.context import system
 from app.protocol.importing import ResourceImport
-from app.settings import Settings
+from app.wiring.base import open_base
 from benchmarks.operations import Service, measured, user
 from tests.servers import MariadbServer, PostgresqlServer
 

@@ -36,7 +36,7 @@ import orjson
 
 import app as application
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from benchmarks.operations import Service
 from schema import urns
 

@@ -10,7 +10,7 @@ from set_delivery.change_log import ChangeLog
 from set_delivery.change_order import ChangeOrder
 from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
-from set_delivery.events import Change, Event
+from set_delivery.events import ChangeEvents, Event
 from set_delivery.former_outbox import FormerOutbox
 from set_delivery.leases import take_lease
 from set_delivery.streams import Publishing
@@ -50,7 +50,7 @@ class Dispatcher:
         """
         made = 0
         last: int | None = 0
-        begun: dict[int, Change] = {}
+        begun: dict[int, ChangeEvents] = {}
         while last is not None:
             # What is committed late, with a number that is passed, is due the next time.
             count, last = self._take_over(begun, last)
@@ -64,7 +64,7 @@ class Dispatcher:
         queued = self._database.row("SELECT 1 FROM scim_queue LIMIT 1")
         return queued is not None or self._former.has_changes()
 
-    def _take_over(self, begun: dict[int, Change], last: int) -> tuple[int, int | None]:
+    def _take_over(self, begun: dict[int, ChangeEvents], last: int) -> tuple[int, int | None]:
         """Take over some changes behind `last`, in one transaction.
 
         Returns how many SETs that made, and the last change that was taken over, None if there is none.
@@ -123,17 +123,17 @@ class Dispatcher:
         self._database.run("DELETE FROM scim_queue_part WHERE seq = ?", (seq,))
         self._database.run("INSERT INTO scim_queue_part (seq, done) VALUES (?, ?)", (seq, done))
 
-    def _publish(self, change: Change, made_at: int, done: int, room: int) -> int:
+    def _publish(self, change: ChangeEvents, made_at: int, done: int, room: int) -> int:
         """Make SETs of a change of which `done` memberships are; return how many are then."""
         if not done:
             for event in change.events:
                 self._publish_event(event, change.txn, made_at, self._feeds_of(change))
         now = change.memberships[done : done + max(1, room)]
-        for event in Change(change.txn, (), memberships=now).feed_events():
+        for event in ChangeEvents(change.txn, (), memberships=now).feed_events():
             self._publish_event(event, change.txn, made_at, [change.feed] if change.feed else [])
         return done + len(now)
 
-    def _feeds_of(self, change: Change) -> list[str]:
+    def _feeds_of(self, change: ChangeEvents) -> list[str]:
         feeds = [feed.id for feed in self._publishing.feeds]
         if self._publishing.groups_are_feeds:
             feeds += [feed for feed in change.feeds if feed not in feeds]
@@ -174,6 +174,6 @@ class Dispatcher:
         self._database.run(f"INSERT INTO {table} ({columns}) VALUES {values}", cells)
 
 
-def _change(body: str | None) -> Change:
+def _change(body: str | None) -> ChangeEvents:
     """Return the change that a row of the queue describes; without a body nobody receives events of it."""
-    return Change("", ()) if body is None else Change.from_json(orjson.loads(body))
+    return ChangeEvents("", ()) if body is None else ChangeEvents.from_json(orjson.loads(body))

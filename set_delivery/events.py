@@ -103,7 +103,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Membership:
+class FeedMembership:
     """One member that joined a feed, or left it."""
 
     subject: Subject
@@ -111,7 +111,7 @@ class Membership:
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangeEvents:
     """What one write did: its events, and which feeds they belong to beside those of everybody.
 
     `feeds` are feeds of groups. `memberships` are what changed in `feed`, the feed of the group
@@ -122,7 +122,7 @@ class Change:
     events: Sequence[Event]
     feeds: Sequence[str] = ()
     feed: str | None = None
-    memberships: Sequence[Membership] = ()
+    memberships: Sequence[FeedMembership] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return what `from_json` takes."""
@@ -138,14 +138,14 @@ class Change:
         }
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> "Change":
+    def from_json(cls, kept: Mapping[str, Any]) -> "ChangeEvents":
         """Return the change that `as_json` described."""
         return cls(
             kept["txn"],
             [Event.from_json(event) for event in kept["events"]],
             kept["feeds"],
             kept["feed"],
-            [Membership(Subject(*subject), joined) for joined, *subject in kept["members"]],
+            [FeedMembership(Subject(*subject), joined) for joined, *subject in kept["members"]],
         )
 
     def feed_events(self) -> Iterator[Event]:

@@ -16,7 +16,7 @@ import requests
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from tests.description import assert_described
 from tests.ports import free_port
 from tests.servers import MariadbServer, PostgresqlServer

@@ -48,7 +48,7 @@ def resolved(document: Mapping[str, Any], described: Mapping[str, Any]) -> Mappi
 def assert_described(app: Flask, answer: Any) -> None:
     """Assert that the description has the status, the media type and the headers of an answer.
 
-    `app/description/table.py` has all of them, by operation.
+    `app/edge/description/table.py` has all of them, by operation.
     """
     with app.test_request_context(environ_overrides=answer.request.environ) as context:
         rule = context.request.url_rule

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 
 
 def die(*args: Any, **options: Any) -> None:

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 
 
 def main(point: str) -> None:

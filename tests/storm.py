@@ -16,7 +16,7 @@ from typing import Any
 import requests
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from tests.conftest import Server
 from tests.receivers import HttpReceiver
 

@@ -12,7 +12,7 @@ from typing import Any
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 
 UPSTREAM_KEY = "upstream-key"
 _TABLES = ("scim_member", "scim_attribute", "scim_unique", "scim_resource", '"Users"', '"Groups"')

@@ -26,9 +26,9 @@ from set_delivery.events import (
     DELETE,
     PATCH,
     PUT,
-    Change,
+    ChangeEvents,
     Event,
-    Membership,
+    FeedMembership,
     Subject,
 )
 from set_delivery.streams import Publishing
@@ -48,7 +48,7 @@ class Note:
     """What one write did: its row of the change log, and its events, None where nobody receives any."""
 
     entry: ChangeEntry
-    change: Change | None
+    events: ChangeEvents | None
 
 
 class ChangeBuilder:
@@ -90,9 +90,9 @@ class ChangeBuilder:
         note = self.changed(
             context, write.kind, resource_type, before, seen, delta, members_changed=members_changed
         )
-        if write.is_cascade and note is not None and note.change is not None:
+        if write.is_cascade and note is not None and note.events is not None:
             # Who was removed does not leave the feed of the group as well (RFC 9967 section 2.4.4).
-            return replace(note, change=replace(note.change, feed=None, memberships=()))
+            return replace(note, events=replace(note.events, feed=None, memberships=()))
         return note
 
     def created(
@@ -160,7 +160,8 @@ class ChangeBuilder:
         entry = entry_of(context, "delete", resource_type, before, ())
         if not self._publishing.is_on:
             return Note(entry, None)
-        return Note(entry, Change(context.txn, [Event(DELETE, subject_of(resource_type, before))], feeds))
+        event = Event(DELETE, subject_of(resource_type, before))
+        return Note(entry, ChangeEvents(context.txn, [event], feeds))
 
     def feeds(self, resource_type: ResourceType, stored: StoredResource) -> list[str]:
         """Return the ids of the groups whose feeds an event about a resource belongs to."""
@@ -190,14 +191,14 @@ class ChangeBuilder:
         events: Sequence[Event],
         members: MemberDelta,
         txn: str,
-    ) -> Change:
+    ) -> ChangeEvents:
         feed: str | None = None
-        memberships: tuple[Membership, ...] = ()
+        memberships: tuple[FeedMembership, ...] = ()
         if members and self._publishing.groups_are_feeds and self._publishing.membership_events:
             feed, memberships = stored.id, tuple(self._memberships(members))
-        return Change(txn, events, self.feeds(resource_type, stored), feed, memberships)
+        return ChangeEvents(txn, events, self.feeds(resource_type, stored), feed, memberships)
 
-    def _memberships(self, members: MemberDelta) -> Iterable[Membership]:
+    def _memberships(self, members: MemberDelta) -> Iterable[FeedMembership]:
         are_few = len(members.joined) + len(members.left) <= _MOST_LOOKED_UP
         for joined, group in ((False, members.left), (True, members.joined)):
             for member in group:
@@ -208,7 +209,7 @@ class ChangeBuilder:
                         with suppress(ResourceNotFound):
                             stored = self._adapter.get(resource_type, member.resource_id)
                             subject = subject_of(resource_type, stored)
-                    yield Membership(subject, joined)
+                    yield FeedMembership(subject, joined)
 
     def _whole(self, resource_type: ResourceType, stored: StoredResource) -> dict[str, Any] | None:
         """Return a resource as a response would carry it, or None if it is too large."""

@@ -19,7 +19,7 @@ from schema.registry import Registry
 from schema.resource_type import ResourceType
 from set_delivery.change_log import ChangeEntry, ChangeLog
 from set_delivery.clock import now_ms
-from set_delivery.events import ASYNC_RESPONSE, Change, Event, Set, Subject
+from set_delivery.events import ASYNC_RESPONSE, ChangeEvents, Event, Set, Subject
 from set_delivery.streams import Publishing
 from storage.adapter import StoredResource
 
@@ -106,7 +106,7 @@ class Completions:
         with self._jobs.transaction():
             for txn, subject, done in completions if self._publishing.is_on else ():
                 event = Event(ASYNC_RESPONSE, subject, payload=self._payload(done))
-                body = orjson.dumps(Change(txn, [event]).as_json()).decode()
+                body = orjson.dumps(ChangeEvents(txn, [event]).as_json()).decode()
                 self._log.append(self._entry(job, txn, subject, done), body)
             self._jobs.finish(job, result)
 

@@ -11,9 +11,9 @@ from app.protocol.context import Context
 from app.protocol.mapping import AttributeMapping
 from app.protocol.mutability import keep_immutables
 from app.protocol.patch import (
-    MemberChanges,
     PatchPlan,
     PatchRules,
+    RequestedMembers,
     apply_patch,
     plan_patch,
     read_operations,
@@ -127,7 +127,7 @@ class Decisions:
         """
         resource = dict(body)
         keep_immutables(resource_type, before.document, resource)
-        changes = MemberChanges(lambda: ())
+        changes = RequestedMembers(lambda: ())
         changes.clear()
         changes.add(members)
         return NewState(resource, changes, {}, before.secrets)
@@ -136,7 +136,7 @@ class Decisions:
         self, view: View, resource_type: ResourceType, before: StoredResource, plan: PatchPlan
     ) -> NewState:
         """Return the new state under a PATCH. Raises as `apply_patch`."""
-        members = MemberChanges(lambda: _member_elements(view, resource_type, before))
+        members = RequestedMembers(lambda: _member_elements(view, resource_type, before))
         patched = apply_patch(plan, before.document, members)
         resource = {name: value for name, value in patched.resource.items() if name != "id"}
         self._mappings[resource_type.name].apply(resource)
@@ -207,7 +207,7 @@ class Decisions:
         )
 
     def _member_changes(
-        self, view: View, resource_type: ResourceType, before: StoredResource, changes: MemberChanges
+        self, view: View, resource_type: ResourceType, before: StoredResource, changes: RequestedMembers
     ) -> tuple[list[Member], list[Member], MemberDelta]:
         """Return who joins, who leaves, if they are members, and, if anybody cares, whom that concerns."""
         if resource_type.members is None:

@@ -36,9 +36,9 @@ class Notes:
 
     def add(self, note: Note | None) -> None:
         """Append a note to the change log, in the caller's transaction if there is one."""
-        if note is None or (note.change is None and not self.keeps_history):
+        if note is None or (note.events is None and not self.keeps_history):
             return
-        body = None if note.change is None else orjson.dumps(note.change.as_json()).decode()
+        body = None if note.events is None else orjson.dumps(note.events.as_json()).decode()
         self.log.append(note.entry, body)
 
     def begin(self, context: Context, plan: Mapping[str, Any]) -> int:

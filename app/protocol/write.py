@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from app.protocol.context import Context
-from app.protocol.patch import MemberChanges
+from app.protocol.patch import RequestedMembers
 from app.protocol.references import Named
 from schema.resource_type import ResourceType
 from storage.adapter import Member, StoredResource
@@ -44,7 +44,7 @@ class NewState:
     """
 
     resource: dict[str, Any]
-    members: MemberChanges
+    members: RequestedMembers
     secrets: Mapping[str, str]
     known: Mapping[str, str]
     removed: frozenset[str] = frozenset()

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
-from app.description.vocabulary import ERRORS
+from app.configuration.settings import Settings
+from app.edge.description.vocabulary import ERRORS
+from app.edge.responses import SCIM_JSON
 from app.protocol.cursors import Cursor, Cursors
 from app.protocol.errors import RETRY_AFTER_S, error_body, status_of
-from app.responses import SCIM_JSON
-from app.settings import Settings
 from docs.generate.example_requests import shown
 from docs.generate.example_server import ExampleServer
 from docs.generate.markdown import code, document, listed, pretty, table

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-from app.description.operation import Operation
+from app.edge.description.operation import Operation
 from docs.generate.example_server import ExampleServer
 from docs.generate.markdown import pretty
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 from flask import Flask
 
 from app import create_app
-from app.setting_groups.server import DEFAULT_API_KEY
-from app.settings import Settings
+from app.configuration.groups.server import DEFAULT_API_KEY
+from app.configuration.settings import Settings
 
 _SETTINGS: Final = {
     "EMBEDDED_WORKER": "false",

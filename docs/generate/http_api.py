@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from app.description.operation import Operation
-from app.description.table import operations_of
-from app.description.vocabulary import HEADERS, PARAMETERS
+from app.edge.description.operation import Operation
+from app.edge.description.table import operations_of
+from app.edge.description.vocabulary import HEADERS, PARAMETERS
 from docs.generate.example_requests import Exchange, exchanges
 from docs.generate.markdown import bullets, code, document, listed, table
 from schema.registry import load_registry

@@ -1,11 +1,11 @@
-"""docs/reference/settings.md, from the declarations in `app.setting_groups`."""
+"""docs/reference/settings.md, from the declarations in `app.configuration.groups`."""
 
 from dataclasses import Field, fields
 from typing import Any, Final
 
-from app import setting_groups as groups
-from app.setting_types import as_text
-from app.variables import file_variable
+from app.configuration import groups
+from app.configuration.types import as_text
+from app.configuration.variables import file_variable
 from docs.generate.markdown import bullets, document, listed
 
 _INTRO: Final = """

@@ -13,7 +13,7 @@ import jwt
 import pytest
 import requests
 
-from app.headers import Preferences, read_preferences
+from app.edge.headers import Preferences, read_preferences
 from app.protocol.jobs import Jobs
 from storage.errors import StorageUnavailable
 from tests.conftest import GROUP, KEY, USER, ScimClient, Server, error_of

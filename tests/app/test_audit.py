@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import main
-from app.delivery import Delivery
 from app.protocol.keys import Purpose
+from app.wiring.delivery import Delivery
 from set_delivery.change_log import ChangeEntry, ChangeLog, chained, contents
 from set_delivery.change_order import ChangeOrder
 from tests.conftest import KEY, ScimClient

@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from app import create_app
+from app.configuration.settings import Settings, SettingsError
 from app.protocol.context import system
 from app.protocol.write import NO_DELTA, Write
-from app.settings import Settings, SettingsError
 from schema.registry import load_registry
 from set_delivery.intents import IntentTable
 from set_delivery.leases import lease
@@ -348,7 +348,7 @@ def test_a_slow_receiver_with_a_backlog_leaves_turns_to_the_others(
 FORKS = """
 import os, time
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 client = create_app(Settings.from_env()).test_client()
 def write(name):
     headers = {"Authorization": "Bearer " + os.environ["API_KEY"]}

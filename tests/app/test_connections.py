@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.connections import Bounds, Channel, Connections
+from app.server.connections import Bounds, Channel, Connections
 from tests.conftest import KEY, USER, Server
 from tests.web_servers import connect, head, many_connections, rest_of
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.settings import Settings, SettingsError
+from app.configuration.settings import Settings, SettingsError
 from tests.app.test_bulk import BULK, PATCH_OP
 from tests.conftest import KEY, ScimClient, error_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from app.settings import Settings
+from app.configuration.settings import Settings
 from schema.errors import DefinitionError
 from tests.conftest import ScimClient, error_of
 

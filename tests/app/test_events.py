@@ -10,7 +10,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from app.settings import Settings, SettingsError
+from app.configuration.settings import Settings, SettingsError
 from tests.conftest import USER, ScimClient, Server, error_of
 from tests.events import BULK, ENTERPRISE, EVENT, PATCH_OP, POLL, ask, kinds, patch, payload, pushes, sets
 from tests.receivers import HttpReceiver, says_nothing

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from app import create_app, remembered
-from app.settings import Settings
+from app import create_app
+from app.configuration.settings import Settings
+from app.edge import remembered
 from tests.conftest import KEY, ScimClient, error_of
 from tests.mongodb import MongodbServer
 from tests.openldap import ADMIN, SUFFIX, LdapServer

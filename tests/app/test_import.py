@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from app.base import open_base
 from app.cli import main
+from app.configuration.settings import Settings
 from app.protocol import importing
 from app.protocol.context import system
 from app.protocol.importing import ResourceImport
-from app.settings import Settings
+from app.wiring.base import open_base
 from tests.conftest import GROUP, KEY, USER, ScimClient
 
 Import = Callable[..., Result]

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from set_delivery import tables as state_tables
 from storage.sql import tables
 from tests.conftest import KEY, ScimClient, error_of
@@ -156,7 +156,7 @@ RELEASED = [name for name in NAMES if name.endswith(("8a276f1", "8fb352f"))]
 @pytest.mark.parametrize("store", RELEASED, indirect=True)
 def test_two_processes_that_start_at_once_on_an_old_store_both_serve_it(store: Store) -> None:
     program = (
-        "import os\nfrom app import create_app\nfrom app.settings import Settings\n"
+        "import os\nfrom app import create_app\nfrom app.configuration.settings import Settings\n"
         "app = create_app(Settings.from_env(os.environ))\n"
         "answer = app.test_client().get('/Users', headers={'x-api-key': os.environ['API_KEY']})\n"
         "print(answer.json['totalResults'])"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.settings import SettingsError
+from app.configuration.settings import SettingsError
 from tests.app.test_bulk import PATCH_OP, bulk, post
 from tests.conftest import ScimClient, error_of
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import app
-from app.base import open_base
 from app.protocol.authorization import authorize
 from app.protocol.context import SCOPES, Context, Principal
 from app.protocol.errors import Refusal
+from app.wiring.base import open_base
 from schema.registry import load_registry
 from schema.resource_type import ResourceType
 from scim_filter import parse_filter, resolve
@@ -230,4 +230,5 @@ def test_nothing_but_the_core_calls_the_storage() -> None:
     reading = {"changes", "intents", "references", "representation", "resources", "search", "view"}
     core = {f"protocol/{name}.py" for name in {*reading, "attempts", "commit", "decisions", "import_commit"}}
     # These open the storage, prepare it and give its connections back.
-    assert callers - core == {"audit_commands.py", "base.py", "cli.py", "delivery.py", "state.py"}
+    wiring = {f"wiring/{name}.py" for name in ("base", "delivery", "state")}
+    assert callers - core == {"cli.py", "commands/audit.py", *wiring}

@@ -170,7 +170,7 @@ def test_a_feed_is_where_it_says_it_is(make_scim: Callable[..., ScimClient]) -> 
 def test_a_reader_does_not_wait_until_everything_is_made_a_set(
     polled: ScimClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.blueprints.streams._PUBLISH_S", 0.0)
+    monkeypatch.setattr("app.edge.blueprints.streams._PUBLISH_S", 0.0)
     for number in range(150):
         polled.user(f"u{number}")
 

@@ -22,7 +22,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, OctKey
 
 from app.cli import main
-from app.settings import Settings, SettingsError
+from app.configuration.settings import Settings, SettingsError
 from tests.conftest import KEY, ScimClient, Server
 from tests.events import EVENT, POLL, ask, kinds, patch, pushes, sets
 from tests.receivers import ACCEPTS, HttpReceiver, answers, refuses

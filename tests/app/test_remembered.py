@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.remembered import REMEMBERED_S, RememberedCheck
+from app.edge.remembered import REMEMBERED_S, RememberedCheck
 from storage.errors import StorageUnavailable
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.request_log import RequestLog
+from app.edge.request_log import RequestLog
 from tests.conftest import KEY, Server
 from tests.web_servers import connect, head, rest_of, wait_for
 

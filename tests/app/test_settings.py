@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from app import configure_log, create_app
-from app.base import open_base
+from app.configuration.settings import BaseSettings, ServerSettings, Settings, SettingsError
 from app.protocol.context import system
-from app.settings import BaseSettings, ServerSettings, Settings, SettingsError
+from app.wiring.base import open_base
 from storage.database_url import parse_database_url
 from tests.conftest import ScimClient
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.serving import storage_shown
-from app.settings import Settings
+from app.configuration.settings import Settings
+from app.server.serving import storage_shown
 
 _ROOT = Path(__file__).parent.parent.parent
 
@@ -74,7 +74,7 @@ def test_a_system_that_refuses_more_open_files_is_content_with_fewer_connections
     # As a filter of system calls answers.
     program = """
 import resource, sys
-from app.serving import _connections
+from app.server.serving import _connections
 
 def refuse(*_):
     raise PermissionError(1, "Operation not permitted")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from set_delivery.clock import now_ms
 from tests.conftest import KEY, ScimClient, error_of
 from tests.cutting import CuttingProxy

@@ -196,7 +196,7 @@ def test_a_request_that_waits_is_answered_by_the_result_made_in_the_process(
 ) -> None:
     # Without looks of its own, a wake-up alone ends the wait.
     monkeypatch.setattr("app.work.wakeups._FIRST_LOOK_S", _LONG_S)
-    monkeypatch.setattr("app.deferral._BRIEFLY_S", 15)
+    monkeypatch.setattr("app.edge.deferral._BRIEFLY_S", 15)
     scim = make_scim(**{**_ALL, "EMBEDDED_WORKER": "true"})
 
     answer = scim("POST", "/Users", {"userName": "a"}, headers={"Prefer": "respond-async, wait=15"})

@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from app.settings import Settings
+from app.configuration.settings import Settings
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "scim-gateway"
 # helm pretends to talk to this version; the schemas are those of it.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.settings import Settings
+from app.configuration.settings import Settings
 from tests.servers import program
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from tests.conftest import KEY, ScimClient
 from tests.docs.backend_pages import blocks, commands, example, section
 from tests.fake_jumpcloud import FakeJumpcloudServer

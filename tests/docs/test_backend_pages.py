@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from app.settings import Settings
+from app.configuration.settings import Settings
 from tests.docs.backend_pages import PAGES, ROOT, page, rows
 
 # Not by the name of the backend, or they would count as tests of it.

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from app.settings import Settings
+from app.configuration.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "migrate.md").read_text()
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.description.vocabulary import ERRORS
+from app.configuration.settings import Settings
+from app.configuration.types import as_text
+from app.edge.description.vocabulary import ERRORS
 from app.protocol.errors import STATUS
-from app.setting_types import as_text
-from app.settings import Settings
 from docs.generate.pages import PAGES, REFERENCE
 from schema.errors import ScimError
 

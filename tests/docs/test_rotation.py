@@ -20,7 +20,7 @@ import requests
 from cryptography.fernet import Fernet
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from storage.errors import StorageUnavailable
 from tests.conftest import ScimClient, Server, error_of
 from tests.events import BULK

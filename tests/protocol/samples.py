@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from app.protocol.patch import MemberChanges, Patched, PatchRules, apply_patch, plan_patch, read_operations
+from app.protocol.patch import Patched, PatchRules, RequestedMembers, apply_patch, plan_patch, read_operations
 from app.protocol.tolerance import PROFILES
 from schema import urns
 from schema.attribute import Attribute
@@ -129,14 +129,14 @@ def patched(
     operations: Sequence[Any],
     resource_type: ResourceType = USER,
     profile: Any = DEFAULT,
-    members: MemberChanges | None = None,
+    members: RequestedMembers | None = None,
 ) -> Patched:
     """Carry out the operations of a PatchOp, and see that the resource given stays as it is."""
     before = deepcopy(resource)
     body = {"schemas": [urns.PATCH_OP], "Operations": list(operations)}
     try:
         plan = plan_patch(PatchRules(resource_type, profile), read_operations(body, profile))
-        return apply_patch(plan, resource, members or MemberChanges(no_members))
+        return apply_patch(plan, resource, members or RequestedMembers(no_members))
     finally:
         assert resource == before
 
@@ -145,7 +145,7 @@ def no_members() -> Iterable[dict[str, Any]]:
     raise AssertionError("this PATCH has no need to read the members")
 
 
-def members_read(*elements: Mapping[str, Any] | str) -> MemberChanges:
+def members_read(*elements: Mapping[str, Any] | str) -> RequestedMembers:
     """Return the changes of a group with these members, which are read once at the most."""
     reads: list[int] = []
 
@@ -155,7 +155,7 @@ def members_read(*elements: Mapping[str, Any] | str) -> MemberChanges:
         for element in elements:
             yield {"value": element} if isinstance(element, str) else dict(element)
 
-    return MemberChanges(load)
+    return RequestedMembers(load)
 
 
 def with_changes(resource: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,17 @@ from app.protocol.context import system
 from app.protocol.representation import Representation
 from app.protocol.write import NO_DELTA, MemberDelta, Write, planned
 from schema import urns
-from set_delivery.events import ACTIVATE, CREATE, DEACTIVATE, DELETE, PATCH, PUT, Change, Membership, Subject
+from set_delivery.events import (
+    ACTIVATE,
+    CREATE,
+    DEACTIVATE,
+    DELETE,
+    PATCH,
+    PUT,
+    ChangeEvents,
+    FeedMembership,
+    Subject,
+)
 from set_delivery.streams import Publishing
 from storage.adapter import Member
 from storage.adapter import Membership as StoredMembership
@@ -43,17 +53,17 @@ def changed(
     kind: str = "patch",
     publishing: Publishing = NOTICE,
     before: dict[str, Any] = BABS,
-) -> Change | None:
+) -> ChangeEvents | None:
     """Return the change from a user to one with other values."""
     after = stored(with_changes(before, changes), "7", version="4")
     note = builder(storage, publishing).changed(CONTEXT, kind, USER, stored(before, "7"), after, NO_DELTA)
-    return note.change if note else None
+    return note.events if note else None
 
 
 def test_a_create_names_what_there_is(storage: StorageAdapter) -> None:
     kept = stored({**BABS, "externalId": "e"}, "7", secrets={"password": "hash"})
 
-    change = builder(storage).created(CONTEXT, USER, kept, ()).change
+    change = builder(storage).created(CONTEXT, USER, kept, ()).events
 
     (event,) = change.events
     assert (event.kind, event.version, event.data, change.txn) == (CREATE, 'W/"3"', None, "txn")
@@ -65,7 +75,7 @@ def test_a_create_names_what_there_is(storage: StorageAdapter) -> None:
 def test_a_full_create_carries_the_resource(storage: StorageAdapter) -> None:
     kept = stored(BABS, "7", secrets={"password": "hash"})
 
-    (event,) = builder(storage, FULL).created(CONTEXT, USER, kept, ()).change.events
+    (event,) = builder(storage, FULL).created(CONTEXT, USER, kept, ()).events.events
 
     assert event.data is not None and {**event.data, "meta": None} == {**BABS, "meta": None}
     assert event.data["meta"]["location"] == "/Users/7" and "password" not in event.data
@@ -74,15 +84,15 @@ def test_a_full_create_carries_the_resource(storage: StorageAdapter) -> None:
 def test_a_group_is_created_with_its_members(storage: StorageAdapter) -> None:
     group = stored(GUIDES, "g")
 
-    change = builder(storage, FULL).created(CONTEXT, GROUP, group, [ANN]).change
+    change = builder(storage, FULL).created(CONTEXT, GROUP, group, [ANN]).events
 
     (event,) = change.events
     assert event.attributes == ["id", "displayName", "members"]
     shown = {"value": "1", "$ref": "/Users/1", "type": "User", "display": "Ann"}
     assert event.data is not None and event.data["members"] == [shown]
     assert (change.feeds, change.feed) == (["g"], "g")
-    assert change.memberships == (Membership(Subject("/Users/1", "1", "x1"), True),)
-    (event,) = builder(storage).created(CONTEXT, GROUP, group, ()).change.events
+    assert change.memberships == (FeedMembership(Subject("/Users/1", "1", "x1"), True),)
+    (event,) = builder(storage).created(CONTEXT, GROUP, group, ()).events.events
     assert event.attributes == ["id", "displayName"]
 
 
@@ -119,7 +129,7 @@ def test_a_full_put_carries_the_resource_and_a_full_patch_the_operations(storage
 def test_a_full_patch_of_a_secret_goes_out_as_a_notice(storage: StorageAdapter) -> None:
     before, after = stored(BABS, "7"), stored(BABS, "7", secrets={"password": "hash"})
 
-    change = builder(storage, FULL).changed(CONTEXT, "patch", USER, before, after, NO_DELTA).change
+    change = builder(storage, FULL).changed(CONTEXT, "patch", USER, before, after, NO_DELTA).events
 
     assert change is not None
     assert (change.events[0].attributes, change.events[0].data) == (["password"], None)
@@ -174,10 +184,10 @@ def test_a_change_of_active_is_an_event_of_its_own(
 
 def members_changed(
     storage: StorageAdapter, delta: MemberDelta, publishing: Publishing = FULL, version: str = "4"
-) -> Change | None:
+) -> ChangeEvents | None:
     after = stored(GUIDES, "g", version=version)
     note = builder(storage, publishing).changed(CONTEXT, "patch", GROUP, stored(GUIDES, "g"), after, delta)
-    return note.change if note else None
+    return note.events if note else None
 
 
 def test_members_that_join_and_leave_are_operations_and_events_of_the_feed(storage: StorageAdapter) -> None:
@@ -196,7 +206,7 @@ def test_members_that_join_and_leave_are_operations_and_events_of_the_feed(stora
     ]
     assert (change.feed, change.feeds) == ("g", ["g"])
     left, joined = Subject("/Groups/9%22", '9"'), Subject("/Users/1", "1", "x1")
-    assert change.memberships == (Membership(left, False), Membership(joined, True))
+    assert change.memberships == (FeedMembership(left, False), FeedMembership(joined, True))
 
 
 def test_a_new_display_of_a_member_goes_out_as_a_notice(storage: StorageAdapter) -> None:
@@ -250,14 +260,14 @@ def test_members_that_were_removed_do_not_leave_the_feed_as_well(storage: Storag
 
     note = builder(storage).of(CONTEXT, write, after, MemberDelta(left=[ANN]), True)
 
-    assert note is not None and note.change is not None
-    change = note.change
+    assert note is not None and note.events is not None
+    change = note.events
     assert (change.feeds, change.feed, change.memberships) == (["g"], None, ())
     assert change.events[0].attributes == ["members"]
 
 
 def test_a_delete_says_whose_feeds_the_resource_was_in(storage: StorageAdapter) -> None:
-    change = builder(storage, FULL).deleted(CONTEXT, USER, stored(ANN_USER, "1"), ["g"]).change
+    change = builder(storage, FULL).deleted(CONTEXT, USER, stored(ANN_USER, "1"), ["g"]).events
 
     (event,) = change.events
     assert (event.kind, event.subject, change.feeds) == (DELETE, Subject("/Users/1", "1", "x1"), ["g"])

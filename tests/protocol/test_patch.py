@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.protocol.errors import Refusal
-from app.protocol.patch import MemberChanges, PatchOperation, PatchRules, apply_patch, check_operations
+from app.protocol.patch import PatchOperation, PatchRules, RequestedMembers, apply_patch, check_operations
 from app.protocol.patch import elements as elements_module
 from app.protocol.patch import index as index_module
 from app.protocol.patch import plan as plan_module
@@ -67,7 +67,7 @@ def patched(
     resource_type: ResourceType, resource: dict[str, Any], operations: list[PatchOperation]
 ) -> dict[str, Any]:
     plan = plan_patch(PatchRules(resource_type, DEFAULT), operations)
-    return apply_patch(plan, resource, MemberChanges(lambda: ())).resource
+    return apply_patch(plan, resource, RequestedMembers(lambda: ())).resource
 
 
 ADD = [PatchOperation("add", "emails", [{"value": f"n{number}@x"}]) for number in range(1000)]
@@ -139,7 +139,7 @@ def test_members_are_read_once_and_found_by_index(
         reads.append(1)
         return group_members(3000)
 
-    changes = MemberChanges(load)
+    changes = RequestedMembers(load)
     apply_patch(plan_patch(PatchRules(types["Group"], DEFAULT), operations), {"displayName": "g"}, changes)
 
     assert reads == [1]
@@ -154,7 +154,7 @@ def test_filters_see_what_operations_before_them_did(types: dict[str, ResourceTy
         PatchOperation("remove", 'members[display eq "name 10" or value eq "new"]'),
         PatchOperation("add", "members", [{"value": "1"}]),
     ]
-    changes = MemberChanges(lambda: group_members(20))
+    changes = RequestedMembers(lambda: group_members(20))
 
     apply_patch(plan_patch(PatchRules(types["Group"], DEFAULT), operations), {"displayName": "g"}, changes)
 
@@ -175,7 +175,7 @@ def test_members_of_another_definition_are_removed_in_any_case(tmp_path: Path) -
         PatchOperation("remove", "members", [{"Value": "HKODDEN"}]),
         PatchOperation("remove", 'members[value eq "HKodden"]'),
     ):
-        changes = MemberChanges(lambda: iter([{"value": "hkodden"}, {"value": "other"}]))
+        changes = RequestedMembers(lambda: iter([{"value": "hkodden"}, {"value": "other"}]))
         apply_patch(plan_patch(PatchRules(group, DEFAULT), [operation]), {"displayName": "g"}, changes)
         assert set(changes.removed) == {"hkodden"}
 
@@ -208,7 +208,7 @@ def test_what_no_index_answers_has_a_limit(types: dict[str, ResourceType], opera
 
 
 def test_one_filter_of_any_kind_is_within_the_limit(types: dict[str, ResourceType]) -> None:
-    changes = MemberChanges(lambda: group_members(300_000))
+    changes = RequestedMembers(lambda: group_members(300_000))
     operation = PatchOperation("remove", 'members[not (display co "7" or type eq "Group")]')
 
     apply_patch(plan_patch(PatchRules(types["Group"], DEFAULT), [operation]), {"displayName": "g"}, changes)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.protocol.patch import MemberChanges
+from app.protocol.patch import RequestedMembers
 from app.protocol.references import NamedMember
 from schema import urns
 from schema.errors import InvalidValue, Mutability, NoTarget, ScimError
@@ -29,7 +29,7 @@ INNER = {"value": "3", "type": "Group", "display": "Inner"}
 
 
 def delta(
-    operations: list[dict[str, Any]], changes: MemberChanges, profile: Any = DEFAULT
+    operations: list[dict[str, Any]], changes: RequestedMembers, profile: Any = DEFAULT
 ) -> tuple[bool, list[str], list[str]]:
     """Return whether all members left, the ids of those that join, and of those that leave."""
     after = patched(GUIDES, operations, GROUP, profile, changes).resource
@@ -68,7 +68,7 @@ UNREAD = [
 def test_members_are_changed_without_reading_them(
     profile: Any, operations: list[dict[str, Any]], cleared: bool, joined: list[str], left: list[str]
 ) -> None:
-    assert delta(operations, MemberChanges(no_members), profile) == (cleared, joined, left)
+    assert delta(operations, RequestedMembers(no_members), profile) == (cleared, joined, left)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_members_of_one_id_join_and_leave_by_type(
     ],
 )
 def test_what_a_client_says_of_a_member_is_passed_on(element: dict[str, Any], named: NamedMember) -> None:
-    changes = MemberChanges(no_members)
+    changes = RequestedMembers(no_members)
 
     patched(GUIDES, [add("members", [element])], GROUP, members=changes)
 
@@ -201,7 +201,7 @@ def test_members_that_cannot_be_changed_so_are_refused(
 
 
 def test_a_group_keeps_members_apart_from_its_attributes() -> None:
-    changes = MemberChanges(no_members)
+    changes = RequestedMembers(no_members)
     value = {"displayName": "Guides", "members": [{"value": "a"}]}
 
     after = patched(GUIDES, [replace(None, value)], GROUP, members=changes).resource

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.protocol.differences import changed_paths, exact_paths
 from app.protocol.differences import operations as operations_between
-from app.protocol.patch import MemberChanges, PatchOperation, PatchRules, apply_patch, plan_patch
+from app.protocol.patch import PatchOperation, PatchRules, RequestedMembers, apply_patch, plan_patch
 from schema.errors import ScimError
 from schema.validation import compile_validator
 from tests.protocol.samples import (
@@ -108,7 +108,7 @@ def operations(draw: st.DrawFn, ops: tuple[str, ...] = ("add", "remove", "replac
 
 def carried_out(resource: Mapping[str, Any], *made: PatchOperation) -> dict[str, Any]:
     plan = plan_patch(PatchRules(USER, STRICT), made)
-    return apply_patch(plan, resource, MemberChanges(no_members)).resource
+    return apply_patch(plan, resource, RequestedMembers(no_members)).resource
 
 
 @PURE

@@ -10,7 +10,7 @@ from set_delivery.change_log import ChangeEntry, ChangeLog
 from set_delivery.change_order import ChangeOrder
 from set_delivery.clock import now_ms
 from set_delivery.dispatch import Dispatcher
-from set_delivery.events import CREATE, Change, Event, Membership, Subject
+from set_delivery.events import CREATE, ChangeEvents, Event, FeedMembership, Subject
 from set_delivery.streams import Publishing
 from set_delivery.tables import prepare_state
 from storage.sql import open_database
@@ -55,26 +55,26 @@ def user_event(number: int, kind: str = CREATE) -> Event:
     return Event(kind, Subject(f"/Users/{number}", str(number), f"ext-{number}"), 'W/"1"', ["userName"])
 
 
-def user_change(number: int) -> Change:
+def user_change(number: int) -> ChangeEvents:
     """Return the change that made a user of that number."""
-    return Change(f"txn-{number}", [user_event(number)])
+    return ChangeEvents(f"txn-{number}", [user_event(number)])
 
 
-def members_change(count: int) -> Change:
+def members_change(count: int) -> ChangeEvents:
     """Return a change that let so many users join the feed of a group."""
-    joined = tuple(Membership(Subject(f"/Users/{number}", str(number)), True) for number in range(count))
+    joined = tuple(FeedMembership(Subject(f"/Users/{number}", str(number)), True) for number in range(count))
     event = Event(CREATE, Subject("/Groups/g", "g"), 'W/"1"', ["members"])
-    return Change("txn-g", [event], ["g"], "g", joined)
+    return ChangeEvents("txn-g", [event], ["g"], "g", joined)
 
 
-def entry_of(change: Change, at: int | None = None) -> ChangeEntry:
+def entry_of(change: ChangeEvents, at: int | None = None) -> ChangeEntry:
     """Return a row of the log for a change, made now or `at` that time."""
     return ChangeEntry(
         at or now_ms(), "User", "1", None, "create", 'W/"1"', "[]", "p", "c", "", "rest", change.txn, None
     )
 
 
-def append(log: ChangeLog, change: Change, at: int | None = None) -> int:
+def append(log: ChangeLog, change: ChangeEvents, at: int | None = None) -> int:
     """Append a change to the log as a writer does, with its events, and return its `seq`."""
     return log.append(entry_of(change, at), orjson.dumps(change.as_json()).decode())
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from set_delivery.change_log import ChangeLog
-from set_delivery.events import DELETE, FEED_ADD, Change
+from set_delivery.events import DELETE, FEED_ADD, ChangeEvents
 from set_delivery.poll import Streams
 from set_delivery.streams import Feed, Publishing, Receiver
 from storage.sql.database import Database
@@ -64,7 +64,7 @@ def test_the_log_wakes_only_when_it_is_committed(database: Database) -> None:
 
 
 def test_sets_of_one_change_share_their_txn_and_nothing_else(database: Database) -> None:
-    append(ChangeLog(database), Change("t", [user_event(1), user_event(1, DELETE)]))
+    append(ChangeLog(database), ChangeEvents("t", [user_event(1), user_event(1, DELETE)]))
 
     dispatcher_of(database, POLL).run()
 
@@ -174,7 +174,7 @@ def test_what_dies_in_the_middle_of_a_large_group_is_taken_up_again(database: Da
 def test_events_that_nobody_wants_are_not_kept(database: Database) -> None:
     receiver = Receiver("r", "http://127.0.0.1/", event_uris=frozenset({DELETE}))
     log = ChangeLog(database)
-    append(log, Change("t", [user_event(1), user_event(1, DELETE)]))
+    append(log, ChangeEvents("t", [user_event(1), user_event(1, DELETE)]))
 
     dispatcher_of(database, Publishing("scim", receivers=(receiver,))).run()
 
@@ -207,7 +207,7 @@ def test_every_feed_of_the_settings_has_every_event(database: Database) -> None:
 
 def test_without_feeds_of_groups_there_is_no_such_stream(database: Database) -> None:
     publishing = Publishing("scim", poll=True, groups_are_feeds=False)
-    append(ChangeLog(database), Change("t", [user_event(1)], ["g"]))
+    append(ChangeLog(database), ChangeEvents("t", [user_event(1)], ["g"]))
 
     dispatcher_of(database, publishing).run()
 

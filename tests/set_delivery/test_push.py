@@ -15,7 +15,7 @@ from set_delivery import push
 from set_delivery.answers import judged, pause_after
 from set_delivery.change_log import ChangeLog
 from set_delivery.clock import now_ms
-from set_delivery.events import Change
+from set_delivery.events import ChangeEvents
 from set_delivery.inventory import Inventory
 from set_delivery.leases import take_lease
 from set_delivery.push import Pusher
@@ -167,7 +167,7 @@ def test_a_set_that_cannot_be_sent_takes_nothing_back(
     delivery = deliver(receiver.url)
     full = replace(delivery.receiver, mode="full")
     delivery.change(1)
-    append(delivery.log, Change("txn-2", [replace(user_event(2), data={"deep": 0})]))
+    append(delivery.log, ChangeEvents("txn-2", [replace(user_event(2), data={"deep": 0})]))
     delivery.dispatcher.run()
     deep = '{"a":' * 300 + "0" + "}" * 300
     with delivery.database.transaction():

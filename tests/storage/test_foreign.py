@@ -12,7 +12,7 @@ import ldap
 import pytest
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from storage.adapter import Member
 from storage.foreign import ForeignReader, adopted
 from storage.jumpcloud.kept import Kept

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from schema.resource_type import ResourceType
 from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Selection, Sort, StorageAdapter

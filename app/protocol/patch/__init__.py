@@ -2,13 +2,13 @@
 
 from app.protocol.patch.application import Patched, apply_patch, check_operations
 from app.protocol.patch.ignored import IgnoredPaths
-from app.protocol.patch.members import MemberChanges
+from app.protocol.patch.members import RequestedMembers
 from app.protocol.patch.message import PatchOperation, read_operations
 from app.protocol.patch.plan import PatchPlan, PatchRules, plan_patch
 
 __all__ = [
     "IgnoredPaths",
-    "MemberChanges",
+    "RequestedMembers",
     "PatchOperation",
     "PatchPlan",
     "PatchRules",

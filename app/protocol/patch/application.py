@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from app.protocol.patch.members import MemberChanges
+from app.protocol.patch.members import RequestedMembers
 from app.protocol.patch.message import place_named
 from app.protocol.patch.patcher import Patcher
 from app.protocol.patch.plan import PatchPlan
@@ -21,7 +21,7 @@ class Patched:
     removed_secrets: frozenset[str] = field(default=frozenset())
 
 
-def apply_patch(plan: PatchPlan, resource: Mapping[str, Any], members: MemberChanges) -> Patched:
+def apply_patch(plan: PatchPlan, resource: Mapping[str, Any], members: RequestedMembers) -> Patched:
     """Return the canonical `resource` after all operations, in order; the argument stays as it is.
 
     Changes of the membership attribute go to `members`. Raises InvalidPath, NoTarget, Mutability
@@ -37,7 +37,7 @@ def apply_patch(plan: PatchPlan, resource: Mapping[str, Any], members: MemberCha
 def check_operations(plan: PatchPlan) -> None:
     """Raise, as `apply_patch` would, what is wrong with the operations whatever the resource holds."""
     for planned in plan.operations:
-        patcher = Patcher(plan.rules, {}, MemberChanges(lambda: ()))
+        patcher = Patcher(plan.rules, {}, RequestedMembers(lambda: ()))
         with place_named(planned.position):
             try:
                 patcher.run(planned)

@@ -18,7 +18,7 @@ from scim_filter.nodes import BoundComparison, BoundPatchPath, Node
 from storage.adapter import Key
 
 
-class MemberChanges:
+class RequestedMembers:
     """Who joins and who leaves a group.
 
     `load` yields the members there are, as elements of the attribute; it is called once at the most.
@@ -130,7 +130,7 @@ def _key(element: Mapping[str, Any]) -> Key:
 class MemberPatcher:
     """Carries out operations on the membership attribute; they change `members` only."""
 
-    def __init__(self, rules: PatchRules, members: MemberChanges, meter: Meter) -> None:
+    def __init__(self, rules: PatchRules, members: RequestedMembers, meter: Meter) -> None:
         self._rules = rules
         self._members = members
         self._meter = meter

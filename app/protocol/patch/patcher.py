@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.protocol.patch.elements import Elements
-from app.protocol.patch.members import MemberChanges, MemberPatcher
+from app.protocol.patch.members import MemberPatcher, RequestedMembers
 from app.protocol.patch.meter import Meter
 from app.protocol.patch.plan import PatchRules, PlannedOperation
 from app.protocol.patch.removal import described, removal_items
@@ -29,7 +29,7 @@ class Patcher:
     """Changes `resource`, which is its own, and `members`; lists are kept apart until the end."""
 
     def __init__(
-        self, rules: PatchRules, resource: dict[str, Any], members: MemberChanges, operations: int = 1
+        self, rules: PatchRules, resource: dict[str, Any], members: RequestedMembers, operations: int = 1
     ) -> None:
         self._rules = rules
         self._type = rules.resource_type

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from tests.conftest import KEY, ScimClient
 
 EVENTS = {"SET_POLL_ENABLED": "true", "EMBEDDED_WORKER": "false"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ResourceNotFound, StorageError, StorageReadOnly, StorageUnavailable
 from tests.conftest import KEY, ScimClient, error_of

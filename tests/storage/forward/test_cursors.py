@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from scim_filter import parse_filter, resolve
 from storage.adapter import Position, Selection, Sort, StorageAdapter
 from storage.errors import BadBackendAnswer

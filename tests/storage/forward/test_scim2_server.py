@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from scim_filter import matches, parse_filter, resolve
 from storage.adapter import StorageAdapter
 from storage.errors import ValueRefused

@@ -8,7 +8,7 @@ import pytest
 from irods.models import User, UserMeta
 from irods.session import iRODSSession
 
-from app.settings import Settings
+from app.configuration.settings import Settings
 from schema.resource_type import ResourceType
 from scim_filter import parse_filter, resolve
 from storage.adapter import Selection, StorageAdapter, StoredResource

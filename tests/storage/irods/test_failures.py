@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from storage.adapter import Member, Selection, StorageAdapter
 from storage.errors import (
     BackendTimeout,

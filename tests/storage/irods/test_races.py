@@ -122,7 +122,7 @@ def test_members_that_join_at_the_same_time_are_all_there(store: Store) -> None:
 
 def process(environ: dict[str, str], names: list[str], results: Any) -> None:
     """Create users in a process of its own and tell which ones."""
-    from app.settings import Settings
+    from app.configuration.settings import Settings
     from storage.registry import open_storage
     from tests.storage.contract import REGISTRY
 

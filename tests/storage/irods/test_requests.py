@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from storage.adapter import Member
 from storage.irods.metadata import VERSION, KeyAvus, document_avus, with_id
 from storage.irods.zone import Avu

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from tests.conftest import ScimClient
 from tests.fake_jumpcloud import FakeJumpcloudServer
 from tests.storage.jumpcloud.test_ssh_keys import FIRST, encoded

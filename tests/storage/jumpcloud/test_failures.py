@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from storage.adapter import Member, Selection, StorageAdapter
 from storage.errors import (
     BackendTimeout,

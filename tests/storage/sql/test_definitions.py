@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import schema
-from app.settings import Settings, SettingsError
+from app.configuration.settings import Settings, SettingsError
 from tests.conftest import KEY, ScimClient, error_of
 
 

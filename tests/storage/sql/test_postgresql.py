@@ -3,7 +3,7 @@
 import pytest
 
 from app import create_app
-from app.settings import Settings
+from app.configuration.settings import Settings
 from storage.errors import StorageUnavailable
 from storage.registry import open_storage
 from tests.conftest import KEY, ScimClient

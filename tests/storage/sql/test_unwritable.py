@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from app import create_app, remembered
-from app.settings import Settings
+from app import create_app
+from app.configuration.settings import Settings
+from app.edge import remembered
 from storage.errors import StorageUnavailable
 from storage.registry import open_storage
 from tests.conftest import KEY, ScimClient, error_of

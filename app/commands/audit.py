@@ -1,0 +1,244 @@
+"""The commands `scim audit`: the change log, for operators and auditors."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import click
+import orjson
+
+from app import configure_log
+from app.configuration.settings import Settings
+from app.server.problems import problems_said
+from app.wiring.base import open_base
+from schema.values import format_date_time, parse_date_time
+from set_delivery.change_log import ChangeLog, Head, LoggedChange
+from set_delivery.change_order import ChangeOrder
+from set_delivery.change_verification import LogBroken
+
+_BATCH: Final = 500
+_WAITING: Final = "scim: {} changes have no position yet: the server, or scim worker, gives them one"
+_NO_LOG: Final = "scim: there is no change log: set CHANGE_LOG=on"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _instant(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Return an instant in milliseconds since 1970; a span is that long before now."""
+    if value is None:
+        return None
+    span = re.fullmatch("([0-9]+)([smhdw])", value)
+    try:
+        if span is not None:
+            instant = datetime.now(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})
+        else:
+            instant = parse_date_time(value)
+    except (OverflowError, ValueError) as exc:
+        raise click.BadParameter(
+            f"{value} is neither a time such as 2026-01-31T12:00:00Z nor a span such as 2d"
+        ) from exc
+    return (instant - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _resource(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, str] | None:
+    if value is None:
+        return None
+    resource_type, _, resource_id = value.partition("/")
+    if not (resource_type and resource_id):
+        raise click.BadParameter(f"{value} is not a resource type and an id, such as User/2819c223")
+    return resource_type, resource_id
+
+
+def _head(context: click.Context, parameter: click.Parameter, value: str | None) -> Head | None:
+    if value is None:
+        return None
+    found = re.fullmatch("([0-9]{1,18}):([0-9a-f]{64})", value)
+    if found is None:
+        raise click.BadParameter(f"{value} is not a position and a hash of 64 hexadecimal digits")
+    return Head(int(found[1]), found[2])
+
+
+@click.group()
+def audit() -> None:
+    """List, export, verify and sign the change log."""
+
+
+@audit.command("list")
+@click.option(
+    "--resource",
+    callback=_resource,
+    metavar="TYPE/ID",
+    help="List only the changes of this resource, such as User/2819c223.",
+)
+@click.option(
+    "--since",
+    callback=_instant,
+    metavar="TIME",
+    help="List only changes from a time (2026-01-31T12:00:00Z) or of a span until now (30m, 12h, 2d, 1w).",
+)
+@click.option(
+    "--until",
+    callback=_instant,
+    metavar="TIME",
+    help="List only changes before a time, or older than a span.",
+)
+@click.option("--limit", type=click.IntRange(min=1), default=50, help="List at most so many changes (50).")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line, as the export does.")
+def list_changes(
+    resource: tuple[str, str] | None, since: int | None, until: int | None, limit: int, as_json: bool
+) -> None:
+    """List changes, newest first.
+
+    The columns are separated by tabs: position, time in UTC, client, kind, resource, externalId,
+    attributes, origin, address of the client, and transaction (txn). A value that is absent is -.
+    """
+    with _change_log() as (log, _):
+        for change in log.newest(limit, resource, since, until):
+            click.echo(_json(change).decode() if as_json else _line(change), nl=not as_json)
+
+
+@audit.command("export")
+@click.option("--after", type=click.IntRange(min=0), default=0, help="Write only changes behind a position.")
+def export_changes(after: int) -> None:
+    """Write the changes to standard output, one JSON object per line, in the order of their positions.
+
+    Standard error has the last position and its hash at the end: store them outside of the database,
+    for --head of the command verify.
+    """
+    out = sys.stdout.buffer
+    with _change_log() as (log, order):
+        end = head = order.head()
+        position = after
+        while position < end.position and (changes := log.after(position, _BATCH)):
+            if position == after and after and changes[0].position != after + 1:
+                click.echo(f"scim: the first position behind {after} is {changes[0].position}", err=True)
+            out.write(b"".join(map(_json, changes)))
+            head = Head(changes[-1].position or 0, changes[-1].hash or "")
+            position = head.position
+        out.flush()
+    click.echo(f"head: {_shown(head)}", err=True)
+
+
+@audit.command("verify")
+@click.option(
+    "--head",
+    callback=_head,
+    metavar="POSITION:HASH",
+    help="Compare the log with a head that an earlier command printed.",
+)
+def verify_log(head: Head | None) -> None:
+    """Verify that the changes are those that the server has logged.
+
+    The exit code is 1 if the log was changed; each line names a position and what is wrong there. Store
+    the head that the command prints outside of the database, for --head of the next verification.
+    """
+    with _change_log() as (log, order):
+        last = order.head()
+        first = next((one.position or 0 for one in log.after(0, 1)), last.position + 1)
+        length = last.position + 1 - first
+        with click.progressbar(length=length, label="verifying", file=sys.stderr) as bar:
+            problems = order.verify(head, bar.update)
+    for problem in problems:
+        click.echo(f"position {problem.position}: {problem.text}")
+    if problems:
+        click.echo("the log does not verify")
+        sys.exit(1)
+    if head is not None and 0 < head.position < first - 1:
+        click.echo(f"position {head.position} is trimmed: the log has nothing to compare --head with")
+    click.echo(f"the log verifies, positions {first} to {last.position}" if length else "the log is empty")
+    click.echo(f"head: {_shown(last)}")
+
+
+@audit.command("checkpoint")
+def sign_head() -> None:
+    """Verify the log and sign its last position, so that a later change of the log before it is found.
+
+    The command signs with a key from SECRET_KEYS, or from the secret in the state database. It also signs the
+    checkpoints of earlier secrets anew, so that these can be removed.
+    """
+    with _change_log() as (_, order):
+        try:
+            head = order.checkpoint()
+        except LogBroken as exc:
+            sys.exit(f"scim: the log does not verify, nothing is signed: {exc}")
+        except ValueError as exc:
+            sys.exit(f"scim: {exc}: set SECRET_KEYS")
+    click.echo(f"signed head: {_shown(head)}" if head.position else "the log is empty")
+
+
+@contextmanager
+def _change_log() -> Iterator[tuple[ChangeLog, ChangeOrder]]:
+    """Yield the log and its order; the program ends where there is no log.
+
+    It gives no positions: only the server knows who is to receive the events of a change.
+    """
+    with problems_said():
+        settings = Settings.from_env()
+        configure_log(settings)
+        base = open_base(settings)
+        try:
+            if base.delivery.order is None:
+                click.echo(_NO_LOG, err=True)
+                sys.exit(2)
+            if waiting := base.delivery.inventory.waiting():
+                click.echo(_WAITING.format(waiting), err=True)
+            yield base.delivery.log, base.delivery.order
+        finally:
+            base.delivery.database.close()
+            base.adapter.close()
+
+
+def _line(change: LoggedChange) -> str:
+    entry = change.entry
+    paths = _paths(entry.paths)
+    fields = (
+        str(change.position),
+        _time(entry.at),
+        entry.principal,
+        entry.kind,
+        f"{entry.resource_type}/{entry.resource_id}",
+        entry.external_id,
+        ", ".join(map(str, paths)) if isinstance(paths, list) else entry.paths,
+        entry.origin,
+        entry.address,
+        entry.txn,
+    )
+    return "\t".join(_printable(field or "-") for field in fields)
+
+
+def _json(change: LoggedChange) -> bytes:
+    """Return a line of JSON: the columns of a change in camelCase, its position and its hash."""
+    entry = change.entry._asdict() | {"at": _time(change.entry.at), "paths": _paths(change.entry.paths)}
+    shown = {"position": change.position, "hash": change.hash, "seq": change.seq}
+    shown |= {re.sub("_(.)", lambda found: found[1].upper(), name): value for name, value in entry.items()}
+    return orjson.dumps(shown | {"valuesDigest": change.digest}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _time(at: int) -> str:
+    try:
+        return format_date_time(_EPOCH + timedelta(milliseconds=at))
+    except OverflowError:
+        # No clock says so: somebody has edited the row.
+        return str(at)
+
+
+def _paths(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # Somebody has edited the row.
+        return text
+
+
+def _printable(text: str) -> str:
+    """Return `text` without what would move the cursor of a terminal or add a column: clients chose it."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _shown(head: Head) -> str:
+    return f"{head.position}:{head.hash}"

@@ -1,0 +1,1 @@
+"""The endpoints: a blueprint for each subject, with a class for each view."""
