@@ -53,8 +53,9 @@ def open_state(settings: BaseSettings, adapter: StorageAdapter) -> State:
         elif is_shared:
             # State tables in the database of the resources are looked at in any case.
             refuse_later_state(database)
-    except StorageReadOnly as problem:
-        if is_asked_for:
+    except (StorageReadOnly, StorageUnavailable) as problem:
+        # Where nothing can be changed, there is nothing to log, and no file of a database can be made.
+        if is_asked_for or not (isinstance(problem, StorageReadOnly) or _is_read_only(adapter)):
             raise StorageUnavailable(str(problem)) from problem
         _LOG.warning(_NO_LOG, problem)
         keeps_history = False
@@ -68,6 +69,14 @@ def open_state(settings: BaseSettings, adapter: StorageAdapter) -> State:
     secrets = [secret.encode() for secret in settings.secret_keys]
     keys = Keys([*secrets, *ring], {client_name(key): key for key in settings.api_key})
     return State(database, keys, is_shared, keeps_history)
+
+
+def _is_read_only(adapter: StorageAdapter) -> bool:
+    try:
+        adapter.check_writable()
+    except StorageReadOnly:
+        return True
+    return False
 
 
 def _prepared(database: StateDatabase, settings: BaseSettings) -> Sequence[bytes]:

@@ -76,6 +76,28 @@ def test_a_read_only_mount_is_read_and_refuses(
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+def test_a_read_only_mount_without_a_state_database_is_read(
+    tmp_path: Path, open_scim: Callable[..., ScimClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    if os.geteuid():
+        pytest.skip("only root can mount")
+    folder = tmp_path / "data"
+    # As release 0.2.0 left it, which kept no change log.
+    open_scim(DATA_PATH=str(folder), CHANGE_LOG="off").user("a")
+    assert not (folder / ".state.db").exists()
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+        with caplog.at_level("WARNING"):
+            scim = open_scim(DATA_PATH=str(folder), LOGLEVEL="WARNING")
+
+        assert read(scim) == ["a"]
+        error_of(scim("POST", "/Users", {"userName": "b"}), 403)
+        assert "the server keeps no change log" in caplog.text
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
 def test_a_full_disk_is_read_and_says_to_try_again(
     tmp_path: Path, open_scim: Callable[..., ScimClient], caplog: pytest.LogCaptureFixture
 ) -> None:
