@@ -36,7 +36,6 @@ import orjson
 
 import app as application
 from app import create_app
-from app.configuration.settings import Settings
 from benchmarks.operations import Service
 from schema import urns
 
@@ -56,7 +55,7 @@ def requests(folder: str) -> dict[str, Request]:
     environ = {"API_KEY": "key", "DATABASE_URL": f"sqlite:///{folder}/scim.db", "LOGLEVEL": "ERROR"}
     environ |= {"ASYNC_REQUEST": "request", "EMBEDDED_WORKER": "false"}
     environ |= {"SET_PUSH_URL": "http://127.0.0.1:9/events", "SET_ISSUER": "https://scim.example.org"}
-    served = create_app(Settings.from_env(environ))
+    served = create_app(application.Settings.from_env(environ))
     service, numbers = Service(served), count(1000)
     # Trees of release 0.2.0 and earlier call it worker, and a piece is a function.
     work = served.extensions.get("scim.work") or served.extensions["scim.worker"]
