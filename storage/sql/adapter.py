@@ -139,7 +139,8 @@ class SqlAdapter(StorageAdapter):
             lock = database.dialect.for_update
         row = database.row(
             f"{self._columns} FROM scim_resource r JOIN {layout.table} d ON d.id = r.id "
-            f"WHERE r.id = ? AND r.type = ?{lock}",
+            # Without figures, SQLite would look through all resources of the type: the sign keeps it off.
+            f"WHERE r.id = ? AND +r.type = ?{lock}",
             (resource_id, layout.number),
         )
         if row is None:

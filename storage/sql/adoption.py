@@ -237,7 +237,7 @@ class _Members(_Step):
         # One group at a time: it may be large.
         row = database.row(
             f"SELECT d.id, {database.dialect.text}, r.rid FROM {layout.table} d "
-            "JOIN scim_resource r ON r.id = d.id AND r.type = ? WHERE d.id > ? ORDER BY d.id LIMIT 1",
+            "JOIN scim_resource r ON r.id = d.id AND +r.type = ? WHERE d.id > ? ORDER BY d.id LIMIT 1",
             (layout.number, last),
         )
         if row is None:

@@ -161,7 +161,9 @@ class SqlFilterCompiler(FilterCompiler[Native]):
     def _on_id(self, node: BoundComparison) -> Native:
         if node.operator != "eq":
             raise NotPushable(node)
-        return Native("r.id = ?", (node.key,), _UNIQUE, keys_only=False)
+        # By its key: beside a condition on the type, SQLite would not look for the id in the index.
+        where = "r.rid IN (SELECT i.rid FROM scim_resource i WHERE i.id = ?)"
+        return Native(where, (node.key,), _UNIQUE, keys_only=False)
 
     def _on_link(self, node: BoundComparison) -> Native:
         """The resources that have a member, or are one: looked up in scim_member."""

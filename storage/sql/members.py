@@ -21,19 +21,20 @@ _AMONG = (
     "JOIN scim_member m ON m.member_rid = r.rid AND m.group_rid = ? "
     "WHERE EXISTS (SELECT 1 FROM scim_resource g WHERE g.rid = ? AND g.id = ?) AND r.id IN ({marks})"
 )
-# Groups of a resource, and whether those are in groups themselves.
+# Groups of a resource, and whether those are in groups themselves. The sign keeps SQLite from looking
+# through all resources of the type.
 _GROUPS = (
     "SELECT o.id, g.id, g.type, g.display, "
     "EXISTS (SELECT 1 FROM scim_member n WHERE n.member_rid = g.rid) "
     "FROM scim_resource o JOIN scim_member m ON m.member_rid = o.rid "
     "JOIN scim_resource g ON g.rid = m.group_rid "
-    "WHERE o.type = ? AND o.id IN ({marks}) ORDER BY o.id, g.rid"
+    "WHERE +o.type = ? AND o.id IN ({marks}) ORDER BY o.id, g.rid"
 )
 # Groups of a resource, and the groups those are in; UNION ends cycles.
 _ALL_GROUPS = (
     "WITH RECURSIVE up(origin, rid, direct) AS ("
     "SELECT o.id, m.group_rid, 1 FROM scim_resource o JOIN scim_member m ON m.member_rid = o.rid "
-    "WHERE o.type = ? AND o.id IN ({marks}) "
+    "WHERE +o.type = ? AND o.id IN ({marks}) "
     "UNION SELECT up.origin, m.group_rid, 0 FROM up JOIN scim_member m ON m.member_rid = up.rid) "
     "SELECT up.origin, r.id, r.type, r.display, MAX(up.direct) "
     "FROM up JOIN scim_resource r ON r.rid = up.rid "
