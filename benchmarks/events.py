@@ -174,7 +174,7 @@ def throughput(folder: str, url: str) -> list[str]:
         delivered = time.perf_counter()
         pusher.close()
         if not rows:
-            rows.append(f"| from the outbox to SETs | {BACKLOG / (dispatched - started):,.0f} /s | |")
+            rows.append(f"| from the queue to SETs | {BACKLOG / (dispatched - started):,.0f} /s | |")
         rows.append(f"| delivered to one receiver, {name} | {BACKLOG / (delivered - dispatched):,.0f} /s | |")
     return rows
 

@@ -1,7 +1,6 @@
 """The tables of the state database: everything that must survive the process.
 
-docs/architecture.md says who writes and who reads each of them, and how older ones are migrated. The
-tables from scim_change to scim_intent are made for the change log: no write fills them yet.
+docs/architecture.md says who writes and who reads each of them, and how older ones are migrated.
 
     scim_change(seq, ...)                       the change log: a row per write, insert-only
     scim_change_value(seq, digest, salt, old_value, new_value)   what a change replaced, where that is logged
@@ -18,8 +17,7 @@ tables from scim_change to scim_intent are made for the change log: no write fil
     scim_job(seq, txn, ...)                     requests that are carried out later
     scim_job_operation(txn, position, state)    what became of the operations of one that is Bulk
     scim_lease(name, owner, until)              who is doing what only one may do at a time
-    scim_outbox(seq, made_at, due_at, body)     what was changed, in the transaction of the change; with
-                                                `due_at`, an intent: what is about to be changed
+    scim_outbox(seq, made_at, due_at, body)     changes of releases up to 0.2.0; with `due_at`, an intent
     scim_begun(seq, done)                       as scim_queue_part, for scim_outbox
     scim_state(version)                         which version of these tables this is
 """
