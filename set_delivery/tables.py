@@ -31,8 +31,8 @@ from set_delivery.database import StateDatabase
 VERSION: Final = 3
 
 # The words in braces are the dialect's (`create_tables`). A column that is added to a table accepts
-# NULL or has a default. Not described by models of peewee: its schema manager adds no column, key or
-# index to a table that is there, and needs a connection of its own, which this package does not have.
+# NULL or has a default. Not described by models of peewee: its schema manager adds no column and no key
+# to a table that is there, and needs a connection of its own, which this package does not have.
 _TABLES: Final[Mapping[str, str]] = {
     "scim_change": "seq {serial}, at BIGINT NOT NULL, resource_type {id} NOT NULL, "
     "resource_id {id} NOT NULL, "

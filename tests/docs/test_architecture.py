@@ -37,7 +37,7 @@ def definitions(node: Any, prefix: str = "") -> Iterator[str]:
 
 @cache
 def functions_of(module: str) -> frozenset[str]:
-    """Return each name by which a function or class of a module can be named, such as `get`, `Jobs.get`."""
+    """Return the names of the functions and classes of a module, such as `get` and `Jobs.get`."""
     names = definitions(ast.parse((ROOT / module).read_text()))
     return frozenset(name for whole in names for name in ends_of(whole.split(".")))
 
@@ -47,7 +47,7 @@ def ends_of(parts: list[str]) -> Iterator[str]:
 
 
 def unknown_names(text: str) -> Iterator[str]:
-    """Yield each module that a text names and that does not exist, and each function that its module lacks."""
+    """Yield each module of a text that does not exist, and each function that its module lacks."""
     module = ""
     for found in NAMES.finditer(text):
         if found["module"]:
@@ -61,7 +61,7 @@ def unknown_names(text: str) -> Iterator[str]:
 
 
 def test_a_name_that_the_code_lacks_is_found() -> None:
-    text = "app/lost.py, then app/cli.py: `main()`, `Main()` and app/protocol/jobs.py `Jobs.accept()` `Jobs.main()`"
+    text = "app/lost.py; app/cli.py: `main()`, `Main()`; app/protocol/jobs.py: `Jobs.accept()`, `Jobs.main()`"
 
     assert list(unknown_names(text)) == [
         *("there is no app/lost.py", "app/cli.py has no Main()", "app/protocol/jobs.py has no Jobs.main()")
