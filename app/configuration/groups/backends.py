@@ -77,8 +77,8 @@ class DatabaseSettings:
     state_database_url: str = secret(
         "",
         types.database_url,
-        "The SQL database for events, asynchronous requests and leases, where resources are not in an SQL"
-        " database.",
+        "The SQL database for the change log, events, asynchronous requests and leases, where resources are"
+        " not in an SQL database.",
         "With `DATABASE_URL`, or with no backend at all, the setting stops the start: the state is in the"
         " database of the resources.",
         shown="an SQLite file: `.state.db` in `DATA_PATH`, or `data/state.db`",

@@ -38,8 +38,8 @@ class AccessSettings:
     secret_keys: tuple[str, ...] = secret(
         (),
         types.secret_keys,
-        "The secrets of the server. It derives from them the keys for cursors and for asynchronous requests"
-        " that wait. The first secret writes, and each of them reads.",
+        "The secrets of the server. It derives from them the keys for cursors, for asynchronous requests that"
+        " wait, and for checkpoints of the change log. The first secret writes, and each of them reads.",
         "A secret with fewer than 32 characters stops the start. Several instances need this setting unless"
         " they share a database by `DATABASE_URL` or `STATE_DATABASE_URL`. See"
         " [Rotate keys](../how-to/rotate-keys.md#keys-of-the-server).",
