@@ -18,7 +18,8 @@ PACKAGES = ("app", "schema", "scim_filter", "set_delivery", "storage")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # A path of a module, or a function of the module that was named last.
 NAMES = re.compile(r"(?P<module>[\w/]+\.py)\b|(?P<function>[A-Za-z_][\w.]*)\(\)")
-PATHS = re.compile(rf"(?<![\w/.-])(?:{'|'.join(PACKAGES)})/(?:[\w/]*\.py\b|[\w/]*/(?=`))")
+FOLDERS = "|".join((*PACKAGES, "tests", "benchmarks"))
+PATHS = re.compile(rf"(?<![\w/.-])(?:{FOLDERS})/(?:[\w/]*\.py\b|[\w/]*/(?=`))")
 
 
 def short(path: Path) -> str:
