@@ -56,10 +56,11 @@ _TABLES: Final[Mapping[str, str]] = {
     "scim_receiver": "name {id} NOT NULL PRIMARY KEY, delivered BIGINT NOT NULL, attempts INTEGER NOT NULL, "
     "due_at BIGINT NOT NULL, dropped BIGINT NOT NULL, problem {long}, refused BIGINT NOT NULL DEFAULT 0",
     "scim_feed": "id {id} NOT NULL PRIMARY KEY, trimmed_to BIGINT NOT NULL, dropped BIGINT NOT NULL",
+    # `lease_until` keeps releases up to 0.2.0 away from a row, and is needed for one release more.
     "scim_job": "seq {serial}, txn {id} NOT NULL UNIQUE, principal {id} NOT NULL, target {id} NOT NULL, "
     "accepted_at BIGINT NOT NULL, request {long} NOT NULL, owner {id}, lease_until BIGINT NOT NULL, "
-    "attempts INTEGER NOT NULL, done INTEGER NOT NULL, total INTEGER NOT NULL, state {long}, done_at BIGINT, "
-    "result {long}",
+    "due_at BIGINT, attempts INTEGER NOT NULL, done INTEGER NOT NULL, total INTEGER NOT NULL, "
+    "state {long}, done_at BIGINT, result {long}",
     "scim_job_operation": "txn {id} NOT NULL, position BIGINT NOT NULL, state {long} NOT NULL, "
     "PRIMARY KEY (txn, position)",
     "scim_lease": "name {id} NOT NULL PRIMARY KEY, owner {id} NOT NULL, until BIGINT NOT NULL",
@@ -113,7 +114,7 @@ def refuse_later_state(database: StateDatabase) -> None:
 
 def check_state(database: StateDatabase) -> None:
     """Return if every table is there, with the columns that came last. Raises what the database does."""
-    database.row(f"SELECT refused_at, refused FROM {', '.join(_TABLES)} WHERE 1 = 0")
+    database.row(f"SELECT refused_at, refused, scim_job.due_at FROM {', '.join(_TABLES)} WHERE 1 = 0")
 
 
 def _version(database: StateDatabase) -> int:

@@ -26,6 +26,11 @@ _ALIVE_S: Final = 2.0
 _PAUSE_MS: Final = 3_000
 # The target of a request that may concern any resource.
 EVERYTHING: Final = "*"
+# Releases up to 0.2.0 cannot decrypt the requests of this one, and end what they cannot decrypt. They
+# carry out a request once its `lease_until` has passed: this release sets it to a time that never comes, and
+# keeps its own times in `due_at`, which is NULL in the rows of those releases.
+_NEVER_MS: Final = 2**63 - 1
+_DUE: Final = "done_at IS NULL AND COALESCE(due_at, lease_until) < ?"
 
 
 class Jobs:
@@ -60,9 +65,9 @@ class Jobs:
         body = self._cipher.encrypt(orjson.dumps(request)).decode()
         with self._database.transaction():
             self._database.run(
-                "INSERT INTO scim_job (txn, principal, target, accepted_at, request, lease_until, "
-                "attempts, done, total) VALUES (?, ?, ?, ?, ?, 0, 0, 0, ?)",
-                (txn, principal, target[:250], self._clock(), body, total),
+                "INSERT INTO scim_job (txn, principal, target, accepted_at, request, lease_until, due_at, "
+                "attempts, done, total) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?)",
+                (txn, principal, target[:250], self._clock(), body, _NEVER_MS, total),
             )
         self._wake()
         return txn
@@ -93,13 +98,14 @@ class Jobs:
     def claim(self, owner: str) -> Job | None:
         """Take over the first request that may be carried out now.
 
-        Requests of one principal to one resource are carried out in the order of acceptance.
+        Requests of one principal to one resource are carried out in the order of acceptance. A process
+        of release 0.2.0 or earlier leaves a request alone once it was claimed here.
         """
         now = self._clock()
         while True:
             row = self._database.row(
                 "SELECT j.txn, j.principal, j.request, j.accepted_at, j.attempts, j.state FROM scim_job j "
-                "WHERE j.done_at IS NULL AND j.lease_until < ? AND NOT EXISTS (SELECT 1 FROM scim_job e "
+                f"WHERE {_DUE} AND NOT EXISTS (SELECT 1 FROM scim_job e "
                 "WHERE e.principal = j.principal AND e.done_at IS NULL AND e.seq < j.seq "
                 "AND (e.target = j.target OR e.target = ? OR j.target = ?)) ORDER BY j.seq LIMIT 1",
                 (now, EVERYTHING, EVERYTHING),
@@ -109,9 +115,9 @@ class Jobs:
             txn, principal, body, accepted_at, attempts, state = row
             with self._database.transaction():
                 claimed = self._database.run(
-                    "UPDATE scim_job SET owner = ?, lease_until = ?, attempts = attempts + 1 "
-                    "WHERE txn = ? AND done_at IS NULL AND lease_until < ?",
-                    (owner, now + self._lease_ms, txn, now),
+                    "UPDATE scim_job SET owner = ?, lease_until = ?, due_at = ?, attempts = attempts + 1 "
+                    f"WHERE txn = ? AND {_DUE}",
+                    (owner, _NEVER_MS, now + self._lease_ms, txn, now),
                 )
             if claimed.rowcount:
                 request, known = self._read(body), {}
@@ -121,7 +127,7 @@ class Jobs:
 
     def is_due(self) -> bool:
         """Return whether there may be a request to carry out now."""
-        statement = "SELECT 1 FROM scim_job WHERE done_at IS NULL AND lease_until < ? LIMIT 1"
+        statement = f"SELECT 1 FROM scim_job WHERE {_DUE} LIMIT 1"
         return self._database.row(statement, (self._clock(),)) is not None
 
     def _read(self, body: str) -> Mapping[str, Any]:
@@ -162,12 +168,12 @@ class Jobs:
 
         Raises LostJob when another process has taken the job over.
         """
-        self._change(job, "lease_until = ?", (self._clock() + self._lease_ms,))
+        self._change(job, "due_at = ?", (self._clock() + self._lease_ms,))
 
     def _stay(self, job: Job) -> None:
         with self._database.transaction():
             self._database.run(
-                "UPDATE scim_job SET lease_until = ? WHERE txn = ? AND owner = ? AND done_at IS NULL",
+                "UPDATE scim_job SET due_at = ? WHERE txn = ? AND owner = ? AND done_at IS NULL",
                 (self._clock() + self._lease_ms, job.txn, job.owner),
             )
 
@@ -214,7 +220,7 @@ class Jobs:
         """Let a job be tried again later; return False when that has gone on for too long."""
         if self._clock() - job.accepted_at > self._ttl_ms:
             return False
-        self._change(job, "lease_until = ?", (self._clock() + _PAUSE_MS,))
+        self._change(job, "due_at = ?", (self._clock() + _PAUSE_MS,))
         return True
 
     def is_unfinished(self, txn: str) -> bool:

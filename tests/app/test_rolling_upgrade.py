@@ -1,7 +1,8 @@
 """Processes of commit 8a276f1 write beside new ones: each event arrives once, and in order after a second.
 
-An old process is its SQL statements here, as that commit has them. The tests look at outcomes alone:
-SETs that arrive, results of requests.
+Each asynchronous request is carried out once, by a process that can decrypt it. An old process is its SQL
+statements here, as that commit has them. The tests look at outcomes alone: SETs that arrive, results of
+requests, requests that an old process gets.
 """
 
 import base64
@@ -11,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,7 +25,7 @@ from schema.registry import load_registry
 from storage.adapter import StorageAdapter, StoredResource
 from storage.sql import open_database
 from tests.conftest import KEY, USER, ScimClient
-from tests.events import EVENT, kinds, patch, payload, sets
+from tests.events import EVENT, PATCH_OP, kinds, patch, payload, sets
 from tests.in_flight import read
 from tests.receivers import HttpReceiver
 
@@ -33,6 +34,9 @@ APART_S = 1.1
 TOGETHER = ("sqlite", "postgresql", "mariadb")
 SETTINGS = {"SET_POLL_ENABLED": "true", "ASYNC_REQUEST": "request", "EMBEDDED_WORKER": "false"}
 _INTENT_MS = 120_000
+_LEASE_MS = 8_000
+# Whatever lease a process takes now is over after so long.
+MUCH_LATER_MS = 86_400_000
 
 Told = list[tuple[str, str]]
 
@@ -89,6 +93,40 @@ class OldProcess:
                 (txn, principal, f"/Users/{resource_id}", _now_ms(), sealed, 1),
             )
         return txn
+
+    def claim(self, after_ms: int = 0) -> str | None:
+        """Take over the first request that is due after so long; return its transaction (`Jobs.claim`)."""
+        now = _now_ms() + after_ms
+        while True:
+            row = self._database.row(
+                "SELECT j.txn, j.principal, j.request, j.accepted_at, j.attempts, j.state FROM scim_job j "
+                "WHERE j.done_at IS NULL AND j.lease_until < ? AND NOT EXISTS (SELECT 1 FROM scim_job e "
+                "WHERE e.principal = j.principal AND e.done_at IS NULL AND e.seq < j.seq "
+                "AND (e.target = j.target OR e.target = ? OR j.target = ?)) ORDER BY j.seq LIMIT 1",
+                (now, "*", "*"),
+            )
+            if row is None:
+                return None
+            with self._database.transaction():
+                claimed = self._database.run(
+                    "UPDATE scim_job SET owner = ?, lease_until = ?, attempts = attempts + 1 "
+                    "WHERE txn = ? AND done_at IS NULL AND lease_until < ?",
+                    ("old", now + _LEASE_MS, row[0], now),
+                )
+            if claimed.rowcount:
+                return str(row[0])
+
+    def lease(self, txn: str, for_ms: int = _LEASE_MS) -> bool:
+        """Renew the lease of a request, and return whether it was held (`Jobs._stay`)."""
+        with self._database.transaction():
+            renewed = self._database.run(
+                "UPDATE scim_job SET lease_until = ? WHERE txn = ? AND owner = ? AND done_at IS NULL",
+                (_now_ms() + for_ms, txn, "old"),
+            )
+        return bool(renewed.rowcount)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return self._database.transaction()
 
     def close(self) -> None:
         self._database.close()
@@ -235,16 +273,194 @@ def test_old_and_new_processes_that_write_at_once_lose_nothing(
         assert [one for one in told if one in of_one] == of_one, "each process keeps its order"
 
 
+# -- asynchronous requests
+
+
+def titled(title: str) -> dict[str, Any]:
+    """Return the PATCH that gives a user this title."""
+    operation = {"op": "replace", "path": "title", "value": title}
+    return {"schemas": [PATCH_OP], "Operations": [operation]}
+
+
+def accepted(scim: ScimClient, method: str, path: str, body: dict[str, Any]) -> str:
+    """Have the new server accept a request for later, and return its transaction."""
+    answer = scim(method, path, body, {"Prefer": "respond-async"})
+    assert answer.status_code == 202, answer.text
+    return str(answer.headers["Set-Txn"])
+
+
+def end_leases(scim: ScimClient) -> None:
+    """Let the leases of new processes be over, as if their processes were killed long ago."""
+    database = scim.app.extensions["scim.delivery"].database
+    with database.transaction():
+        database.run("UPDATE scim_job SET due_at = 0 WHERE due_at > 0 AND done_at IS NULL")
+
+
+def completed(scim: ScimClient) -> list[str]:
+    """Return the transactions of the requests that are completed, in this order."""
+    return [one["txn"] for one in sets(scim) if f"{EVENT}:misc:asyncresp" in one["events"]]
+
+
+def test_an_old_process_gets_no_request_that_a_new_process_accepted(
+    make_new: Callable[..., ScimClient], old: OldProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.protocol.jobs._ALIVE_S", 0.01)
+    scim = make_new()
+    uri = f"/Users/{scim.user('ann')['id']}"
+    jobs = scim.app.extensions["scim.delivery"].jobs
+
+    txn = accepted(scim, "PATCH", uri, titled("later"))
+
+    assert old.claim(MUCH_LATER_MS) is None, "it waits"
+    job = jobs.claim("one")
+    assert job is not None and job.txn == txn
+    assert old.claim(MUCH_LATER_MS) is None, "it is carried out"
+    with jobs.kept(job):
+        time.sleep(0.1)
+    assert old.claim(MUCH_LATER_MS) is None, "its lease was renewed"
+    jobs.require_held(job)
+    assert old.claim(MUCH_LATER_MS) is None, "its change is sent"
+    assert jobs.put_back(job)
+    assert old.claim(MUCH_LATER_MS) is None, "it is put back"
+    end_leases(scim)
+    assert jobs.claim("two") is not None
+    end_leases(scim)
+    assert old.claim(MUCH_LATER_MS) is None, "its worker was killed"
+    scim.work()
+    assert old.claim(MUCH_LATER_MS) is None, "it is done"
+    assert scim("GET", f"/Async/{txn}").json["response"]["title"] == "later"
+    assert kinds(sets(scim))[1:] == [("prov:patch:notice", uri), ("misc:asyncresp", uri)]
+
+
+def test_a_request_in_the_hands_of_an_old_process_is_taken_over_once_its_lease_is_over(
+    make_new: Callable[..., ScimClient], old: OldProcess
+) -> None:
+    scim = make_new()
+    resource_id = scim.user("ann")["id"]
+    uri = f"/Users/{resource_id}"
+    jobs = scim.app.extensions["scim.delivery"].jobs
+    txn = old.accept("PATCH", resource_id, titled("later"))
+    assert old.claim() == txn
+
+    scim.work()
+    assert completed(scim) == []
+    assert old.lease(txn, -1)
+    assert not old.lease(str(uuid4())) and jobs.is_due()
+    job = jobs.claim("killed")
+
+    assert job is not None and (job.txn, job.attempts) == (txn, 2)
+    assert not old.lease(txn), "the old process has lost it"
+    assert old.claim(MUCH_LATER_MS) is None
+    end_leases(scim)
+    assert old.claim(MUCH_LATER_MS) is None
+    scim.work()
+    assert scim("GET", f"/Async/{txn}").json["response"]["title"] == "later"
+    assert kinds(sets(scim))[1:] == [("prov:patch:notice", uri), ("misc:asyncresp", uri)]
+
+
+def test_requests_for_one_user_are_carried_out_in_the_order_in_which_old_and_new_processes_accepted_them(
+    make_new: Callable[..., ScimClient], old: OldProcess
+) -> None:
+    scim = make_new()
+    resource_id = scim.user("ann")["id"]
+    uri = f"/Users/{resource_id}"
+    jobs = scim.app.extensions["scim.delivery"].jobs
+
+    txns = [
+        accepted(scim, "PATCH", uri, titled("1")),
+        old.accept("PATCH", resource_id, titled("2")),
+        accepted(scim, "PATCH", uri, titled("3")),
+    ]
+    assert old.claim(MUCH_LATER_MS) is None, "the first request waits"
+    assert jobs.claim("killed").txn == txns[0]
+    assert old.claim(MUCH_LATER_MS) is jobs.claim("other") is None, "the first request is carried out"
+    end_leases(scim)
+    scim.work()
+    assert completed(scim) == txns
+    assert scim("GET", uri).json["title"] == "3"
+
+    txns += [old.accept("PATCH", resource_id, titled("4")), accepted(scim, "PATCH", uri, titled("5"))]
+    assert old.claim() == txns[3]
+    scim.work()
+    assert completed(scim) == txns[:3], "the old process carries out the first of two"
+    assert old.lease(txns[3], -1)
+    scim.work()
+    assert completed(scim) == txns
+    assert scim("GET", uri).json["title"] == "5"
+
+
+@pytest.mark.on(*TOGETHER)
+@pytest.mark.parametrize("is_old_first", [True, False])
+def test_of_an_old_and_a_new_process_that_claim_a_request_at_once_one_gets_it(
+    make_new: Callable[..., ScimClient], old: OldProcess, is_old_first: bool
+) -> None:
+    scim = make_new()
+    delivery = scim.app.extensions["scim.delivery"]
+    txn = old.accept("POST", str(uuid4()), {"schemas": [USER], "userName": "bob"})
+    got: dict[str, str | None] = {}
+
+    def claim(name: str) -> None:
+        job = delivery.jobs.claim("new") if name == "new" else None
+        got[name] = old.claim() if name == "old" else job and job.txn
+
+    def claim_second() -> None:
+        claim(second)
+        (delivery.database if second == "new" else old).close()
+
+    first, second = ("old", "new") if is_old_first else ("new", "old")
+    thread = threading.Thread(target=claim_second)
+    with old.transaction() if is_old_first else delivery.database.transaction():
+        claim(first)
+        # The second process has found the request too when the first one commits.
+        thread.start()
+        time.sleep(0.3)
+        assert second not in got
+    thread.join()
+
+    assert got == {first: txn, second: None}
+
+
+@pytest.mark.on(*TOGETHER)
+def test_requests_that_old_and_new_processes_claim_at_once_are_carried_out_once(
+    make_new: Callable[..., ScimClient], old: OldProcess
+) -> None:
+    scim = make_new()
+    of_old, of_new = [], []
+    for number in range(20):
+        body = {"schemas": [USER], "userName": f"old {number}"}
+        of_old.append(old.accept("POST", str(uuid4()), body))
+        of_new.append(accepted(scim, "POST", "/Users", {**body, "userName": f"new {number}"}))
+    taken = [old.claim()]
+
+    def claim() -> None:
+        while len(taken) < 10 and (txn := old.claim()):
+            taken.append(txn)
+        old.close()
+
+    claiming = threading.Thread(target=claim)
+    claiming.start()
+    scim.work()
+    claiming.join()
+
+    done = completed(scim)
+    assert set(taken) <= set(of_old)
+    assert sorted([*done, *taken]) == sorted(of_old + of_new), "each has one request to itself"
+    # The old process is killed.
+    assert all(old.lease(txn, -1) for txn in taken)
+    scim.work()
+    assert Counter(completed(scim)) == Counter(of_old + of_new)
+    assert all(scim("GET", f"/Async/{txn}").json["status"] == "201" for txn in of_old + of_new)
+    assert Counter(kind for kind, _ in kinds(sets(scim))) == {"prov:create:notice": 40, "misc:asyncresp": 40}
+
+
 def test_a_request_that_an_old_process_accepted_is_carried_out_once(
     make_new: Callable[..., ScimClient], old: OldProcess
 ) -> None:
     scim = make_new()
     resource_id = scim.user("ann")["id"]
     uri = f"/Users/{resource_id}"
-    operation = {"op": "replace", "path": "title", "value": "later"}
-    body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation]}
 
-    changed = old.accept("PATCH", resource_id, body)
+    changed = old.accept("PATCH", resource_id, titled("later"))
     created = old.accept("POST", str(uuid4()), {"schemas": [USER], "userName": "bob"})
     for _ in range(3):
         scim.work()

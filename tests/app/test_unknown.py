@@ -91,7 +91,7 @@ class Service:
     def look(self) -> None:
         """Look at what is not confirmed, as if it were time to, and do what is due."""
         self.run("UPDATE scim_intent SET due_at = 1")
-        self.run("UPDATE scim_job SET lease_until = 0 WHERE done_at IS NULL")
+        self.run("UPDATE scim_job SET due_at = 0 WHERE done_at IS NULL")
         self.delivery.settle_intents()
         self.scim.work()
 
@@ -371,7 +371,7 @@ def test_a_commit_without_an_answer_is_told_as_what_it_is(
         scim.work()
         database = scim.app.extensions["scim.delivery"].database
         with database.transaction():
-            database.run("UPDATE scim_job SET lease_until = 0 WHERE done_at IS NULL")
+            database.run("UPDATE scim_job SET due_at = 0 WHERE done_at IS NULL")
         scim.work()
 
         assert proxy.cuts == 2

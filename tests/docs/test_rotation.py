@@ -157,7 +157,7 @@ def run_now(scim: ScimClient) -> None:
     """Let a request that was put back be due at once."""
     database = scim.app.extensions["scim.delivery"].database
     with database.transaction():
-        assert database.run("UPDATE scim_job SET lease_until = 0").rowcount == 1
+        assert database.run("UPDATE scim_job SET due_at = 0").rowcount == 1
 
 
 @pytest.mark.on("sqlite", "files", "ldap")
