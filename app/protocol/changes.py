@@ -71,12 +71,11 @@ class ChangeBuilder:
         context: Context,
         write: Write,
         stored: StoredResource | None,
-        delta: MemberDelta,
         members_changed: bool,
     ) -> Note | None:
         """Return the note of a write, None if it changed nothing; `stored` is what is kept now.
 
-        `delta` may be empty where nobody receives events, although `members_changed`.
+        The delta of the write may be empty where nobody receives events, although `members_changed`.
         """
         resource_type, before, after = write.resource_type, write.before, write.after
         if stored is None or after is None:
@@ -88,7 +87,7 @@ class ChangeBuilder:
             return self.created(context, resource_type, seen, write.joining)
         seen = seen if stored.version != before.version else before
         note = self.changed(
-            context, write.kind, resource_type, before, seen, delta, members_changed=members_changed
+            context, write.kind, resource_type, before, seen, write.delta, members_changed=members_changed
         )
         if write.is_cascade and note is not None and note.events is not None:
             # Who was removed does not leave the feed of the group as well (RFC 9967 section 2.4.4).

@@ -6,7 +6,7 @@ by the change after it; what a crash leaves behind is found out by looking at th
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -60,11 +60,20 @@ class _Done:
     """What the attempts at one write have done for good.
 
     Without transactions members change apart from the resource, and stay changed when an attempt
-    loses the race for the resource: the next one must not take that for no change.
+    loses the race for the resource: the next one must not take that for no change, and tells of it.
     """
 
     members_changed: bool = False
     delta: MemberDelta = NO_DELTA
+    feeds: Sequence[str] = ()
+
+    def add_to(self, write: Write) -> Write:
+        """Return a write that tells of what was done before it, too; it is done from now on."""
+        if self.delta or self.feeds:
+            feeds = [*dict.fromkeys([*self.feeds, *write.feeds])]
+            write = replace(write, delta=self.delta.then(write.delta), feeds=feeds)
+        self.delta, self.feeds = write.delta, write.feeds
+        return write
 
 
 class Commit:
@@ -95,7 +104,12 @@ class Commit:
         """
         named = context if context.txn else replace(context, txn=new_txn())
         done = _Done()
-        return in_transaction(self._adapter, lambda: self._carry_out(named, decide(), done), prepare)
+
+        def attempt() -> StoredResource | None:
+            # With transactions, each attempt begins from what the one before it began from.
+            return self._carry_out(named, decide(), _Done() if self.has_transactions else done)
+
+        return in_transaction(self._adapter, attempt, prepare)
 
     def resume(self, context: Context) -> "Found | None":
         """Return what an attempt at a job has done without saying so, None if nothing.
@@ -144,22 +158,17 @@ class Commit:
     # -- one attempt
 
     def _carry_out(self, context: Context, write: Write, done: _Done) -> StoredResource | None:
-        has_transactions = self._adapter.capabilities.transactions
-        if has_transactions:
-            # This attempt begins from what the one before it began from.
-            done.members_changed = False
         if write.changes_nothing and not done.members_changed:
             self._complete(context, write, write.before)
             return write.before
-        if has_transactions or not done.delta:
-            done.delta = write.delta
+        write = done.add_to(write)
         if self._notes is None or self._notes.is_shared:
             stored, note = self._changed(context, write, done)
             if self._notes is not None:
                 self._notes.add(note)
             self._complete(context, write, stored)
             return stored
-        intent = self._notes.begin(context, write.plan(done.delta, context))
+        intent = self._notes.begin(context, write.plan(context))
         try:
             stored, note = self._changed(context, write, done)
         except _REFUSED:
@@ -183,7 +192,7 @@ class Commit:
         builder = self._notes.builder
         if stored is not None:
             stored = builder.with_memberships(write.resource_type, stored)
-        return stored, builder.of(context, write, stored, done.delta, done.members_changed)
+        return stored, builder.of(context, write, stored, done.members_changed)
 
     def _stored(self, context: Context, write: Write, done: _Done) -> StoredResource | None:
         """Have the storage do what a write says, and return the resource as it is kept."""

@@ -23,6 +23,13 @@ class MemberDelta:
     def __bool__(self) -> bool:
         return bool(self.joined or self.left)
 
+    def then(self, later: "MemberDelta") -> "MemberDelta":
+        """Return what this difference and a later one make together."""
+        again = {member.key for member in (*later.joined, *later.left)}
+        joined = [member for member in self.joined if member.key not in again]
+        left = [member for member in self.left if member.key not in again]
+        return MemberDelta([*joined, *later.joined], [*left, *later.left])
+
 
 NO_DELTA: Final = MemberDelta()
 
@@ -78,7 +85,7 @@ class Write:
         """Whether there is nothing to do."""
         return self.is_same and not self.joining and not self.leaving
 
-    def plan(self, delta: MemberDelta, context: Context) -> dict[str, Any]:
+    def plan(self, context: Context) -> dict[str, Any]:
         """Return what is needed to find out whether this write took effect, and to say who did what.
 
         There is never a secret in it: it lies in clear text in another database.
@@ -94,8 +101,8 @@ class Write:
             "text": known.text,
             "version": self.before.version if self.before else None,
             "dates": [known.created, known.last_modified],
-            "joined": [[m.resource_id, m.resource_type, m.display] for m in delta.joined],
-            "left": [[m.resource_id, m.resource_type, m.display] for m in delta.left],
+            "joined": [[m.resource_id, m.resource_type, m.display] for m in self.delta.joined],
+            "left": [[m.resource_id, m.resource_type, m.display] for m in self.delta.left],
             "feeds": list(self.feeds),
         }
 

@@ -18,7 +18,7 @@ import yaml
 from app import create_app
 from app.configuration.settings import Settings, SettingsError
 from app.protocol.context import system
-from app.protocol.write import NO_DELTA, Write
+from app.protocol.write import Write
 from schema.registry import load_registry
 from set_delivery.intents import IntentTable
 from set_delivery.leases import lease
@@ -411,7 +411,7 @@ def test_writes_that_nobody_answered_for_are_judged_by_one_process_at_a_time(tmp
     removed = StoredResource("gone", "{}", "1", created=user["meta"]["created"])
     user_type = load_registry(None).resource_type("User")
     assert user_type
-    plan = Write("delete", user_type, removed, None).plan(NO_DELTA, replace(system(), txn="txn"))
+    plan = Write("delete", user_type, removed, None).plan(replace(system(), txn="txn"))
     intents = IntentTable(delivery.database)
     intents.leave(intents.begin(plan))
 

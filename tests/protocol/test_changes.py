@@ -256,9 +256,10 @@ def test_members_are_no_events_where_the_installation_wants_none(
 def test_members_that_were_removed_do_not_leave_the_feed_as_well(storage: StorageAdapter) -> None:
     after = stored(GUIDES, "g", version="4")
 
-    write = Write("patch", GROUP, stored(GUIDES, "g"), after, leaving=[ANN], is_cascade=True)
+    delta = MemberDelta(left=[ANN])
+    write = Write("patch", GROUP, stored(GUIDES, "g"), after, leaving=[ANN], delta=delta, is_cascade=True)
 
-    note = builder(storage).of(CONTEXT, write, after, MemberDelta(left=[ANN]), True)
+    note = builder(storage).of(CONTEXT, write, after, True)
 
     assert note is not None and note.events is not None
     change = note.events
@@ -306,13 +307,13 @@ def test_a_plan_says_what_was_to_be_done() -> None:
         [ANN], [Member("2", "Group")]
     )
 
-    made = Write("patch", USER, before, None, feeds=["g"]).plan(delta, CONTEXT)
+    made = Write("patch", USER, before, None, delta=delta, feeds=["g"]).plan(CONTEXT)
 
     assert planned(made) == (replace(before, secrets={}), MemberDelta([ANN], [Member("2", "Group")]))
     assert "hash" not in str(made)
     named = {"kind": "patch", "type": "User", "id": "7", "txn": "txn", "version": "3", "feeds": ["g"]}
     assert named.items() <= made.items()
-    created = Write("create", USER, None, before).plan(NO_DELTA, CONTEXT)
+    created = Write("create", USER, None, before).plan(CONTEXT)
     assert created["version"] is None and planned(created)[0].version == ""
 
 

@@ -1,11 +1,11 @@
 """The least an adapter can be: five methods over a dict. It shows that those are enough."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from schema.resource_type import ResourceType
-from storage.adapter import StorageAdapter, StoredResource
+from storage.adapter import Capabilities, Key, Member, Membership, StorageAdapter, StoredResource
 from storage.errors import ResourceNotFound, UniquenessConflict, VersionMismatch
 
 
@@ -55,3 +55,47 @@ class MemoryAdapter(StorageAdapter):
         if if_version not in (None, before.version):
             raise VersionMismatch(f"{resource_id} is at {before.version}")
         return before
+
+
+class MemoryWithMembers(MemoryAdapter):
+    """Keeps members apart from resources: a change of members leaves the version of the resource alone."""
+
+    capabilities = Capabilities(members=True)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._members: dict[Key, dict[Key, Member]] = {}
+
+    def members(
+        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
+    ) -> Iterator[Member]:
+        return iter(list(self._members.get((resource_type.name, stored.id), {}).values())[:limit])
+
+    def change_members(
+        self,
+        resource_type: ResourceType,
+        stored: StoredResource,
+        add: Iterable[Member],
+        remove: Iterable[Member],
+    ) -> bool:
+        with self._lock:
+            kept = self._members.setdefault((resource_type.name, stored.id), {})
+            before = dict(kept)
+            for member in remove:
+                kept.pop(member.key, None)
+            for member in add:
+                kept.setdefault(member.key, member)
+            return kept != before
+
+    def memberships(
+        self, resource_type: ResourceType, stored: Sequence[StoredResource]
+    ) -> Mapping[str, Sequence[Membership]]:
+        found: dict[str, list[Membership]] = {}
+        for (holder, holder_id), kept in self._members.items():
+            for one in stored:
+                if (resource_type.name, one.id) in kept:
+                    found.setdefault(one.id, []).append(Membership(holder_id, holder, None, True))
+        return found
+
+    def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
+        return [Member(one, name) for name, one in self._resources if one in resource_ids]
