@@ -109,7 +109,8 @@ class Store:
 
     def names(self, group: StoredResource) -> list[str]:
         """Return the ids of the members of a group."""
-        return sorted(member.resource_id for member in self.adapter.members(GROUP, group))
+        now = self.adapter.get(GROUP, group.id)
+        return sorted(member.resource_id for member in self.adapter.members(GROUP, now))
 
     def rows(self) -> list[ChangeEntry]:
         """Return the rows of the change log, as they were appended."""
