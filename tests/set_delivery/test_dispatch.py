@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from set_delivery.change_log import ChangeLog
+from set_delivery.dispatch import Dispatcher
 from set_delivery.events import DELETE, FEED_ADD, ChangeEvents
 from set_delivery.poll import Streams
 from set_delivery.streams import Feed, Publishing, Receiver
@@ -169,6 +170,67 @@ def test_what_dies_in_the_middle_of_a_large_group_is_taken_up_again(database: Da
     everything = ["/Groups/g", *(f"/Users/{number}" for number in range(3000))]
     assert subjects(database, "g") == everything
     assert subjects(database) == [*everything, "/Users/1"]
+
+
+def test_a_large_group_has_its_position_before_all_of_it_is_published(database: Database) -> None:
+    log = ChangeLog(database)
+    large = append(log, members_change(3000))
+    small = append(log, user_change(1))
+    parts = "SELECT seq, done FROM scim_queue_part"
+
+    with pytest.raises(SystemExit):
+        dispatcher_of(Interrupted(database, dies_in=2), POLL).run()
+
+    # One transaction is committed, with a thousand SETs and what is known of the next ones.
+    ((seq, done),) = database.rows(parts)
+    assert seq == large and 0 < done < 1500
+    assert [(one.seq, one.position) for one in log.after(0, 9)] == [(large, 1)]
+    made = dispatcher_of(database, POLL).run()
+    assert made == 3000 - done + 1
+    assert [(one.seq, one.position) for one in log.after(0, 9)] == [(large, 1), (small, 2)]
+    tables = ("scim_queue", "scim_queue_part")
+    assert [database.rows(f"SELECT seq FROM {table}") for table in tables] == [[], []]
+
+
+def test_what_is_appended_meanwhile_is_taken_over_too(database: Database) -> None:
+    log = ChangeLog(database)
+    for number in range(150):
+        append(log, user_change(number))
+    appended: list[int] = []
+
+    def until() -> bool:
+        if not appended:
+            appended.append(append(log, user_change(150)))
+        return False
+
+    assert dispatcher_of(database, POLL).run(until) == 151
+    assert dispatcher_of(database, POLL).run(lambda: True) == 0
+
+
+def test_it_ends_after_one_transaction_when_asked_to(database: Database) -> None:
+    log = ChangeLog(database)
+    for number in range(150):
+        append(log, user_change(number))
+    dispatcher = dispatcher_of(database, POLL)
+
+    assert [dispatcher.run(lambda: True), dispatcher.is_due()] == [100, True]
+    assert [dispatcher.run(lambda: True), dispatcher.is_due()] == [50, False]
+
+
+def test_without_history_the_log_goes_with_the_queue(database: Database) -> None:
+    log = ChangeLog(database)
+    append(log, members_change(3000))
+    append(log, user_change(1))
+    dispatcher = Dispatcher(database, log, None, POLL)
+
+    dispatcher.run(lambda: True)
+    # What is not published as a whole yet is kept.
+    assert database.row("SELECT COUNT(*) FROM scim_change") == (2,)
+    dispatcher.run()
+
+    tables = ("scim_change", "scim_queue", "scim_queue_part", "scim_order")
+    assert [database.rows(f"SELECT * FROM {table}") for table in tables] == [[]] * 4
+    assert len(subjects(database)) == 3002
 
 
 def test_events_that_nobody_wants_are_not_kept(database: Database) -> None:
