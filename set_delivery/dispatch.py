@@ -97,14 +97,17 @@ class Dispatcher:
 
     def _settle(self, taken: Sequence[int], begun: Sequence[int]) -> None:
         """Give positions to what was taken over or begun, and remove what was taken over from the queue."""
-        tables = ["scim_queue", "scim_queue_part"]
         if self._order is not None:
             self._order.place([*taken, *begun])
-        else:
-            tables.append("scim_change")
-        if taken:
-            for table in tables:
-                self._database.run(f"DELETE FROM {table} WHERE seq IN ({marks(taken)})", taken)
+        if not taken:
+            return
+        of_taken = f"WHERE seq IN ({marks(taken)})"
+        for table in ("scim_queue", "scim_queue_part"):
+            self._database.run(f"DELETE FROM {table} {of_taken}", taken)
+        if self._order is None:
+            # A change that was begun while the log was kept has a position, which needs its row.
+            placed = "(SELECT 1 FROM scim_order o WHERE o.seq = scim_change.seq)"
+            self._database.run(f"DELETE FROM scim_change {of_taken} AND NOT EXISTS {placed}", taken)
 
     def _due(self, known: int, last: int) -> list[Any]:
         """Return the next changes in the order of the log, without the body of the one that is `known`.

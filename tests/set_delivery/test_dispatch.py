@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from set_delivery.change_log import ChangeLog
+from set_delivery.change_order import ChangeOrder
 from set_delivery.dispatch import Dispatcher
 from set_delivery.events import DELETE, FEED_ADD, ChangeEvents
 from set_delivery.poll import Streams
@@ -231,6 +232,20 @@ def test_without_history_the_log_goes_with_the_queue(database: Database) -> None
     tables = ("scim_change", "scim_queue", "scim_queue_part", "scim_order")
     assert [database.rows(f"SELECT * FROM {table}") for table in tables] == [[]] * 4
     assert len(subjects(database)) == 3002
+
+
+def test_a_change_that_was_begun_keeps_its_row_when_the_log_is_switched_off(database: Database) -> None:
+    log, order = ChangeLog(database), ChangeOrder(database)
+    append(log, members_change(3000))
+    append(log, user_change(1))
+    with pytest.raises(SystemExit):
+        dispatcher_of(Interrupted(database, dies_in=2), POLL).run()
+
+    Dispatcher(database, log, None, POLL).run()
+
+    assert [one.entry.txn for one in log.after(0, 9)] == ["txn-g"]
+    assert database.row("SELECT COUNT(*) FROM scim_change")[0] == 1
+    assert order.verify() == []
 
 
 def test_events_that_nobody_wants_are_not_kept(database: Database) -> None:
