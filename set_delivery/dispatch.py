@@ -19,6 +19,7 @@ from set_delivery.streams import Publishing
 # do not wait for more than that.
 _CHANGES: Final = 100
 _SETS: Final = 1000
+_NEVER_MS: Final = 2**62
 
 
 class Dispatcher:
@@ -42,6 +43,8 @@ class Dispatcher:
         self._publishing = publishing
         self._type_of = type_of
         self._former = FormerOutbox(database)
+        # Whether changes of an earlier release may be in the queue, behind later ones.
+        self._is_merging = True
 
     def run(self, until: Callable[[], bool] = lambda: False) -> int:
         """Take over every change that is committed and return how many SETs that made.
@@ -76,7 +79,6 @@ class Dispatcher:
         with self._database.transaction():
             # Positions are given out by one at a time: who has read up to one misses nothing below it.
             take_lease(self._database, "dispatch", "dispatch", 0)
-            self._former.hand_over_changes(self._log, self._type_of, _CHANGES)
             rows = self._due(next(iter(begun), -1), last)
             taken: list[int] = []
             count = 0
@@ -93,7 +95,9 @@ class Dispatcher:
                 if count >= _SETS:
                     break
             self._settle(taken, list(begun))
-        return count, (taken[-1] if taken else last) if rows else None
+        if not rows:
+            return count, None
+        return count, taken[-1] if taken and not self._is_merging else last
 
     def _settle(self, taken: Sequence[int], begun: Sequence[int]) -> None:
         """Give positions to what was taken over or begun, and remove what was taken over from the queue."""
@@ -113,12 +117,22 @@ class Dispatcher:
         """Return the next changes in the order of the log, without the body of the one that is `known`.
 
         The search begins behind `last`: some databases read what is deleted before it again each time.
+        Changes of an earlier release come into the queue late, so that the time of each one counts.
         """
+        up_to = None
+        if self._former.has_changes():
+            self._is_merging = True
+            up_to = self._former.hand_over_changes(self._log, self._type_of, _CHANGES)
+        self._is_merging = self._is_merging and self._former.are_waiting()
+        condition, order, params = "q.seq > ?", "q.seq", (last,)
+        if self._is_merging:
+            condition, order, params = "c.at <= ?", "c.at, q.seq", (up_to or _NEVER_MS,)
         return self._database.rows(
             "SELECT q.seq, COALESCE(c.at, ?), p.done, CASE WHEN q.seq = ? THEN NULL ELSE q.body END "
             "FROM scim_queue q LEFT JOIN scim_change c ON c.seq = q.seq "
-            "LEFT JOIN scim_queue_part p ON p.seq = q.seq WHERE q.seq > ? ORDER BY q.seq LIMIT ?",
-            (now_ms(), known, last, _CHANGES),
+            "LEFT JOIN scim_queue_part p ON p.seq = q.seq "
+            f"WHERE {condition} ORDER BY {order} LIMIT ?",
+            (now_ms(), known, *params, _CHANGES),
         )
 
     def _note_done(self, seq: int, done: int) -> None:

@@ -28,22 +28,37 @@ class FormerOutbox:
 
     def hand_over_changes(
         self, log: ChangeLog, type_of: Callable[[str], str], limit: int
-    ) -> None:
+    ) -> int | None:
         """Append the oldest changes to the log, in the caller's transaction, alone at it.
 
-        `type_of` returns the name of the resource type with a URI.
+        `type_of` returns the name of the resource type with a URI. Returns the time, in milliseconds
+        since 1970, up to which the log has all changes, None if all of them are there.
         """
         rows = self._database.rows(
             "SELECT o.seq, o.made_at, o.body, b.done FROM scim_outbox o "
             "LEFT JOIN scim_begun b ON b.seq = o.seq WHERE o.due_at = 0 ORDER BY o.seq LIMIT ?",
             (limit,),
         )
+        at = 0
         for seq, made_at, body, done in rows:
-            appended = log.append(_entry(orjson.loads(body), made_at, type_of), body)
+            # They have an order, whatever a clock said.
+            at = max(at, made_at)
+            appended = log.append(_entry(orjson.loads(body), at, type_of), body)
             if done:
                 self._database.run("INSERT INTO scim_queue_part (seq, done) VALUES (?, ?)", (appended, done))
             for table in ("scim_outbox", "scim_begun"):
                 self._database.run(f"DELETE FROM {table} WHERE seq = ?", (seq,))
+        return at if len(rows) == limit else None
+
+    def are_waiting(self) -> bool:
+        """Return whether changes that were handed over wait in the queue."""
+        return (
+            self._database.row(
+                "SELECT 1 FROM scim_queue q JOIN scim_change c ON c.seq = q.seq "
+                "WHERE c.principal IS NULL LIMIT 1"
+            )
+            is not None
+        )
 
     def hand_over_intents(self, now: int | None, txn: str | None = None) -> None:
         """Move the intents that are due at `now`, or those of a transaction, to scim_intent."""
