@@ -141,7 +141,7 @@ def _register_blueprints(
             check_writable,
             resources.ignored_paths,
             is_on=delivery.publishing.is_on,
-            keeps_history=delivery.order is not None,
+            keeps_history=delivery.keeps_history,
         ),
         keys_blueprint(delivery.publishing),
         discovery_blueprint(_discovery(settings, base)),

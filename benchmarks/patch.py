@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from app.protocol.patch import RequestedMembers, PatchRules, apply_patch, plan_patch, read_operations
+from app.protocol.patch import PatchRules, RequestedMembers, apply_patch, plan_patch, read_operations
 from app.protocol.tolerance import PROFILES
 from benchmarks.scale import PATCH
 from schema.registry import load_registry

@@ -75,12 +75,19 @@ class Head:
 
 
 class ChangeLog:
-    """Appends to the log and reads it; `wake` is called when there are events and they are committed."""
+    """Appends to the log and reads it; `wake` is called when there are events and they are committed.
+
+    Unless `keeps_history`, the row of a change goes when its events are SETs.
+    """
 
     def __init__(
-        self, database: StateDatabase, wake: Callable[[], object] = lambda: None
+        self,
+        database: StateDatabase,
+        wake: Callable[[], object] = lambda: None,
+        keeps_history: bool = True,
     ) -> None:
         self._database = database
+        self._is_kept = int(keeps_history)
         self._wake = wake
 
     # -- writers
@@ -101,13 +108,14 @@ class ChangeLog:
             if self._database.dialect.name == "postgresql":
                 # One statement: each one more is another way to the server and back.
                 statement = (
-                    f"WITH c AS ({_INSERT} RETURNING seq), q AS (INSERT INTO scim_queue (seq, body) "
-                    "SELECT seq, ? FROM c) SELECT seq FROM c"
+                    f"WITH c AS ({_INSERT} RETURNING seq), q AS (INSERT INTO scim_queue (seq, body, is_kept) "
+                    "SELECT seq, ?, ? FROM c) SELECT seq FROM c"
                 )
-                seq = int(run(statement, (*row, queue_body)).fetchone()[0])
+                seq = int(run(statement, (*row, queue_body, self._is_kept)).fetchone()[0])
             else:
                 seq = int(run(_INSERT, row).lastrowid)
-                run("INSERT INTO scim_queue (seq, body) VALUES (?, ?)", (seq, queue_body))
+                statement = "INSERT INTO scim_queue (seq, body, is_kept) VALUES (?, ?, ?)"
+                run(statement, (seq, queue_body, self._is_kept))
             if queue_body is not None:
                 self._database.when_committed(self._wake)
             if values is not None:

@@ -70,6 +70,15 @@ class ChangeOrder:
 
     # -- readers
 
+    def waiting(self) -> int:
+        """Return how many changes of the history have no position yet."""
+        return int(
+            self._database.row(
+                "SELECT COUNT(*) FROM scim_queue q WHERE q.is_kept = 1 "
+                "AND NOT EXISTS (SELECT 1 FROM scim_order o WHERE o.seq = q.seq)"
+            )[0]
+        )
+
     def head(self) -> Head:
         """Return the last position and its hash; position 0 where there is none yet."""
         for table in ("scim_order", "scim_checkpoint"):

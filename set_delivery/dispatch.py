@@ -20,20 +20,24 @@ from set_delivery.streams import Publishing
 _CHANGES: Final = 100
 _SETS: Final = 1000
 _NEVER_MS: Final = 2**62
+# What is to be done in the queue where nobody receives events.
+_SILENT: Final = (
+    "(q.body IS NULL OR q.is_kept = 1 AND NOT EXISTS (SELECT 1 FROM scim_order o WHERE o.seq = q.seq))"
+)
 
 
 class Dispatcher:
     """Takes changes over from the queue; one process at a time does, whoever comes first.
 
-    `order` is None where no history is kept: then the rows of the log go with those of the queue.
-    `type_of` returns the name of the resource type that the URI of a resource leads to.
+    Without anybody who receives events, those of other processes, and of a time before, stay in the
+    queue. `type_of` returns the name of the resource type that the URI of a resource leads to.
     """
 
     def __init__(
         self,
         database: StateDatabase,
         log: ChangeLog,
-        order: ChangeOrder | None,
+        order: ChangeOrder,
         publishing: Publishing,
         type_of: Callable[[str], str] = lambda uri: "",
     ) -> None:
@@ -43,6 +47,7 @@ class Dispatcher:
         self._publishing = publishing
         self._type_of = type_of
         self._former = FormerOutbox(database)
+        self._open = "1 = 1" if publishing.is_on else _SILENT
         # Whether changes of an earlier release may be in the queue, behind later ones.
         self._is_merging = True
 
@@ -52,37 +57,40 @@ class Dispatcher:
         Ends earlier when `until` says so.
         """
         made = 0
-        last: int | None = 0
         begun: dict[int, ChangeEvents] = {}
-        while last is not None:
-            # What is committed late, with a number that is passed, is due the next time.
-            count, last = self._take_over(begun, last)
+        while True:
+            more, count = self._take_over(begun)
             made += count
-            if until():
-                break
-        return made
+            if not more or until():
+                return made
 
     def is_due(self) -> bool:
         """Return whether there is a change to take over."""
-        queued = self._database.row("SELECT 1 FROM scim_queue LIMIT 1")
+        queued = self._database.row(f"SELECT 1 FROM scim_queue q WHERE {self._open} LIMIT 1")
         return queued is not None or self._former.has_changes()
 
-    def _take_over(self, begun: dict[int, ChangeEvents], last: int) -> tuple[int, int | None]:
-        """Take over some changes behind `last`, in one transaction.
+    def _take_over(self, begun: dict[int, ChangeEvents]) -> tuple[bool, int]:
+        """Take over some changes, in one transaction; return whether there may be more, and the SETs made.
 
-        Returns how many SETs that made, and the last change that was taken over, None if there is none.
         `begun` holds the change that the last transaction had no room for all of: with very many
         members, to read it anew for each part would take longer than all the rest.
         """
         if not self.is_due():
-            return 0, None
+            return False, 0
         with self._database.transaction():
             # Positions are given out by one at a time: who has read up to one misses nothing below it.
             take_lease(self._database, "dispatch", "dispatch", 0)
-            rows = self._due(next(iter(begun), -1), last)
+            rows = self._due(next(iter(begun), -1))
+            # What gets a position, what leaves the queue, and what of that is no history.
+            placed: list[int] = []
             taken: list[int] = []
+            fleeting: list[int] = []
             count = 0
-            for seq, made_at, done, body in rows:
+            for seq, made_at, done, is_kept, is_silent, body in rows:
+                (placed if is_kept else fleeting).append(seq)
+                if not (is_silent or self._publishing.is_on):
+                    # Its events wait for a process that has receivers.
+                    continue
                 change = begun.pop(seq, None) or _change(body)
                 so_far = self._publish(change, made_at, done or 0, _SETS - count)
                 count += so_far - (done or 0) + (0 if done else len(change.events))
@@ -94,45 +102,37 @@ class Dispatcher:
                 taken.append(seq)
                 if count >= _SETS:
                     break
-            self._settle(taken, list(begun))
-        if not rows:
-            return count, None
-        return count, taken[-1] if taken and not self._is_merging else last
+            self._order.place(placed)
+            self._remove(taken, ["scim_queue", "scim_queue_part"])
+            self._remove([seq for seq in taken if seq in fleeting], ["scim_change"])
+        return bool(rows), count
 
-    def _settle(self, taken: Sequence[int], begun: Sequence[int]) -> None:
-        """Give positions to what was taken over or begun, and remove what was taken over from the queue."""
-        if self._order is not None:
-            self._order.place([*taken, *begun])
-        if not taken:
-            return
-        of_taken = f"WHERE seq IN ({marks(taken)})"
-        for table in ("scim_queue", "scim_queue_part"):
-            self._database.run(f"DELETE FROM {table} {of_taken}", taken)
-        if self._order is None:
-            # A change that was begun while the log was kept has a position, which needs its row.
-            placed = "(SELECT 1 FROM scim_order o WHERE o.seq = scim_change.seq)"
-            self._database.run(f"DELETE FROM scim_change {of_taken} AND NOT EXISTS {placed}", taken)
+    def _remove(self, seqs: Sequence[int], tables: Sequence[str]) -> None:
+        for table in tables if seqs else ():
+            self._database.run(f"DELETE FROM {table} WHERE seq IN ({marks(seqs)})", seqs)
 
-    def _due(self, known: int, last: int) -> list[Any]:
+    def _due(self, known: int) -> list[Any]:
         """Return the next changes in the order of the log, without the body of the one that is `known`.
 
-        The search begins behind `last`: some databases read what is deleted before it again each time.
-        Changes of an earlier release come into the queue late, so that the time of each one counts.
+        The search begins anew each time: what is committed late may have a lower number, and come before
+        another change of the same writer. Changes of an earlier release come into the queue late, so that
+        the time of each one counts.
         """
         up_to = None
         if self._former.has_changes():
             self._is_merging = True
             up_to = self._former.hand_over_changes(self._log, self._type_of, _CHANGES)
         self._is_merging = self._is_merging and self._former.are_waiting()
-        condition, order, params = "q.seq > ?", "q.seq", (last,)
+        condition, order = "? > 0", "q.seq"
         if self._is_merging:
-            condition, order, params = "c.at <= ?", "c.at, q.seq", (up_to or _NEVER_MS,)
+            condition, order = "c.at <= ?", "c.at, q.seq"
         return self._database.rows(
-            "SELECT q.seq, COALESCE(c.at, ?), p.done, CASE WHEN q.seq = ? THEN NULL ELSE q.body END "
+            "SELECT q.seq, COALESCE(c.at, ?), p.done, q.is_kept, CASE WHEN q.body IS NULL THEN 1 ELSE 0 END, "
+            "CASE WHEN q.seq = ? THEN NULL ELSE q.body END "
             "FROM scim_queue q LEFT JOIN scim_change c ON c.seq = q.seq "
             "LEFT JOIN scim_queue_part p ON p.seq = q.seq "
-            f"WHERE {condition} ORDER BY {order} LIMIT ?",
-            (now_ms(), known, *params, _CHANGES),
+            f"WHERE {condition} AND {self._open} ORDER BY {order} LIMIT ?",
+            (now_ms(), known, up_to or _NEVER_MS, _CHANGES),
         )
 
     def _note_done(self, seq: int, done: int) -> None:

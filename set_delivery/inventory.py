@@ -79,7 +79,8 @@ class Inventory:
         """Return how large the change log is, and how far behind the dispatcher."""
         first, last = self._database.row("SELECT MIN(position), MAX(position) FROM scim_order")
         (oldest,) = self._database.row(
-            "SELECT at FROM scim_change WHERE seq = (SELECT MIN(seq) FROM scim_queue)"
+            "SELECT at FROM scim_change WHERE seq = (SELECT MIN(q.seq) FROM scim_queue q "
+            "WHERE NOT EXISTS (SELECT 1 FROM scim_order o WHERE o.seq = q.seq))"
         ) or (None,)
         return LogState(
             0 if last is None else last - first + 1,

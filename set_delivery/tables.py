@@ -5,7 +5,7 @@ docs/architecture.md says who writes and who reads each of them, and how older o
     scim_change(seq, ...)                       the change log: a row per write, insert-only
     scim_change_value(seq, digest, salt, old_value, new_value)   what a change replaced, where that is logged
     scim_order(position, seq, hash)             the order of the changes for every reader, and their chain
-    scim_queue(seq, body)                       changes that the dispatcher has not taken yet
+    scim_queue(seq, body, is_kept)                       changes that the dispatcher has not taken yet
     scim_queue_part(seq, done)                  how many memberships of a large change are SETs by now
     scim_checkpoint(position, at, hash, signature)   signed hashes of positions
     scim_intent(seq, made_at, due_at, txn, body)     what is about to be changed without a transaction
@@ -41,7 +41,7 @@ _TABLES: Final[Mapping[str, str]] = {
     "scim_change_value": "seq BIGINT NOT NULL PRIMARY KEY, digest VARCHAR(64) NOT NULL, salt VARCHAR(64), "
     "old_value {long}, new_value {long}",
     "scim_order": "position BIGINT NOT NULL PRIMARY KEY, seq BIGINT NOT NULL, hash VARCHAR(64) NOT NULL",
-    "scim_queue": "seq BIGINT NOT NULL PRIMARY KEY, body {long}",
+    "scim_queue": "seq BIGINT NOT NULL PRIMARY KEY, body {long}, is_kept SMALLINT NOT NULL DEFAULT 1",
     "scim_queue_part": "seq BIGINT NOT NULL PRIMARY KEY, done BIGINT NOT NULL",
     "scim_checkpoint": "position BIGINT NOT NULL PRIMARY KEY, at BIGINT NOT NULL, hash VARCHAR(64) NOT NULL, "
     "signature VARCHAR(64) NOT NULL",
@@ -114,7 +114,8 @@ def refuse_later_state(database: StateDatabase) -> None:
 
 def check_state(database: StateDatabase) -> None:
     """Return if every table is there, with the columns that came last. Raises what the database does."""
-    database.row(f"SELECT refused_at, refused, scim_job.due_at FROM {', '.join(_TABLES)} WHERE 1 = 0")
+    columns = "refused_at, refused, scim_job.due_at, is_kept"
+    database.row(f"SELECT {columns} FROM {', '.join(_TABLES)} WHERE 1 = 0")
 
 
 def _version(database: StateDatabase) -> int:

@@ -87,7 +87,7 @@ def audit() -> None:
     metavar="TIME",
     help="List only changes before a time, or older than a span.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=50, help="List at most so many changes (50).")
+@click.option("--limit", type=click.IntRange(1, 2**31), default=50, help="List at most so many changes (50).")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line, as the export does.")
 def list_changes(
     resource: tuple[str, str] | None, since: int | None, until: int | None, limit: int, as_json: bool
@@ -182,10 +182,10 @@ def _change_log() -> Iterator[tuple[ChangeLog, ChangeOrder]]:
         configure_log(settings)
         base = open_base(settings)
         try:
-            if base.delivery.order is None:
+            if not base.delivery.keeps_history:
                 click.echo(_NO_LOG, err=True)
                 sys.exit(2)
-            if waiting := base.delivery.inventory.waiting():
+            if waiting := base.delivery.order.waiting():
                 click.echo(_WAITING.format(waiting), err=True)
             yield base.delivery.log, base.delivery.order
         finally:

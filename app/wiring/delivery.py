@@ -52,7 +52,8 @@ class Delivery:
     database: StateDatabase
     wakeups: Wakeups
     log: ChangeLog
-    order: ChangeOrder | None
+    order: ChangeOrder
+    keeps_history: bool
     intents: Intents
     dispatcher: Dispatcher
     streams: Streams
@@ -105,8 +106,6 @@ class Delivery:
         return 0
 
     def _trim_log(self) -> None:
-        if self.order is None:
-            return
         try:
             self.order.trim(self.change_retention_s * 1000)
         except LogBroken as problem:
@@ -130,8 +129,8 @@ def open_delivery(settings: BaseSettings, registry: Registry, adapter: StorageAd
     state, publishing = open_state(settings, adapter), settings.publishing
     database, keys = state.database, state.keys
     wakeups = Wakeups()
-    log = ChangeLog(database, partial(wakeups.due, CHANGES, FEEDS))
-    order = ChangeOrder(database, keys.derived(Purpose.CHECKPOINTS)) if state.keeps_history else None
+    log = ChangeLog(database, partial(wakeups.due, CHANGES, FEEDS), state.keeps_history)
+    order = ChangeOrder(database, keys.derived(Purpose.CHECKPOINTS))
     jobs = Jobs(
         database,
         keys.jobs(),
@@ -148,6 +147,7 @@ def open_delivery(settings: BaseSettings, registry: Registry, adapter: StorageAd
         wakeups,
         log,
         order,
+        state.keeps_history,
         Intents(registry, adapter, notes),
         Dispatcher(database, log, order, publishing, registry.name_in),
         Streams(database, publishing.feed_size),

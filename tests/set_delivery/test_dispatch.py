@@ -11,7 +11,6 @@ import pytest
 
 from set_delivery.change_log import ChangeLog
 from set_delivery.change_order import ChangeOrder
-from set_delivery.dispatch import Dispatcher
 from set_delivery.events import DELETE, FEED_ADD, ChangeEvents
 from set_delivery.poll import Streams
 from set_delivery.streams import Feed, Publishing, Receiver
@@ -19,6 +18,7 @@ from storage.sql.database import Database
 from tests.set_delivery.conftest import (
     append,
     dispatcher_of,
+    entry_of,
     members_change,
     user_change,
     user_event,
@@ -219,10 +219,10 @@ def test_it_ends_after_one_transaction_when_asked_to(database: Database) -> None
 
 
 def test_without_history_the_log_goes_with_the_queue(database: Database) -> None:
-    log = ChangeLog(database)
+    log = ChangeLog(database, keeps_history=False)
     append(log, members_change(3000))
     append(log, user_change(1))
-    dispatcher = Dispatcher(database, log, None, POLL)
+    dispatcher = dispatcher_of(database, POLL)
 
     dispatcher.run(lambda: True)
     # What is not published as a whole yet is kept.
@@ -234,18 +234,35 @@ def test_without_history_the_log_goes_with_the_queue(database: Database) -> None
     assert len(subjects(database)) == 3002
 
 
-def test_a_change_that_was_begun_keeps_its_row_when_the_log_is_switched_off(database: Database) -> None:
+def test_what_was_written_with_history_keeps_it_when_the_log_is_switched_off(database: Database) -> None:
     log, order = ChangeLog(database), ChangeOrder(database)
     append(log, members_change(3000))
     append(log, user_change(1))
     with pytest.raises(SystemExit):
         dispatcher_of(Interrupted(database, dies_in=2), POLL).run()
 
-    Dispatcher(database, log, None, POLL).run()
+    append(ChangeLog(database, keeps_history=False), user_change(2))
+    dispatcher_of(database, POLL).run()
 
-    assert [one.entry.txn for one in log.after(0, 9)] == ["txn-g"]
-    assert database.row("SELECT COUNT(*) FROM scim_change")[0] == 1
+    assert [one.entry.txn for one in log.after(0, 9)] == ["txn-g", "txn-1"]
+    assert database.row("SELECT COUNT(*) FROM scim_change")[0] == 2
     assert order.verify() == []
+
+
+def test_events_wait_for_a_process_that_has_receivers(database: Database) -> None:
+    """A process without receivers gives positions, and publishes nothing of others."""
+    log, nobody = ChangeLog(database), dispatcher_of(database, Publishing("scim"))
+    append(log, user_change(1))
+    append(ChangeLog(database, keeps_history=False), user_change(2))
+    log.append(entry_of(user_change(3)))
+
+    assert nobody.run() == 0 and not nobody.is_due()
+    assert [one.entry.txn for one in log.after(0, 9)] == ["txn-1", "txn-3"]
+    append(log, user_change(4))
+
+    assert dispatcher_of(database, POLL).run() == 3
+    assert subjects(database) == ["/Users/1", "/Users/2", "/Users/4"]
+    assert [one.entry.txn for one in log.after(0, 9)] == ["txn-1", "txn-3", "txn-4"]
 
 
 def test_events_that_nobody_wants_are_not_kept(database: Database) -> None:
