@@ -11,7 +11,7 @@ from app.protocol.commit import Found
 from app.protocol.context import system
 from app.protocol.write import Write
 from schema.resource_type import ResourceType
-from storage.adapter import StoredResource
+from storage.adapter import Member, StoredResource
 from storage.errors import (
     BackendTimeout,
     Contention,
@@ -184,6 +184,31 @@ def test_a_change_of_members_that_lost_the_race_for_the_group_is_told_once(make_
     assert store.changes()[2:] == [("patch", group.id, ["members"])]
     assert store.rows()[-1].version == f'W/"{changed.version}"'
     assert store.events()[2:] == [("prov:patch", group.id), ("feed:add", user.id)]
+
+
+def test_a_change_of_members_is_one_version(alone: Store) -> None:
+    user, group = alone.user("ann"), alone.group("team")
+
+    body = patch_of(add("members", [{"value": user.id}]))
+    changed = alone.resources.patch(system(), GROUP, group.id, body)
+
+    assert int(changed.version) == int(group.version) + 1
+    assert alone.adapter.get(GROUP, group.id).version == changed.version
+
+
+def test_a_group_that_was_left_meanwhile_gets_no_version(make_store: Make) -> None:
+    store = make_store("apart")
+    ann = store.user("ann")
+    team, crew = store.group("team", ann), store.group("crew", ann)
+
+    def other_client() -> None:
+        store.adapter.change_members(GROUP, crew, (), [Member(ann.id, USER.name)])
+
+    ahead_of(store.adapter, "change_members", other_client)
+    store.resources.delete(system(), USER, ann.id)
+
+    assert store.adapter.get(GROUP, crew.id).version == crew.version
+    assert store.adapter.get(GROUP, team.id).version != team.version
 
 
 def test_what_another_client_did_as_well_hides_no_change_of_members(alone: Store) -> None:
@@ -504,6 +529,14 @@ def test_an_attempt_that_has_done_nothing_is_to_be_made_again(store: Store) -> N
     assert store.result(context) is None
 
 
+def test_what_is_written_in_one_transaction_is_looked_for_nowhere(make_store: Make) -> None:
+    store = make_store("sqlite")
+    context = store.job("PATCH", USER, store.user("ann").id)
+    ahead_of(store.notes.intents, "of_txn", failing(ZeroDivisionError()))
+
+    assert store.commit.resume(context) is None
+
+
 def test_an_operation_of_bulk_whose_write_is_found_is_found_without_completion(apart: Store) -> None:
     user, context = apart.user("ann"), dataclasses.replace(system("bulk"), txn="t:1")
     ahead_of(apart.notes, "confirm", failing(SystemExit()))
@@ -525,6 +558,14 @@ def test_a_group_is_created_with_its_members_and_its_version(store: Store) -> No
     assert store.adapter.get(GROUP, group.id).version == group.version
     assert store.changes()[1:] == [("create", group.id, ["displayName", "members"])]
     assert store.rows()[-1].version == f'W/"{group.version}"'
+
+
+def test_a_new_group_is_not_read_again_where_members_leave_its_version_alone(make_store: Make) -> None:
+    store = make_store("apart", is_on=False)
+    user = store.user("ann")
+    ahead_of(store.adapter, "get", failing(ZeroDivisionError()))
+
+    assert store.group("team", user).version == "1"
 
 
 @pytest.mark.parametrize("problem", [ValueRefused("no members"), OutcomeUnknown("cut")])
@@ -580,6 +621,7 @@ def test_where_nobody_wants_to_know_nothing_is_kept(make_store: Make, kind: str)
     store.resources.replace(system(), GROUP, group.id, group_of("crew"))
     store.resources.delete(system(), USER, user.id)
 
+    ahead_of(store.notes.intents, "of_txn", failing(ZeroDivisionError()))
     assert store.commit.resume(dataclasses.replace(system(), txn="t")) is None
     assert store.commit.is_shared
     assert store.changes() == [] and store.intents() == []
