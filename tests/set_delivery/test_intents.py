@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+import pytest
+
 from app.protocol.changes import Note
 from app.protocol.notes import Notes
 from set_delivery.change_log import ChangeLog
@@ -86,6 +88,28 @@ def test_an_intent_is_settled_once(database: Database) -> None:
 
     assert dispatcher.run() == 0
     assert (subjects(database), finished) == (["/Users/1"], [0, 1])
+
+
+def test_a_change_that_was_settled_by_another_is_told_by_its_writer_too(database: Database) -> None:
+    notes = notes_in(database)
+    seq = notes.intents.begin(PLAN)
+
+    notes.settle(seq, None)
+    notes.confirm(seq, NOTE)
+
+    assert dispatcher_of(database, POLL).run() == 1
+
+
+def test_an_intent_stays_when_what_comes_with_it_fails(database: Database) -> None:
+    notes = notes_in(database)
+    seq = notes.intents.begin(PLAN)
+
+    for end in (notes.confirm, notes.settle):
+        with pytest.raises(ZeroDivisionError):
+            end(seq, NOTE, lambda: 1 // 0)
+
+    assert [one.seq for one in notes.intents.of_txn("t")] == [seq]
+    assert dispatcher_of(database, POLL).run() == 0
 
 
 def test_an_intent_that_is_taken_over_is_settled_from_then_on(database: Database) -> None:
