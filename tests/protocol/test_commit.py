@@ -289,6 +289,15 @@ def test_a_removal_that_lost_the_race_is_told_to_the_groups_that_it_left(alone: 
         assert alone.events(feed.id)[-1] == ("prov:delete", ann.id)
 
 
+def test_a_group_whose_removal_lost_the_race_is_told_of_once(alone: Store) -> None:
+    team = alone.group("team")
+    ahead_of(alone.adapter, "delete", lambda: alone.adapter.replace(GROUP, team))
+
+    alone.resources.delete(system(), GROUP, team.id)
+
+    assert alone.events(team.id) == alone.events() == [("prov:create", team.id), ("prov:delete", team.id)]
+
+
 # -- members, with transactions
 
 
