@@ -38,12 +38,12 @@ class Transaction:
     @contextmanager
     def part(self) -> Iterator[None]:
         """A part that can be undone alone."""
-        touched = dict(self._touched)
+        touched, committed = dict(self._touched), dict(self.committed)
         try:
             with self.index.database.savepoint():
                 yield
         except BaseException:
-            self._touched = touched
+            self._touched, self.committed = touched, committed
             raise
 
     def write(self) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -155,6 +156,22 @@ def test_something_is_noted_when_it_is_true(store: Store) -> None:
 
     assert noted == [store.commit.is_shared]
     assert store.commit.has_transactions is store.adapter.capabilities.transactions
+
+
+@pytest.mark.parametrize("kind", ["files", "sqlite"])
+def test_a_part_of_a_transaction_fails_alone(make_store: Make, kind: str) -> None:
+    store = make_store(kind)
+
+    def work() -> None:
+        with suppress(ZeroDivisionError), store.commit.part():
+            store.user("ann")
+            raise ZeroDivisionError
+        store.user("bob")
+
+    store.commit.together(work)
+
+    assert [one.document["userName"] for one in store.adapter.scan(USER)] == ["bob"]
+    assert len(store.changes()) == 1
 
 
 def test_each_write_has_a_name_of_its_own_unless_it_got_one(store: Store) -> None:
@@ -460,6 +477,18 @@ def test_a_write_that_is_stored_is_answered_so(
     assert len(apart.intents()) == 1 and apart.changes()[1:] == []
 
 
+def test_an_intent_is_kept_only_where_it_may_be_needed(store: Store) -> None:
+    group = store.group("team")
+    ahead_of(store.notes.intents, "begin", failing(ZeroDivisionError()))
+
+    # Nothing changes.
+    store.resources.replace(system(), GROUP, group.id, group_of("team"))
+    if store.notes.is_shared:
+        store.resources.replace(system(), GROUP, group.id, group_of("crew"))
+
+    assert len(store.changes()) == 1 + store.notes.is_shared
+
+
 # -- requests that are carried out later
 
 
@@ -591,6 +620,12 @@ def test_no_group_is_half_created(store: Store, problem: StorageError) -> None:
     assert bool(removed) is not store.adapter.capabilities.transactions
     if not store.notes.is_shared:
         assert bool(store.intents()) is isinstance(problem, OutcomeUnknown)
+
+
+def test_a_group_without_members_is_only_created(store: Store) -> None:
+    ahead_of(store.adapter, "change_members", failing(ZeroDivisionError()))
+
+    assert store.names(store.group("team")) == []
 
 
 def test_a_group_that_cannot_be_removed_hides_no_problem(alone: Store) -> None:
