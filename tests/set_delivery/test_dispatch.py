@@ -208,33 +208,6 @@ def test_what_is_appended_meanwhile_is_taken_over_too(database: Database) -> Non
     assert dispatcher_of(database, POLL).run(lambda: True) == 0
 
 
-class Recording:
-    """A state database that keeps behind which change of the queue each search begins."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.begins: list[int] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._database, name)
-
-    def rows(self, statement: str, params: Any = ()) -> Any:
-        if "FROM scim_queue q" in statement:
-            self.begins.append(params[2])
-        return self._database.rows(statement, params)
-
-
-def test_the_search_begins_behind_what_was_taken_over(database: Database) -> None:
-    log, recording = ChangeLog(database), Recording(database)
-    first = append(log, user_change(1))
-    append(log, members_change(3000))
-
-    dispatcher_of(recording, POLL).run()
-
-    # Until all of a large change is published, it is what comes next.
-    assert recording.begins == [0, first, first, first]
-
-
 def test_it_ends_after_one_transaction_when_asked_to(database: Database) -> None:
     log = ChangeLog(database)
     for number in range(150):
