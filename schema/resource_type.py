@@ -182,6 +182,11 @@ class ResourceType:
         return self._by_lowered_urn.get(urn.lower())
 
     @cached_property
+    def extension_urns(self) -> frozenset[str]:
+        """The URN of each extension, as it stands in resources."""
+        return frozenset(extension.schema.id for extension in self.extensions)
+
+    @cached_property
     def _by_lowered_urn(self) -> Mapping[str, SchemaExtension]:
         return {extension.schema.id.lower(): extension for extension in self.extensions}
 

@@ -81,8 +81,10 @@ class ChangeBuilder:
         if stored is None or after is None:
             assert before is not None
             return self.deleted(context, resource_type, before, write.feeds)
-        # Not every backend gives back secrets that it was given.
-        seen = replace(stored, secrets=after.secrets, removed_secrets=after.removed_secrets)
+        seen = stored
+        if after.secrets != stored.secrets or after.removed_secrets:
+            # Not every backend gives back secrets that it was given.
+            seen = replace(stored, secrets=after.secrets, removed_secrets=after.removed_secrets)
         if before is None:
             return self.created(context, resource_type, seen, write.joining)
         seen = seen if stored.version != before.version else before

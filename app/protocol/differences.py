@@ -10,7 +10,13 @@ from storage.adapter import StoredResource
 
 def present_paths(resource_type: ResourceType, stored: StoredResource) -> list[str]:
     """Return the path of every attribute that a resource has, those of extensions one by one."""
-    return [*_differing(resource_type, {}, stored.document), *sorted(stored.secrets)]
+    paths: list[str] = []
+    for name, value in stored.document.items():
+        if name in resource_type.extension_urns:
+            paths += [f"{name}:{key}" for key in value]
+        elif name not in ("schemas", "id"):
+            paths.append(name)
+    return [*paths, *sorted(stored.secrets)]
 
 
 def changed_paths(
@@ -19,8 +25,9 @@ def changed_paths(
     """Return the path of every attribute that differs, those of extensions one by one."""
     paths = _differing(resource_type, before.document, after.document)
     known, kept = before.secrets, after.secrets
-    paths += [path for path in sorted({*known, *kept}) if known.get(path) != kept.get(path)]
-    return [*paths, *sorted(after.removed_secrets)]
+    if known != kept:
+        paths += [path for path in sorted({*known, *kept}) if known.get(path) != kept.get(path)]
+    return [*paths, *sorted(after.removed_secrets)] if after.removed_secrets else paths
 
 
 def exact_paths(
@@ -61,12 +68,11 @@ def operations(
 
 
 def _differing(resource_type: ResourceType, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    extensions = {extension.schema.id for extension in resource_type.extensions}
     paths: list[str] = []
     for name in _names(old, new):
         if name in ("schemas", "id"):
             continue
-        if name in extensions:
+        if name in resource_type.extension_urns:
             paths += [f"{name}:{key}" for key in _names(old.get(name) or {}, new.get(name) or {})]
         else:
             paths.append(name)
