@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.configuration.settings import Settings
+from app.work.threads import Threads
 from tests.description import assert_described
 from tests.ports import free_port
 from tests.servers import MariadbServer, PostgresqlServer
@@ -257,6 +258,27 @@ def backend(
     return chosen
 
 
+@pytest.fixture(autouse=True)
+def _no_threads_are_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End the threads of applications that were made by hand, unless they deliver or carry out requests.
+
+    Every application works beside its requests; hundreds of them in one process would ask databases that
+    are gone for the rest of the run.
+    """
+    started: list[Threads] = []
+    start = Threads._start
+
+    def noted(threads: Threads) -> None:
+        start(threads)
+        if not any(name.startswith(("push", "requests")) for name in threads._work.pieces):
+            started.append(threads)
+
+    monkeypatch.setattr(Threads, "_start", noted)
+    yield
+    for threads in started:
+        threads.stop()
+
+
 @pytest.fixture
 def make_scim(backend: Callable[[set[str]], dict[str, str]]) -> Iterator[Callable[..., ScimClient]]:
     """Make a client of an application on an empty store with the environment variables given."""
@@ -264,6 +286,9 @@ def make_scim(backend: Callable[[set[str]], dict[str, str]]) -> Iterator[Callabl
 
     def make(**environ: str) -> ScimClient:
         variables = {"API_KEY": KEY, "LOGLEVEL": "ERROR", **backend(set(environ)), **environ}
+        if not any(name.startswith(("SET_", "ASYNC_", "CELERY_")) for name in environ):
+            # Nobody waits for what is done beside requests.
+            variables.setdefault("EMBEDDED_WORKER", "false")
         apps.append(create_app(Settings.from_env(variables)))
         return ScimClient(apps[-1].test_client())
 
