@@ -190,7 +190,7 @@ def test_a_large_group_has_its_position_before_all_of_it_is_published(database: 
     assert made == 3000 - done + 1
     assert [(one.seq, one.position) for one in log.after(0, 9)] == [(large, 1), (small, 2)]
     tables = ("scim_queue", "scim_queue_part")
-    assert [database.rows(f"SELECT seq FROM {table}") for table in tables] == [[], []]
+    assert [list(database.rows(f"SELECT seq FROM {table}")) for table in tables] == [[], []]
 
 
 def test_what_is_appended_meanwhile_is_taken_over_too(database: Database) -> None:
@@ -230,7 +230,7 @@ def test_without_history_the_log_goes_with_the_queue(database: Database) -> None
     dispatcher.run()
 
     tables = ("scim_change", "scim_queue", "scim_queue_part", "scim_order")
-    assert [database.rows(f"SELECT * FROM {table}") for table in tables] == [[]] * 4
+    assert [list(database.rows(f"SELECT * FROM {table}")) for table in tables] == [[]] * 4
     assert len(subjects(database)) == 3002
 
 

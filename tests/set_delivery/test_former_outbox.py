@@ -97,7 +97,7 @@ def test_intents_move_when_they_are_due(database: Database) -> None:
     (intent,) = intents.overdue()
 
     assert (intent.since, intent.plan) == (4_000, {"txn": "a"})
-    assert database.rows("SELECT txn, due_at FROM scim_intent") == [("a", 5_000)]
+    assert list(database.rows("SELECT txn, due_at FROM scim_intent")) == [("a", 5_000)]
     assert counted(database, "scim_outbox") == [1]
 
 
