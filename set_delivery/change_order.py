@@ -106,7 +106,7 @@ class ChangeOrder:
         self._require_sound(head)
         with self.alone():
             held = self._database.row("SELECT hash FROM scim_order WHERE position = ?", (head.position,))
-            # What was trimmed meanwhile has left a checkpoint behind it.
+            # A head that was trimmed meanwhile has left a checkpoint behind it.
             if held is not None and held[0] == head.hash:
                 self._sign(head)
             for former in signed_heads(self._database, self._keys[1:]):

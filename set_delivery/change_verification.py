@@ -131,7 +131,7 @@ def _verify_chain(
         content = contents(database, [seq for _, seq, _ in rows]) if rows else {}
         for found, seq, hash_ in rows:
             if position is None and found > 1:
-                # What was before is trimmed; the checkpoint is what it left.
+                # The positions before are trimmed, and have left a checkpoint.
                 position, previous = found - 1, known.get(found - 1, "")
             if found != (position or 0) + 1:
                 yield Problem(found, "positions before this one are missing")

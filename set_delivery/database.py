@@ -72,6 +72,13 @@ class StateDatabase(Protocol):
         """Close what is not in use; connections are opened again when needed."""
 
 
+def insert_numbered(database: StateDatabase, statement: str, params: Sequence[Any], number: str) -> int:
+    """Run an INSERT within a transaction and return what the database put into the column `number`."""
+    if database.dialect.name == "postgresql":
+        return int(database.run(f"{statement} RETURNING {number}", params).fetchone()[0])
+    return int(database.run(statement, params).lastrowid)
+
+
 def marks(values: Sequence[Any]) -> str:
     """Return a parameter mark for each of `values`, separated by commas."""
     return ", ".join("?" * len(values))

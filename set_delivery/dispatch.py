@@ -9,7 +9,7 @@ import orjson
 from set_delivery.change_log import ChangeLog
 from set_delivery.change_order import ChangeOrder
 from set_delivery.clock import now_ms
-from set_delivery.database import StateDatabase, marks
+from set_delivery.database import StateDatabase, insert_numbered, marks
 from set_delivery.events import ChangeEvents, Event
 from set_delivery.former_outbox import FormerOutbox
 from set_delivery.leases import take_lease
@@ -20,9 +20,11 @@ from set_delivery.streams import Publishing
 _CHANGES: Final = 100
 _SETS: Final = 1000
 _NEVER_MS: Final = 2**62
-# What is to be done in the queue where nobody receives events.
+# The rows of the queue that a process without receivers handles. A change that has a position, or was
+# trimmed, only waits for its events to be published.
 _SILENT: Final = (
-    "(q.body IS NULL OR q.is_kept = 1 AND NOT EXISTS (SELECT 1 FROM scim_order o WHERE o.seq = q.seq))"
+    "(q.body IS NULL OR q.is_kept = 1 AND EXISTS (SELECT 1 FROM scim_change h WHERE h.seq = q.seq) "
+    "AND NOT EXISTS (SELECT 1 FROM scim_order o WHERE o.seq = q.seq))"
 )
 
 
@@ -81,7 +83,7 @@ class Dispatcher:
             # Positions are given out by one at a time: who has read up to one misses nothing below it.
             take_lease(self._database, "dispatch", "dispatch", 0)
             rows = self._due(next(iter(begun), -1))
-            # What gets a position, what leaves the queue, and what of that is no history.
+            # Changes that get a position, changes that leave the queue, and changes without history.
             placed: list[int] = []
             taken: list[int] = []
             fleeting: list[int] = []
@@ -179,9 +181,7 @@ class Dispatcher:
         statement = "INSERT INTO scim_set (jti, txn, made_at, event, feeds) VALUES (?, ?, ?, ?, ?)"
         kept = orjson.dumps(event.as_json()).decode()
         params = (uuid4().hex, txn, made_at, kept, orjson.dumps(list(feeds)).decode())
-        if self._database.dialect.name == "postgresql":
-            return int(self._database.run(f"{statement} RETURNING position", params).fetchone()[0])
-        return int(self._database.run(statement, params).lastrowid)
+        return insert_numbered(self._database, statement, params, "position")
 
     def _insert(self, table: str, columns: str, rows: Sequence[tuple[str, int]]) -> None:
         if not rows:

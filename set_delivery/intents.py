@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from set_delivery.clock import now_ms
-from set_delivery.database import StateDatabase
+from set_delivery.database import StateDatabase, insert_numbered
 from set_delivery.former_outbox import FormerOutbox
 
 _LOG = logging.getLogger(__name__)
@@ -52,9 +52,7 @@ class IntentTable:
         statement = "INSERT INTO scim_intent (made_at, due_at, txn, body) VALUES (?, ?, ?, ?)"
         params = (due_at, due_at, plan["txn"], orjson.dumps(plan).decode())
         with self._database.transaction():
-            if self._database.dialect.name == "postgresql":
-                return int(self._database.run(f"{statement} RETURNING seq", params).fetchone()[0])
-            return int(self._database.run(statement, params).lastrowid)
+            return insert_numbered(self._database, statement, params, "seq")
 
     def remove(self, seq: int) -> bool:
         """Remove an intent, in the caller's transaction; return False if it was removed before."""

@@ -92,7 +92,7 @@ class ChangeBuilder:
             context, write.kind, resource_type, before, seen, write.delta, members_changed=members_changed
         )
         if write.is_cascade and note is not None and note.events is not None:
-            # Who was removed does not leave the feed of the group as well (RFC 9967 section 2.4.4).
+            # A removed member does not leave the feed of the group as well (RFC 9967 section 2.4.4).
             return replace(note, events=replace(note.events, feed=None, memberships=()))
         return note
 

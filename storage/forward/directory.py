@@ -40,7 +40,7 @@ class Directory:
     def find(self, resource_ids: Sequence[str]) -> list[Member]:
         """Return those of the ids that exist, with type and display.
 
-        What is found in one type is not asked for in the next: a service provider gives no id twice
+        An id that one type has is not asked for in the next type: a service provider gives no id twice
         (RFC 7643 section 3.1).
         """
         found: dict[str, Member] = {}

@@ -11,6 +11,7 @@ import pytest
 
 from set_delivery.change_log import ChangeLog
 from set_delivery.change_order import ChangeOrder
+from set_delivery.clock import now_ms
 from set_delivery.events import DELETE, FEED_ADD, ChangeEvents
 from set_delivery.poll import Streams
 from set_delivery.streams import Feed, Publishing, Receiver
@@ -263,6 +264,17 @@ def test_events_wait_for_a_process_that_has_receivers(database: Database) -> Non
     assert dispatcher_of(database, POLL).run() == 3
     assert subjects(database) == ["/Users/1", "/Users/2", "/Users/4"]
     assert [one.entry.txn for one in log.after(0, 9)] == ["txn-1", "txn-3", "txn-4"]
+
+
+def test_events_wait_also_when_the_row_of_their_change_is_trimmed(database: Database) -> None:
+    nobody = dispatcher_of(database, Publishing("scim"))
+    append(ChangeLog(database), user_change(1))
+    nobody.run()
+    assert ChangeOrder(database, [b"k" * 32], lambda: now_ms() + 1000).trim(0) == 1
+
+    assert not nobody.is_due() and nobody.run() == 0
+    assert dispatcher_of(database, POLL).run() == 1
+    assert subjects(database) == ["/Users/1"]
 
 
 def test_events_that_nobody_wants_are_not_kept(database: Database) -> None:
