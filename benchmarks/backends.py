@@ -11,8 +11,9 @@ import os
 import platform
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -44,21 +45,29 @@ SERVERS: dict[str, Callable[[], Any]] = {
 }
 
 
-def services(stack: ExitStack) -> dict[str, Service]:
-    """Return a service on an empty store of each backend; `stack` ends what was started for it."""
-    folder = stack.enter_context(tempfile.TemporaryDirectory())
-    environs = {
-        "sqlite": {"DATABASE_URL": f"sqlite:///{folder}/scim.db"},
-        "files": {"DATA_PATH": f"{folder}/files"},
+def environs(stack: ExitStack) -> dict[str, Callable[[], dict[str, str]]]:
+    """Return what gives the variables of an empty store, by backend; `stack` ends what was started."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    numbers = iter(range(10**9))
+    makers: dict[str, Callable[[], dict[str, str]]] = {
+        "sqlite": lambda: {"DATABASE_URL": f"sqlite:///{folder}/{next(numbers)}.db"},
+        "files": lambda: {"DATA_PATH": f"{folder}/{next(numbers)}"},
     }
     for name, make in SERVERS.items():
         server = make()
         stack.callback(server.remove)
-        environs[name] = server.environ(server.new_database())
-    return {
-        name: Service(create_app(Settings.from_env({**ENVIRON, **environ})))
-        for name, environ in environs.items()
-    }
+        makers[name] = partial(_environ, server)
+    return makers
+
+
+def _environ(server: Any) -> dict[str, str]:
+    environ: dict[str, str] = server.environ(server.new_database())
+    return environ
+
+
+def service_on(environ: Mapping[str, str]) -> Service:
+    """Return a service on a store."""
+    return Service(create_app(Settings.from_env({**ENVIRON, **environ})))
 
 
 def operations(service: Service, count: int) -> dict[str, Callable[[], object]]:
@@ -132,7 +141,8 @@ def report(figures: dict[str, dict[str, float]], count: int) -> str:
 def main(count: int, save: bool) -> None:
     """Measure each backend."""
     with ExitStack() as stack:
-        works = {name: operations(service, count) for name, service in services(stack).items()}
+        services = {name: service_on(make()) for name, make in environs(stack).items()}
+        works = {name: operations(service, count) for name, service in services.items()}
         rounds: dict[str, dict[str, list[float]]] = {
             name: {title: [] for title in work} for name, work in works.items()
         }
