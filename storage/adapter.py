@@ -23,7 +23,6 @@ from storage.errors import UnsupportedByBackend
 class Capabilities:
     """What a backend does by itself.
 
-    `native_search`: `search` finds, sorts and pages without reading every resource.
     `native_uniqueness`: unique attributes are enforced by the backend, races included.
     `transactions`: `transaction()` makes several calls one. `members`: memberships are kept apart
     from the resource that has them, and the methods from `members` on work.
@@ -36,7 +35,6 @@ class Capabilities:
     `asked_at_start`: the start may ask whether it takes changes; it may be down for long otherwise.
     """
 
-    native_search: bool = False
     native_uniqueness: bool = False
     transactions: bool = False
     members: bool = False
@@ -82,8 +80,9 @@ class StoredResource:
     attribute too. `secrets` maps paths of `returned: never` attributes to what is kept of them;
     `removed_secrets`, in what is written, are paths that are to have none any more (`takes_secrets`).
     `version` changes exactly when the resource changes; `created` and `last_modified` are UTC
-    dateTimes with milliseconds. `place` is where the resource stands in the order of `scan`; it is
-    set by the backend and stays while the resource exists. `joined` is False when the backend knows
+    dateTimes with milliseconds. `place` is where the resource stands in the order of `scan`: a text of
+    at most 128 characters that only the backend reads, and that compares as the order is; it stays
+    while the resource exists. `joined` is False when the backend knows
     the resource to be a member of nothing, and None when it did not look. `memberships` are there
     when the backend has read them along: nobody need ask for them again. `source` is what the backend
     read the resource from, for the backend alone, so that it need not be read again.
@@ -95,7 +94,7 @@ class StoredResource:
     created: str = ""
     last_modified: str = ""
     secrets: Mapping[str, str] = field(default_factory=dict)
-    place: int = 0
+    place: str = ""
     joined: bool | None = None
     memberships: "Sequence[Membership] | None" = None
     removed_secrets: frozenset[str] = frozenset()
@@ -120,11 +119,11 @@ class Sort:
 class Position:
     """A resource's position in an order: what comes next can be found though the resource is gone.
 
-    Without sort, only `place` counts; with it, the sort key (None when the resource has no value)
-    and then the place.
+    Without sort, only `place` counts; with it, the sort key (`storage.search.sort_key`; None when the
+    resource has no value) and then the place. Neither is longer than 330 characters.
     """
 
-    place: int
+    place: str
     key: str | None = None
 
     def order(self, sort: Sort | None) -> tuple[Any, ...]:
@@ -152,15 +151,29 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a backend found for a Selection, and how much of the work it has done.
+
+    All that match are among `resources`, and those of them that match `residual` do: None is for a
+    filter that the backend has judged. They come in the order of `scan`. A backend that has judged,
+    sorted and cut says so by `is_page`; `total` is then how many match in all, counted at that instant
+    or at another. `read` returns whole resources for some of `resources` where these hold only what
+    the selection is judged and sorted by; it leaves out what has gone.
+    """
+
+    resources: Iterable[StoredResource]
+    residual: Node | None = None
+    is_page: bool = False
+    total: int = 0
+    read: Callable[[Sequence[StoredResource]], Sequence[StoredResource]] | None = None
+
+
+@dataclass(frozen=True)
 class Page:
     """Part of an answer: its resources and the number of resources in the whole answer."""
 
     resources: Sequence[StoredResource]
     total: int
-
-
-Represent = Callable[[StoredResource, bool], Mapping[str, Any]]
-"""The resource as a client sees it, unprojected; with True, members and memberships included."""
 
 
 class StorageAdapter(ABC):
@@ -261,12 +274,9 @@ class StorageAdapter(ABC):
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
         """Yield every resource of the type in a total order that does not change while nothing does."""
 
-    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
-        """Return the selected page; `represent` gives the whole resource for what must be evaluated.
-
-        Only with the capability `native_search`; call `storage.search.search`, which falls back.
-        """
-        raise UnsupportedByBackend(f"{type(self).__name__} cannot search by itself")
+    def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
+        """Return what may be selected, found as well as the backend can; `storage.search` does the rest."""
+        return Found(self.scan(resource_type), selection.filter)
 
     # What follows needs the capability `members`. Resources are given as this adapter returned them. An
     # adapter does not read again what it finds in them, but writes only where that is still so.

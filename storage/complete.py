@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,11 +18,10 @@ import orjson
 from schema.resource_type import ResourceType
 from schema.values import format_date_time
 from storage.adapter import (
+    Found,
     Key,
     Member,
     Membership,
-    Page,
-    Represent,
     Selection,
     StorageAdapter,
     StoredResource,
@@ -111,12 +111,14 @@ class _Completed(StorageAdapter):
         for stored in self._adapter.scan(resource_type):
             yield self._shown(resource_type, stored)
 
-    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
-        def represented(stored: StoredResource, links: bool) -> Mapping[str, Any]:
-            return represent(self._shown(resource_type, stored), links)
-
-        page = self._adapter.search(resource_type, selection, represented)
-        return Page([self._shown(resource_type, stored) for stored in page.resources], page.total)
+    def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
+        found, shown = self._adapter.candidates(resource_type, selection), partial(self._shown, resource_type)
+        read = found.read
+        return replace(
+            found,
+            resources=map(shown, found.resources),
+            read=None if read is None else lambda page: [shown(one) for one in read(page)],
+        )
 
     def members(
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None

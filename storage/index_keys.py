@@ -18,6 +18,16 @@ def index_key(key: str) -> str:
     return f"{key[:KEY_LENGTH]}{LAST_CHARACTER}{hashlib.sha256(key.encode()).hexdigest()}"
 
 
+def place_of(number: int) -> str:
+    """Return the place of what has a number from 0 on in the order of a backend."""
+    return f"{number:016x}"
+
+
+def number_at(place: str) -> int:
+    """Return the number that `place_of` was given."""
+    return int(place, 16)
+
+
 def successor(text: str) -> str | None:
     """Return the least text that is greater than everything that begins with `text`."""
     while text:

@@ -10,16 +10,15 @@ from schema.values import comparison_key
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import And, BoundComparison, Node, Or
 from storage.adapter import (
+    Found,
     Member,
     Membership,
-    Page,
-    Represent,
     Selection,
     StorageAdapter,
     StoredResource,
 )
 from storage.errors import ResourceNotFound, UnsupportedByBackend
-from storage.search import mentions_links, page_of, search
+from storage.search import mentions_links, search
 
 # How many ids one search asks for.
 _BATCH: Final = 100
@@ -38,7 +37,7 @@ class NarrowedStorage(StorageAdapter):
     def __init__(
         self, adapter: StorageAdapter, types: Sequence[ResourceType], filters: Mapping[str, Node]
     ) -> None:
-        self.capabilities = replace(adapter.capabilities, native_search=True)
+        self.capabilities = adapter.capabilities
         self._adapter = adapter
         self._types = {resource_type.name: resource_type for resource_type in types}
         self._filters = filters
@@ -57,16 +56,21 @@ class NarrowedStorage(StorageAdapter):
             if self._is_seen(resource_type, stored):
                 yield self._bare(stored)
 
-    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
+    def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
         if mentions_links(resource_type, selection):
             # The backend would find a group by a member that is not seen.
-            return page_of(self.scan(resource_type), selection, represent, resource_type)
+            return Found(self.scan(resource_type), selection.filter)
         node = self._filters.get(resource_type.name)
         if node is not None:
             node = node if selection.filter is None else _both(node, selection.filter)
             selection = replace(selection, filter=node)
-        page = search(self._adapter, resource_type, selection, represent)
-        return Page([self._bare(stored) for stored in page.resources], page.total)
+        found = self._adapter.candidates(resource_type, selection)
+        read = found.read
+        return replace(
+            found,
+            resources=map(self._bare, found.resources),
+            read=None if read is None else lambda page: [self._bare(one) for one in read(page)],
+        )
 
     def members(
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None

@@ -3,37 +3,79 @@
 The meaning is that of `scim_filter.evaluate`; every backend must give the same answer.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Final
 
+from schema.attribute import Attribute
 from schema.resource_type import AttributePath, ResourceType
 from schema.values import lenient_key
 from scim_filter.evaluate import compile_predicate
-from scim_filter.nodes import filter_paths
-from storage.adapter import Page, Position, Represent, Selection, Sort, StorageAdapter, StoredResource
+from scim_filter.nodes import Node, filter_paths
+from storage.adapter import Page, Position, Selection, Sort, StorageAdapter, StoredResource
+from storage.index_keys import index_key
+
+# Of how many resources memberships are read at a time.
+_BATCH: Final = 500
+
+Represent = Callable[[StoredResource, bool], Mapping[str, Any]]
+"""The resource as a client sees it, unprojected; with True, members and memberships included."""
 
 
 def search(
     adapter: StorageAdapter, resource_type: ResourceType, selection: Selection, represent: Represent
 ) -> Page:
     """Return the selected page of the resources of a type, with the total of the whole answer."""
-    if adapter.capabilities.native_search:
-        return adapter.search(resource_type, selection, represent)
-    return page_of(adapter.scan(resource_type), selection, represent, resource_type)
+    found = adapter.candidates(resource_type, selection)
+    if found.is_page:
+        resources = list(found.resources)
+        return Page(resources, fitting_total(resources, found.total, selection))
+    candidates = found.resources
+    attributes = _judged_by(found.residual, selection.sort)
+    if resource_type.memberships is not None and resource_type.memberships in attributes:
+        candidates = _with_memberships(adapter, resource_type, candidates)
+    links = bool(attributes & {resource_type.members, resource_type.memberships})
+
+    def represented(stored: StoredResource) -> Mapping[str, Any]:
+        return represent(stored, links)
+
+    page = cut(candidates, found.residual, selection, represented)
+    return page if found.read is None else Page(found.read(page.resources), page.total)
 
 
-def page_of(
+def fitting_total(found: Sequence[StoredResource], counted: int, selection: Selection) -> int:
+    """Return a total that fits what a page shows: others may come and go between page and count."""
+    if selection.after is not None or selection.before is not None:
+        return max(counted, len(found))
+    end = selection.offset + len(found)
+    if found or selection.limit == 0:
+        return max(counted, end if found else 0)
+    return min(counted, end)
+
+
+def _with_memberships(
+    adapter: StorageAdapter, resource_type: ResourceType, candidates: Iterable[StoredResource]
+) -> Iterator[StoredResource]:
+    """Yield the candidates with what they are members of, which is read many at a time."""
+    remaining = iter(candidates)
+    while batch := list(islice(remaining, _BATCH)):
+        unknown = [one for one in batch if one.memberships is None and one.joined is not False]
+        above = adapter.memberships(resource_type, unknown) if unknown else {}
+        for one in batch:
+            if one.memberships is None:
+                one = replace(one, memberships=above.get(one.id, ()))
+            yield one
+
+
+def cut(
     candidates: Iterable[StoredResource],
+    residual: Node | None,
     selection: Selection,
-    represent: Represent,
-    resource_type: ResourceType,
+    represented: Callable[[StoredResource], Mapping[str, Any]],
 ) -> Page:
-    """Return the page of those `candidates` that match the filter.
-
-    `candidates` come in the order of `scan`; without a sort, no more than the page is held.
-    """
-    links = mentions_links(resource_type, selection)
-    matches = compile_predicate(selection.filter) if selection.filter is not None else None
+    """Return the page of those candidates that match; without a sort, no more than the page is held."""
+    matches = compile_predicate(residual) if residual is not None else None
     sort = selection.sort
     # Unsorted and read forwards, the page is complete before the candidates end.
     enough = None
@@ -42,12 +84,14 @@ def page_of(
     total = 0
     found: list[tuple[tuple[Any, ...], StoredResource]] = []
     for candidate in candidates:
-        resource = represent(candidate, links) if matches or sort else {}
+        resource = represented(candidate) if matches or sort else {}
         if matches is not None and not matches(resource):
             continue
         total += 1
+        if enough is not None and len(found) >= enough:
+            continue
         order = position_of(candidate, sort, resource).order(sort)
-        if (enough is None or len(found) < enough) and _is_wanted(order, selection):
+        if _is_wanted(order, selection):
             found.append((order, candidate))
     if sort is not None:
         found.sort(key=lambda entry: entry[0], reverse=sort.descending)
@@ -57,19 +101,6 @@ def page_of(
     if selection.before is not None:
         return Page(ordered[max(0, len(ordered) - selection.limit) :], total)
     return Page(ordered[selection.offset : selection.offset + selection.limit], total)
-
-
-def counted_page(found: Sequence[StoredResource], counted: int, selection: Selection) -> Page:
-    """Return a page of a backend that counts apart from it, with a total that fits what it shows.
-
-    Others may come and go between page and count.
-    """
-    if selection.after is not None or selection.before is not None:
-        return Page(found, max(counted, len(found)))
-    end = selection.offset + len(found)
-    if found or selection.limit == 0:
-        return Page(found, max(counted, end if found else 0))
-    return Page(found, min(counted, end))
 
 
 def position_of(stored: StoredResource, sort: Sort | None, resource: Mapping[str, Any]) -> Position:
@@ -92,7 +123,8 @@ def _is_wanted(order: tuple[Any, ...], selection: Selection) -> bool:
 def sort_key(path: AttributePath, resource: Mapping[str, Any]) -> str | None:
     """Return what a resource is sorted by, or None when it has no value (RFC 7644 section 3.4.2.3).
 
-    Of a multi-valued attribute it is the primary value, or else the first.
+    Of a multi-valued attribute it is the primary value, or else the first. Values of more than 256
+    characters stand where their first 256 put them, and among those that begin alike in a fixed order.
     """
     elements = path.elements(resource)
     if path.sub_attribute is not None:
@@ -106,13 +138,19 @@ def sort_key(path: AttributePath, resource: Mapping[str, Any]) -> str | None:
     if value is None:
         return None
     # Data another program wrote: a value that is not of its type sorts as missing.
-    return lenient_key(path.leaf)(value)
+    key = lenient_key(path.leaf)(value)
+    return None if key is None else index_key(key)
 
 
 def mentions_links(resource_type: ResourceType, selection: Selection) -> bool:
     """Return whether judging the selection takes the members or memberships of a resource."""
-    links = [link for link in (resource_type.members, resource_type.memberships) if link is not None]
-    paths = list(filter_paths(selection.filter)) if selection.filter is not None else []
-    if selection.sort is not None:
-        paths.append(selection.sort.path)
-    return any(path.attribute in links for path in paths)
+    links = {resource_type.members, resource_type.memberships} - {None}
+    return bool(links & _judged_by(selection.filter, selection.sort))
+
+
+def _judged_by(node: Node | None, sort: Sort | None) -> set[Attribute | None]:
+    """Return the attributes that a filter and an order are about."""
+    attributes: set[Attribute | None] = {path.attribute for path in filter_paths(node)} if node else set()
+    if sort is not None:
+        attributes.add(sort.path.attribute)
+    return attributes

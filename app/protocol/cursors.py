@@ -12,8 +12,11 @@ import orjson
 
 from schema.errors import ExpiredCursor, InvalidCount, InvalidCursor
 from storage.adapter import Position
+from storage.index_keys import index_key, place_of
 
 _SIGNATURE_BYTES = 16
+# Hexadecimal digits of a place that held an id of JumpCloud.
+_PACKED_ID = 128
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,7 @@ class Cursors:
             [
                 int(self._clock().timestamp()),
                 count,
-                # A place may have more bits than a number of JSON.
-                [f"{position.place:x}", position.key] if position else None,
+                [position.place, position.key] if position else None,
                 cursor.backwards,
                 cursor.offset,
             ]
@@ -78,8 +80,14 @@ class Cursors:
             raise ExpiredCursor(f"cursor: is older than {self._timeout_s} seconds; start again")
         if wanted != count:
             raise InvalidCount(f"count: must be {wanted}, as in the first request of this query")
-        at = Position(int(position[0], 16), position[1]) if position else None
-        return Cursor(at, backwards, offset)
+        return Cursor(_position(*position) if position else None, backwards, offset)
+
+
+def _position(place: str, key: str | None) -> Position:
+    """Return a position, be it from a cursor of version 0.2.0: its places were numbers, its keys long."""
+    if len(place) == _PACKED_ID:
+        place = bytes.fromhex(place).rstrip(b"\0").decode()
+    return Position(place.zfill(len(place_of(0))), None if key is None else index_key(key))
 
 
 def _bound(content: bytes, principal: str, query: tuple[Any, ...]) -> bytes:

@@ -204,18 +204,18 @@ class Searcher:
             raise InvalidValue(
                 f"startIndex: a sorted search over all resource types ends after {_DEEPEST_MERGE} resources"
             )
-        merged: list[tuple[tuple[Any, ...], ResourceType, StoredResource]] = []
-        total, descending = 0, False
-        for rank, (resource_type, selection) in enumerate(selections):
+        merged: list[tuple[tuple[bool, str], ResourceType, StoredResource]] = []
+        total = 0
+        descending = any(selection.sort and selection.sort.descending for _, selection in selections)
+        # What has the same key stays as it comes: each type in its own order.
+        for resource_type, selection in reversed(selections) if descending else selections:
             page = self._page(resource_type, replace(selection, limit=end))
             total += page.total
             for stored in page.resources:
-                key: tuple[Any, ...] = (True, "", rank, stored.place)
+                key = None
                 if selection.sort is not None:
-                    descending = selection.sort.descending
-                    position = self._position(resource_type, stored, selection.sort)
-                    key = (position.key is None, position.key or "", rank, stored.place)
-                merged.append((key, resource_type, stored))
+                    key = self._position(resource_type, stored, selection.sort).key
+                merged.append(((key is None, key or ""), resource_type, stored))
         merged.sort(key=lambda entry: entry[0], reverse=descending)
         return [(entry[1], entry[2]) for entry in merged[start:end]], total
 

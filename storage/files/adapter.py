@@ -10,17 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
 from schema.resource_type import ResourceType
 from storage.adapter import (
     Capabilities,
+    Found,
     Member,
     Membership,
-    Page,
-    Represent,
     Selection,
     StorageAdapter,
     StoredResource,
@@ -40,6 +38,7 @@ from storage.files.lock import FolderLock
 from storage.files.mirror import Mirror
 from storage.files.transaction import Transaction
 from storage.files.writing import Writer
+from storage.sql.pages import as_row
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -51,7 +50,7 @@ _TIMEOUT_S: Final = 30.0
 class FilesAdapter(StorageAdapter):
     """Keeps each resource in a file of its own."""
 
-    capabilities = Capabilities(native_search=True, native_uniqueness=True, transactions=True, members=True)
+    capabilities = Capabilities(native_uniqueness=True, transactions=True, members=True)
 
     def __init__(
         self, root: Path, names: Mapping[str, str], indexed: frozenset[str] | None, *, durable: bool
@@ -233,7 +232,7 @@ class FilesAdapter(StorageAdapter):
             work.index.files.set_versions([(version, rid)])
             joined = work.index.join_waiting(resource_type.name, [resource.id])
             work.touch(resource_type.name, resource.id)
-            created = replace(resource, version=version, place=rid, joined=joined)
+            created = as_row(resource, version, rid, joined)
             work.index.database.remembered[loader.layout.number, resource.id] = created
         return created
 
@@ -264,8 +263,8 @@ class FilesAdapter(StorageAdapter):
         with self._writing(resource_type) as (work, loader):
             before = self._at(work, loader, resource.id, if_version)
             version = _next_version(before.version)
-            work.index.rows.replace(loader.layout, before.place, before, resource, int(version))
-            after = replace(resource, version=version, place=before.place, joined=before.joined)
+            work.index.rows.replace(loader.layout, before.source, before, resource, int(version))
+            after = as_row(resource, version, before.source, before.joined)
             work.index.database.remembered[loader.layout.number, resource.id] = after
             work.touch(resource_type.name, resource.id)
         return after
@@ -274,10 +273,10 @@ class FilesAdapter(StorageAdapter):
         with self._writing(resource_type) as (work, loader):
             before = self._at(work, loader, resource_id, if_version)
             index, number = work.index, loader.layout.number
-            for group_number, group_id, _ in index.files.groups_of(before.place):
+            for group_number, group_id, _ in index.files.groups_of(before.source):
                 work.touch(index.names[group_number], group_id)
             index.files.keep_absent(number, resource_id, {})
-            index.rows.delete(loader.layout, before.place, before)
+            index.rows.delete(loader.layout, before.source, before)
             index.database.remembered.pop((number, resource_id), None)
             work.touch(resource_type.name, resource_id)
 
@@ -292,10 +291,10 @@ class FilesAdapter(StorageAdapter):
     # -- many resources
 
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
-        return self._read(lambda index: index.pages[resource_type.name].candidates())
+        return self._read(lambda index: index.pages[resource_type.name].every())
 
-    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
-        return self._read(lambda index: index.pages[resource_type.name].search(selection, represent))
+    def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
+        return self._read(lambda index: index.pages[resource_type.name].candidates(selection))
 
     # -- members
 
@@ -305,14 +304,14 @@ class FilesAdapter(StorageAdapter):
     def members(
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
     ) -> Iterator[Member]:
-        place = self.get(resource_type, stored.id).place
-        return self._read(lambda index: index.members.of(place, stored.id, limit))
+        rid = self.get(resource_type, stored.id).source
+        return self._read(lambda index: index.members.of(rid, stored.id, limit))
 
     def among_members(
         self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
     ) -> Sequence[Member]:
-        place = self.get(resource_type, stored.id).place
-        return self._read(lambda index: index.members.among(place, stored.id, member_ids))
+        rid = self.get(resource_type, stored.id).source
+        return self._read(lambda index: index.members.among(rid, stored.id, member_ids))
 
     def change_members(
         self,
@@ -323,7 +322,7 @@ class FilesAdapter(StorageAdapter):
     ) -> bool:
         with self._writing(resource_type) as (work, loader):
             group, leaving = self._get(work, loader, stored.id), list(remove)
-            changed = work.index.members.change(group.place, add, leaving)
+            changed = work.index.members.change(group.source, add, leaving)
             keys = [member.key for member in leaving]
             dropped = work.index.files.drop_absent(loader.layout.number, stored.id, keys)
             if changed or dropped:

@@ -119,7 +119,7 @@ class Index:
         for number, group_id, member_id, display in waiting:
             with suppress(ResourceNotFound):
                 group = self.loaders[self.names[number]].get(group_id)
-                self.members.change(group.place, [Member(member_id, type_name, display)], ())
+                self.members.change(group.source, [Member(member_id, type_name, display)], ())
         return bool(waiting)
 
     def close(self) -> None:

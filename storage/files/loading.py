@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from storage.adapter import Key, Member, StoredResource
 from storage.errors import ResourceNotFound, UniquenessConflict
@@ -14,7 +14,7 @@ from storage.sql.database import Database
 from storage.sql.inserts import claim_unique
 from storage.sql.layout import TypeLayout
 from storage.sql.members import MemberRows
-from storage.sql.pages import resource_columns, stored
+from storage.sql.pages import as_row, resource_columns, stored
 from storage.sql.rows import ResourceRows
 
 _LOG = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Loader:
         members: list[dict[str, str]] = []
         if self.layout.resource_type.members is not None:
             names = self._type_names
-            for member_id, number, display in self._files.own_members(resource.place):
+            for member_id, number, display in self._files.own_members(resource.source):
                 element = {"value": member_id, "type": names[number]}
                 members.append({**element, "display": display} if display else element)
             absent = self._files.absent(self.layout.number, resource.id)
@@ -83,9 +83,9 @@ class Loader:
                 members.append({**element, "display": display} if display else element)
         return encode(self.layout.resource_type, resource, members)
 
-    def _own(self, place: int) -> dict[Key, str | None]:
+    def _own(self, rid: int) -> dict[Key, str | None]:
         """Return the members of a group that exist, with their display if it is not their own."""
-        own = self._files.own_members(place)
+        own = self._files.own_members(rid)
         return {(self._type_names[number], member_id): display for member_id, number, display in own}
 
     # -- what the files have
@@ -168,10 +168,10 @@ class Loader:
 
     def _is_same(self, one: _Read, before: StoredResource) -> bool:
         """Return whether the index has what is in a file, be it under a version of its own."""
-        same = replace(one.resource, version=before.version, place=before.place, joined=before.joined)
+        same = as_row(one.resource, before.version, before.source, before.joined)
         if same != before or self.layout.resource_type.members is None:
             return same == before
-        named, own = one.found.members, self._own(before.place)
+        named, own = one.found.members, self._own(before.source)
         # A file need not say the type of a member.
         members = {key if key in named else ("", key[1]): display for key, display in own.items()}
         absent = self._files.absent(self.layout.number, before.id)
@@ -184,12 +184,12 @@ class Loader:
             version += 1
         try:
             with self._database.savepoint():
-                self._rows.replace(self.layout, before.place, before, after, version)
+                self._rows.replace(self.layout, before.source, before, after, version)
         except UniquenessConflict as exc:
             self._report(one.name, f"{exc}; both are stored, the first owns the value")
-            self._rows.replace(self.layout, before.place, before, after, version, claim=False)
-            self._claim_free(before.place, after)
-        self._set_members(one, before.place)
+            self._rows.replace(self.layout, before.source, before, after, version, claim=False)
+            self._claim_free(before.source, after)
+        self._set_members(one, before.source)
 
     def _insert(self, fresh: Sequence[_Read]) -> None:
         """Write new resources: all at once, or one by one when some contradict each other."""
@@ -212,18 +212,18 @@ class Loader:
                 self._rows.insert(self.layout, one.resource)
         except UniquenessConflict as exc:
             self._report(one.name, f"{exc}; both are stored, the first owns the value")
-            place = self._rows.insert(self.layout, one.resource, claim=False)
-            self._claim_free(place, one.resource)
+            rid = self._rows.insert(self.layout, one.resource, claim=False)
+            self._claim_free(rid, one.resource)
 
-    def _claim_free(self, place: int, resource: StoredResource) -> None:
+    def _claim_free(self, rid: int, resource: StoredResource) -> None:
         rows = self.layout.unique_rows(self.layout.index_rows(resource))
-        claim_unique(self._database, place, sorted(rows))
+        claim_unique(self._database, rid, sorted(rows))
 
-    def _set_members(self, one: _Read, place: int) -> None:
+    def _set_members(self, one: _Read, rid: int) -> None:
         """Make the members of a group those of its file."""
         if self.layout.resource_type.members is None:
             return
-        named, own = one.found.members, self._own(place)
+        named, own = one.found.members, self._own(rid)
         known = existing(named, self._members.find([member_id for _, member_id in named]))
         wanted = {member.key: named[key] for key, member in known.items()}
         absent = {key: display for key, display in named.items() if key not in known}
@@ -233,7 +233,7 @@ class Loader:
             if own.get((type_name, member_id), ...) != display
         ]
         leaving = [Member(member_id, type_name) for type_name, member_id in own.keys() - wanted.keys()]
-        self._members.change(place, add, [*leaving, *add])
+        self._members.change(rid, add, [*leaving, *add])
         self._files.keep_absent(self.layout.number, one.resource.id, absent)
 
     def _forget(self, name: str, known: KnownFile) -> None:
@@ -243,10 +243,10 @@ class Loader:
         if before is None:
             return
         resource = before[0]
-        for number, group_id, display in self._files.groups_of(resource.place):
+        for number, group_id, display in self._files.groups_of(resource.source):
             self._files.add_absent(number, group_id, (self.layout.resource_type.name, resource.id), display)
         self._files.keep_absent(self.layout.number, resource.id, {})
-        self._rows.delete(self.layout, resource.place, resource)
+        self._rows.delete(self.layout, resource.source, resource)
 
     def _skip(self, one: _Read, problem: str) -> None:
         self._report(one.name, problem)

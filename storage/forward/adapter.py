@@ -7,10 +7,9 @@ from itertools import islice
 from schema.resource_type import ResourceType
 from storage.adapter import (
     Capabilities,
+    Found,
     Member,
     Membership,
-    Page,
-    Represent,
     Selection,
     StorageAdapter,
     StoredResource,
@@ -31,7 +30,6 @@ class ForwardAdapter(StorageAdapter):
     """Keeps resources at an upstream service provider, under the ids that it gives them."""
 
     capabilities = Capabilities(
-        native_search=True,
         native_uniqueness=True,
         members=True,
         assigns_ids=True,
@@ -105,8 +103,8 @@ class ForwardAdapter(StorageAdapter):
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
         return self._searches[resource_type.name].scan()
 
-    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
-        return self._searches[resource_type.name].page(selection, represent)
+    def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
+        return self._searches[resource_type.name].candidates(selection)
 
     # -- members
 

@@ -8,13 +8,13 @@ from typing import Any
 from schema.resource_type import AttributePath, ResourceType
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import BoundComparison, Node, filter_paths
-from storage.adapter import Page, Represent, Selection, StoredResource
+from storage.adapter import Found, Selection, StoredResource
 from storage.forward.abilities import Abilities, Known
 from storage.forward.asking import NotHonoured, Question, is_about_links
 from storage.forward.filter import ForwardFilterCompiler
 from storage.forward.listing import Listing, Part
 from storage.forward.places import PageCutter, placed
-from storage.search import mentions_links, position_of, sort_key
+from storage.search import mentions_links, sort_key
 
 
 class Search:
@@ -28,21 +28,21 @@ class Search:
     def scan(self) -> Iterator[StoredResource]:
         """Yield every resource in the order of the upstream."""
         for index, one in enumerate(self._listing.walk(Question())):
-            yield placed(one.stored, index, None)
+            yield placed(one.stored, index)
 
-    def page(self, selection: Selection, represent: Represent) -> Page:
-        """Return the selected page, with the right total."""
+    def candidates(self, selection: Selection) -> Found:
+        """Return what may be selected (`StorageAdapter.candidates`), the page where the upstream can."""
         while True:
             abilities = self._known()
             native, residual = self._split(selection.filter, abilities)
             question = Question(native, selection.sort)
             try:
                 if residual is None and self._sorts(question, abilities):
-                    return self._forwarded(question, selection, represent)
-                return self._finished(Question(native), residual, selection, represent)
+                    return self._forwarded(question, selection)
+                return self._unordered(Question(native), residual, selection)
             except NotHonoured as refusal:
                 if not refusal.is_lasting:
-                    return self._finished(Question(), selection.filter, selection, represent)
+                    return self._unordered(Question(), selection.filter, selection)
                 for what in refusal.what:
                     abilities.refuse(what)
 
@@ -87,89 +87,54 @@ class Search:
             abilities.proved.add(mark)
         return abilities.can(what)
 
-    @staticmethod
-    def _sorts(question: Question, abilities: Abilities) -> bool:
+    def _sorts(self, question: Question, abilities: Abilities) -> bool:
         if question.sort is None:
             return True
         path = question.sort.path
+        if path.attribute in (self._type.members, self._type.memberships):
+            return False
         if path.attribute.name == "meta" and path.leaf.name not in ("created", "lastModified"):
             return False
         return abilities.sort and abilities.can(f"sort:{path.text}")
 
-    # -- done by the upstream
+    def _forwarded(self, question: Question, selection: Selection) -> Found:
+        """Return the page as the upstream finds, sorts and cuts it."""
 
-    def _forwarded(self, question: Question, selection: Selection, represent: Represent) -> Page:
         def read(part: Part, start: int, count: int | None) -> tuple[list[StoredResource], int]:
             found, total = part(question, start, count)
-            resources = [
-                placed(one.stored, start + n, question.sort) for n, one in enumerate(found)
-            ]
-            self._check(question, resources, start, total, represent)
+            resources = [placed(one.stored, start + n) for n, one in enumerate(found)]
+            self._check(question, resources, start, total)
             return resources, total
 
-        source, near = partial(read, self._listing.part), partial(read, self._listing.near)
-        return PageCutter(source, self._key(selection, represent), selection, near).page()
+        def key(stored: StoredResource) -> str | None:
+            return sort_key(question.sort.path, _judged(stored)) if question.sort is not None else None
 
-    def _check(
-        self,
-        question: Question,
-        found: list[StoredResource],
-        start: int,
-        total: int,
-        represent: Represent,
-    ) -> None:
+        source, near = partial(read, self._listing.part), partial(read, self._listing.near)
+        return PageCutter(source, key, selection, near).page()
+
+    def _check(self, question: Question, found: list[StoredResource], start: int, total: int) -> None:
         """Raise NotHonoured when what was found does not match, or is not in order."""
         node, sort = question.filter, question.sort
         if node is not None and not is_about_links(self._type, node):
             matches = compile_predicate(node)
-            if not all(matches(represent(one, False)) for one in found):
+            if not all(matches(_judged(one)) for one in found):
                 names = Question(node).names
                 raise NotHonoured(names, len(names) == 1)
-        if sort is None or sort.path.attribute in (self._type.members, self._type.memberships):
+        if sort is None:
             return
-        keys = [sort_key(sort.path, represent(one, False)) for one in found]
+        keys = [sort_key(sort.path, _judged(one)) for one in found]
         ranks = [(key is None, key or "") for key in keys]
         none_first = found and start == 0 and not sort.descending and len(found) < total
         if ranks != sorted(ranks, reverse=sort.descending) or (none_first and ranks[0][0]):
             raise NotHonoured(Question(None, sort).names)
 
-    # -- done here
+    def _unordered(self, question: Question, residual: Node | None, selection: Selection) -> Found:
+        """Return what the upstream finds, to be judged and sorted; it may have judged wrongly."""
+        found = (placed(one.stored, index) for index, one in enumerate(self._listing.walk(question)))
+        judged = residual if mentions_links(self._type, selection) else selection.filter
+        return Found(sorted(found, key=lambda stored: stored.place), judged)
 
-    def _finished(
-        self, question: Question, residual: Node | None, selection: Selection, represent: Represent
-    ) -> Page:
-        found = list(self._matching(question, residual, selection, represent))
-        key = self._key(selection, represent)
-        sort = selection.sort
-        if sort is not None:
-            keyed = [((k is None, k or "", n), one) for n, one in enumerate(found) for k in (key(one),)]
-            keyed.sort(key=lambda entry: entry[0], reverse=sort.descending)
-            found = [one for _, one in keyed]
-        everything = [placed(one, n, sort) for n, one in enumerate(found)]
 
-        def source(start: int, count: int | None) -> tuple[list[StoredResource], int]:
-            end = None if count is None else start + count
-            return everything[start:end], len(everything)
-
-        return PageCutter(source, key, selection).page()
-
-    def _matching(
-        self, question: Question, residual: Node | None, selection: Selection, represent: Represent
-    ) -> Iterator[StoredResource]:
-        links = mentions_links(self._type, selection)
-        judged = residual if links else selection.filter
-        matches = compile_predicate(judged) if judged is not None else None
-        needs_links = judged is not None and is_about_links(self._type, judged)
-        for one in self._listing.walk(question):
-            if matches is None or matches(represent(one.stored, needs_links)):
-                yield one.stored
-
-    def _key(self, selection: Selection, represent: Represent) -> Any:
-        sort = selection.sort
-        links = sort is not None and sort.path.attribute in (self._type.members, self._type.memberships)
-
-        def key(stored: StoredResource) -> str | None:
-            resource: Mapping[str, Any] = represent(stored, links)
-            return position_of(stored, sort, resource).key
-
-        return key
+def _judged(stored: StoredResource) -> Mapping[str, Any]:
+    """Return what the upstream judges a resource by, without its links to others."""
+    return {**stored.document, "meta": {"created": stored.created, "lastModified": stored.last_modified}}

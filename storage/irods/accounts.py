@@ -15,6 +15,7 @@ from irods.models import Group, User, UserMeta
 from schema.values import format_date_time
 from storage.adapter import Member, StoredResource
 from storage.errors import ResourceNotFound
+from storage.index_keys import place_of
 from storage.irods.kinds import SOME, Account, Kind, State, batches, number_of, required
 from storage.irods.metadata import CREATING, DELETED, DOCUMENT, FOREIGN, OURS, stored_from
 from storage.irods.names import SYSTEM_NAMES
@@ -204,7 +205,7 @@ class Accounts:
             version=FOREIGN,
             created=account.created,
             last_modified=account.modified,
-            place=account.number,
+            place=place_of(account.number),
         )
 
 

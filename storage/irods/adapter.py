@@ -11,18 +11,17 @@ from typing import Final
 from irods.models import User
 
 from schema.resource_type import ResourceType
-from scim_filter.nodes import Node
 from storage.adapter import (
     Capabilities,
+    Found,
     Member,
     Membership,
-    Page,
-    Represent,
     Selection,
     StorageAdapter,
     StoredResource,
 )
 from storage.errors import StorageReadOnly, StorageUnavailable, UnsupportedByBackend, ValueRefused
+from storage.index_keys import place_of
 from storage.irods.accounts import Accounts
 from storage.irods.changes import Changes
 from storage.irods.creation import Creation
@@ -33,7 +32,6 @@ from storage.irods.metadata import KeyAvus
 from storage.irods.sessions import Login
 from storage.irods.uniqueness import UniqueValues
 from storage.irods.zone import GROUPS, USERS, Zone
-from storage.search import page_of
 
 _LOG = logging.getLogger(__name__)
 # By resource type: the type of the accounts, and the attribute that their name is.
@@ -49,7 +47,6 @@ class IrodsAdapter(StorageAdapter):
     """Keeps users and groups in an iRODS zone."""
 
     capabilities = Capabilities(
-        native_search=True,
         native_uniqueness=True,
         members=True,
         assigns_ids=True,
@@ -147,35 +144,25 @@ class IrodsAdapter(StorageAdapter):
         kind = self._kinds[resource_type.name]
         return self._accounts.read(kind, self._accounts.listed(kind))
 
-    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
+    def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
         kind = self._kinds[resource_type.name]
         if selection.filter is None and selection.sort is None:
-            return self._listed(kind, selection)
-        candidates: Iterable[StoredResource] | None = None
+            return self._listed(kind)
         if selection.filter is not None:
-            candidates = self._candidates(kind, selection.filter)
-        if candidates is None:
-            candidates = self.scan(resource_type)
-        return page_of(candidates, selection, represent, resource_type)
+            lookup = LookupCompiler(kind, self._accounts, self._members).lookup(selection.filter)
+            if lookup is not None:
+                return Found(self._accounts.with_ids(kind, lookup.ids()), selection.filter)
+        return Found(self.scan(resource_type), selection.filter)
 
-    def _candidates(self, kind: Kind, node: Node) -> list[StoredResource] | None:
-        """Return the resources among which all are that match, or None when everything must be read."""
-        lookup = LookupCompiler(kind, self._accounts, self._members).lookup(node)
-        return None if lookup is None else self._accounts.with_ids(kind, lookup.ids())
+    def _listed(self, kind: Kind) -> Found:
+        """Return all accounts, of which only those of the page are read."""
+        accounts = {str(account.number): account for account in self._accounts.listed(kind)}
+        outlines = [StoredResource(i, "{}", place=place_of(a.number)) for i, a in accounts.items()]
 
-    def _listed(self, kind: Kind, selection: Selection) -> Page:
-        """Return a page of all resources: only those in it are read."""
-        accounts = self._accounts.listed(kind)
-        total, limit = len(accounts), selection.limit
-        if selection.after is not None:
-            accounts = [a for a in accounts if a.number > selection.after.place]
-        if selection.before is not None:
-            accounts = [a for a in accounts if a.number < selection.before.place]
-            shown = accounts if limit is None else accounts[max(0, len(accounts) - limit) :]
-        else:
-            end = None if limit is None else selection.offset + limit
-            shown = accounts[selection.offset : end]
-        return Page(list(self._accounts.read(kind, shown)), total)
+        def read(page: Sequence[StoredResource]) -> Sequence[StoredResource]:
+            return list(self._accounts.read(kind, [accounts[one.id] for one in page]))
+
+        return Found(outlines, read=read)
 
     # -- members
 

@@ -17,6 +17,7 @@ from schema.resource_type import AttributePath, ResourceType
 from schema.values import lenient_key
 from storage.adapter import StoredResource
 from storage.foreign import instant_of
+from storage.index_keys import place_of
 from storage.irods.zone import Avu
 
 # All that belongs to a resource begins so; members are apart, for there may be very many.
@@ -95,7 +96,7 @@ def _read(number: int, version: str, text: str) -> StoredResource | None:
         text = orjson.dumps(document).decode()
     except (ValueError, TypeError, LookupError):
         return None
-    return StoredResource(str(number), text, version, created, modified, place=number)
+    return StoredResource(str(number), text, version, created, modified, place=place_of(number))
 
 
 def next_version(version: str, mark: str) -> str:
@@ -106,9 +107,8 @@ def next_version(version: str, mark: str) -> str:
 def with_id(resource: StoredResource, number: int, version: str) -> StoredResource:
     """Return `resource` as it is kept under the id of its account, without its secrets."""
     text = orjson.dumps({**resource.document, "id": str(number)}).decode()
-    return replace(
-        resource, id=str(number), text=text, version=version, place=number, secrets={}, memberships=None
-    )
+    kept = replace(resource, id=str(number), text=text, version=version, secrets={}, memberships=None)
+    return replace(kept, place=place_of(number))
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from schema import urns
 from schema.resource_type import ResourceType
 from storage.adapter import (
     Capabilities,
+    Found,
     Member,
     Membership,
-    Page,
-    Represent,
     Selection,
     StorageAdapter,
     StoredResource,
@@ -36,7 +35,6 @@ class JumpcloudAdapter(StorageAdapter):
     """Keeps users and groups in JumpCloud."""
 
     capabilities = Capabilities(
-        native_search=True,
         native_uniqueness=True,
         members=True,
         assigns_ids=True,
@@ -121,8 +119,8 @@ class JumpcloudAdapter(StorageAdapter):
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
         return self._parts[resource_type.name].scan()
 
-    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
-        return self._parts[resource_type.name].search(selection, represent)
+    def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
+        return self._parts[resource_type.name].candidates(selection)
 
     # -- members
 

@@ -14,7 +14,7 @@ PAGE: Final = 100
 LISTED: Final = 50
 
 Json = dict[str, Any]
-Found = tuple[list[Json], int | None]
+Listed = tuple[list[Json], int | None]
 
 
 class Missing(Exception):
@@ -50,23 +50,23 @@ class Directory:
 
     # -- users
 
-    def users(self, skip: int, limit: int, conditions: Sequence[str] = ()) -> Found:
+    def users(self, skip: int, limit: int, conditions: Sequence[str] = ()) -> Listed:
         """Return a page of the users that satisfy all conditions, and how many do so."""
         params = [("limit", str(limit)), ("skip", str(skip)), ("sort", "_id")]
         params += [(f"filter[{number}]", condition) for number, condition in enumerate(conditions)]
         return _results(self._client.call("GET", "/api/systemusers", params=params).body)
 
-    def search(self, condition: Mapping[str, Any], skip: int = 0, limit: int = PAGE) -> Found:
+    def search(self, condition: Mapping[str, Any], skip: int = 0, limit: int = PAGE) -> Listed:
         """Return a page of the users that satisfy a condition of the search, and how many do so."""
         body = {"filter": condition, "limit": limit, "skip": skip, "sort": "_id"}
         answer = self._client.call("POST", "/api/search/systemusers", body=body, writes=False)
         return _results(answer.body)
 
-    def searched_by_id(self, ids: Sequence[str]) -> Found:
+    def searched_by_id(self, ids: Sequence[str]) -> Listed:
         """Return what a search finds for at most PAGE ids, which should be the users that have them."""
         return self.search({"or": [{"_id": user_id} for user_id in ids]})
 
-    def listed_by_id(self, ids: Sequence[str]) -> Found:
+    def listed_by_id(self, ids: Sequence[str]) -> Listed:
         """Return what the list holds for at most LISTED ids, which should be the users that have them."""
         params = [("limit", str(PAGE)), ("skip", "0"), ("sort", "_id")]
         params += [(f"filter[or][{number}]", f"_id:$eq:{user_id}") for number, user_id in enumerate(ids)]
@@ -107,7 +107,7 @@ class Directory:
 
     # -- groups
 
-    def groups(self, skip: int, limit: int) -> Found:
+    def groups(self, skip: int, limit: int) -> Listed:
         """Return a page of the groups, and how many there are, or None when that is not said."""
         params = _page(skip, limit, self.group_order)
         try:
@@ -208,7 +208,7 @@ class Directory:
             raise
 
 
-def every(page: Callable[[int, int], Found]) -> Iterator[Json]:
+def every(page: Callable[[int, int], Listed]) -> Iterator[Json]:
     """Yield what all pages hold, each once, although others may come and go meanwhile."""
     seen: set[str] = set()
     skip, before = 0, None
@@ -236,7 +236,7 @@ def _page(skip: int, limit: int, sort: str = "") -> Params:
     return [*params, ("sort", sort)] if sort else params
 
 
-def _results(body: Any) -> Found:
+def _results(body: Any) -> Listed:
     if not isinstance(body, dict) or type(body.get("totalCount")) is not int:
         raise BadBackendAnswer("JumpCloud sent no page of users")
     return _objects(body.get("results"), "_id"), body["totalCount"]

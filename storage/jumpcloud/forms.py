@@ -17,7 +17,7 @@ from storage.foreign import ForeignReader, instant_of
 from storage.jumpcloud import ssh
 from storage.jumpcloud.documents import Documents
 from storage.jumpcloud.fields import GROUP_LENSES, USER_LENSES
-from storage.jumpcloud.identity import born, id_of, place_of
+from storage.jumpcloud.identity import born, id_of
 from storage.jumpcloud.kept import LONGEST, Kept, is_own, read_kept
 from storage.jumpcloud.lenses import MORE_ADDRESSES, NO_ADDRESS, Lens
 
@@ -52,7 +52,7 @@ class Form:
             self._version(live),
             created,
             instant_of(kept.last_modified) or created,
-            place=place_of(resource_id),
+            place=resource_id,
         )
 
     def kept(self, live: Json) -> Kept:

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from scim_filter.nodes import And, BoundComparison, BoundValuePath, Node, all_of
-from storage.adapter import Page, Represent, Selection, StoredResource
+from storage.adapter import Found, Selection, StoredResource
 from storage.errors import OutcomeUnknown, ResourceNotFound, StorageError, UniquenessConflict
 from storage.jumpcloud.client import Rejection
 from storage.jumpcloud.directory import PAGE, Directory, Json, every, existing
 from storage.jumpcloud.forms import GroupForm
 from storage.jumpcloud.memberships import Memberships
-from storage.search import counted_page, page_of
 from storage.uniqueness import unique_values
 
 
@@ -105,18 +104,17 @@ class Groups:
         groups = map(self.form.read, every(self._directory.groups))
         return iter(sorted(groups, key=lambda stored: stored.place))
 
-    def search(self, selection: Selection, represent: Represent) -> Page:
-        """Return the selected page (`StorageAdapter.search`)."""
+    def candidates(self, selection: Selection) -> Found:
+        """Return what may be selected (`StorageAdapter.candidates`)."""
         keyset = selection.after is not None or selection.before is not None
         if selection.filter is None and selection.sort is None and not keyset:
             page = self._page(selection)
             if page is not None:
                 return page
         member, rest = self._split(selection.filter)
-        selection = replace(selection, filter=rest)
-        return page_of(self._candidates(member), selection, represent, self._type)
+        return Found(self._with_member(member), rest)
 
-    def _page(self, selection: Selection) -> Page | None:
+    def _page(self, selection: Selection) -> Found | None:
         """Return a page of all groups, or None when JumpCloud does not count or order them so."""
         found: list[StoredResource] = []
         limit = selection.limit
@@ -127,7 +125,7 @@ class Groups:
                 return None
             found += map(self.form.read, groups)
             if not groups or selection.offset + len(found) >= total or len(found) >= (limit or total):
-                return counted_page(found if limit is None else found[:limit], total, selection)
+                return Found(found if limit is None else found[:limit], is_page=True, total=total)
 
     def _split(self, node: Node | None) -> tuple[str | None, Node | None]:
         """Return the member that a filter asks for, if it does, and what is left of the filter."""
@@ -147,7 +145,7 @@ class Groups:
         is_member = inner.path.attribute == self._type.members and inner.path.leaf.name == "value"
         return inner.key if is_member and inner.path.leaf.case_exact else None
 
-    def _candidates(self, member: str | None) -> Iterator[StoredResource]:
+    def _with_member(self, member: str | None) -> Iterator[StoredResource]:
         if member is None:
             return self.scan()
         ids = self._members.links.group_ids(member) if self._directory.is_id(member) else []

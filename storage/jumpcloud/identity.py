@@ -45,16 +45,6 @@ def id_of(live: Mapping[str, Any]) -> str:
     return str(live.get("_id") or live.get("id"))
 
 
-def place_of(resource_id: str) -> int:
-    """Return where a user or group stands in the order of the ids, as text."""
-    return int.from_bytes(resource_id.encode()[:_LONGEST].ljust(_LONGEST, b"\0"))
-
-
-def id_at(place: int) -> str:
-    """Return the id that has this place."""
-    return place.to_bytes(_LONGEST).rstrip(b"\0").decode()
-
-
 def born(resource_id: str) -> str:
     """Return when a user or group was created, which its id tells to the second."""
     if not is_usual(resource_id):

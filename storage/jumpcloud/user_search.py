@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from storage.adapter import Page, Represent, Selection, StoredResource
+from storage.adapter import Found, Selection, StoredResource
 from storage.jumpcloud.client import Rejection
-from storage.jumpcloud.directory import PAGE, Directory, Found, every
+from storage.jumpcloud.directory import PAGE, Directory, Listed, every
 from storage.jumpcloud.fields import USER_LENSES
 from storage.jumpcloud.filter import Native, UserFilterCompiler
 from storage.jumpcloud.forms import UserForm
-from storage.jumpcloud.identity import id_at
 from storage.jumpcloud.memberships import Memberships
-from storage.search import counted_page, mentions_links, page_of
 
 
 class UserSearch:
@@ -28,8 +26,8 @@ class UserSearch:
         """Yield every user, in the order of creation."""
         return map(self._form.read, every(self._directory.users))
 
-    def search(self, selection: Selection, represent: Represent) -> Page:
-        """Return the selected page (`StorageAdapter.search`)."""
+    def candidates(self, selection: Selection) -> Found:
+        """Return what may be selected (`StorageAdapter.candidates`)."""
         if selection.filter is None and selection.sort is None and selection.before is None:
             page = self._page(selection) if selection.after is None else self._page_after(selection)
             if page is not None:
@@ -37,15 +35,11 @@ class UserSearch:
         native, residual = None, None
         if selection.filter is not None:
             native, residual = self.compiler.split(selection.filter)
-        if native is not None and native.group is not None:
-            # Of this alone, all that is found is right.
-            selection = replace(selection, filter=residual)
-        candidates = self.candidates(native)
-        if mentions_links(self._type, selection):
-            candidates = self._with_memberships(candidates)
-        return page_of(candidates, selection, represent, self._type)
+        # Only of a group, all that is found is right.
+        is_right = native is not None and native.group is not None
+        return Found(self.matching(native), residual if is_right else selection.filter)
 
-    def _page(self, selection: Selection) -> Page:
+    def _page(self, selection: Selection) -> Found:
         """Return a page of all users, of which no others are read."""
         found: list[StoredResource] = []
         total, limit = None, selection.limit
@@ -55,14 +49,14 @@ class UserSearch:
             found += map(self._form.read, users)
             if not users or selection.offset + len(found) >= (total or 0):
                 break
-        return counted_page(found if limit is None else found[:limit], total or 0, selection)
+        return Found(found if limit is None else found[:limit], is_page=True, total=total or 0)
 
-    def _page_after(self, selection: Selection) -> Page | None:
+    def _page_after(self, selection: Selection) -> Found | None:
         """Return the users behind a position, without those ahead of it; None where that is not sure."""
         assert selection.after is not None
-        last = id_at(selection.after.place)
+        last = selection.after.place
 
-        def page(skip: int, limit: int) -> Found:
+        def page(skip: int, limit: int) -> Listed:
             return self._directory.users(skip, limit, [f"_id:$gt:{last}"])
 
         _, total = self._directory.users(0, 1)
@@ -71,7 +65,7 @@ class UserSearch:
             _, behind = page(0, 1)
         except Rejection:
             return None
-        if (ahead or 0) + (behind or 0) != total:
+        if total is None or (ahead or 0) + (behind or 0) != total:
             # Ids do not compare as they should, or somebody has just come or gone.
             return None
         wanted = None if selection.limit is None else selection.offset + selection.limit
@@ -80,9 +74,9 @@ class UserSearch:
             if wanted is not None and len(found) >= wanted:
                 break
             found.append(self._form.read(user))
-        return Page(found[selection.offset : wanted], total)
+        return Found(found[selection.offset : wanted], is_page=True, total=total)
 
-    def candidates(self, native: Native | None) -> Iterator[StoredResource]:
+    def matching(self, native: Native | None) -> Iterator[StoredResource]:
         """Yield what a search finds, or everybody, in the order of creation."""
         if native is None:
             return self.scan()
@@ -95,7 +89,7 @@ class UserSearch:
             return self._with_ids(ids[:1])
         others = replace(native, terms=tuple(term for term in native.terms if "_id" not in term))
         if ids:
-            both = {stored.id: stored for stored in (*self._with_ids(ids), *self.candidates(others))}
+            both = {stored.id: stored for stored in (*self._with_ids(ids), *self.matching(others))}
             return iter(sorted(both.values(), key=lambda stored: stored.place))
         condition = native.condition
         found = every(lambda skip, limit: self._directory.search(condition, skip, limit))
@@ -108,8 +102,3 @@ class UserSearch:
 
     def _with_ids(self, ids: Iterable[str]) -> Iterator[StoredResource]:
         return iter(sorted(self._members.users(list(ids)).values(), key=lambda stored: stored.place))
-
-    def _with_memberships(self, users: Iterable[StoredResource]) -> Iterator[StoredResource]:
-        batch = list(users)
-        memberships = self._members.of([stored.id for stored in batch]) if batch else {}
-        return (replace(stored, memberships=memberships.get(stored.id, [])) for stored in batch)

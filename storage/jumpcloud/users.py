@@ -10,7 +10,7 @@ import orjson
 from schema import urns
 from schema.resource_type import AttributePath
 from scim_filter.nodes import BoundComparison, Node, any_of
-from storage.adapter import Page, Represent, Selection, StoredResource
+from storage.adapter import Found, Selection, StoredResource
 from storage.errors import (
     BadBackendAnswer,
     OutcomeUnknown,
@@ -49,9 +49,9 @@ class Users:
         """Yield every user, in the order of creation."""
         return self._search.scan()
 
-    def search(self, selection: Selection, represent: Represent) -> Page:
-        """Return the selected page (`StorageAdapter.search`)."""
-        return self._search.search(selection, represent)
+    def candidates(self, selection: Selection) -> Found:
+        """Return what may be selected (`StorageAdapter.candidates`)."""
+        return self._search.candidates(selection)
 
     # -- one user
 
@@ -177,7 +177,7 @@ class Users:
             return
         parts: list[Node] = [BoundComparison(path, "eq", _value(path, resource), key) for path, key in new]
         native, _ = self._search.compiler.split(any_of(parts))
-        for user in self._search.candidates(native):
+        for user in self._search.matching(native):
             if before is None or user.id != before.id:
                 taken = set(unique_values(self._type, user.document))
                 for entry in new:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from storage.jumpcloud.abreast import abreast
 from storage.jumpcloud.client import Rejection
-from storage.jumpcloud.directory import LISTED, PAGE, Directory, Found, Json, Missing
+from storage.jumpcloud.directory import LISTED, PAGE, Directory, Json, Listed, Missing
 from storage.jumpcloud.identity import id_of
 
 _LOG = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class _Way:
     """A call that returns the users with some ids, `most` of them at once."""
 
     name: str
-    ask: Callable[[Sequence[str]], Found]
+    ask: Callable[[Sequence[str]], Listed]
     most: int
     usable: bool = True
     # Whether it has been seen to find more than one user at once.

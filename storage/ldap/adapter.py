@@ -21,11 +21,10 @@ from schema.values import format_date_time
 from scim_filter.nodes import And, BoundComparison, Node
 from storage.adapter import (
     Capabilities,
+    Found,
     Key,
     Member,
     Membership,
-    Page,
-    Represent,
     Selection,
     StorageAdapter,
     StoredResource,
@@ -40,7 +39,7 @@ from storage.errors import (
 )
 from storage.ldap.claims import UNIT, Claims
 from storage.ldap.connections import Directory, Target, sentence
-from storage.ldap.entries import Found, Unit
+from storage.ldap.entries import Located, Unit
 from storage.ldap.filter import LdapFilterCompiler
 from storage.ldap.layout import WITH_SCHEMA, WITHOUT_SCHEMA, kind_of
 from storage.ldap.listing import Listing
@@ -50,7 +49,6 @@ from storage.ldap.offer import Offer, read_offer
 from storage.ldap.resources import Tree, is_name, normal
 from storage.ldap.session import Modification, Session
 from storage.ldap.writes import Changed, Writer, new_place, placeholder
-from storage.search import mentions_links, page_of
 
 # How often a change is tried when others change the same entry, and the longest pause, in seconds.
 _ATTEMPTS: Final = 50
@@ -64,7 +62,6 @@ class LdapAdapter(StorageAdapter):
     """Keeps resources below `base` in a directory."""
 
     capabilities = Capabilities(
-        native_search=True,
         native_uniqueness=True,
         members=True,
         versions_members=True,
@@ -103,7 +100,7 @@ class LdapAdapter(StorageAdapter):
             self.close()
         self._tree = Tree(units)
         self._members = Members(self._tree)
-        self._listing = Listing(self._tree, offer.sorts and offer.has_schema)
+        self._listing = Listing(self._directory, self._tree, offer.sorts and offer.has_schema)
         claims = Claims(self._base, ldap.CONTROL_ASSERT in offer.controls)
         self._writer = Writer(self._tree, offer, claims, self._directory.fits)
 
@@ -173,7 +170,9 @@ class LdapAdapter(StorageAdapter):
         with self._directory.lease() as session:
             return self._found(session, self._unit_of(resource_type), resource_id).resource
 
-    def _found(self, session: Session, unit: Unit, resource_id: str, if_version: str | None = None) -> Found:
+    def _found(
+        self, session: Session, unit: Unit, resource_id: str, if_version: str | None = None
+    ) -> Located:
         found = self._tree.get(session, unit, resource_id)
         if found is None:
             raise ResourceNotFound(unit.resource_type.name, resource_id)
@@ -242,18 +241,15 @@ class LdapAdapter(StorageAdapter):
             found = self._tree.matching(session, self._unit_of(resource_type), None)
         return (one.resource for one in found)
 
-    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
+    def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
         unit = self._unit_of(resource_type)
         with self._directory.lease() as session:
-            page = self._listing.page(session, unit, selection) if selection.filter is None else None
-            if page is not None:
-                return page
-            candidates = self._candidates(session, unit, selection.filter)
-        if mentions_links(resource_type, selection) and resource_type.memberships is not None:
-            candidates = self._with_memberships(resource_type, candidates)
-        return page_of(candidates, selection, represent, resource_type)
+            listed = self._listing.found(session, unit, selection) if selection.filter is None else None
+            if listed is not None:
+                return listed
+            return Found(self._matching(session, unit, selection.filter), selection.filter)
 
-    def _candidates(self, session: Session, unit: Unit, node: Node | None) -> Iterable[StoredResource]:
+    def _matching(self, session: Session, unit: Unit, node: Node | None) -> Iterable[StoredResource]:
         """Return what may match a filter, found by the directory as far as it can."""
         wanted = _wanted(node, "id")
         if wanted is not None:
@@ -267,20 +263,10 @@ class LdapAdapter(StorageAdapter):
         native = compiler.split(node)[0] if node is not None else None
         return [found.resource for found in self._tree.matching(session, unit, native)]
 
-    def _with_memberships(
-        self, resource_type: ResourceType, candidates: Iterable[StoredResource]
-    ) -> Iterator[StoredResource]:
-        every = list(candidates)
-        for start in range(0, len(every), _BATCH):
-            batch = every[start : start + _BATCH]
-            found = self.memberships(resource_type, batch)
-            for one in batch:
-                yield replace(one, memberships=found.get(one.id, ()))
-
     # -- members
 
-    def _group(self, session: Session, unit: Unit, stored: StoredResource) -> Found:
-        found: Found | None = stored.source
+    def _group(self, session: Session, unit: Unit, stored: StoredResource) -> Located:
+        found: Located | None = stored.source
         return self._found(session, unit, stored.id) if found is None else found
 
     def members(
@@ -337,7 +323,7 @@ class LdapAdapter(StorageAdapter):
         return self._attempted(change)
 
     def _write_members(
-        self, session: Session, unit: Unit, group: Found, changes: Sequence[Modification]
+        self, session: Session, unit: Unit, group: Located, changes: Sequence[Modification]
     ) -> None:
         """Change members together with the version; what others change at the same time stays."""
         now = unit.layout.time(format_date_time(datetime.now(UTC))).encode()

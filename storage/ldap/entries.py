@@ -18,6 +18,7 @@ from schema.resource_type import ResourceType
 from storage.adapter import Member, StoredResource
 from storage.errors import ResourceNotFound
 from storage.foreign import ForeignReader, instant_of
+from storage.index_keys import place_of
 from storage.ldap.foreign import complete_old, digest, foreign_id, foreign_place, old_document
 from storage.ldap.layout import LAYOUTS, OLD_CLASSES, Kind, Layout, all_of, any_of, date_time, equality
 from storage.ldap.mapping import StandardAttributes
@@ -33,7 +34,7 @@ DELETED: Final = "0"
 
 
 @dataclass(frozen=True)
-class Found:
+class Located:
     """A resource and the entry it was read from; `layout` is None when others have written it.
 
     `secrets` are hashes of those that have no attribute of their own.
@@ -120,7 +121,7 @@ class Unit:
 
     # -- reading
 
-    def read(self, entry: Entry) -> Found | None:
+    def read(self, entry: Entry) -> Located | None:
         """Return the resource that an entry holds, or None when it holds none."""
         found = self._read(entry)
         if found is not None:
@@ -132,7 +133,7 @@ class Unit:
         if entry.dn != self.name_of(resource_id) and len(self._names) < _MOST_NAMES:
             self._names[resource_id] = entry.dn
 
-    def _read(self, entry: Entry) -> Found | None:
+    def _read(self, entry: Entry) -> Located | None:
         for layout in LAYOUTS:
             envelope = _envelope(entry, layout)
             if envelope is not None:
@@ -141,7 +142,7 @@ class Unit:
                 return self._read_own(entry, envelope, layout)
         return self._read_foreign(entry)
 
-    def _read_own(self, entry: Entry, envelope: Mapping[str, Any], layout: Layout) -> Found:
+    def _read_own(self, entry: Entry, envelope: Mapping[str, Any], layout: Layout) -> Located:
         document = envelope["document"]
         found = self._found_values(entry, envelope)
         changed = self.standard.take_back(document, found, envelope["standard"])
@@ -159,9 +160,9 @@ class Unit:
             version=version,
             created=instant_of(envelope["created"]) or date_time(entry.value("createTimestamp") or ""),
             last_modified=modified,
-            place=entry.number(layout.place) or 0,
+            place=place_of(entry.number(layout.place) or 0),
         )
-        return Found(entry, stored, layout, envelope.get("secrets") or {})
+        return Located(entry, stored, layout, envelope.get("secrets") or {})
 
     def _found_values(self, entry: Entry, envelope: Mapping[str, Any]) -> dict[str, list[str]]:
         """Return the standard attributes; what an entry is called by, and no more than that, is none."""
@@ -175,7 +176,7 @@ class Unit:
                 found[attribute] = [text for text in texts if text != name]
         return found
 
-    def _read_foreign(self, entry: Entry) -> Found | None:
+    def _read_foreign(self, entry: Entry) -> Located | None:
         """Return what others have written: JSON in `info`, or standard attributes alone."""
         is_old = bool({name.lower() for name in entry.values("objectClass")} & set(OLD_CLASSES))
         document = old_document(entry) if is_old else {}
@@ -203,7 +204,7 @@ class Unit:
             last_modified=read.last_modified or date_time(entry.value("modifyTimestamp") or "") or created,
             place=foreign_place(entry),
         )
-        return Found(entry, stored, None)
+        return Located(entry, stored, None)
 
     def _missing(self, resource: Mapping[str, Any]) -> str | None:
         """Return the name of what a resource of the type must have and this one has not, if any."""
@@ -229,7 +230,7 @@ class Unit:
         """Return the name by which a resource is shown, from a few attributes of its entry."""
         return entry.value("displayName") or entry.value("uid") or entry.value("cn")
 
-    def member(self, found: Found) -> Member:
+    def member(self, found: Located) -> Member:
         """Return a resource as a member of others."""
         display = self.resource_type.display(found.stored.document)
         return Member(found.stored.id, self.resource_type.name, display)

@@ -8,16 +8,17 @@ import orjson
 
 from schema.resource_type import ResourceType
 from schema.values import parse_date_time
+from storage.index_keys import place_of
 from storage.ldap.layout import LAYOUTS, date_time
 from storage.ldap.session import Entry
 
 
-def foreign_place(entry: Entry) -> int:
+def foreign_place(entry: Entry) -> str:
     """Return a place for an entry that has none: when it was created, to the second, and its UUID."""
     created = date_time(entry.value("createTimestamp") or "") or "1970-01-01T00:00:00.000Z"
     seconds = int(parse_date_time(created).timestamp())
     spread = int(digest((entry.value("entryUUID") or entry.dn).encode()), 16) % 1_000_000_000
-    return seconds * 1_000_000_000 + spread
+    return place_of(seconds * 1_000_000_000 + spread)
 
 
 def old_document(entry: Entry) -> dict[str, Any] | None:

@@ -1,26 +1,26 @@
 """A page of all resources of a type: of those before and behind it, no more is read than their order."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
-from storage.adapter import Page, Selection, StoredResource
+from storage.adapter import Found, Selection, StoredResource
+from storage.ldap.connections import Directory
 from storage.ldap.entries import DELETED, Unit
 from storage.ldap.layout import all_of
 from storage.ldap.outline import sort_outline
 from storage.ldap.resources import Tree
 from storage.ldap.session import Session
-from storage.search import counted_page, page_of
 
 
 class Listing:
     """The lists of one tree; `sorts` says whether the server sorts, and cuts a page out of it."""
 
-    def __init__(self, tree: Tree, sorts: bool) -> None:
+    def __init__(self, directory: Directory, tree: Tree, sorts: bool) -> None:
+        self._directory = directory
         self._tree = tree
         self._sorts = sorts
 
-    def page(self, session: Session, unit: Unit, selection: Selection) -> Page | None:
-        """Return a page without filter, or None when its order takes the resources themselves."""
+    def found(self, session: Session, unit: Unit, selection: Selection) -> Found | None:
+        """Return what is selected without filter, or None when its order takes the resources themselves."""
         page = self._sorted_by_server(session, unit, selection) if self._sorts else None
         if page is not None:
             return page
@@ -29,12 +29,15 @@ class Listing:
             return None
         outlines = self._tree.outlines_of(session, outline)
         names = {one.stored.id: one.entry.dn for one in outlines}
-        ordered = sorted((one.stored for one in outlines), key=lambda stored: stored.place)
-        outlined = page_of(ordered, selection, _outlined, unit.resource_type)
-        read = self._tree.read(session, [names[stored.id] for stored in outlined.resources])
-        return Page([one.resource for _, one in read], outlined.total)
 
-    def _sorted_by_server(self, session: Session, unit: Unit, selection: Selection) -> Page | None:
+        def read(page: Sequence[StoredResource]) -> Sequence[StoredResource]:
+            with self._directory.lease() as reading:
+                found = self._tree.read(reading, [names[stored.id] for stored in page])
+            return [one.resource for _, one in found]
+
+        return Found(sorted((one.stored for one in outlines), key=lambda stored: stored.place), read=read)
+
+    def _sorted_by_server(self, session: Session, unit: Unit, selection: Selection) -> Found | None:
         """Return a page that the server has sorted and cut out, None when it cannot do so exactly.
 
         It orders instants and numbers as SCIM does, and no text.
@@ -53,7 +56,7 @@ class Listing:
         entries, total = window
         read = [unit.read(entry) for entry in entries]
         resources = [one.resource for one in read if one is not None]
-        return counted_page(resources, total, selection) if len(resources) == len(entries) else None
+        return Found(resources, is_page=True, total=total) if len(resources) == len(entries) else None
 
 
 def _keys(unit: Unit, selection: Selection) -> list[str] | None:
@@ -67,7 +70,3 @@ def _keys(unit: Unit, selection: Selection) -> list[str] | None:
         return None
     sign = "-" if sort.descending else ""
     return [f"{sign}{layout.created}", f"{sign}{layout.place}"]
-
-
-def _outlined(stored: StoredResource, links: bool) -> Mapping[str, Any]:
-    return {**stored.document, "meta": {"created": stored.created, "lastModified": stored.last_modified}}

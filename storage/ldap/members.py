@@ -9,7 +9,7 @@ import ldap
 from ldap.controls.libldap import MatchedValuesControl
 
 from storage.adapter import Key, Member, Membership, StoredResource
-from storage.ldap.entries import Found, Unit
+from storage.ldap.entries import Located, Unit
 from storage.ldap.layout import LAYOUTS, any_of, equality
 from storage.ldap.resources import Tree, is_name, normal
 from storage.ldap.session import Entry, Modification, Session
@@ -27,7 +27,7 @@ class Members:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
 
-    def names(self, session: Session, group: Found) -> tuple[list[str], dict[Key, str]]:
+    def names(self, session: Session, group: Located) -> tuple[list[str], dict[Key, str]]:
         """Return the DNs of the members of a group, and what is shown of some."""
         entry = session.read(group.entry.dn, ["member", *_DISPLAYS])
         if entry is None:
@@ -43,13 +43,13 @@ class Members:
             for one in found
         ]
 
-    def among(self, session: Session, group: Found, names: Sequence[str]) -> set[str]:
+    def among(self, session: Session, group: Located, names: Sequence[str]) -> set[str]:
         """Return which of the DNs are members of a group, normalized."""
         entry = session.read(group.entry.dn, ["member"], _only(names))
         return normalized(entry.values("member") if entry else ()) & normalized(names)
 
     def change(
-        self, session: Session, unit: Unit, group: Found, add: Iterable[Member], remove: Iterable[Member]
+        self, session: Session, unit: Unit, group: Located, add: Iterable[Member], remove: Iterable[Member]
     ) -> list[Modification]:
         """Return the modifications that remove members, then add others; empty when that is no change."""
         joining = {member.key: member for member in add}
@@ -80,7 +80,7 @@ class Members:
                 labels[key] = joining[key].display
         return changes + _label_changes(entry, unit, going, labels)
 
-    def _held(self, session: Session, group: Found, names: Sequence[str]) -> tuple[Entry | None, set[str]]:
+    def _held(self, session: Session, group: Located, names: Sequence[str]) -> tuple[Entry | None, set[str]]:
         """Return a group with what it shows of members, and its members, at least those among `names`."""
         entry = session.read(group.entry.dn, ["member", *_DISPLAYS], self._control(names))
         return entry, normalized(entry.values("member") if entry else ())
@@ -144,7 +144,7 @@ class Members:
 
     def above(self, session: Session, names: Mapping[str, str]) -> dict[str, list[Membership]]:
         """Return the groups that each resource, DN by id, is in, directly or through others."""
-        parents: dict[str, dict[str, Found]] = {}
+        parents: dict[str, dict[str, Located]] = {}
         units: dict[str, Unit] = {}
         level = {normal(name): name for name in names.values()}
         while level:
@@ -161,7 +161,7 @@ class Members:
             level = {key: name for key, name in above.items() if key not in parents}
         return {i: _walk(normal(name), parents, units) for i, name in names.items()}
 
-    def _groups_of(self, session: Session, names: list[str]) -> Iterator[tuple[Unit, Found, set[str]]]:
+    def _groups_of(self, session: Session, names: list[str]) -> Iterator[tuple[Unit, Located, set[str]]]:
         """Yield the groups that have any of the DNs as a member, and which of these."""
         for unit in self._tree.units.values():
             if unit.resource_type.members is None:
@@ -180,7 +180,7 @@ class Members:
 
 
 def _walk(
-    start: str, parents: Mapping[str, Mapping[str, Found]], units: Mapping[str, Unit]
+    start: str, parents: Mapping[str, Mapping[str, Located]], units: Mapping[str, Unit]
 ) -> list[Membership]:
     """Return what is above a DN, direct memberships first; what is its own ancestor ends there."""
     found: list[Membership] = []

@@ -11,7 +11,8 @@ import orjson
 
 from schema.resource_type import AttributePath
 from storage.adapter import Sort, StoredResource
-from storage.ldap.entries import DELETED, Found, Unit, rdn_of
+from storage.index_keys import place_of
+from storage.ldap.entries import DELETED, Located, Unit, rdn_of
 from storage.ldap.layout import date_time
 from storage.ldap.mapping import Link
 from storage.ldap.session import Entry
@@ -41,7 +42,7 @@ class Outline:
             names += [layout.modified, "modifyTimestamp"]
         self.attributes = tuple(names)
 
-    def read(self, entry: Entry) -> Found | None:
+    def read(self, entry: Entry) -> Located | None:
         """Return a resource with no more than the outline, None when it is deleted. Raises Unclear."""
         layout = self.unit.layout
         ids, version, place = entry.values(layout.id), entry.value(layout.version), entry.number(layout.place)
@@ -52,8 +53,8 @@ class Outline:
         self.unit.keep_name(entry, ids[0])
         text = orjson.dumps({"id": ids[0], **self._linked(entry, ids[0])}).decode()
         created, modified = self._times(entry)
-        stored = StoredResource(ids[0], text, created=created, last_modified=modified, place=place)
-        return Found(entry, stored, layout)
+        stored = StoredResource(ids[0], text, created=created, last_modified=modified, place=place_of(place))
+        return Located(entry, stored, layout)
 
     def _linked(self, entry: Entry, resource_id: str) -> Mapping[str, Any]:
         if not self._links:
@@ -110,7 +111,7 @@ class Whole(Outline):
         super().__init__(unit)
         self.attributes = unit.attributes
 
-    def read(self, entry: Entry) -> Found | None:
+    def read(self, entry: Entry) -> Located | None:
         return self.unit.read(entry)
 
 

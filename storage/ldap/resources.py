@@ -6,7 +6,7 @@ from itertools import chain
 from ldap.dn import str2dn
 
 from storage.adapter import Key
-from storage.ldap.entries import Found, Unit
+from storage.ldap.entries import Located, Unit
 from storage.ldap.layout import WITH_SCHEMA, all_of, any_of, equality
 from storage.ldap.matching import is_exact
 from storage.ldap.outline import Outline, Unclear, member_outline
@@ -31,7 +31,7 @@ class Tree:
             name: member_outline(unit) for name, unit in self.units.items()
         }
 
-    def get(self, session: Session, unit: Unit, resource_id: str) -> Found | None:
+    def get(self, session: Session, unit: Unit, resource_id: str) -> Located | None:
         """Return the resource with that id, or None."""
         entry = session.read(unit.dn_of(resource_id), unit.attributes)
         found = unit.read(entry) if entry is not None else None
@@ -43,10 +43,10 @@ class Tree:
                 return found
         return None
 
-    def locate(self, session: Session, resource_ids: Iterable[str]) -> dict[str, list[tuple[Unit, Found]]]:
+    def locate(self, session: Session, resource_ids: Iterable[str]) -> dict[str, list[tuple[Unit, Located]]]:
         """Return, in outline, the resources of any unit that have one of the ids."""
         wanted = [i for i in dict.fromkeys(resource_ids) if is_name(i)]
-        located: dict[str, dict[str, tuple[Unit, Found]]] = {i: {} for i in wanted}
+        located: dict[str, dict[str, tuple[Unit, Located]]] = {i: {} for i in wanted}
         for by_name in (True, False):
             for name, unit in self.units.items():
                 # What is in one unit is looked for in others as far as others may have written it.
@@ -59,9 +59,9 @@ class Tree:
                         located[one.stored.id].setdefault(name, (unit, one))
         return {i: [there[n] for n in self.units if n in there] for i, there in located.items() if there}
 
-    def existing(self, session: Session, keys: Iterable[Key]) -> dict[Key, Found]:
+    def existing(self, session: Session, keys: Iterable[Key]) -> dict[Key, Located]:
         """Return, in outline, those of the resources that exist."""
-        found: dict[Key, Found] = {}
+        found: dict[Key, Located] = {}
         wanted = [key for key in dict.fromkeys(keys) if is_name(key[1])]
         for name, unit in self.units.items():
             for seek in (self._by_ids, self._by_filter):
@@ -71,14 +71,16 @@ class Tree:
                         found.setdefault((name, one.stored.id), one)
         return {key: found[key] for key in wanted if key in found}
 
-    def _by_filter(self, session: Session, unit: Unit, resource_ids: Sequence[str]) -> Iterator[Found | None]:
+    def _by_filter(
+        self, session: Session, unit: Unit, resource_ids: Sequence[str]
+    ) -> Iterator[Located | None]:
         """Yield the resources with these ids, whatever they are called."""
         for start in range(0, len(resource_ids), _BATCH):
             asked = resource_ids[start : start + _BATCH]
             entries = session.find(unit.dn, any_of(map(unit.filter_by_id, asked)), unit.attributes)
             yield from map(unit.read, entries)
 
-    def _by_ids(self, session: Session, unit: Unit, resource_ids: Sequence[str]) -> Iterator[Found | None]:
+    def _by_ids(self, session: Session, unit: Unit, resource_ids: Sequence[str]) -> Iterator[Located | None]:
         """Yield those resources with these ids, in outline, that are called or marked as ours are."""
         outline = self.outlines[unit.resource_type.name]
         listed = [i for i in resource_ids if is_exact(i) and unit.dn_of(i) == unit.name_of(i)]
@@ -95,9 +97,9 @@ class Tree:
 
     def outlined(
         self, session: Session, outline: Outline, entries: Iterable[Entry]
-    ) -> list[Found | None]:
+    ) -> list[Located | None]:
         """Return what is read of each entry: its outline, or the whole where that is not clear."""
-        found: list[Found | None] = []
+        found: list[Located | None] = []
         unclear: dict[str, int] = {}
         for entry in entries:
             try:
@@ -109,9 +111,9 @@ class Tree:
             found[unclear[entry.dn]] = outline.unit.read(entry)
         return found
 
-    def named(self, session: Session, names: Sequence[str]) -> Iterator[tuple[Unit, Found]]:
+    def named(self, session: Session, names: Sequence[str]) -> Iterator[tuple[Unit, Located]]:
         """Yield the resources among the entries with those names, in order, in outline."""
-        by_name: dict[str, tuple[Unit, Found]] = {}
+        by_name: dict[str, tuple[Unit, Located]] = {}
         for unit in self.units.values():
             ids = {i: name for name in names if (i := unit.id_in(name)) is not None}
             for found in self._by_ids(session, unit, list(ids)):
@@ -124,7 +126,7 @@ class Tree:
             if one is not None:
                 yield one
 
-    def read(self, session: Session, names: Iterable[str]) -> Iterator[tuple[Unit, Found]]:
+    def read(self, session: Session, names: Iterable[str]) -> Iterator[tuple[Unit, Located]]:
         """Yield the resources among the entries with those names, in order."""
         attributes = tuple(dict.fromkeys(chain.from_iterable(u.attributes for u in self.units.values())))
         for entry in session.read_many(names, attributes):
@@ -138,13 +140,13 @@ class Tree:
         lowered = dn.lower()
         return next((u for u in self.units.values() if lowered.endswith("," + u.dn.lower())), None)
 
-    def matching(self, session: Session, unit: Unit, text: str | None) -> list[Found]:
+    def matching(self, session: Session, unit: Unit, text: str | None) -> list[Located]:
         """Return the resources of a unit that an LDAP filter finds, in the order of their places."""
         whole = all_of([unit.kind.filter, text]) if text else unit.kind.filter
         read = map(unit.read, session.find(unit.dn, whole, unit.attributes))
         return sorted((one for one in read if one is not None), key=lambda one: one.stored.place)
 
-    def outlines_of(self, session: Session, outline: Outline) -> list[Found]:
+    def outlines_of(self, session: Session, outline: Outline) -> list[Located]:
         """Return every resource of a unit in outline."""
         unit = outline.unit
         entries = session.find(unit.dn, unit.kind.filter, outline.attributes)

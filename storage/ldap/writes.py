@@ -10,9 +10,10 @@ from ldap.controls.libldap import AssertionControl
 
 from storage.adapter import StoredResource
 from storage.errors import StorageError, UniquenessConflict, ValueRefused
+from storage.index_keys import place_of
 from storage.ldap.claims import Claims
 from storage.ldap.connections import LOST, sentence
-from storage.ldap.entries import DELETED, Found, Unit
+from storage.ldap.entries import DELETED, Located, Unit
 from storage.ldap.layout import LAYOUTS, equality
 from storage.ldap.offer import Offer
 from storage.ldap.refusals import with_refusals
@@ -106,7 +107,7 @@ class Writer:
 
     # -- changing
 
-    def replace(self, session: Session, unit: Unit, found: Found, stored: StoredResource) -> StoredResource:
+    def replace(self, session: Session, unit: Unit, found: Located, stored: StoredResource) -> StoredResource:
         """Make an entry that of `stored`. Raises Changed, UniquenessConflict.
 
         Secrets that are what they were are no change.
@@ -142,7 +143,7 @@ class Writer:
         self._uniqueness.release(session, [value for value in before if value not in after], dn)
         return self._after_password(session, unit, dn, written) if secrets_change else written
 
-    def _is_same(self, session: Session, found: Found, stored: StoredResource) -> bool:
+    def _is_same(self, session: Session, found: Located, stored: StoredResource) -> bool:
         if stored.document != found.stored.document:
             return False
         if kept_secrets(stored, found.secrets) != found.secrets:
@@ -152,7 +153,7 @@ class Writer:
         password = stored.secrets.get(PASSWORD)
         return password is None or self._fits(found.entry.dn, password)
 
-    def _modify(self, session: Session, unit: Unit, found: Found, stored: StoredResource) -> str:
+    def _modify(self, session: Session, unit: Unit, found: Located, stored: StoredResource) -> str:
         number = self.number_after(unit, found)
         secrets = kept_secrets(stored, found.secrets)
 
@@ -167,7 +168,7 @@ class Writer:
 
         return with_refusals(unit, modify)
 
-    def change(self, session: Session, found: Found, changes: Sequence[Modification]) -> str | None:
+    def change(self, session: Session, found: Located, changes: Sequence[Modification]) -> str | None:
         """Modify an entry that is still as it was read. Raises Changed."""
         try:
             return session.modify(found.entry.dn, changes, self.condition(found), self._returning)
@@ -183,18 +184,18 @@ class Writer:
     def _returning(self) -> str | None:
         return "entryCSN" if self._offer.names_changes else None
 
-    def condition(self, found: Found) -> list[LDAPControl]:
+    def condition(self, found: Located) -> list[LDAPControl]:
         """Return the control under which an entry is changed only if it is as it was read."""
         if not self._offer.names_changes:
             return []
         return [AssertionControl(True, equality("entryCSN", found.stored.version))]
 
     @staticmethod
-    def number_after(unit: Unit, found: Found) -> int:
+    def number_after(unit: Unit, found: Located) -> int:
         """Return the number of the next version."""
         return (found.entry.number(unit.layout.version) or 0) + 1
 
-    def counted(self, unit: Unit, found: Found, number: int) -> list[Modification]:
+    def counted(self, unit: Unit, found: Located, number: int) -> list[Modification]:
         """Return what replaces the number of the version that was read, and fails on any other."""
         if self._offer.names_changes:
             return []
@@ -203,7 +204,7 @@ class Writer:
         changes: list[Modification] = [(ldap.MOD_DELETE, name, list(before))] if before else []
         return [*changes, (ldap.MOD_ADD, name, [str(number).encode()])]
 
-    def _undo(self, session: Session, unit: Unit, found: Found, written: StoredResource) -> None:
+    def _undo(self, session: Session, unit: Unit, found: Located, written: StoredResource) -> None:
         """Write back what was there before `written`, unless others have changed it since."""
         entry = session.read(found.entry.dn, unit.attributes)
         now = unit.read(entry) if entry is not None else None
@@ -212,7 +213,7 @@ class Writer:
 
     # -- deleting
 
-    def delete(self, session: Session, unit: Unit, found: Found) -> None:
+    def delete(self, session: Session, unit: Unit, found: Located) -> None:
         """Delete an entry that is still as it was read, and what it has claimed. Raises Changed."""
         dn = found.entry.dn
         if not self._offer.names_changes and found.layout is not None:
@@ -244,6 +245,6 @@ def placeholder(unit: Unit) -> bytes:
     return unit.dn.encode()
 
 
-def new_place() -> int:
+def new_place() -> str:
     """Return a place behind all that were made before."""
-    return time.time_ns()
+    return place_of(time.time_ns())

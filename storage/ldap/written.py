@@ -8,7 +8,8 @@ import orjson
 
 from storage.adapter import StoredResource
 from storage.errors import ValueRefused
-from storage.ldap.entries import FORMAT, Found, Unit, rdn_of
+from storage.index_keys import number_at
+from storage.ldap.entries import FORMAT, Located, Unit, rdn_of
 from storage.ldap.layout import LAYOUTS, OLD_CLASSES, Layout
 from storage.ldap.mapping import Projection
 from storage.ldap.matching import is_exact
@@ -46,7 +47,7 @@ def laid_out(
         **projection.values,
         layout.id: [stored.id],
         layout.version: [str(version)],
-        layout.place: [str(stored.place)],
+        layout.place: [str(number_at(stored.place))],
         layout.modified: [layout.time(stored.last_modified)],
         **_found_by(unit.layout, document, refused),
     }
@@ -93,7 +94,7 @@ def _classes(unit: Unit, projection: Projection, inexact: Collection[str]) -> fr
 
 
 def changes(
-    unit: Unit, found: Found, values: Mapping[str, list[bytes]], classes: frozenset[str]
+    unit: Unit, found: Located, values: Mapping[str, list[bytes]], classes: frozenset[str]
 ) -> list[Modification]:
     """Return what makes an entry what `laid_out` returned, and leaves alone what is not ours."""
     entry = found.entry

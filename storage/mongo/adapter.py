@@ -16,10 +16,9 @@ from typing import Any, Final
 from schema.resource_type import ResourceType
 from storage.adapter import (
     Capabilities,
+    Found,
     Member,
     Membership,
-    Page,
-    Represent,
     Selection,
     StorageAdapter,
     StoredResource,
@@ -35,6 +34,7 @@ from storage.errors import (
     after_write,
     without_effect,
 )
+from storage.index_keys import place_of
 from storage.mongo.adoption import Adoption
 from storage.mongo.claims import LISTED, Claims
 from storage.mongo.database import Database, Documents, insert_new
@@ -80,7 +80,7 @@ class _Kept:
 class MongoAdapter(StorageAdapter):
     """Keeps resources in MongoDB."""
 
-    capabilities = Capabilities(native_search=True, native_uniqueness=True, members=True)
+    capabilities = Capabilities(native_uniqueness=True, members=True)
 
     def __init__(self, url: str, options: MongoOptions) -> None:
         self._database = Database(url, options.pool_size)
@@ -102,7 +102,7 @@ class MongoAdapter(StorageAdapter):
             self._layouts[resource_type.name] = layout
             self._types[resource_type.name] = _Kept(
                 layout,
-                Pages(self._database, layout, self._members, self._links),
+                Pages(self._database, layout, self._links),
                 Adoption(self._database, layout, self._members, self._places),
             )
         try:
@@ -198,7 +198,7 @@ class MongoAdapter(StorageAdapter):
         with after_write():
             # Of one that had the same id, whose deletion was not completed.
             self._departures.forget(resource_type.name, resource.id, before=place)
-        return replace(resource, version="1", place=place, joined=False)
+        return replace(resource, version="1", place=place_of(place), joined=False)
 
     def _has_twin(self, resource_type: ResourceType, resource_id: str) -> bool:
         with self._database.reading() as documents:
@@ -315,10 +315,10 @@ class MongoAdapter(StorageAdapter):
     # -- many resources
 
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
-        return self._types[resource_type.name].pages.candidates()
+        return self._types[resource_type.name].pages.every()
 
-    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
-        return self._types[resource_type.name].pages.search(selection, represent)
+    def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
+        return self._types[resource_type.name].pages.candidates(selection)
 
     # -- members
 

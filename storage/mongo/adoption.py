@@ -15,6 +15,7 @@ from schema.values import format_date_time
 from storage.adapter import Key, StoredResource
 from storage.errors import UniquenessConflict, ValueRefused, VersionMismatch
 from storage.foreign import ForeignReader, adopted
+from storage.index_keys import number_at
 from storage.mongo.claims import Claims
 from storage.mongo.database import Database
 from storage.mongo.documents import NO_VALUE, Places, as_json, claims_of, document_of, is_ours, stored
@@ -73,7 +74,7 @@ class Adoption:
         """Take over one document; nothing happens when somebody else changes it at the same time."""
         if is_ours(document):
             resource, claims = stored(document), claims_of(document)
-            version, place = int(resource.version), resource.place
+            version, place = int(resource.version), number_at(resource.place)
             known: dict[str, Any] = {"_scim.version": version, "_scim.place": place}
         else:
             resource, claims = self._foreign(document, self._join), {}

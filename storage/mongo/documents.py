@@ -22,6 +22,7 @@ import orjson
 from schema.values import format_date_time
 from storage.adapter import StoredResource
 from storage.errors import ValueRefused
+from storage.index_keys import place_of
 from storage.mongo.layout import Claim, Layout
 
 # Index entries, which nobody needs who reads a resource.
@@ -112,7 +113,7 @@ def stored(document: Mapping[str, Any]) -> StoredResource:
         kept["created"],
         kept["lastModified"],
         {unescaped(path): secret for path, secret in secrets.items()} if isinstance(secrets, Mapping) else {},
-        kept["place"],
+        place_of(kept["place"]),
     )
 
 

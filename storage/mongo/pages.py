@@ -5,16 +5,14 @@ from dataclasses import dataclass, replace
 
 from pymongo import ASCENDING, DESCENDING
 
-from storage.adapter import Page, Position, Represent, Selection, StoredResource
-from storage.index_keys import index_key
+from storage.adapter import Found, Position, Selection, StoredResource
+from storage.index_keys import number_at
 from storage.mongo.database import Database
 from storage.mongo.documents import WITHOUT_INDEX, stored
 from storage.mongo.filter import MongoFilterCompiler, Query
 from storage.mongo.layout import Layout
 from storage.mongo.links import Links
 from storage.mongo.look_up import batches
-from storage.mongo.members import Members
-from storage.search import counted_page, mentions_links, page_of
 
 PLACE = "_scim.place"
 
@@ -26,17 +24,13 @@ _BATCH = 500
 class Pages:
     """Searches one type."""
 
-    def __init__(self, database: Database, layout: Layout, members: Members, links: Links) -> None:
+    def __init__(self, database: Database, layout: Layout, links: Links) -> None:
         self._database = database
         self._layout = layout
-        self._members = members
         self._compiler = MongoFilterCompiler(layout, links)
 
-    def candidates(self, native: Query | None = None, *, linked: bool = False) -> Iterator[StoredResource]:
-        """Yield what matches `native`, or everything, in order of creation, a batch at a time.
-
-        With `linked`, the memberships of a batch are read along.
-        """
+    def every(self, native: Query | None = None) -> Iterator[StoredResource]:
+        """Yield what matches `native`, or everything, in order of creation, a batch at a time."""
         last = 0
         while True:
             query = _all_of({PLACE: {"$gt": last}}, native)
@@ -44,36 +38,30 @@ class Pages:
                 found = documents[self._layout.collection].find(query, {PLACE: 1})
                 rows = list(found.sort(PLACE, ASCENDING).limit(_BLOCK))
             for batch in batches((row["_id"] for row in rows), _BATCH):
-                yield from self._load(batch, linked)
+                yield from self._load(batch)
             if len(rows) < _BLOCK:
                 return
             last = rows[-1]["_scim"]["place"]
 
-    def _load(self, ids: Sequence[str], linked: bool) -> list[StoredResource]:
+    def _load(self, ids: Sequence[str]) -> list[StoredResource]:
         with self._database.reading() as documents:
             rows = documents[self._layout.collection].find({"_id": {"$in": list(ids)}}, WITHOUT_INDEX)
             found = {row["_id"]: stored(row) for row in rows if "_scim" in row}
-        if linked and self._layout.resource_type.memberships is not None:
-            above = self._members.above(self._layout.resource_type.name, list(found))
-            found = {i: replace(one, memberships=above.get(i, ())) for i, one in found.items()}
         return [found[resource_id] for resource_id in ids if resource_id in found]
 
-    def search(self, selection: Selection, represent: Represent) -> Page:
-        """Return the selected page (`StorageAdapter.search`)."""
+    def candidates(self, selection: Selection) -> Found:
+        """Return what may be selected (`StorageAdapter.candidates`)."""
         native, residual = None, None
         if selection.filter is not None:
             native, residual = self._compiler.split(selection.filter)
-        resource_type = self._layout.resource_type
         sort = selection.sort
         if residual is not None or (sort and self._layout.sort_field(sort.path) is None):
-            rest = replace(selection, filter=residual)
-            candidates = self.candidates(native, linked=mentions_links(resource_type, rest))
-            return page_of(candidates, rest, represent, resource_type)
+            return Found(self.every(native), residual)
         found = self._page(selection, native) if selection.limit != 0 else []
         from_start = selection.after is None and selection.before is None
-        if from_start and found and (selection.limit is None or len(found) < selection.limit):
-            return Page(found, selection.offset + len(found))
-        return counted_page(found, self.total(native), selection)
+        is_last = from_start and found and (selection.limit is None or len(found) < selection.limit)
+        total = selection.offset + len(found) if is_last else self.total(native)
+        return Found(found, is_page=True, total=total)
 
     def total(self, native: Query | None = None) -> int:
         """Return how many resources match `native`, or how many there are."""
@@ -112,14 +100,14 @@ class Pages:
         position = selection.after or selection.before
         beyond = "$lt" if descending else "$gt"
         if selection.sort is None:
-            return [_Part({}, (PLACE,), {PLACE: {beyond: position.place}} if position else {})]
+            return [_Part({}, (PLACE,), {PLACE: {beyond: number_at(position.place)}} if position else {})]
         field = self._layout.sort_field(selection.sort.path)
         assert field is not None
         valued, missing = _Part({field: {"$gte": ""}}, (field, PLACE)), _Part({field: None}, (PLACE,))
         if position is None:
             return [missing, valued] if descending else [valued, missing]
         if position.key is None:
-            missing = replace(missing, beyond={PLACE: {beyond: position.place}})
+            missing = replace(missing, beyond={PLACE: {beyond: number_at(position.place)}})
             return [missing, valued] if descending else [missing]
         valued = replace(valued, beyond=_beyond(field, position, beyond))
         return [valued] if descending else [valued, missing]
@@ -135,10 +123,9 @@ class _Part:
 
 
 def _beyond(field: str, position: Position, beyond: str) -> Query:
-    key = index_key(position.key or "")
     # The first condition lets the index find the place; the second goes on from there.
-    further = [{field: {beyond: key}}, {PLACE: {beyond: position.place}}]
-    return {field: {f"{beyond}e": key}, "$or": further}
+    further = [{field: {beyond: position.key}}, {PLACE: {beyond: number_at(position.place)}}]
+    return {field: {f"{beyond}e": position.key}, "$or": further}
 
 
 def _all_of(*queries: Query | None) -> Query:

@@ -7,16 +7,15 @@ are constant text run through the driver: building one costs more than running i
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from schema.resource_type import ResourceType
 from storage.adapter import (
     Capabilities,
+    Found,
     Member,
     Membership,
-    Page,
-    Represent,
     Selection,
     StorageAdapter,
     StoredResource,
@@ -29,7 +28,7 @@ from storage.sql.dialect import Dialect
 from storage.sql.existing import tables_to_serve
 from storage.sql.layout import TypeLayout
 from storage.sql.members import MemberRows
-from storage.sql.pages import Pages, resource_columns, stored
+from storage.sql.pages import Pages, as_row, resource_columns, stored
 from storage.sql.rows import ResourceRows
 
 
@@ -54,9 +53,7 @@ class SqlOptions:
 class SqlAdapter(StorageAdapter):
     """Keeps resources in an SQL database."""
 
-    capabilities = Capabilities(
-        native_search=True, native_uniqueness=True, transactions=True, members=True
-    )
+    capabilities = Capabilities(native_uniqueness=True, transactions=True, members=True)
 
     def __init__(self, dialect: Dialect, url: DatabaseUrl, options: SqlOptions) -> None:
         self._database = Database(dialect, url, options.pool_size, options.timeout_s)
@@ -154,7 +151,7 @@ class SqlAdapter(StorageAdapter):
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
             rid = self._rows.insert(layout, resource)
-            created = replace(resource, version="1", place=rid, joined=False)
+            created = as_row(resource, "1", rid, False)
             self._database.remembered[layout.number, created.id] = created
         return created
 
@@ -169,8 +166,8 @@ class SqlAdapter(StorageAdapter):
         with self._database.transaction():
             before = self._at(layout, resource.id, if_version)
             version = int(before.version) + 1
-            self._rows.replace(layout, before.place, before, resource, version)
-            after = replace(resource, version=str(version), place=before.place, joined=before.joined)
+            self._rows.replace(layout, before.source, before, resource, version)
+            after = as_row(resource, str(version), before.source, before.joined)
             self._database.remembered[layout.number, after.id] = after
         return after
 
@@ -178,7 +175,7 @@ class SqlAdapter(StorageAdapter):
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
             before = self._at(layout, resource_id, if_version)
-            self._rows.delete(layout, before.place, before)
+            self._rows.delete(layout, before.source, before)
             self._database.remembered.pop((layout.number, resource_id), None)
 
     def _at(self, layout: TypeLayout, resource_id: str, if_version: str | None) -> StoredResource:
@@ -190,22 +187,22 @@ class SqlAdapter(StorageAdapter):
     # -- many resources
 
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
-        return self._pages[resource_type.name].candidates()
+        return self._pages[resource_type.name].every()
 
-    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
-        return self._pages[resource_type.name].search(selection, represent)
+    def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
+        return self._pages[resource_type.name].candidates(selection)
 
     # -- members
 
     def among_members(
         self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
     ) -> Sequence[Member]:
-        return self._members.among(stored.place, stored.id, member_ids)
+        return self._members.among(stored.source, stored.id, member_ids)
 
     def members(
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
     ) -> Iterator[Member]:
-        return self._members.of(stored.place, stored.id, limit)
+        return self._members.of(stored.source, stored.id, limit)
 
     def change_members(
         self,
@@ -217,7 +214,7 @@ class SqlAdapter(StorageAdapter):
         with self._database.transaction():
             # Locked, and without a statement where this transaction has read it.
             group = self._get(self._layouts[resource_type.name], stored.id)
-            return self._members.change(group.place, add, remove)
+            return self._members.change(group.source, add, remove)
 
     def memberships(
         self, resource_type: ResourceType, stored: Sequence[StoredResource]

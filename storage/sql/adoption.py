@@ -303,7 +303,7 @@ class _Paths(_Step):
             )
         }
         resources = [stored(row) for row in rows]
-        index = {r.place: {row for row in layout.index_rows(r) if row[0] in wanted} for r in resources}
-        self._insert_rows(index, {r.place: r.id for r in resources})
+        index = {r.source: {row for row in layout.index_rows(r) if row[0] in wanted} for r in resources}
+        self._insert_rows(index, {r.source: r.id for r in resources})
         self._note(indexed_to=rows[-1][0])
         return len(rows)

@@ -6,9 +6,8 @@ from typing import Any
 
 import orjson
 
-from storage.adapter import Page, Represent, Selection, StoredResource
-from storage.index_keys import index_key
-from storage.search import page_of
+from storage.adapter import Found, Selection, StoredResource
+from storage.index_keys import number_at, place_of
 from storage.sql.database import Database, marks
 from storage.sql.dialect import UNLIMITED
 from storage.sql.filter import Native, SqlFilterCompiler
@@ -29,7 +28,7 @@ class Pages:
         self._columns = resource_columns(database.dialect.text)
         self._whole = f"FROM scim_resource r JOIN {layout.table} d ON d.id = r.id"
 
-    def candidates(self, native: Native | None = None) -> Iterator[StoredResource]:
+    def every(self, native: Native | None = None) -> Iterator[StoredResource]:
         """Yield what matches `native`, or everything, in order of creation, a batch at a time."""
         keys = self._keys(native)
         last = 0
@@ -44,15 +43,14 @@ class Pages:
                 return
             last = rows[-1][0]
 
-    def search(self, selection: Selection, represent: Represent) -> Page:
-        """Return the selected page (`StorageAdapter.search`)."""
+    def candidates(self, selection: Selection) -> Found:
+        """Return what may be selected (`StorageAdapter.candidates`)."""
         native, residual = None, None
         if selection.filter is not None:
             native, residual = self._compiler.split(selection.filter)
         if residual is not None or not self._is_sortable(selection):
-            rest = replace(selection, filter=residual)
-            return page_of(self.candidates(native), rest, represent, self._layout.resource_type)
-        return self._native_page(selection, native)
+            return Found(self.every(native), residual)
+        return self._page(selection, native)
 
     def _is_sortable(self, selection: Selection) -> bool:
         if selection.sort is None:
@@ -62,23 +60,23 @@ class Pages:
         several = sub_attribute is not None and sub_attribute.multi_valued
         return selection.sort.path.text in self._layout.numbers and not several
 
-    def _native_page(self, selection: Selection, native: Native | None) -> Page:
+    def _page(self, selection: Selection, native: Native | None) -> Found:
         """Return a page and its total as they were at one instant."""
         limit = UNLIMITED if selection.limit is None else selection.limit
         if not limit:
-            return Page([], self.total(native))
+            return _page([], self.total(native))
         page = self._unsorted(selection, native, limit) if selection.sort is None else None
         if page is not None:
             return page
         with self._database.snapshot():
             if selection.sort is None:
-                return self._unsorted(selection, native, limit) or Page([], self.total(native))
+                return self._unsorted(selection, native, limit) or _page([], self.total(native))
             found = self._load(self._ordered_rids(selection, native, limit))
             if found and len(found) < limit and _is_from_start(selection):
-                return Page(found, selection.offset + len(found))
-            return Page(found, self.total(native))
+                return _page(found, selection.offset + len(found))
+            return _page(found, self.total(native))
 
-    def _unsorted(self, selection: Selection, native: Native | None, limit: int) -> Page | None:
+    def _unsorted(self, selection: Selection, native: Native | None, limit: int) -> Found | None:
         """Return a page in order of creation, read with its total in one statement.
 
         Documents are read for the page alone, and what matches is counted only where the page does
@@ -99,14 +97,14 @@ class Pages:
             "ORDER BY r.rid",
             (
                 *(enough, *count_params, *keys.params),
-                *([position.place] if position else []),
+                *([number_at(position.place)] if position else []),
                 *(limit, selection.offset),
             ),
         )
         if not rows:
-            return Page([], 0) if _is_from_start(selection) and not selection.offset else None
+            return _page([], 0) if _is_from_start(selection) and not selection.offset else None
         total = rows[0][-1]
-        return Page(
+        return _page(
             [stored(row[:-1]) for row in rows],
             selection.offset + len(rows) if total is None else int(total),
         )
@@ -203,15 +201,15 @@ class Pages:
             parts = [valued]
         if position is None:
             return parts
+        place = number_at(position.place)
         if position.key is None:
-            missing = replace(missing, beyond=f" AND r.rid {beyond} ?", beyond_params=(position.place,))
+            missing = replace(missing, beyond=f" AND r.rid {beyond} ?", beyond_params=(place,))
             return [missing, valued] if descending else [missing]
-        key = index_key(position.key)
         valued = replace(
             valued,
             # The first condition lets the index find the place; the second goes on from there.
             beyond=f" AND s.value {beyond}= ? AND (s.value {beyond} ? OR s.rid {beyond} ?)",
-            beyond_params=(key, key, position.place),
+            beyond_params=(position.key, position.key, place),
         )
         return [valued] if descending else [valued, *parts[1:]]
 
@@ -232,6 +230,15 @@ class _Part:
     select: str = "SELECT r.rid"
 
 
+def _page(resources: Sequence[StoredResource], total: int) -> Found:
+    return Found(resources, is_page=True, total=total)
+
+
+def as_row(resource: StoredResource, version: str, rid: int, joined: bool | None) -> StoredResource:
+    """Return a resource as the row with this key keeps it."""
+    return replace(resource, version=version, place=place_of(rid), joined=joined, source=rid)
+
+
 def resource_columns(text: str) -> str:
     """Return what makes a StoredResource, and whether it is a member of anything, as a SELECT."""
     return (
@@ -241,7 +248,7 @@ def resource_columns(text: str) -> str:
 
 
 def stored(row: Sequence[Any]) -> StoredResource:
-    """Return the resource that a row of `resource_columns` stands for."""
+    """Return the resource that a row of `resource_columns` stands for; its source is the row's key."""
     rid, resource_id, details, version, created, last_modified, secrets, joined = row
     return StoredResource(
         resource_id,
@@ -250,6 +257,7 @@ def stored(row: Sequence[Any]) -> StoredResource:
         created,
         last_modified,
         orjson.loads(secrets) if secrets else {},
-        rid,
+        place_of(rid),
         bool(joined),
+        source=rid,
     )

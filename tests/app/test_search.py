@@ -248,7 +248,7 @@ def test_a_cursor_without_a_page_leads_nowhere(scim: ScimClient, people: dict[st
 def test_cursors_expire_and_cannot_be_forged() -> None:
     now = [datetime(2026, 1, 1, tzinfo=UTC)]
     cursors = Cursors(lambda client: [b"key"], 60, lambda: now[0])
-    cursor = Cursor(Position(7, "key"), True)
+    cursor = Cursor(Position("7" * 16, "key"), True)
     text = cursors.write(cursor, "me", ("q",), 10)
 
     assert cursors.read(text, "me", ("q",), 10) == cursor

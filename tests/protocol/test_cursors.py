@@ -12,7 +12,7 @@ from storage.adapter import Position
 
 NOW = datetime(2020, 1, 1, tzinfo=UTC)
 QUERY = ("User", 'userName sw "b"', None)
-CURSOR = Cursor(Position(7, "key"))
+CURSOR = Cursor(Position("7" * 16, "key"))
 
 
 class Clock:
@@ -43,11 +43,11 @@ def cursors(clock: Clock) -> Cursors:
     "cursor",
     [
         Cursor(),
-        Cursor(Position(0)),
-        Cursor(Position(2**80 + 1)),
-        Cursor(Position(7, "")),
-        Cursor(Position(7, 'é/+\\"')),
-        Cursor(Position(7, "k"), backwards=True),
+        Cursor(Position("0" * 16)),
+        Cursor(Position("5f" * 60)),
+        Cursor(Position("7" * 16, "")),
+        Cursor(Position("7" * 16, 'é/+\\"')),
+        Cursor(Position("7" * 16, "k"), backwards=True),
         Cursor(offset=20),
     ],
     ids=str,
@@ -60,7 +60,7 @@ def test_a_cursor_reads_as_it_was_written(cursors: Cursors, cursor: Cursor) -> N
 
 @pytest.mark.parametrize("key", ["k" * length for length in range(6)])
 def test_a_cursor_needs_no_escape_in_a_url(cursors: Cursors, key: str) -> None:
-    text = cursors.write(Cursor(Position(2**64 - 1, "ÿ" + key)), "ann", QUERY, 10)
+    text = cursors.write(Cursor(Position("f" * 16, "ÿ" + key)), "ann", QUERY, 10)
 
     assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from schema.resource_type import ResourceType
 from storage.adapter import Capabilities, Key, Member, Membership, StorageAdapter, StoredResource
 from storage.errors import ResourceNotFound, UniquenessConflict, VersionMismatch
+from storage.index_keys import place_of
 
 
 class MemoryAdapter(StorageAdapter):
@@ -28,7 +29,7 @@ class MemoryAdapter(StorageAdapter):
             if (resource_type.name, resource.id) in self._resources:
                 raise UniquenessConflict("id")
             self._places += 1
-            kept = replace(resource, version="1", place=self._places)
+            kept = replace(resource, version="1", place=place_of(self._places))
             self._resources[resource_type.name, resource.id] = kept
             return kept
 

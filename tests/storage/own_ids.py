@@ -20,16 +20,14 @@ from scim_filter.nodes import (
     filter_paths,
 )
 from storage.adapter import (
+    Found,
     Member,
     Membership,
-    Page,
-    Represent,
     Selection,
     StorageAdapter,
     StoredResource,
 )
 from storage.errors import UniquenessConflict
-from storage.search import page_of
 
 _Link = TypeVar("_Link", Member, Membership)
 
@@ -87,19 +85,25 @@ class OwnIds(StorageAdapter):
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
         return map(self._shown, self._adapter.scan(resource_type))
 
-    def search(self, resource_type: ResourceType, selection: Selection, represent: Represent) -> Page:
+    def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
         node = selection.filter
         if node is not None and any(map(_is_id, filter_paths(node))):
             if not _only_equal(node):
-                return page_of(self.scan(resource_type), selection, represent, resource_type)
+                return Found(self.scan(resource_type), node)
             # Judged by the backend's own ids, as what it is asked for is said in those.
             selection = replace(selection, filter=self._translated(node))
-            page = self._adapter.search(resource_type, selection, represent)
-        else:
-            page = self._adapter.search(
-                resource_type, selection, lambda stored, links: represent(self._shown(stored), links)
-            )
-        return Page([self._shown(stored) for stored in page.resources], page.total)
+        found = self._adapter.candidates(resource_type, selection)
+
+        def read(page: Sequence[StoredResource]) -> Sequence[StoredResource]:
+            assert found.read is not None
+            return list(map(self._shown, found.read(list(map(self._given, page)))))
+
+        return replace(
+            found,
+            resources=map(self._shown, found.resources),
+            residual=None if found.residual is None else node,
+            read=None if found.read is None else read,
+        )
 
     def members(
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None

@@ -33,7 +33,7 @@ def test_common_filters_read_neither_files_nor_other_documents(
     def refused(*_: object) -> None:
         raise AssertionError("every candidate is read")
 
-    monkeypatch.setattr("storage.sql.pages.page_of", refused)
+    monkeypatch.setattr("storage.sql.pages.Pages.every", refused)
     monkeypatch.setattr(Folders, "read", refused)
     monkeypatch.setattr(Folders, "listing", refused)
 

@@ -18,6 +18,7 @@ from storage.errors import (
     VersionMismatch,
 )
 from storage.irods import open_adapter
+from storage.search import search
 from tests.storage.contract import (
     GROUP,
     USER,
@@ -297,7 +298,7 @@ def test_long_lists_come_page_by_page(store: Store, adapter: StorageAdapter) -> 
         store.fake.catalog.join("all", f"u{number:04}")
 
     assert len(list(adapter.scan(USER))) == 1100
-    page = adapter.search(USER, Selection(offset=1090, limit=50), represent)
+    page = search(adapter, USER, Selection(offset=1090, limit=50), represent)
     assert [user.document["userName"] for user in page.resources] == [f"u{n}" for n in range(1090, 1100)]
     assert page.total == 1100
     ids = [member.resource_id for member in members_of(adapter, group.id)]

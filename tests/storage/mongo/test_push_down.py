@@ -91,7 +91,7 @@ def test_a_page_reads_no_more_than_itself(filled: StorageAdapter, commands: Comm
     assert path is not None
     commands()
 
-    page = search(filled, USER, Selection(sort=Sort(path), limit=1, after=Position(0, "a")), represent)
+    page = search(filled, USER, Selection(sort=Sort(path), limit=1, after=Position("0", "a")), represent)
 
     (find, count) = commands()
     assert [r.id for r in page.resources] == ["1"]
