@@ -12,7 +12,7 @@ import orjson
 
 from schema.errors import ExpiredCursor, InvalidCount, InvalidCursor
 from storage.adapter import Position
-from storage.index_keys import index_key, place_of
+from storage.index_keys import KEY_LENGTH, LAST_CHARACTER, index_key, place_of
 
 _SIGNATURE_BYTES = 16
 # Hexadecimal digits of a place that held an id of JumpCloud.
@@ -87,7 +87,9 @@ def _position(place: str, key: str | None) -> Position:
     """Return a position, be it from a cursor of version 0.2.0: its places were numbers, its keys long."""
     if len(place) == _PACKED_ID:
         place = bytes.fromhex(place).rstrip(b"\0").decode()
-    return Position(place.zfill(len(place_of(0))), None if key is None else index_key(key))
+    if key is not None and key[KEY_LENGTH : KEY_LENGTH + 1] != LAST_CHARACTER:
+        key = index_key(key)
+    return Position(place.zfill(len(place_of(0))), key)
 
 
 def _bound(content: bytes, principal: str, query: tuple[Any, ...]) -> bytes:

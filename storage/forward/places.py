@@ -38,6 +38,11 @@ def placed(stored: StoredResource, index: int) -> StoredResource:
     return replace(stored, place=f"{milliseconds:0{_AGE}x}{mark}{index:x}")
 
 
+def is_current(position: Position) -> bool:
+    """Return whether a place tells the id; those of version 0.2.0 do not."""
+    return len(position.place) > _IDENTITY
+
+
 @dataclass(frozen=True)
 class _Anchor:
     """What a position says: an index, how to know the resource that was there, and its order."""
@@ -116,7 +121,7 @@ class PageCutter:
 
     def _anchor(self, position: Position) -> _Anchor:
         place = position.place
-        if len(place) < _IDENTITY:
+        if not is_current(position):
             return self._older_anchor(position)
         order = (position.key is None, position.key or "", place[:_AGE])
         return _Anchor(int(place[_IDENTITY:], 16), place[:_IDENTITY], order)

@@ -9,11 +9,12 @@ from schema.resource_type import AttributePath, ResourceType
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import BoundComparison, Node, filter_paths
 from storage.adapter import Found, Selection, StoredResource
+from storage.errors import ValueRefused
 from storage.forward.abilities import Abilities, Known
 from storage.forward.asking import NotHonoured, Question, is_about_links
 from storage.forward.filter import ForwardFilterCompiler
 from storage.forward.listing import Listing, Part
-from storage.forward.places import PageCutter, placed
+from storage.forward.places import PageCutter, is_current, placed
 from storage.search import mentions_links, sort_key
 
 
@@ -130,6 +131,8 @@ class Search:
 
     def _unordered(self, question: Question, residual: Node | None, selection: Selection) -> Found:
         """Return what the upstream finds, to be judged and sorted; it may have judged wrongly."""
+        if any(at is not None and not is_current(at) for at in (selection.after, selection.before)):
+            raise ValueRefused("cursor: was made by version 0.2.0; start again")
         found = (placed(one.stored, index) for index, one in enumerate(self._listing.walk(question)))
         judged = residual if mentions_links(self._type, selection) else selection.filter
         return Found(sorted(found, key=lambda stored: stored.place), judged)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -221,6 +222,27 @@ def test_a_cursor_goes_on_where_it_was_though_resources_come_and_go(
     following = listed(scim, cursor=body["nextCursor"], count=2, sortBy="userName")
 
     assert names(following) == ["carol", "dave"]
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending"])
+def test_long_values_are_sorted_alike_everywhere_and_their_cursors_are_short(
+    scim: ScimClient, order: str
+) -> None:
+    for number in range(4):
+        scim.user(f"u{number}", displayName="k" * 300 + str(number))
+    query = {"sortBy": "displayName", "sortOrder": order}
+    digests = {f"u{n}": sha256(("k" * 300 + str(n)).encode()).hexdigest() for n in range(4)}
+    expected = sorted(digests, key=lambda name: digests[name], reverse=order == "descending")
+
+    assert names(listed(scim, **query)) == expected
+    body, walked = listed(scim, cursor="", count=1, **query), []
+    while True:
+        walked += names(body)
+        if "nextCursor" not in body:
+            break
+        assert len(body["nextCursor"]) < 1024
+        body = listed(scim, cursor=body["nextCursor"], count=1, **query)
+    assert walked == expected
 
 
 def test_cursors_belong_to_their_query(scim: ScimClient, people: dict[str, str]) -> None:

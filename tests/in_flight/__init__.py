@@ -160,12 +160,24 @@ def _rename(database: sqlite3.Connection, names: Mapping[str, str], api_keys: tu
             )
 
 
+def number_as_before(place: str) -> int:
+    """Return the number that commit 8a276f1 had for a place: into it went ids of JumpCloud, and on other
+    remote services the index in the answer and the time of creation."""
+    if len(place) == 16:
+        return int(place, 16)
+    if len(place) == 24:
+        return int.from_bytes(place.encode().ljust(64, b"\0"))
+    return int(place[19:], 16) << 40 | int(place[:11], 16)
+
+
 def signed_as_before(cursor: str, api_keys: tuple[str, ...]) -> str:
     """Return a cursor over all users as commit 8a276f1 made it for the first client.
 
     A position is a matter of the backend: `cursor` is one that the server made for the same page.
     """
-    content = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[16:]
+    made = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[16:])
+    made[2][0] = f"{number_as_before(made[2][0]):x}"
+    content = orjson.dumps(made)
     principal = f"api-key {hashlib.sha256(api_keys[0].encode()).hexdigest()[:8]}"
     # API_KEY counts as one key too, which may have commas.
     known = sorted((*api_keys, ",".join(api_keys)))

@@ -9,6 +9,9 @@ import pytest
 from app.protocol.cursors import Cursor, Cursors
 from schema.errors import ExpiredCursor, InvalidCount, InvalidCursor
 from storage.adapter import Position
+from storage.index_keys import index_key
+from storage.search import sort_key
+from tests.protocol.samples import USER
 
 NOW = datetime(2020, 1, 1, tzinfo=UTC)
 QUERY = ("User", 'userName sw "b"', None)
@@ -56,6 +59,29 @@ def test_a_cursor_reads_as_it_was_written(cursors: Cursors, cursor: Cursor) -> N
     text = cursors.write(cursor, "ann", QUERY, 10)
 
     assert cursors.read(text, "ann", QUERY, 10) == cursor
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (Position("1f"), Position("000000000000001f")),
+        (Position("1f", "k" * 500), Position("000000000000001f", index_key("k" * 500))),
+        (Position(b"5f0c".hex().ljust(128, "0")), Position("0000000000005f0c")),
+        (Position(b"5f0c1b2a3d4e5f6071829304".hex().ljust(128, "0")), Position("5f0c1b2a3d4e5f6071829304")),
+    ],
+)
+def test_positions_of_version_0_2_0_are_read(cursors: Cursors, before: Position, now: Position) -> None:
+    text = cursors.write(Cursor(before), "ann", QUERY, 10)
+
+    assert cursors.read(text, "ann", QUERY, 10) == Cursor(now)
+
+
+def test_a_cursor_is_short_however_long_the_value_is_that_it_stands_at(cursors: Cursors) -> None:
+    path = USER.path("displayName")
+    assert path is not None
+    key = sort_key(path, {"displayName": "\U0001f600" * 200_000})
+
+    assert len(cursors.write(Cursor(Position("f" * 128, key)), "ann", QUERY, 10)) < 2048
 
 
 @pytest.mark.parametrize("key", ["k" * length for length in range(6)])

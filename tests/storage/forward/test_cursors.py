@@ -11,10 +11,11 @@ from app import create_app
 from app.configuration.settings import Settings
 from scim_filter import parse_filter, resolve
 from storage.adapter import Position, Selection, Sort, StorageAdapter
-from storage.errors import BadBackendAnswer
+from storage.errors import BadBackendAnswer, ValueRefused
 from storage.forward import open_adapter
 from storage.search import position_of, search
 from tests.conftest import KEY, ScimClient
+from tests.in_flight import number_as_before
 from tests.storage.contract import REGISTRY, USER, StorageContract, represent, stored
 from tests.storage.forward.quirks import (
     Answer,
@@ -142,6 +143,29 @@ def test_positions_hold_while_others_come_and_go(make: Make, sort_by: str, desce
     assert names(after=position) == rest[:25]
     ahead = [f"v{n}" for n in reversed(range(8))] if descending else []
     assert names(before=position) == [*ahead, *ordered[8:24]][-25:]
+
+
+@pytest.mark.parametrize(("sort_by", "descending"), [("", False), ("userName", False), ("userName", True)])
+def test_positions_of_the_last_version_lead_on(make: Make, sort_by: str, descending: bool) -> None:
+    _, adapter = make(only_cursors, 0)
+    for n in range(30):
+        adapter.create(USER, stored("x", userName=f"u{n:03}"))
+    path = USER.path(sort_by) if sort_by else None
+    selection = Selection(sort=Sort(path, descending) if path else None, limit=10)
+    last = search(adapter, USER, selection, represent).resources[-1]
+    position = position_of(last, selection.sort, represent(last, False))
+    index = number_as_before(last.place) >> 40
+    if descending:
+        index = (1 << 23) - 1 - index
+    place = f"{index << 40 | number_as_before(last.place) % (1 << 40):016x}"
+
+    page = search(adapter, USER, replace(selection, after=replace(position, place=place)), represent)
+
+    ordered = sorted(_ids(0, 30), reverse=descending)
+    assert [one.document["userName"] for one in page.resources] == ordered[10:20]
+    evaluated = Selection(resolve(parse_filter('meta.resourceType eq "User"'), USER), limit=10)
+    with pytest.raises(ValueRefused, match="version 0.2.0"):
+        search(adapter, USER, replace(evaluated, after=Position(place)), represent)
 
 
 def test_the_total_is_right_though_places_have_shifted(make: Make) -> None:
