@@ -10,6 +10,6 @@ def open_adapter(
     """Return an adapter on the organisation that `key` belongs to, without connecting to it.
 
     `organisation` is the id to send for an administrator of several. A call of the API ends within
-    `timeout_s` seconds, its repetitions included. Raises ValueError for what cannot be used.
+    `timeout_s` seconds, its repetitions included. Raises ValueError for an unusable URL or key.
     """
     return JumpcloudAdapter(Client(url, key, organisation, timeout_s, pool_size))

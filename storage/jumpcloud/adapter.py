@@ -1,13 +1,13 @@
-"""The JumpCloud adapter: users and user groups of an organisation as Users and Groups of SCIM.
+"""The JumpCloud adapter: the users and user groups of an organisation as Users and Groups.
 
-The calls are in `storage.jumpcloud.directory`, what a resource is made of in `forms`, the rest of it
-in `kept`, filters in `filter`, members in `memberships`. JumpCloud has no transactions and no
-conditional writes: a version is read, compared, and the new state is written.
+Modules, from the wire up: `wire`, `form`, `find`, `write`, `links`. JumpCloud has no transactions and no
+conditional writes: the adapter reads a version, compares it, and writes the new state.
 """
 
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 from schema import urns
@@ -21,18 +21,17 @@ from storage.adapter import (
     StorageAdapter,
     StoredResource,
 )
-from storage.errors import UnsupportedByBackend, VersionMismatch
+from storage.errors import ResourceNotFound, UnsupportedByBackend, VersionMismatch
 from storage.jumpcloud.client import Client
-from storage.jumpcloud.directory import Directory
-from storage.jumpcloud.forms import GroupForm, UserForm
-from storage.jumpcloud.groups import Groups
-from storage.jumpcloud.memberships import Memberships
-from storage.jumpcloud.turns import Turns
-from storage.jumpcloud.users import Users
+from storage.jumpcloud.find import GroupFinder, UserFinder
+from storage.jumpcloud.form import GroupForm, UserForm
+from storage.jumpcloud.links import Links
+from storage.jumpcloud.wire import Directory, Json, Missing
+from storage.jumpcloud.write import GroupWriter, Turns, UserWriter, Writer
 
 
 class JumpcloudAdapter(StorageAdapter):
-    """Keeps users and groups in JumpCloud."""
+    """Stores users and groups in JumpCloud."""
 
     capabilities = Capabilities(
         native_uniqueness=True,
@@ -46,14 +45,14 @@ class JumpcloudAdapter(StorageAdapter):
         self._client = client
         self._directory = Directory(client)
         self._turns = Turns()
-        self._parts: dict[str, Users | Groups] = {}
+        self._writers: dict[str, Writer] = {}
         reference = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _after_fork(reference))
 
     # -- the backend as a whole
 
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
-        """Find out which type is which. Raises UnsupportedByBackend for one that JumpCloud has not."""
+        """Learn the two resource types. Raises UnsupportedByBackend for other ones."""
         by_schema = {resource_type.schema.id: resource_type for resource_type in resource_types}
         others = [r.name for urn, r in by_schema.items() if urn not in (urns.USER, urns.GROUP)]
         if others or len(by_schema) != 2:
@@ -61,11 +60,13 @@ class JumpcloudAdapter(StorageAdapter):
                 "JumpCloud needs exactly the resource types User and Group, "
                 f"not {', '.join(others) or 'only one of them'}"
             )
+        directory = self._directory
         users, groups = UserForm(by_schema[urns.USER]), GroupForm(by_schema[urns.GROUP])
-        self._members = Memberships(self._directory, users, groups)
-        self._users = Users(self._directory, users, self._members)
-        self._groups = Groups(self._directory, groups, self._members)
-        self._parts = {by_schema[urns.USER].name: self._users, by_schema[urns.GROUP].name: self._groups}
+        self._links = Links(directory, users, groups)
+        self._writers = {
+            users.resource_type.name: UserWriter(directory, users, UserFinder(directory, users)),
+            groups.resource_type.name: GroupWriter(directory, groups, GroupFinder(directory, groups)),
+        }
 
     def check(self) -> None:
         self._directory.users(0, 1)
@@ -75,67 +76,55 @@ class JumpcloudAdapter(StorageAdapter):
         self._client.close()
 
     def after_fork(self) -> None:
-        """Leave behind the locks that threads of the parent process may hold for ever."""
+        """Replace the locks: a thread of the parent process may hold some for ever."""
         self._turns = Turns()
-        if self._parts:
-            self._members.links.recent.after_fork()
 
     # -- one resource
 
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
-        part = self._parts[resource_type.name]
-        return part.form.read(part.live(resource_id))
+        writer = self._writers[resource_type.name]
+        with _existing(resource_type, resource_id):
+            return writer.form.read(writer.live(resource_id))
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
-        part = self._parts[resource_type.name]
-        with self._turns.of(part.names(resource)):
-            return part.create(resource)
+        writer = self._writers[resource_type.name]
+        with self._turns.of(writer.names(resource)), _existing(resource_type, resource.id):
+            return writer.create(resource)
 
     def replace(
         self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
     ) -> StoredResource:
-        part = self._parts[resource_type.name]
-        with self._turns.of([resource.id, *part.names(resource)]):
-            live = self._at(part, resource.id, if_version)
-            return part.replace(resource, live)
+        writer = self._writers[resource_type.name]
+        names = [resource.id, *writer.names(resource)]
+        with self._turns.of(names), _existing(resource_type, resource.id):
+            return writer.replace(resource, _at(writer, resource.id, if_version))
 
     def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
-        part = self._parts[resource_type.name]
-        with self._turns.of([resource_id]):
+        writer = self._writers[resource_type.name]
+        with self._turns.of([resource_id]), _existing(resource_type, resource_id):
             if if_version is not None:
-                self._at(part, resource_id, if_version)
-            part.delete(resource_id)
-            self._members.links.recent.forget(resource_id)
-
-    def _at(self, part: Users | Groups, resource_id: str, if_version: str | None) -> dict[str, object]:
-        live = part.live(resource_id)
-        version = part.form.read(live).version
-        if if_version is not None and version != if_version:
-            raise VersionMismatch(f"{part.form.resource_type.name} {resource_id} is at {version}")
-        return live
+                _at(writer, resource_id, if_version)
+            writer.delete(resource_id)
 
     # -- many resources
 
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
-        return self._parts[resource_type.name].scan()
+        return self._writers[resource_type.name].finder.scan()
 
     def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
-        return self._parts[resource_type.name].candidates(selection)
+        return self._writers[resource_type.name].finder.candidates(selection)
 
     # -- members
-
-    def _live(self, stored: StoredResource) -> dict[str, object]:
-        return self._groups.live(stored.id) if stored.source is None else stored.source
 
     def members(
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
     ) -> Iterator[Member]:
-        return islice(self._members.members(self._live(stored), limit), limit)
+        return islice(self._links.members(self._live(resource_type, stored), limit), limit)
 
     def among_members(
         self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
     ) -> Sequence[Member]:
-        return self._members.among(stored.id, member_ids)
+        return self._links.among(stored.id, member_ids)
 
     def change_members(
         self,
@@ -144,17 +133,43 @@ class JumpcloudAdapter(StorageAdapter):
         add: Iterable[Member],
         remove: Iterable[Member],
     ) -> bool:
-        with self._turns.of([stored.id]):
-            return self._members.change(self._live(stored), add, remove)
+        with self._turns.of([stored.id]), _existing(resource_type, stored.id):
+            return self._links.change(self._live(resource_type, stored), add, remove)
 
     def memberships(
         self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
-        # A group is never in a group.
-        return self._members.of([one.id for one in stored]) if resource_type.memberships is not None else {}
+        # A group is never a member of a group.
+        ids = [one.id for one in stored] if resource_type.memberships is not None else []
+        return self._links.memberships(ids)
 
     def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
-        return self._members.find(resource_ids)
+        return self._links.find(resource_ids)
+
+    def _live(self, resource_type: ResourceType, stored: StoredResource) -> Json:
+        if stored.source is not None:
+            source: Json = stored.source
+            return source
+        with _existing(resource_type, stored.id):
+            return self._writers[resource_type.name].live(stored.id)
+
+
+@contextmanager
+def _existing(resource_type: ResourceType, resource_id: str) -> Iterator[None]:
+    """Raise ResourceNotFound where JumpCloud has no such resource."""
+    try:
+        yield
+    except Missing as exc:
+        raise ResourceNotFound(resource_type.name, resource_id) from exc
+
+
+def _at(writer: Writer, resource_id: str, if_version: str | None) -> Json:
+    """Return a user or group as JumpCloud shows it. Raises VersionMismatch unless it is at the version."""
+    live = writer.live(resource_id)
+    version = writer.form.read(live).version
+    if if_version is not None and version != if_version:
+        raise VersionMismatch(f"{writer.form.resource_type.name} {resource_id} is at {version}")
+    return live
 
 
 def _after_fork(reference: "weakref.ref[JumpcloudAdapter]") -> None:

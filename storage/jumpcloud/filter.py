@@ -1,7 +1,7 @@
-"""From a filter (RFC 7644 section 3.4.2.2) to a search of JumpCloud users that finds no less.
+"""Filters of users (RFC 7644 section 3.4.2.2) as searches of JumpCloud that find no less.
 
-Every user that is found is judged by the whole filter again. JumpCloud joins terms by one `and` or
-one `or`; what needs more is searched for by a part.
+The server evaluates the whole filter on the result. A search joins its terms by one `and` or one `or`:
+for other filters it has a part of the terms.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,21 +12,21 @@ from schema.resource_type import ResourceType
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath
 from storage.jumpcloud.folding import LONGEST, exact_pattern, folded_pattern
-from storage.jumpcloud.identity import is_usual
-from storage.jumpcloud.kept import LONGEST as LONGEST_VALUE
-from storage.jumpcloud.lenses import MORE_ADDRESSES, ActiveLens, EmailsLens, Lens, PartsLens, TextLens
+from storage.jumpcloud.lens import LONGEST as LONGEST_VALUE
+from storage.jumpcloud.lens import MORE_ADDRESSES, ActiveLens, EmailsLens, Lens, PartsLens, TextLens
+from storage.jumpcloud.wire import is_object_id
 
 Term = Mapping[str, Any]
 
 _TEXT = ("eq", "sw", "ew", "co")
 _MORE = exact_pattern(MORE_ADDRESSES, "ew")
-# A field that is full may have been cut.
+# A full field may hold the beginning of a longer text.
 _FULL = f"^[\\s\\S]{{{LONGEST_VALUE}}}"
 
 
 @dataclass(frozen=True)
 class Native:
-    """Terms that users satisfy, `any` of them or all; or the group whose members they are, exactly."""
+    """A search of users that satisfy all terms, or with `any` one of them; or the members of a group."""
 
     terms: tuple[Term, ...] = ()
     any: bool = True
@@ -37,14 +37,9 @@ class Native:
         """The `filter` of a search."""
         return {"or" if self.any else "and": list(self.terms)}
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nobody can be found."""
-        return self.any and not self.terms and self.group is None
-
 
 class UserFilterCompiler(FilterCompiler[Native]):
-    """Compiles the filters of users, whose attributes are seen through `lenses`."""
+    """Compiles the filters of users; `lenses` tell the fields of each attribute."""
 
     def __init__(
         self, resource_type: ResourceType, lenses: Sequence[Lens], is_id: Callable[[str], bool]
@@ -88,7 +83,7 @@ class UserFilterCompiler(FilterCompiler[Native]):
             raise NotPushable(node)
         if not lens.ids:
             return self._on_field(node, name)
-        if node.operator != "eq" or not is_usual(str(node.value)):
+        if node.operator != "eq" or not is_object_id(str(node.value)):
             raise NotPushable(node)
         return Native(({name: node.value},))
 
@@ -114,7 +109,7 @@ class UserFilterCompiler(FilterCompiler[Native]):
 
     def value_path(self, node: BoundValuePath) -> Native:
         operands = node.filter.operands if isinstance(node.filter, And) else (node.filter,)
-        # What one element satisfies wholly, some element satisfies in each part.
+        # A search for one part of the value path finds no less than the value path.
         for operand in operands:
             if isinstance(operand, BoundComparison):
                 try:
@@ -126,17 +121,13 @@ class UserFilterCompiler(FilterCompiler[Native]):
         raise NotPushable(node)
 
     def conjunction(self, natives: Sequence[Native]) -> Native:
-        terms: list[Term] = []
-        for native in natives:
-            if native.group is not None or (native.any and len(native.terms) != 1):
-                raise NotPushable
-            terms += native.terms
-        return Native(tuple(terms), any=False)
+        return _joined(natives, False)
 
     def disjunction(self, natives: Sequence[Native]) -> Native:
-        terms: list[Term] = []
-        for native in natives:
-            if native.group is not None or (not native.any and len(native.terms) != 1):
-                raise NotPushable
-            terms += native.terms
-        return Native(tuple(terms))
+        return _joined(natives, True)
+
+
+def _joined(natives: Sequence[Native], is_any: bool) -> Native:
+    if any(one.group is not None or (one.any is not is_any and len(one.terms) != 1) for one in natives):
+        raise NotPushable
+    return Native(tuple(term for one in natives for term in one.terms), is_any)

@@ -1,24 +1,24 @@
-"""Regular expressions that find a text in any case, by the rules by which SCIM compares.
+"""Regular expressions that find a text in any case, as SCIM compares text.
 
-They are made of characters and classes of characters alone: every engine reads those alike. Letters
-whose folded form is longer, such as the German sharp s, are found too; some expressions find a
-little more than they should, none finds less.
+They consist of characters and character classes, which have one meaning in every engine. They also find
+letters with a longer folded form, such as the German sharp s. An expression finds no less than SCIM
+does, and sometimes a little more.
 """
 
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final
 
-# No letter that has a case is beyond.
+# No letter with a case has a greater code.
 _LAST_CASED: Final = 0x1F000
 
-# The longest text that becomes an expression; of a longer one, the beginning does.
+# The longest text in an expression; the callers cut longer ones.
 LONGEST: Final = 200
 
 
 @cache
 def _variants() -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Return what folds to each character, and what folds to each longer text."""
+    """Return the characters that fold to each character, and those that fold to each longer text."""
     single: dict[str, str] = {}
     longer: dict[str, str] = {}
     for code in range(_LAST_CASED):
@@ -31,7 +31,7 @@ def _variants() -> tuple[Mapping[str, str], Mapping[str, str]]:
 
 
 def folded_pattern(key: str, operator: str) -> str:
-    """Return an expression for what, folded, compares to `key` by `eq`, `sw`, `ew` or `co`."""
+    """Return an expression for the texts that satisfy an operator with the folded `key`, in any case."""
     single, longer = _variants()
     parts, position = [], 0
     for start, end, extra in _spans(key, operator, longer):
@@ -44,7 +44,7 @@ def folded_pattern(key: str, operator: str) -> str:
 
 
 def exact_pattern(text: str, operator: str) -> str:
-    """Return an expression for what compares to `text` by `eq`, `sw`, `ew` or `co`, case included."""
+    """Return an expression for the texts that satisfy an operator with `text`, in this case."""
     return _anchored("".join(map(_class, text)), operator)
 
 
@@ -55,7 +55,7 @@ def _anchored(pattern: str, operator: str) -> str:
 
 
 def _spans(key: str, operator: str, longer: Mapping[str, str]) -> list[tuple[int, int, str]]:
-    """Return the parts of `key` that one character may stand for, with those characters."""
+    """Return the parts of `key` that one character may replace, with these characters."""
     merged: list[tuple[int, int, str]] = []
     for start, end, extra in sorted(_overlaps(key, operator, longer)):
         if merged and start < merged[-1][1]:
@@ -67,7 +67,7 @@ def _spans(key: str, operator: str, longer: Mapping[str, str]) -> list[tuple[int
 
 def _overlaps(key: str, operator: str, longer: Mapping[str, str]) -> Iterator[tuple[int, int, str]]:
     for text, characters in longer.items():
-        # What is looked for may begin or end in the middle of such a letter.
+        # The text may begin or end in the middle of such a letter.
         first = 1 - len(text) if operator in ("ew", "co") else 0
         last = len(key) - 1 if operator in ("sw", "co") else len(key) - len(text)
         for offset in range(first, last + 1):

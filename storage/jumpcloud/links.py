@@ -1,106 +1,201 @@
-"""Which user is in which group: read from whichever side takes fewer calls."""
+"""Members of groups and groups of users: pairs of a group and a user, read from the shorter side.
 
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+JumpCloud may show a change of a pair late, so that a reading after a change may be of the time before.
+"""
 
-from storage.jumpcloud.abreast import abreast
-from storage.jumpcloud.directory import Directory
-from storage.jumpcloud.recent import RecentMemberships
-from storage.jumpcloud.users_by_id import UsersById
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final
 
+from storage.adapter import Member, Membership, StoredResource
+from storage.errors import ValueRefused, after_write
+from storage.jumpcloud.find import groups_of, groups_with
+from storage.jumpcloud.form import GroupForm, UserForm, is_dynamic
+from storage.jumpcloud.wire import GROUPS, Directory, Json, Missing, every, id_of
 
-class _TooMany(Exception):
-    """It would take more calls than there are users."""
+_LOG = logging.getLogger(__name__)
 
-
-class _Budget:
-    """A number of calls that threads share."""
-
-    def __init__(self, calls: int) -> None:
-        self._lock = threading.Lock()
-        self._left = calls
-
-    def spend(self, calls: int) -> None:
-        """Take note of calls. Raises _TooMany when there were more than there may be."""
-        with self._lock:
-            self._left -= calls
-            if self._left < 0:
-                raise _TooMany
+# From this number of changes on, several run side by side.
+_MANY: Final = 20
 
 
 class Links:
-    """Pairs of group and user, as ids, with what this process has just changed."""
+    """The members of groups, which are users, and the groups of users."""
 
-    def __init__(self, directory: Directory, users: UsersById) -> None:
+    def __init__(self, directory: Directory, users: UserForm, groups: GroupForm) -> None:
         self._directory = directory
         self._users = users
-        self.recent = RecentMemberships()
+        self._groups = groups
+        self._user_type = users.resource_type.name
+        self._group_type = groups.resource_type.name
 
-    def member_ids(self, group_id: str) -> Iterator[list[str]]:
-        """Yield the ids of the members of a group, a page at a time."""
-        changes = self.recent.of_group(group_id)
-        gone = {user_id for user_id, joined in changes.items() if not joined}
-        seen: set[str] = set()
-        for page in self._directory.members(group_id):
-            fresh = [user_id for user_id in page if user_id not in seen and self._directory.is_id(user_id)]
-            seen.update(fresh)
-            self.recent.saw(((group_id, user_id) for user_id in fresh), True)
-            yield [user_id for user_id in fresh if user_id not in gone]
-        self.recent.saw(((group_id, user_id) for user_id in gone - seen), False)
-        late = [user_id for user_id, joined in changes.items() if joined and user_id not in seen]
-        if late:
-            yield list(self._users.of(late))
+    # -- reading
 
-    def group_ids(self, user_id: str) -> list[str]:
-        """Return the ids of the groups that a user is in, in the order of creation."""
-        found = {group_id for page in self._directory.groups_of(user_id) for group_id in page}
-        for group_id, joined in self.recent.of_user(user_id).items():
-            if (group_id in found) is joined:
-                self.recent.saw([(group_id, user_id)], joined)
-            elif joined:
-                found.add(group_id)
-            else:
-                found.discard(group_id)
-        return sorted(group_id for group_id in found if self._directory.is_id(group_id))
+    def members(self, group: Json, limit: int | None) -> Iterator[Member]:
+        """Yield the members of a group; of each page, `limit` at most.
 
-    def among(self, group_id: str, user_ids: Iterable[str]) -> set[str]:
-        """Return who of some users is in a group, in few calls whatever its size."""
-        left = {user_id for user_id in user_ids if self._directory.is_id(user_id)}
-        found: set[str] = set()
-        if len(left) > 1:
-            for number, page in enumerate(self.member_ids(group_id), start=1):
-                found |= left.intersection(page)
-                left.difference_update(page)
-                # The group is large: from here on it is cheaper to ask for the users that are left.
-                if 2 * number >= len(left):
-                    break
-            else:
+        A member has no display if a search by id omits the user; the log has the number of such members.
+        """
+        displays = self._groups.remainder(group).displays
+        for page in self._directory.members(id_of(group)):
+            ids = page[:limit]
+            found = self._resources(self._directory.searched(ids))
+            if len(found) < len(ids):
+                omitted = len(ids) - len(found)
+                _LOG.warning("JumpCloud: a search for %s members by id omitted %s users", len(ids), omitted)
+            for user_id in ids:
+                own = self._display(found[user_id]) if user_id in found else None
+                yield Member(user_id, self._user_type, displays.get(user_id) or own)
+
+    def find(self, ids: Sequence[str]) -> list[Member]:
+        """Return the existing users and groups among `ids`; JumpCloud gives no id twice."""
+        users = self._existing(ids)
+        groups = groups_with(self._directory, (one for one in ids if one not in users))
+        return [
+            *(Member(user_id, self._user_type, self._display(user)) for user_id, user in users.items()),
+            *(Member(one, self._group_type, group.get("name") or None) for one, group in groups.items()),
+        ]
+
+    def among(self, group_id: str, ids: Iterable[str]) -> list[Member]:
+        """Return the members of a group among some users, without displays."""
+        wanted = list(dict.fromkeys(filter(self._directory.is_id, ids)))
+        found = self._members_among(group_id, wanted) if self._directory.is_id(group_id) else set()
+        return [Member(user_id, self._user_type) for user_id in wanted if user_id in found]
+
+    def _members_among(self, group_id: str, user_ids: Sequence[str]) -> set[str]:
+        left, found = set(user_ids), set[str]()
+        for number, page in enumerate(self._directory.members(group_id) if len(left) > 1 else (), start=1):
+            found |= left.intersection(page)
+            left -= found
+            # The group is large: a call for each user that is left takes fewer calls.
+            if 2 * number >= len(left):
+                break
+        else:
+            if len(user_ids) > 1:
                 return found
         asked = sorted(left)
-        groups = abreast(self.group_ids, asked, self._directory.width)
+        groups = self._directory.abreast(partial(groups_of, self._directory), asked)
         return found | {user_id for user_id, ids in zip(asked, groups, strict=True) if group_id in ids}
 
-    def of_users(self, user_ids: Sequence[str], group_ids: Sequence[str]) -> Mapping[str, list[str]]:
-        """Return the groups of each user, of all the groups there are.
+    def memberships(self, user_ids: Sequence[str]) -> dict[str, list[Membership]]:
+        """Return the groups of each user that is in a group."""
+        ids = [user_id for user_id in user_ids if self._directory.is_id(user_id)]
+        if len(ids) > 1:
+            groups = {id_of(group): group for group in every(self._directory.groups)}
+            pairs = self._by_group(ids, sorted(groups)) or self._by_user(ids)
+        else:
+            pairs = self._by_user(ids)
+            groups = groups_with(self._directory, (one for found in pairs.values() for one in found))
+        found = {
+            user_id: [self._membership(groups[one]) for one in group_ids if one in groups]
+            for user_id, group_ids in pairs.items()
+        }
+        return {user_id: memberships for user_id, memberships in found.items() if memberships}
 
-        They are read from the members of the groups; user by user where that takes fewer calls.
+    def _by_user(self, user_ids: Sequence[str]) -> dict[str, list[str]]:
+        groups = self._directory.abreast(partial(groups_of, self._directory), user_ids)
+        return dict(zip(user_ids, groups, strict=True))
+
+    def _by_group(self, user_ids: Sequence[str], group_ids: Sequence[str]) -> dict[str, list[str]] | None:
+        """Return the groups of each user, read by group; None if that takes more calls than users."""
+        wanted, pages = frozenset(user_ids), list[str]()
+
+        def members(group_id: str) -> set[str]:
+            found: set[str] = set()
+            for page in self._directory.members(group_id) if len(pages) <= len(user_ids) else ():
+                pages.append(group_id)
+                found |= wanted.intersection(page)
+                if len(pages) > len(user_ids):
+                    break
+            return found
+
+        if len(group_ids) > len(user_ids):
+            return None
+        members_of = dict(zip(group_ids, self._directory.abreast(members, group_ids), strict=True))
+        if len(pages) > len(user_ids):
+            return None
+        return {user_id: [one for one in group_ids if user_id in members_of[one]] for user_id in user_ids}
+
+    def _membership(self, group: Json) -> Membership:
+        # A client cannot remove a user from a group that a rule fills.
+        return Membership(id_of(group), self._group_type, group.get("name") or None, not is_dynamic(group))
+
+    def _existing(self, ids: Iterable[str]) -> dict[str, StoredResource]:
+        return self._resources(self._directory.users_with(ids))
+
+    def _resources(self, users: Mapping[str, Json]) -> dict[str, StoredResource]:
+        return {user_id: self._users.read(user) for user_id, user in users.items()}
+
+    def _display(self, user: StoredResource) -> str | None:
+        return self._users.resource_type.display(user.document)
+
+    # -- changing
+
+    def change(self, group: Json, add: Iterable[Member], remove: Iterable[Member]) -> bool:
+        """Remove members, then add members; return whether JumpCloud showed a difference before.
+
+        JumpCloud is asked for every change, because the members that it shows may be of an earlier time.
+        Raises ValueRefused for a member that is no user and for a dynamic group, and Missing.
         """
-        width = self._directory.width
-        if len(group_ids) <= len(user_ids):
-            wanted, budget = frozenset(user_ids), _Budget(len(user_ids))
-            try:
-                members = abreast(lambda group_id: self._within(group_id, wanted, budget), group_ids, width)
-            except _TooMany:
-                pass
-            else:
-                pairs = list(zip(group_ids, members, strict=True))
-                return {user_id: [group for group, ids in pairs if user_id in ids] for user_id in user_ids}
-        return dict(zip(user_ids, abreast(self.group_ids, user_ids, width), strict=True))
+        group_id = id_of(group)
+        users = (one.resource_id for one in remove if one.resource_type == self._user_type)
+        leaving = [user_id for user_id in dict.fromkeys(users) if self._directory.is_id(user_id)]
+        named = {one.resource_id: one for one in add}
+        self._check(group, named.values(), bool(leaving))
+        joining = self._existing(named)
+        if not leaving and not joining:
+            return False
+        had = {one.resource_id for one in self.among(group_id, {*leaving, *joining})}
+        new = {user_id for user_id in joining if user_id not in had or user_id in leaving}
+        displays = {
+            user_id: display
+            for user_id in new
+            if (display := named[user_id].display) not in (None, self._display(joining[user_id]))
+        }
+        changed: list[str] = []
+        with after_write(changed):
+            self._each(partial(self._directory.remove_member, group_id), leaving, changed)
+            self._each(partial(self._join, group_id), list(joining), changed)
+            self._show(group, leaving, displays)
+        return bool(new or had.intersection(leaving))
 
-    def _within(self, group_id: str, wanted: frozenset[str], budget: _Budget) -> set[str]:
-        budget.spend(0)
-        found: set[str] = set()
-        for page in self.member_ids(group_id):
-            budget.spend(1)
-            found |= wanted.intersection(page)
-        return found
+    def _check(self, group: Json, joining: Iterable[Member], leaving: bool) -> None:
+        for member in joining:
+            if member.resource_type != self._user_type:
+                raise ValueRefused(f"members: {member.resource_id} must be a {self._user_type} in JumpCloud")
+            leaving = True
+        if leaving and is_dynamic(group):
+            raise ValueRefused(f"members: JumpCloud computes the members of {group.get('name')} by a rule")
+
+    def _join(self, group_id: str, user_id: str) -> None:
+        try:
+            self._directory.add_member(group_id, user_id)
+        except Missing:
+            # The user was deleted meanwhile, unless the group was: then this raises Missing.
+            self._directory.read(GROUPS, group_id)
+
+    def _each(self, change: Callable[[str], None], user_ids: Sequence[str], changed: list[str]) -> None:
+        """Make a change for each user and add the user to `changed`."""
+
+        def made(user_id: str) -> None:
+            change(user_id)
+            changed.append(user_id)
+
+        if len(user_ids) < _MANY:
+            for user_id in user_ids:
+                made(user_id)
+        else:
+            self._directory.abreast(made, user_ids)
+
+    def _show(self, group: Json, leaving: Sequence[str], given: Mapping[str, str | None]) -> None:
+        """Store the displays of members, as the remainder of the group."""
+        if not given and not self._groups.remainder(group).displays.keys() & set(leaving):
+            return
+        # Another request may have changed the group meanwhile.
+        now = self._directory.read(GROUPS, id_of(group))
+        displays = self._groups.remainder(now).displays
+        shown = {user_id: text for user_id, text in displays.items() if user_id not in leaving}
+        shown |= {user_id: text for user_id, text in given.items() if text is not None}
+        if shown != displays:
+            self._directory.update(GROUPS, id_of(now), self._groups.with_displays(shown, now))

@@ -16,13 +16,13 @@ _KEY = re.compile(
 
 
 def key_of(line: str) -> str | None:
-    """Return type and body of a public key, which tell it from others, or None if it is none."""
+    """Return type and body of a public key, which identify it; None for another text."""
     match = _KEY.fullmatch(line)
     return " ".join(match[1].split()) if match else None
 
 
 def keys_in(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the SSH keys of a resource: by what tells it from others, its line."""
+    """Return the lines of the SSH keys of a resource, by the keys."""
     found: dict[str, str] = {}
     for element in document.get(ATTRIBUTE) or ():
         line = _line(element)
@@ -33,7 +33,7 @@ def keys_in(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def without_keys(elements: Any, missing: frozenset[str]) -> list[Any]:
-    """Return the elements of the attribute but for those that are one of the `missing` keys."""
+    """Return the elements of the attribute without those that hold one of the `missing` keys."""
     kept = []
     for element in elements or ():
         line = _line(element)
@@ -42,8 +42,14 @@ def without_keys(elements: Any, missing: frozenset[str]) -> list[Any]:
     return kept
 
 
+def with_elements(document: Mapping[str, Any], elements: list[Any] | None) -> dict[str, Any]:
+    """Return a resource with other elements of the attribute."""
+    others = {name: value for name, value in document.items() if name != ATTRIBUTE}
+    return others | ({ATTRIBUTE: elements} if elements else {})
+
+
 def name_of(key: str) -> str:
-    """Return what a key is called in the console."""
+    """Return the name of a key in the console."""
     return f"SCIM {hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 

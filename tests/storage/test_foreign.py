@@ -15,7 +15,7 @@ from app import create_app
 from app.configuration.settings import Settings
 from storage.adapter import Member
 from storage.foreign import ForeignReader, adopted
-from storage.jumpcloud.kept import Kept
+from storage.jumpcloud.document import Remainder
 from storage.registry import open_storage
 from tests.conftest import KEY, ScimClient
 from tests.mongodb import MongodbServer, MongoStore
@@ -281,15 +281,15 @@ def organisation(jumpcloud: Any) -> Iterator[JumpcloudStore]:
 @pytest.mark.parametrize(
     "kept",
     [
-        Kept(created="0001-01-01T00:00:00Z", last_modified="x"),
-        Kept(created="yesterday"),
-        Kept(rest={"emails": "x", "meta": 1, "userName": 5, "name": []}),
-        Kept(rest={"schemas": 5}),
-        Kept(rest={"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": 5}),
-        Kept(rest={"phoneNumbers": [5, None], "addresses": [5]}),
+        Remainder(created="0001-01-01T00:00:00Z", last_modified="x"),
+        Remainder(created="yesterday"),
+        Remainder(rest={"emails": "x", "meta": 1, "userName": 5, "name": []}),
+        Remainder(rest={"schemas": 5}),
+        Remainder(rest={"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": 5}),
+        Remainder(rest={"phoneNumbers": [5, None], "addresses": [5]}),
     ],
 )
-def test_what_is_kept_in_jumpcloud_that_was_damaged(organisation: JumpcloudStore, kept: Kept) -> None:
+def test_what_is_kept_in_jumpcloud_that_was_damaged(organisation: JumpcloudStore, kept: Remainder) -> None:
     organisation.adapter.create(USER, stored("1", **GOOD))
     own = organisation.adapter.create(USER, stored("2", userName="own"))
     live = organisation.organisation.users[own.id]

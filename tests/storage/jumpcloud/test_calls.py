@@ -39,8 +39,6 @@ class Service:
             members = self.users[number::10][:99]
             organisation.members[group_id] = dict.fromkeys(members)
         self.organisation = organisation
-        # A process finds out once how users are found by their ids.
-        self.scim("GET", f"/Groups/{self.groups[0]}")
 
     def large_group(self, *first: str) -> str:
         """Make a group of 10,000 members, most of whom are elsewhere."""

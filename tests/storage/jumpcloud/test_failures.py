@@ -43,6 +43,7 @@ from tests.storage.contract import (
 )
 from tests.storage.jumpcloud.conftest import Store
 
+PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 SOME_ID = "a" * 24
 CALLS: list[Callable[[StorageAdapter], object]] = [
     lambda adapter: adapter.check(),
@@ -524,3 +525,28 @@ def test_what_jumpcloud_cannot_hold_is_a_400(scim: tuple[ScimClient, str]) -> No
     nested = {"displayName": "h", "members": [{"value": group["id"]}]}
     assert "members" in error_of(client("POST", "/Groups", nested), 400, "invalidValue")
     assert client("GET", "/Groups").json["totalResults"] == 1
+
+
+def test_a_change_of_members_counts_before_jumpcloud_shows_it(
+    scim: tuple[ScimClient, str], jumpcloud: FakeJumpcloudServer
+) -> None:
+    client, key = scim
+    organisation = jumpcloud.organisations[key]
+    user, group = client.user("a"), client.group("g")
+    organisation.lag_s = 60
+    path = f"/Groups/{group['id']}"
+    add = {"op": "add", "path": "members", "value": [{"value": user["id"]}]}
+    remove = {"op": "remove", "path": f'members[value eq "{user["id"]}"]'}
+
+    versions = [group["meta"]["version"]]
+    for operation, shown in ((add, []), (add, []), (remove, [])):
+        answer = client("PATCH", path, {"schemas": [PATCH], "Operations": [operation]})
+        assert answer.status_code in (200, 204), answer.text
+        read = client("GET", path).json
+        assert [member["value"] for member in read.get("members", [])] == shown
+        versions.append(read["meta"]["version"])
+
+    # The last change undoes what does not show yet, so that it makes no new version.
+    assert len(set(versions)) == 3 and versions[2] == versions[3]
+    organisation.settle(everything=True)
+    assert "members" not in client("GET", path).json

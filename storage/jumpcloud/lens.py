@@ -1,7 +1,7 @@
-"""Attributes of SCIM and fields of JumpCloud that are two views of the same thing.
+"""Lenses: each turns an attribute of SCIM into fields of JumpCloud and back.
 
-A lens `project`s the value of an attribute to fields, and `merge`s fields that were changed in the
-console into it. What the fields cannot tell stays in the value, which is kept beside them.
+`project` makes fields of a value. `merge` brings changes of the fields, made in the console, into the
+value. The value keeps the parts that no field holds.
 """
 
 import re
@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from storage.jumpcloud.identity import is_usual
-from storage.jumpcloud.kept import LONGEST
+from storage.jumpcloud.wire import is_object_id
 
 Fields = Mapping[str, Any]
 
-# Addresses on a reserved domain (RFC 2606), for JumpCloud demands one: of users that have none, and
-# of users that have others beside those in the fields. They are not shown.
+# The most characters of a field, and of a value in `attributes`.
+LONGEST: Final = 1024
+# Placeholders on a reserved domain (RFC 2606), which clients never see: JumpCloud requires an address
+# of a user without one, and a search must find users with more addresses than the fields hold.
 NO_ADDRESS: Final = "@none.scim.invalid"
 MORE_ADDRESSES: Final = "@more.scim.invalid"
 
@@ -24,36 +25,36 @@ _ADDRESS = re.compile(r"[^@\s\"]{1,64}@[^@\s]{1,200}\.[A-Za-z0-9-]{2,60}", re.AS
 
 @dataclass(frozen=True)
 class Lens:
-    """One attribute, of the core schema or of the extension with that URN, and its fields."""
+    """An attribute of the core schema, or of the extension with the URN `extension`, and its fields."""
 
     attribute: str
     fields: tuple[str, ...]
     extension: str | None = None
 
     def project(self, value: Any) -> dict[str, Any]:
-        """Return what the fields must hold for `value`, which is None when there is none."""
+        """Return the fields for `value`, which is None for a missing value."""
         raise NotImplementedError
 
     def merge(self, value: Any, live: Fields) -> Any:
-        """Return `value` as the fields now tell it; None when they tell there is none."""
+        """Return `value` with the changes that the fields show; None if they are empty."""
         raise NotImplementedError
 
     def seen(self, live: Fields) -> dict[str, Any]:
-        """Return the fields in the form that `project` gives them."""
+        """Return the fields in the form in which `project` returns them."""
         return {name: live.get(name) or "" for name in self.fields}
 
     def returned(self, projected: Fields) -> Fields:
-        """Return the fields as JumpCloud may give them back, which may be in lower case."""
+        """Return the fields as JumpCloud may return them: some of them in lower case."""
         return projected
 
     def is_same(self, projected: Fields, live: Fields) -> bool:
-        """Return whether the fields still say what was projected."""
+        """Return whether the fields are equal to those that `project` returned."""
         return self.seen(projected) == self.seen(live)
 
 
 @dataclass(frozen=True)
 class TextLens(Lens):
-    """Text; a longer one than the field can hold is cut there, and kept whole."""
+    """Text. The field holds the beginning of a text that is too long, or nothing without `cut`."""
 
     longest: int = LONGEST
     cut: bool = True
@@ -77,16 +78,16 @@ class TextLens(Lens):
 
 @dataclass(frozen=True)
 class PartsLens(Lens):
-    """A complex attribute, single-valued, some of whose sub-attributes are fields: (name, field)."""
+    """A single-valued complex attribute; `parts` has pairs of sub-attribute and field."""
 
     parts: tuple[tuple[str, str], ...] = ()
-    # What is made from the parts, and no longer right when one changes.
+    # Sub-attributes made of the parts: a change of a part removes them.
     made: tuple[str, ...] = ()
     ids: bool = False
 
     def project(self, value: Any) -> dict[str, Any]:
         texts = {field: _text(value, name)[:LONGEST] for name, field in self.parts}
-        return {field: text if not self.ids or is_usual(text) else "" for field, text in texts.items()}
+        return {field: text if not self.ids or is_object_id(text) else "" for field, text in texts.items()}
 
     def merge(self, value: Any, live: Fields) -> Any:
         merged = dict(value) if isinstance(value, dict) else {}
@@ -106,7 +107,7 @@ class PartsLens(Lens):
 
 @dataclass(frozen=True)
 class ActiveLens(Lens):
-    """`active`: a user is, unless suspended or staged. JumpCloud always has a state."""
+    """`active`: true unless the user is suspended or staged."""
 
     fields: tuple[str, ...] = ("state", "suspended")
 
@@ -124,7 +125,7 @@ class ActiveLens(Lens):
 
 @dataclass(frozen=True)
 class ListLens(Lens):
-    """A multi-valued complex attribute that is a list of objects: (name, key). The first is needed."""
+    """A multi-valued complex attribute and a list of objects; `keys` has pairs of sub-attribute and key."""
 
     keys: tuple[tuple[str, str], ...] = ()
 
@@ -134,7 +135,7 @@ class ListLens(Lens):
 
     def _item(self, element: Mapping[str, Any]) -> dict[str, str]:
         item = {key: _text(element, name)[:LONGEST] for name, key in self.keys}
-        # A type alone is nothing.
+        # An object with nothing but a type is empty.
         if not any(text for key, text in item.items() if key != "type"):
             return {}
         return item | {"type": item["type"] or "other"}
@@ -158,17 +159,16 @@ class ListLens(Lens):
 
 @dataclass(frozen=True)
 class EmailsLens(Lens):
-    """`emails`: JumpCloud has one address for the user and one more.
+    """`emails`: JumpCloud has two addresses of a user, and requires the first.
 
-    The first field is never empty there. Where there are further values, the second field says so:
-    whoever looks for one of them finds all users that have more than is in the fields.
+    The second field is a placeholder where the user has further values, so that a search finds the user.
     """
 
     fields: tuple[str, ...] = ("email", "alternateEmail")
 
     def project(self, value: Any) -> dict[str, Any]:
-        first, second, more = _addresses(_elements(value))
         elements = _elements(value)
+        first, second, more = _addresses(elements)
         if first is None:
             return {"email": MORE_ADDRESSES if more else NO_ADDRESS, "alternateEmail": ""}
         other = MORE_ADDRESSES if more else ("" if second is None else elements[second]["value"])
@@ -189,7 +189,7 @@ class EmailsLens(Lens):
         elements = [dict(element) for element in _elements(value)]
         first, second, more = _addresses(elements)
         if more and MORE_ADDRESSES not in now.values():
-            # Somebody has put an address where it said that there are more.
+            # The console has replaced the placeholder.
             elements = [elements[first]] if first is not None else []
             first, second = (0 if elements else None), None
         elif more:
@@ -209,7 +209,7 @@ class EmailsLens(Lens):
 
 
 def _addresses(elements: Sequence[Mapping[str, Any]]) -> tuple[int | None, int | None, bool]:
-    """Return where the address of the user is, where another, and whether there are further values."""
+    """Return the positions of the first and the second address, and whether there are further values."""
     usable = [i for i, e in enumerate(elements) if _ADDRESS.fullmatch(_text(e, "value"))]
     usable = [i for i in usable if not _text(elements[i], "value").lower().endswith(".scim.invalid")]
     first = next((i for i in usable if elements[i].get("primary") is True), usable[0] if usable else None)
@@ -220,7 +220,7 @@ def _addresses(elements: Sequence[Mapping[str, Any]]) -> tuple[int | None, int |
 
 
 def _mark(address: str) -> str:
-    """Return an address, or what kind of placeholder it is."""
+    """Return an address, or the domain of a placeholder."""
     lowered = address.lower()
     return next((mark for mark in (NO_ADDRESS, MORE_ADDRESSES) if lowered.endswith(mark)), address)
 
