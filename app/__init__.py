@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Request, Response
 from flask.sessions import SecureCookieSession, SessionInterface, SessionMixin
 
-from app.configuration.settings import BaseSettings, ServerSettings, Settings, SettingsError
+from app.configuration.settings import BaseSettings, Settings, SettingsError
 from app.edge.base_path import BasePath
 from app.edge.blueprints.async_results import async_blueprint
 from app.edge.blueprints.bulk import bulk_blueprint
@@ -193,8 +193,8 @@ def celery_of(app: Flask) -> Any:
     return app.extensions["scim.celery"]
 
 
-def configure_log(settings: ServerSettings) -> None:
+def configure_log(settings: Settings) -> None:
     """Log to standard error from LOGLEVEL on: for the program that a process runs, once."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger().setLevel(settings.loglevel)
-    silence_drivers(logging.getLogger().level)
+    silence_drivers(logging.getLogger().level, settings.backends.values())

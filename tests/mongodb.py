@@ -15,7 +15,7 @@ from typing import Any
 from pymongo import MongoClient
 
 from storage.adapter import StorageAdapter
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.servers import ServerProcess, program
 from tests.storage.contract import REGISTRY
 
@@ -93,7 +93,7 @@ class MongoStore:
 
     def open(self, **options: Any) -> StorageAdapter:
         """Return a new adapter on the database, prepared."""
-        adapter = open_storage("mongo", {"url": self.url, "collections": {}, **options})
+        adapter = open_backend("mongo", mongo_db=self.url, **options)
         adapter.prepare(REGISTRY.resource_types)
         return adapter
 

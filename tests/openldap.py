@@ -134,7 +134,7 @@ class LdapServer(ServerProcess):
 
     def options(self, database: str) -> dict[str, Any]:
         """Return the options of an adapter on a base."""
-        return {"url": self.url, "base": database, "username": ADMIN, "password": PASSWORD}
+        return {name.lower(): value for name, value in self.environ(database).items()}
 
     def empty(self, database: str) -> None:
         """Delete every entry below a base but for its units."""

@@ -114,9 +114,8 @@ class WebProcess(Worker):  # type: ignore[misc]
 
 def storage_shown(settings: BaseSettings) -> str:
     """Return the name and the address of the storage, without credentials."""
-    name, options = settings.storage
-    where = str(next(options[key] for key in ("url", "path", "host") if key in options))
-    scheme, separator, rest = where.rpartition("://")
+    name, options = settings.backend
+    scheme, separator, rest = options.location.rpartition("://")
     # A password may hold any character: what precedes the last @ is not shown.
     return f"{name}: {scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
 

@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.configuration.groups.server import DEFAULT_API_KEY
 from app.configuration.settings import BaseSettings, SettingsError
 from app.protocol.asynchronous import AsyncRequests
 from app.protocol.bulk import BulkOperations
@@ -24,6 +23,7 @@ from storage.adapter import StorageAdapter
 from storage.complete import complete
 from storage.errors import StorageError, StorageReadOnly
 from storage.registry import open_storage
+from storage.shared_options import DEFAULT_API_KEY
 
 _LOG = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def _say_if_read_only(adapter: StorageAdapter) -> None:
 
 def _open_storage(settings: BaseSettings) -> StorageAdapter:
     try:
-        return open_storage(*settings.storage)
+        return open_storage(*settings.backend)
     except ImportError as exc:
         raise SettingsError([f"the storage cannot be used: {how_to_install(exc.name or '')}"]) from exc
     except ValueError as exc:

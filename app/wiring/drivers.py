@@ -5,30 +5,21 @@ import sys
 from pathlib import Path
 from typing import Final
 
-# The extra that brings a module.
-_EXTRAS: Final = {
-    "psycopg": "postgresql",
-    "pymysql": "mysql",
-    "mongoengine": "mongodb",
-    "pymongo": "mongodb",
-    "bson": "mongodb",
-    "ldap": "ldap",
-    "irods": "irods",
-    "celery": "celery",
-    "kombu": "celery",
-    "redis": "celery",
-}
-# Debian packages that its compilation needs.
-_DEBIAN: Final = {"ldap": "gcc libc6-dev python3-dev libldap-dev libsasl2-dev"}
+from storage.registry import own_backends
+
+# The extra that brings a module; the backends declare their own.
+_EXTRAS: Final = {"celery": "celery", "kombu": "celery", "redis": "celery"}
 _SOURCE: Final = Path(__file__).parent.parent.parent
 
 
 def how_to_install(module: str) -> str:
     """Return the command that installs what `module` is part of, for the Python that is running."""
-    extra = _EXTRAS.get(module.partition(".")[0])
+    top = module.partition(".")[0]
+    needing = next((options for options in own_backends().values() if top in options.drivers), None)
+    extra = needing.drivers[top] if needing else _EXTRAS.get(top)
     if extra is None:
         return f"the module {module} is not installed"
-    before = f"apt-get install {_DEBIAN[extra]} && " if extra in _DEBIAN else ""
+    before = f"apt-get install {needing.debian} && " if needing and needing.debian else ""
     return f"its driver ({module}) is not installed; install it with: {before}{_pip(extra)}"
 
 

@@ -13,7 +13,7 @@ from set_delivery.key_ring import open_ring, read_ring
 from set_delivery.tables import StateTooNew, prepare_state, refuse_later_state
 from storage.adapter import StorageAdapter
 from storage.errors import StorageReadOnly, StorageUnavailable
-from storage.sql import open_database
+from storage.sql.opening import open_database
 
 _LOG = logging.getLogger(__name__)
 _NO_LOG: Final = "the server keeps no change log: %s"
@@ -44,7 +44,7 @@ def open_state(settings: BaseSettings, adapter: StorageAdapter) -> State:
         settings.publishing.is_on or settings.async_request != "none" or settings.change_log == "on"
     )
     # By itself the log is kept where there is a database for it in any case.
-    is_there = is_shared or settings.storage[0] == "files" or bool(settings.state_database_url)
+    is_there = is_shared or bool(settings.backend[1].state_url or settings.state_database_url)
     keeps_history = settings.change_log != "off" and (is_asked_for or is_there)
     ring: Sequence[bytes] = ()
     try:

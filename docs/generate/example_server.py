@@ -11,8 +11,8 @@ from typing import Any, Final
 from flask import Flask
 
 from app import create_app
-from app.configuration.groups.server import DEFAULT_API_KEY
 from app.configuration.settings import Settings
+from storage.shared_options import DEFAULT_API_KEY
 
 _SETTINGS: Final = {
     "EMBEDDED_WORKER": "false",

@@ -1,12 +1,16 @@
-"""docs/reference/settings.md, from the declarations in `app.configuration.groups`."""
+"""docs/reference/settings.md, from the declarations in `app.configuration.groups` and in the backends."""
 
-from dataclasses import Field, fields
-from typing import Any, Final
+from collections.abc import Iterator
+from dataclasses import Field
+from pathlib import Path
+from typing import Any, Final, TypeAlias
 
 from app.configuration import groups
+from app.configuration.declared import declarations
 from app.configuration.types import as_text
 from app.configuration.variables import file_variable
 from docs.generate.markdown import bullets, document, listed
+from storage.registry import own_backends
 
 _INTRO: Final = """
 Every setting is an environment variable. The server reads the variables once, when it starts. It reports
@@ -25,10 +29,12 @@ all errors in the settings together and does not start.
 - **Variables of Kubernetes.** Kubernetes and Docker set variables for services, such as
   `IRODS_PORT=tcp://10.0.0.1:1247`. They have no effect.
 """
-_BACKENDS: Final = """
-The first of these variables that is set selects the backend: `LDAP_HOSTNAME`, `MONGO_DB`,
-`DATABASE_URL`, `JUMPCLOUD_URL`, `FORWARD_SCIM_URL`, `IRODS_HOST`, `DATA_PATH`. If none is set, the
-backend is the SQLite file `data/scim.db`. [Backends](backends/index.md) compares them.
+_CHOICE: Final = """
+`STORAGE` names the backend: {}. A package that is installed beside the server
+can add a name, with settings of its own.
+
+Without `STORAGE`, the first of these variables that is set selects the backend: {}.
+If none is set, the backend is the SQLite file `data/scim.db`. [Backends](backends/index.md) compares them.
 """
 _EVENTS: Final = """
 The server publishes every change as a Security Event Token (SET, RFC 8417). The settings with `SET_` in
@@ -48,40 +54,51 @@ The library that sends requests to receivers, JumpCloud and an upstream reads `H
 and `NO_PROXY`. `REQUESTS_CA_BUNDLE` names a file with the certificate authorities that the server trusts
 for these requests.
 """
-# Title, introduction and declarations of each section, in the order of the page.
-_SECTIONS: Final[tuple[tuple[str, str, type[Any] | None], ...]] = (
+# Title, introduction and declarations of each section, before and after those of the backends.
+_Section: TypeAlias = tuple[str, str, type[Any]]
+_BEFORE: Final[tuple[_Section, ...]] = (
     ("Server", "", groups.AccessSettings),
     ("Limits of requests", "", groups.RequestSettings),
     ("Web server", _WEB_SERVER, groups.WebServerSettings),
     ("Log", "", groups.LogSettings),
-    ("Choice of the backend", _BACKENDS, None),
-    ("SQL databases", "See [SQL](backends/sql.md).", groups.DatabaseSettings),
-    ("Flat files", "See [Flat files](backends/files.md).", groups.FileSettings),
-    ("MongoDB", "See [MongoDB](backends/mongodb.md).", groups.MongoSettings),
-    ("LDAP", "See [LDAP](backends/ldap.md).", groups.LdapSettings),
-    ("JumpCloud", "See [JumpCloud](backends/jumpcloud.md).", groups.JumpcloudSettings),
-    (
-        "Another SCIM service provider",
-        "See [Another SCIM service provider](backends/forward.md).",
-        groups.ForwardSettings,
-    ),
-    ("iRODS", "See [iRODS](backends/irods.md).", groups.IrodsSettings),
-    ("Remote backends", "JumpCloud, the upstream and iRODS share these settings.", groups.RemoteSettings),
+)
+_AFTER: Final[tuple[_Section, ...]] = (
+    ("State database", "", groups.StateSettings),
     ("Security Event Tokens", _EVENTS, groups.EventSettings),
     ("The change log", "", groups.ChangeLogSettings),
     ("Asynchronous requests", "", groups.AsynchronousSettings),
     ("Background work", "", groups.WorkerSettings),
 )
+_REMOTE: Final[_Section] = (
+    "Remote backends",
+    "JumpCloud, the upstream and iRODS share these settings.",
+    groups.RemoteSettings,
+)
+_BACKEND_PAGES: Final = Path(__file__).parent.parent / "reference" / "backends"
 
 
 def page() -> str:
-    """Return the page of settings."""
-    parts = [_INTRO]
-    for title, introduction, declared in _SECTIONS:
+    """Return the page of settings. A setting of several sections is in the first of them."""
+    parts, named = [_INTRO], set[str]()
+    for title, introduction, declared in (*_BEFORE, _choice(), _REMOTE, *_backends(), *_AFTER):
         parts += [f"## {title}", introduction]
-        if declared is not None:
-            parts += [_setting(entry) for entry in fields(declared)]
+        parts += [_setting(entry) for name, entry in declarations(declared).items() if name not in named]
+        named |= declarations(declared).keys()
     return document("Settings", *parts, _LIBRARIES)
+
+
+def _choice() -> _Section:
+    own = own_backends()
+    addresses = listed(options.address.upper() for options in own.values())
+    return "Choice of the backend", _CHOICE.format(listed(own), addresses), groups.StorageSettings
+
+
+def _backends() -> Iterator[_Section]:
+    """Yield the section of each backend; the title of its own page is the name of its options."""
+    pages = {path.read_text().partition("\n")[0]: path.name for path in _BACKEND_PAGES.glob("*.md")}
+    for options in own_backends().values():
+        title = str(options.__doc__)
+        yield title, f"See [{title}](backends/{pages[f'# {title}']}).", options
 
 
 def _setting(entry: Field[Any]) -> str:

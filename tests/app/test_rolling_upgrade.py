@@ -23,7 +23,7 @@ from cryptography.fernet import Fernet
 
 from schema.registry import load_registry
 from storage.adapter import StorageAdapter, StoredResource
-from storage.sql import open_database
+from storage.sql.opening import open_database
 from tests.conftest import KEY, USER, ScimClient
 from tests.events import EVENT, PATCH_OP, kinds, patch, payload, sets
 from tests.in_flight import read

@@ -12,6 +12,7 @@ from app.configuration.settings import BaseSettings, ServerSettings, Settings, S
 from app.protocol.context import system
 from app.wiring.base import open_base
 from storage.database_url import parse_database_url
+from storage.sql.options import Options
 from tests.conftest import ScimClient
 
 
@@ -19,7 +20,7 @@ def test_defaults_need_no_variable() -> None:
     settings = Settings.from_env({})
 
     assert settings == Settings()
-    assert settings.storage[1]["url"] == "sqlite:///data/scim.db"
+    assert settings.backend[1].location == "sqlite:///data/scim.db"
 
 
 def test_each_setting_is_of_the_process_or_of_a_base() -> None:
@@ -31,8 +32,8 @@ def test_each_setting_is_of_the_process_or_of_a_base() -> None:
 
 
 def test_a_base_needs_no_setting_of_the_process(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/scim.db"
-    base = open_base(BaseSettings(database_url=url, api_key=("k",), async_request="request"))
+    stores = {"sql": Options(database_url=f"sqlite:///{tmp_path}/scim.db")}
+    base = open_base(BaseSettings(backends=stores, api_key=("k",), async_request="request"))
 
     (users,) = (one for one in base.registry.resource_types if one.name == "User")
     stored = base.resources.create(system(), users, {"schemas": [users.schema.id], "userName": "a"})
@@ -93,6 +94,7 @@ def test_both_spellings_of_the_model_names_are_read() -> None:
     settings = Settings.from_env({"USER_model_name": "myUsers", "GROUP_MODEL_NAME": "myGroups"})
 
     assert settings.table_names == {"User": "myUsers", "Group": "myGroups"}
+    assert settings.backend[1].table_names == settings.table_names
 
 
 def test_api_keys_are_separated_by_commas() -> None:
@@ -104,7 +106,7 @@ def test_api_keys_are_separated_by_commas() -> None:
     ("url", "file"), [("sqlite:///a/b.db", "a/b.db"), ("sqlite:////a/b.db?timeout=1", "/a/b.db")]
 )
 def test_sqlite_urls(url: str, file: str) -> None:
-    assert parse_database_url(Settings.from_env({"DATABASE_URL": url}).database_url).name == file
+    assert parse_database_url(Settings.from_env({"DATABASE_URL": url}).backend[1].location).name == file
 
 
 # A value for each secret that is not just any text, and for what is no secret but may hold one.
@@ -208,7 +210,7 @@ def test_only_the_last_line_break_of_a_file_does_not_count(tmp_path: Path) -> No
 
     settings = Settings.from_env({"LDAP_PASSWORD_FILE": str(tmp_path / "secret")})
 
-    assert settings.ldap_password == " a\n"
+    assert settings.backends["ldap"].ldap_password == " a\n"
 
 
 def test_a_secret_that_is_set_twice_or_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
@@ -332,7 +334,7 @@ def test_variables_of_the_platform_are_not_warned_of(caplog: pytest.LogCaptureFi
 
 
 def test_what_kubernetes_sets_for_a_service_called_irods_is_no_setting() -> None:
-    assert Settings.from_env({"IRODS_PORT": "tcp://10.0.0.1:1247"}).irods_port == 1247
+    assert Settings.from_env({"IRODS_PORT": "tcp://10.0.0.1:1247"}).backends["irods"].irods_port == 1247
 
 
 @pytest.mark.parametrize(
@@ -349,14 +351,14 @@ def test_what_kubernetes_sets_for_a_service_called_irods_is_no_setting() -> None
     ],
 )
 def test_the_first_backend_that_has_a_setting_is_used(environ: dict[str, str], chosen: str) -> None:
-    assert Settings.from_env(environ).storage[0] == chosen
+    assert Settings.from_env(environ).backend[0] == chosen
 
 
 def test_the_upstream_is_asked_with_its_own_key_or_ours() -> None:
     environ = {"FORWARD_SCIM_URL": "http://h", "API_KEY": "ours"}
 
-    assert Settings.from_env(environ).storage[1]["key"] == "ours"
-    assert Settings.from_env({**environ, "FORWARD_SCIM_KEY": "theirs"}).storage[1]["key"] == "theirs"
+    assert Settings.from_env(environ).backend[1].key == "ours"
+    assert Settings.from_env({**environ, "FORWARD_SCIM_KEY": "theirs"}).backend[1].key == "theirs"
 
 
 def test_what_must_survive_lies_beside_the_files() -> None:

@@ -63,7 +63,7 @@ def test_what_the_secrets_are_made_of_fits(tmp_path: Path) -> None:
 
     names = ("api_key", "secret_keys", "database_url")
     settings = Settings.from_env({name.upper(): made[name] for name in names})
-    assert settings.storage[0] == "sql"
+    assert settings.backend[0] == "sql"
     assert made["postgres_password"] in made["database_url"]
     assert len(made["api_key"]) == 48
     containers = [one for name in COMPOSE for one in services(name).values()]

@@ -37,7 +37,8 @@ def test_the_settings_of_a_page_are_those_of_the_code_with_their_defaults(name: 
     for setting, _, default in ((row + [""])[:3] for row in shown):
         names, defaults = re.findall("`([A-Z_]+)`", setting), re.findall("`([^`]+)`", default)
         assert set(names) <= set(Settings.variables())
-        fields = [Settings.__dataclass_fields__[n.lower()] for n in names if n.lower() in vars(Settings())]
+        declared = Settings.declarations()
+        fields = [declared[n.lower()] for n in names if n.lower() in declared]
         for field, text in zip(fields, defaults, strict=False):
             is_computed = field.name in ("database_url", "state_database_url")
             assert is_computed or field.metadata["read"](text) == field.default, field.name

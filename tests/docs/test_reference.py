@@ -4,7 +4,6 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from docs.generate.pages import PAGES, REFERENCE
 from schema.errors import ScimError
 
 ROOT = Path(__file__).parent.parent.parent
+DECLARED = Settings.declarations()
 PACKAGES = ("app", "schema", "scim_filter", "storage", "set_delivery")
 
 
@@ -33,7 +33,7 @@ def test_a_generated_page_is_that_of_the_code(name: str) -> None:
 def test_every_setting_has_a_section_and_every_section_is_a_setting() -> None:
     sections = re.findall(r"^### `(\w+)`$", page("settings.md"), re.MULTILINE)
 
-    assert sorted(sections) == sorted(entry.name.upper() for entry in fields(Settings))
+    assert sorted(sections) == sorted(name.upper() for name in DECLARED)
 
 
 def test_every_variable_is_named_with_its_file() -> None:
@@ -42,9 +42,9 @@ def test_every_variable_is_named_with_its_file() -> None:
     assert {*Settings.variables(), *Settings.file_variables()} <= named
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in fields(Settings)])
+@pytest.mark.parametrize("name", DECLARED)
 def test_a_setting_is_described_in_sentences_and_with_its_values(name: str) -> None:
-    metadata = Settings.__dataclass_fields__[name].metadata
+    metadata = DECLARED[name].metadata
     described = metadata["is"]
 
     for text in filter(None, (described.does, described.edges)):
@@ -53,9 +53,9 @@ def test_a_setting_is_described_in_sentences_and_with_its_values(name: str) -> N
     assert metadata["read"].__doc__, metadata["read"]
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in fields(Settings)])
+@pytest.mark.parametrize("name", DECLARED)
 def test_the_default_on_the_page_is_read_as_the_default(name: str) -> None:
-    entry = Settings.__dataclass_fields__[name]
+    entry = DECLARED[name]
     shown = as_text(entry.default)
 
     if shown and name != "set_feeds":

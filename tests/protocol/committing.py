@@ -35,7 +35,7 @@ from set_delivery.tables import prepare_state
 from storage.adapter import StorageAdapter, StoredResource
 from storage.complete import complete
 from storage.registry import open_storage
-from storage.sql import open_database
+from storage.sql.opening import open_database
 from tests.protocol.samples import GROUP, REGISTRY, USER
 from tests.storage.memory import MemoryAdapter, MemoryWithMembers
 
@@ -175,7 +175,7 @@ def _opened(kind: str, folder: Path) -> StorageAdapter:
         return complete(memory, REGISTRY.resource_types)
     url = {"DATABASE_URL": f"sqlite:///{folder}/scim.db"}
     environ = url if kind == "sqlite" else {"DATA_PATH": f"{folder}/files"}
-    return open_storage(*Settings.from_env({"API_KEY": "k", **environ}).storage)
+    return open_storage(*Settings.from_env({"API_KEY": "k", **environ}).backend)
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import pytest
 
 from set_delivery.key_ring import open_ring, read_ring
 from storage.errors import StorageReadOnly
-from storage.sql import open_database
 from storage.sql.database import Database
+from storage.sql.opening import open_database
 
 PROCESS = """
 import sys
 from set_delivery.key_ring import open_ring
-from storage.sql import open_database
+from storage.sql.opening import open_database
 database = open_database(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

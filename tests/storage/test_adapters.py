@@ -10,8 +10,8 @@ import pytest
 from storage.adapter import Member, Selection, StorageAdapter
 from storage.complete import complete
 from storage.errors import StorageUnavailable
-from storage.registry import open_storage
 from storage.search import search
+from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer
 from tests.storage.contract import (
     GROUP,
@@ -43,8 +43,8 @@ class SqlTwinContract(TwinContract):
 class TestSqlite(StorageContract, TransactionContract, SqlTwinContract):
     @pytest.fixture
     def adapter(self, tmp_path: Path) -> Iterator[StorageAdapter]:
-        options = {"url": f"sqlite:///{tmp_path}/scim.db", "tables": {}, "synchronous": "NORMAL"}
-        adapter = open_storage("sql", options)
+        url = f"sqlite:///{tmp_path}/scim.db"
+        adapter = open_backend("sql", database_url=url, sqlite_synchronous="NORMAL")
         adapter.prepare(REGISTRY.resource_types)
         yield adapter
         adapter.close()
@@ -85,7 +85,7 @@ class Store:
 
     def __init__(self, server: PostgresqlServer | MariadbServer) -> None:
         url = server.new_database()
-        self.adapter = open_storage("sql", {"url": url, "tables": {}})
+        self.adapter = open_backend("sql", database_url=url)
         self.adapter.prepare(REGISTRY.resource_types)
         self._empty = partial(server.empty, url)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from storage.adapter import StorageAdapter
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.storage.contract import (
     GROUP,
     REGISTRY,
@@ -30,7 +30,7 @@ class TestFiles(StorageContract, TransactionContract, TwinContract):
 
     @pytest.fixture
     def adapter(self, tmp_path: Path) -> Iterator[StorageAdapter]:
-        adapter = open_storage("files", {"path": tmp_path / "data", "folders": {}})
+        adapter = open_backend("files", data_path=tmp_path / "data")
         adapter.prepare(REGISTRY.resource_types)
         yield adapter
         adapter.close()

@@ -16,7 +16,7 @@ from app.configuration.settings import Settings
 from storage.adapter import Member
 from storage.foreign import ForeignReader, adopted
 from storage.jumpcloud.document import Remainder
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient
 from tests.mongodb import MongodbServer, MongoStore
 from tests.openldap import LdapServer
@@ -114,7 +114,7 @@ def test_files_of_every_wrong_shape(tmp_path: Path, caplog: pytest.LogCaptureFix
     time.sleep(0.1)
 
     for _ in range(2):
-        adapter = open_storage("files", {"path": tmp_path, "folders": {}})
+        adapter = open_backend("files", data_path=tmp_path)
         adapter.prepare(REGISTRY.resource_types)
         check_served(adapter, ["good", *DATES, "meta-list"])
         adapter.close()
@@ -140,7 +140,7 @@ def test_rows_of_every_wrong_shape(
             assert name in no_json, refusal
 
     for _ in range(2):
-        adapter = open_storage("sql", {"url": url, "tables": {}})
+        adapter = open_backend("sql", database_url=url)
         adapter.prepare(REGISTRY.resource_types)
         check_served(adapter, ["good", *DATES, "meta-list"])
         adapter.close()
@@ -152,7 +152,7 @@ def test_rows_of_every_wrong_shape(
 @pytest.mark.parametrize("sql_server", ["sqlite"], indirect=True)
 def test_rows_that_were_changed_after_they_were_taken_over(sql_server: SqliteFolder) -> None:
     url = sql_server.new_database()
-    adapter = open_storage("sql", {"url": url, "tables": {}})
+    adapter = open_backend("sql", database_url=url)
     adapter.prepare(REGISTRY.resource_types)
     adapter.create(USER, stored("good", **GOOD))
     for name, document in wrong_documents().items():
@@ -166,7 +166,7 @@ def test_rows_that_were_changed_after_they_were_taken_over(sql_server: SqliteFol
     # Everything is indexed again.
     sql_server.execute(url, "UPDATE scim_path SET ready = 0")
     sql_server.execute(url, "DELETE FROM scim_attribute")
-    adapter = open_storage("sql", {"url": url, "tables": {}})
+    adapter = open_backend("sql", database_url=url)
     adapter.prepare(REGISTRY.resource_types)
 
     check_served(adapter, ["good"])
@@ -265,7 +265,7 @@ def test_resources_of_an_upstream_of_every_wrong_shape() -> None:
             known.get(path, nothing)(connection, request)
 
         with HostileServer(answer) as server:
-            adapter = open_storage("forward", {"url": server.url, "key": "k"})
+            adapter = open_backend("forward", forward_scim_url=server.url, forward_scim_key="k")
             adapter.prepare(REGISTRY.resource_types)
             check_served(adapter, ["good"])
             adapter.close()

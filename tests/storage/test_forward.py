@@ -14,9 +14,8 @@ from schema.resource_type import ResourceType
 from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Selection, Sort, StorageAdapter
 from storage.errors import StorageUnavailable, VersionMismatch
-from storage.forward import open_adapter
-from storage.registry import open_storage
 from storage.search import position_of, search
+from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient
 from tests.storage.contract import (
     GROUP,
@@ -45,7 +44,7 @@ def upstream(forward: UpstreamServer) -> Upstream:
 @pytest.fixture
 def adapter(upstream: Upstream) -> Iterator[StorageAdapter]:
     upstream.empty()
-    adapter = OwnIds(open_storage("forward", {"url": upstream.url, "key": UPSTREAM_KEY}))
+    adapter = OwnIds(open_backend("forward", forward_scim_url=upstream.url, forward_scim_key=UPSTREAM_KEY))
     adapter.prepare(REGISTRY.resource_types)
     yield adapter
     adapter.close()
@@ -289,7 +288,7 @@ def test_members_that_join_at_once_all_join(adapter: StorageAdapter) -> None:
 
 def test_a_restart_of_the_upstream_is_not_seen(tmp_path: Path) -> None:
     upstream = Upstream(tmp_path / "scim.db")
-    adapter = open_adapter(upstream.url, UPSTREAM_KEY)
+    adapter = open_backend("forward", forward_scim_url=upstream.url, forward_scim_key=UPSTREAM_KEY)
     adapter.prepare(REGISTRY.resource_types)
     created = adapter.create(USER, stored("x", userName="a"))
     upstream.stop()

@@ -6,7 +6,7 @@ import pytest
 
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ValueRefused
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.fake_jumpcloud import FakeJumpcloudServer
 from tests.storage.contract import (
     GROUP,
@@ -36,7 +36,8 @@ class TestJumpcloud(StorageContract, TwinContract):
     @pytest.fixture
     def adapter(self, jumpcloud: FakeJumpcloudServer, organisation_key: str) -> Iterator[StorageAdapter]:
         jumpcloud.empty(organisation_key)
-        adapter = open_storage("jumpcloud", {"url": jumpcloud.url, "key": organisation_key, "timeout_s": 5.0})
+        settings = {"jumpcloud_url": jumpcloud.url, "jumpcloud_key": organisation_key, "remote_timeout": 5.0}
+        adapter = open_backend("jumpcloud", **settings)
         adapter.prepare(REGISTRY.resource_types)
         yield OwnIds(adapter)
         adapter.close()

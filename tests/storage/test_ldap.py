@@ -6,7 +6,7 @@ import ldap as ldap_client
 import pytest
 
 from storage.adapter import StorageAdapter
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.openldap import LdapServer
 from tests.storage.contract import REGISTRY, StorageContract, TwinContract
 
@@ -24,7 +24,7 @@ class Store:
     def __init__(self, server: LdapServer) -> None:
         self.server = server
         self.base = server.new_database()
-        self.adapter = open_storage("ldap", server.options(self.base))
+        self.adapter = open_backend("ldap", **server.options(self.base))
         self.adapter.prepare(REGISTRY.resource_types)
 
     def emptied(self) -> StorageAdapter:

@@ -7,8 +7,8 @@ import pytest
 
 from storage.adapter import Member, Selection, StorageAdapter
 from storage.errors import StorageUnavailable
-from storage.registry import open_storage
 from storage.search import search
+from tests.backends import open_backend
 from tests.mongodb import MongodbServer, MongoStore
 from tests.storage.contract import (
     GROUP,
@@ -74,9 +74,7 @@ def own_server(mongodb: MongodbServer) -> Iterator[MongodbServer]:
 
 def test_a_server_that_is_gone_is_unavailable_and_found_again(own_server: MongodbServer) -> None:
     store = MongoStore(own_server)
-    adapter = open_storage(
-        "mongo", {"url": f"{store.url}?serverSelectionTimeoutMS=300", "collections": {}}
-    )
+    adapter = open_backend("mongo", mongo_db=f"{store.url}?serverSelectionTimeoutMS=300")
     adapter.prepare(REGISTRY.resource_types)
     adapter.create(USER, stored("1", userName="a"))
     adapter.create(GROUP, stored("g", displayName="G"))
@@ -108,7 +106,7 @@ def test_a_restart_between_two_calls_is_not_noticed(own_server: MongodbServer) -
 
 def test_a_dead_server_is_known_within_seconds_and_the_password_stays_secret() -> None:
     url = "mongodb://scim:s3cr3t@127.0.0.1:1/scim"
-    adapter = open_storage("mongo", {"url": url, "collections": {}})
+    adapter = open_backend("mongo", mongo_db=url)
 
     begun = time.monotonic()
     with pytest.raises(StorageUnavailable) as caught:

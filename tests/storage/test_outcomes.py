@@ -8,7 +8,7 @@ import pytest
 
 from storage.adapter import Member, StorageAdapter
 from storage.errors import OutcomeUnknown, ResourceNotFound, StorageUnavailable
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.cutting import CuttingProxy
 from tests.storage.contract import GROUP, REGISTRY, USER, among, change_members, stored
 
@@ -33,7 +33,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
     make = {"mongodb": _mongo, "ldap": _ldap}.get(name, _sql)
     kind, direct, port, through, fatal = make(server)
     proxy = CuttingProxy(port)
-    adapters = [open_storage(kind, options) for options in (direct, through(proxy.port))]
+    adapters = [open_backend(kind, **options) for options in (direct, through(proxy.port))]
     for adapter in adapters:
         adapter.prepare(REGISTRY.resource_types)
     yield Way(adapters[1], adapters[0], proxy, fatal)
@@ -47,21 +47,21 @@ Parts = tuple[str, dict[str, Any], int, Options, dict[str, bytes]]
 
 
 def _sql(server: Any) -> Parts:
-    options = {"url": server.new_database(), "tables": {}}
+    options = {"database_url": server.new_database()}
 
     def through(port: int) -> dict[str, Any]:
-        return {**options, "url": options["url"].replace(f":{server.port}", f":{port}")}
+        return {"database_url": options["database_url"].replace(f":{server.port}", f":{port}")}
 
     every = ("create", "create_many", "replace", "delete", "join")
     return "sql", options, server.port, through, dict.fromkeys(every, b"COMMIT")
 
 
 def _mongo(server: Any) -> Parts:
-    options = {"url": server.new_database(), "collections": {}}
-    port = int(options["url"].partition("://")[2].partition("/")[0].rpartition(":")[2])
+    options = {"mongo_db": server.new_database()}
+    port = int(options["mongo_db"].partition("://")[2].partition("/")[0].rpartition(":")[2])
 
     def through(proxy_port: int) -> dict[str, Any]:
-        return {**options, "url": options["url"].replace(f":{port}", f":{proxy_port}")}
+        return {"mongo_db": options["mongo_db"].replace(f":{port}", f":{proxy_port}")}
 
     users = {
         "create": b"\x02insert\x00\x06\x00\x00\x00Users\x00",
@@ -78,7 +78,7 @@ def _ldap(server: Any) -> Parts:
     options = server.options(base)
 
     def through(port: int) -> dict[str, Any]:
-        return {**options, "url": f"ldap://127.0.0.1:{port}"}
+        return {**options, "ldap_hostname": f"ldap://127.0.0.1:{port}"}
 
     name = f"scimId=1,ou=Users,{base}".encode()
     delete = b"\x4a" + bytes([len(name)]) + name

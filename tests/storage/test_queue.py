@@ -13,7 +13,7 @@ import pytest
 
 from storage.errors import StorageUnavailable
 from storage.queue import FairQueue
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.storage.contract import REGISTRY, USER, stored
 
 
@@ -94,10 +94,10 @@ def test_without_a_file_there_is_no_queue_and_nobody_waits(tmp_path: Path) -> No
 @pytest.mark.parametrize("kind", ["sql", "files"])
 def test_who_writes_again_and_again_lets_others_in_between(tmp_path: Path, kind: str) -> None:
     """Of two who always want to write, neither gets many turns in a row."""
-    options: dict[str, Any] = {"url": f"sqlite:///{tmp_path}/scim.db", "tables": {}}
+    options: dict[str, Any] = {"database_url": f"sqlite:///{tmp_path}/scim.db"}
     if kind == "files":
-        options = {"path": tmp_path / "data", "folders": {}}
-    adapter = open_storage(kind, options)
+        options = {"data_path": tmp_path / "data"}
+    adapter = open_backend(kind, **options)
     adapter.prepare(REGISTRY.resource_types)
     turns: list[str] = []
     both = threading.Barrier(2)

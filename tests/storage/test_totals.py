@@ -11,9 +11,9 @@ import pytest
 from scim_filter import parse_filter, resolve
 from storage.adapter import Page, Position, Selection, Sort, StorageAdapter
 from storage.index_keys import place_of
-from storage.registry import open_storage
 from storage.search import fitting_total, search
 from storage.sql.database import Database
+from tests.backends import open_backend
 from tests.storage.contract import REGISTRY, USER, represent, stored
 
 
@@ -22,15 +22,15 @@ def open_adapter(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Callable[[], StorageAdapter]]:
     """Return a function that opens the same empty store again and again."""
-    options: dict[str, Any] = {"url": f"sqlite:///{tmp_path}/scim.db", "tables": {}}
+    options: dict[str, Any] = {"database_url": f"sqlite:///{tmp_path}/scim.db"}
     if request.param == "files":
-        options = {"path": tmp_path / "data", "folders": {}}
+        options = {"data_path": tmp_path / "data"}
     elif request.param != "sqlite":
-        options["url"] = request.getfixturevalue(request.param).new_database()
+        options["database_url"] = request.getfixturevalue(request.param).new_database()
     kind, opened = "files" if request.param == "files" else "sql", []
 
     def make() -> StorageAdapter:
-        opened.append(open_storage(kind, options))
+        opened.append(open_backend(kind, **options))
         opened[-1].prepare(REGISTRY.resource_types)
         return opened[-1]
 

@@ -1,15 +1,5 @@
 """The settings by subject: each class declares some of them, and `Settings` joins the classes."""
 
-from app.configuration.groups.backends import (
-    DatabaseSettings,
-    FileSettings,
-    ForwardSettings,
-    IrodsSettings,
-    JumpcloudSettings,
-    LdapSettings,
-    MongoSettings,
-    RemoteSettings,
-)
 from app.configuration.groups.events import (
     AsynchronousSettings,
     ChangeLogSettings,
@@ -17,22 +7,18 @@ from app.configuration.groups.events import (
     WorkerSettings,
 )
 from app.configuration.groups.server import AccessSettings, LogSettings, RequestSettings, WebServerSettings
+from app.configuration.groups.storage import RemoteSettings, StateSettings, StorageSettings
 
 __all__ = [
     "AccessSettings",
     "AsynchronousSettings",
     "ChangeLogSettings",
-    "DatabaseSettings",
     "EventSettings",
-    "FileSettings",
-    "ForwardSettings",
-    "IrodsSettings",
-    "JumpcloudSettings",
-    "LdapSettings",
     "LogSettings",
-    "MongoSettings",
     "RemoteSettings",
     "RequestSettings",
+    "StateSettings",
+    "StorageSettings",
     "WebServerSettings",
     "WorkerSettings",
 ]

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from app.configuration import stream_types, types
-from app.configuration.groups.declaration import secret, setting
 from set_delivery.streams import DEFAULT_FEED, Feed
 from set_delivery.tokens import ALGORITHMS
+from storage import option_types
+from storage.options import secret, setting
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,7 +23,7 @@ class EventSettings:
     )
     set_push_token: str = secret(
         "",
-        types.text,
+        option_types.text,
         "The bearer token for the receiver of `SET_PUSH_URL`.",
         "A token with other characters than printable ASCII stops the start.",
     )
@@ -34,17 +35,17 @@ class EventSettings:
         " [Receive events](../how-to/receive-events.md).",
     )
     set_push_require_tls: bool = setting(
-        False, types.flag, "`true`: a receiver with a URL other than `https://` stops the start."
+        False, option_types.flag, "`true`: a receiver with a URL other than `https://` stops the start."
     )
     set_push_timeout: float = setting(
         10.0,
-        types.seconds,
+        option_types.seconds,
         "The time that a receiver may take to answer, in seconds.",
         "After this time the server counts a failure and sends the SET again later.",
     )
     event_mode: str = setting(
         "notice",
-        types.one_of("notice", "full"),
+        option_types.one_of("notice", "full"),
         "`notice`: an event contains the names of the changed attributes. `full`: it contains their values"
         " too.",
         "A receiver of `SET_RECEIVERS` may have its own `mode`.",
@@ -56,20 +57,20 @@ class EventSettings:
     )
     set_issuer: str = setting(
         "scim",
-        types.text,
+        option_types.text,
         "The claim `iss` of every SET.",
         "If the value is a URL and `BASE_URL` is unset, event feeds have URLs under it.",
     )
     set_audience: str = setting(
         "",
-        types.text,
+        option_types.text,
         "The claim `aud` of every SET.",
         "The events `feed:add` and `feed:remove` name the URL of the feed as well.",
         shown="the URLs of the feeds of the event",
     )
     set_signing_secret: str = secret(
         "",
-        types.text,
+        option_types.text,
         "The secret that the server signs SETs with, by HS256, HS384 or HS512. The receiver has the same"
         " secret.",
         "Without a secret and without a key, the server pushes SETs as plain JSON."
@@ -77,7 +78,7 @@ class EventSettings:
     )
     set_signing_algorithm: str = setting(
         "HS256",
-        types.one_of(*ALGORITHMS),
+        option_types.one_of(*ALGORITHMS),
         "The algorithm of the signature.",
         "An algorithm that does not fit the secret or the key stops the start.",
     )
@@ -96,42 +97,42 @@ class EventSettings:
     )
     set_feeds_enabled: bool = setting(
         True,
-        types.flag,
+        option_types.flag,
         "`true`: a member that joins or leaves a group publishes the event `feed:add` or `feed:remove`.",
     )
     set_group_as_feed: bool = setting(
         True,
-        types.flag,
+        option_types.flag,
         "`true`: each group is an event feed. It contains the events of the group and of its members.",
     )
     set_poll_enabled: bool = setting(
         False,
-        types.flag,
+        option_types.flag,
         "`true`: readers can fetch events at `/Events/Feeds/{id}/Stream` (RFC 8936).",
         "With `false`, these requests are answered 501.",
     )
     set_poll_max_events: int = setting(
         10_000,
-        types.positive,
+        option_types.positive,
         "The largest number of events that a feed keeps.",
         "The server deletes the oldest events above this number, acknowledged or not. The log has a warning"
         " before that.",
     )
     set_poll_wait: float = setting(
         5.0,
-        types.seconds,
+        option_types.seconds,
         "The time that a poll waits for an event when there is none, in seconds.",
         "When half of the threads of a process wait already, a poll is answered immediately.",
     )
     set_retention: int = setting(
         30 * 86400,
-        types.positive,
+        option_types.positive,
         "The time that the server keeps an event that a receiver has not accepted, in seconds.",
         "After this time the server deletes the event for this receiver. The log has a warning before that.",
     )
     set_refused_after: int = setting(
         86400,
-        types.positive,
+        option_types.positive,
         "The time that the server sends a SET again when the receiver answers 400 without `err`, in seconds.",
         "After this time the server keeps the SET as refused and sends the next one.",
     )
@@ -143,7 +144,7 @@ class ChangeLogSettings:
 
     change_log: str = setting(
         "auto",
-        types.one_of("auto", "on", "off"),
+        option_types.one_of("auto", "on", "off"),
         "`on`: the server keeps a row for each change: who changed what, when. `off`: it keeps none. `auto`:"
         " `on` with an SQL database and with flat files, otherwise when there is a state database because"
         " `STATE_DATABASE_URL` is set, or events or asynchronous requests are switched on.",
@@ -151,7 +152,7 @@ class ChangeLogSettings:
     )
     change_retention: int = setting(
         90 * 86400,
-        types.positive,
+        option_types.positive,
         "The time that the server keeps a row of the change log, in seconds.",
         "A signed checkpoint takes the place of deleted rows.",
     )
@@ -163,7 +164,7 @@ class AsynchronousSettings:
 
     async_request: str = setting(
         "none",
-        types.one_of("none", "request", "long"),
+        option_types.one_of("none", "request", "long"),
         "`none`: every request is answered with its result. `request`: a request with `Prefer:"
         " respond-async` is answered 202. `long`: the same, and a request with `Prefer: wait=N` is answered"
         " 202 when it takes longer than N seconds.",
@@ -171,7 +172,7 @@ class AsynchronousSettings:
     )
     async_result_ttl: int = setting(
         86400,
-        types.positive,
+        option_types.positive,
         "The time that the server keeps the result of an asynchronous request, in seconds.",
         "After this time `/Async/{id}` is answered 404. A backend that is down is tried again for this time.",
     )
@@ -183,7 +184,7 @@ class WorkerSettings:
 
     embedded_worker: bool = setting(
         True,
-        types.flag,
+        option_types.flag,
         "`true`: web processes deliver events and carry out asynchronous requests. `false`: they leave this"
         " to `scim worker`.",
         "With `CELERY_BROKER_URL` the setting has no effect.",

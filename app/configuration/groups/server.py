@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.configuration import types
-from app.configuration.groups.declaration import secret, setting
-
-DEFAULT_API_KEY = "secret"
+from storage import option_types
+from storage.options import secret, setting
+from storage.shared_options import ClientKeys, Indexes, Names
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,18 +23,9 @@ class LogSettings:
 
 
 @dataclass(frozen=True, repr=False)
-class AccessSettings:
+class AccessSettings(Indexes, Names, ClientKeys):
     """Access, addresses and resource types."""
 
-    api_key: tuple[str, ...] = secret(
-        (DEFAULT_API_KEY,),
-        types.api_keys,
-        "The API key, or several keys separated by commas. A client sends one of them as"
-        " `Authorization: Bearer <key>` or as `x-api-key: <key>`.",
-        "An empty variable is not the same as an unset one: every request that needs credentials is"
-        " refused with 401. Each start with the default key logs a warning. A value with commas counts as"
-        " one key too, because a key of HarryKodden/scim may contain commas.",
-    )
     secret_keys: tuple[str, ...] = secret(
         (),
         types.secret_keys,
@@ -53,36 +44,23 @@ class AccessSettings:
     )
     base_url: str = setting(
         "",
-        types.base_url,
+        option_types.base_url,
         "The scheme and host that clients use, such as `https://scim.example.com`. The server puts it in"
         " front of absolute locations and of the URLs of event feeds.",
     )
     location_style: str = setting(
         "relative",
-        types.one_of("relative", "absolute"),
+        option_types.one_of("relative", "absolute"),
         "The form of `meta.location` and of the `Location` header.",
         "`absolute` without `BASE_URL` stops the start.",
     )
     schema_path: Path | None = setting(
         None,
-        types.folder,
+        option_types.folder,
         "A folder of schema definitions that replace the ones that come with the server.",
         "An invalid file stops the start, and the error message names the file."
         " See [Schemas](../how-to/schemas.md).",
         shown="the definitions of the server, see [Schemas](schemas.md)",
-    )
-    user_model_name: str = setting(
-        "Users",
-        types.table,
-        "The table, folder, collection or organisational unit of the users.",
-        "It must differ from `GROUP_MODEL_NAME`, in any case of letters.",
-        also=("USER_model_name",),
-    )
-    group_model_name: str = setting(
-        "Groups",
-        types.table,
-        "The table, folder, collection or organisational unit of the groups.",
-        also=("GROUP_model_name",),
     )
     user_mapping: dict[str, str] | None = setting(
         None,
@@ -96,27 +74,18 @@ class AccessSettings:
     )
     profile: str = setting(
         "default",
-        types.one_of("default", "strict"),
+        option_types.one_of("default", "strict"),
         "`default` accepts known deviations of clients; `strict` accepts only requests that conform to"
         " the RFCs.",
         "See [Profiles](profiles.md).",
     )
     unique_external_id: bool = setting(
         True,
-        types.flag,
+        option_types.flag,
         "`true`: two resources of one type cannot have the same `externalId`. `false`: any number of"
         " resources can, because RFC 7643 section 3.1 leaves `externalId` to the client.",
         "The setting may change at any time; the next start applies it. If resources share a value then,"
         " all of them stay, and the log names them. The first of them owns the value.",
-    )
-    indexed_attributes: frozenset[str] | None = setting(
-        None,
-        types.paths,
-        "The attributes that SQL, MongoDB and flat files index, such as `emails.value,name`. A filter on"
-        " another attribute reads every resource.",
-        "Unique attributes and `externalId` always have an index. An attribute that does not exist stops the"
-        " start.",
-        shown="all attributes",
     )
 
 
@@ -126,14 +95,14 @@ class RequestSettings:
 
     page_size: int = setting(
         100,
-        types.positive,
+        option_types.positive,
         "The largest number of resources in one response.",
         "A larger `count` is reduced to this number. A larger `count` together with a cursor is refused:"
         " 400 `invalidCount`.",
     )
     max_body_size: int = setting(
         1024 * 1024,
-        types.positive,
+        option_types.positive,
         "The largest body of a request, in bytes. Bulk requests have `BULK_MAX_PAYLOAD_SIZE` instead.",
         "A larger body is answered 413.",
     )
@@ -145,25 +114,25 @@ class RequestSettings:
     )
     max_filter_length: int = setting(
         8192,
-        types.positive,
+        option_types.positive,
         "The longest filter, in characters.",
         "A longer filter is answered 400 `invalidFilter`.",
     )
     bulk_max_operations: int = setting(
         1000,
-        types.positive,
+        option_types.positive,
         "The largest number of operations in one Bulk request.",
         "A request with more operations is answered 413 `tooMany`, and none of them is carried out.",
     )
     bulk_max_payload_size: int = setting(
         1024 * 1024,
-        types.positive,
+        option_types.positive,
         "The largest body of a Bulk request, in bytes.",
         "A larger body is answered 413.",
     )
     cursor_timeout: int = setting(
         3600,
-        types.positive,
+        option_types.positive,
         "The time during which a cursor is valid, in seconds.",
         "An older cursor is answered 400 `expiredCursor`. See [Cursors](../how-to/cursors.md).",
     )
@@ -180,32 +149,35 @@ class WebServerSettings:
         "`::` is every address of IPv6 and IPv4.",
     )
     port: int = setting(
-        8000, types.port, "The port that the server listens on.", "With `0` the system chooses a free port."
+        8000,
+        option_types.port,
+        "The port that the server listens on.",
+        "With `0` the system chooses a free port.",
     )
-    workers: int = setting(2, types.positive, "The number of processes.")
+    workers: int = setting(2, option_types.positive, "The number of processes.")
     threads: int = setting(
         4,
-        types.positive,
+        option_types.positive,
         "The number of threads of each process. Each thread answers one request at a time.",
         "At most half of the threads of a process, and at least one, wait for events or asynchronous"
         " requests.",
     )
     request_timeout: float = setting(
         30.0,
-        types.seconds,
+        option_types.seconds,
         "The time that a client may take to send a request, head and body together, in seconds.",
         "After this time the server answers 408 and closes the connection. A client that does not read its"
         " answer for this time loses the connection too.",
     )
     keepalive_timeout: float = setting(
         75.0,
-        types.seconds,
+        option_types.seconds,
         "The time that a connection may be idle, in seconds.",
         "Behind a proxy that keeps connections open, choose a longer time than the proxy has.",
     )
     max_connections: int = setting(
         2000,
-        types.positive,
+        option_types.positive,
         "The largest number of connections of each process.",
         "Above this number, the process closes the connections that have waited longest for their client."
         " The process accepts fewer connections if the system allows it fewer open files.",

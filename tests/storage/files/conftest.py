@@ -14,8 +14,8 @@ import pytest
 
 from scim_filter import parse_filter, resolve
 from storage.adapter import Selection, StorageAdapter
-from storage.registry import open_storage
 from storage.search import search
+from tests.backends import open_backend
 from tests.storage.contract import REGISTRY, USER, represent
 
 Open = Callable[[Path], StorageAdapter]
@@ -23,7 +23,7 @@ Open = Callable[[Path], StorageAdapter]
 
 def open_files(path: Path) -> StorageAdapter:
     """Return an adapter on the folder, prepared."""
-    adapter = open_storage("files", {"path": path, "folders": {}})
+    adapter = open_backend("files", data_path=path)
     adapter.prepare(REGISTRY.resource_types)
     return adapter
 

@@ -18,7 +18,7 @@ import pytest
 
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ResourceNotFound, StorageUnavailable, UniquenessConflict
-from storage.sql import open_database
+from storage.sql.opening import open_database
 from tests.storage.contract import GROUP, USER, change_members, members_of, memberships_of, stored
 from tests.storage.files.conftest import Open, ids, is_pending, open_files, write, written
 

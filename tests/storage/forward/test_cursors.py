@@ -12,8 +12,8 @@ from app.configuration.settings import Settings
 from scim_filter import parse_filter, resolve
 from storage.adapter import Position, Selection, Sort, StorageAdapter
 from storage.errors import BadBackendAnswer, ValueRefused
-from storage.forward import open_adapter
 from storage.search import position_of, search
+from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient
 from tests.in_flight import number_as_before
 from tests.storage.contract import REGISTRY, USER, StorageContract, represent, stored
@@ -45,7 +45,8 @@ class TestOnlyCursors(StorageContract):
     @pytest.fixture
     def adapter(self, upstream: Upstream) -> Iterator[StorageAdapter]:
         upstream.empty()
-        adapter = OwnIds(open_adapter(upstream.url, UPSTREAM_KEY))
+        opened = open_backend("forward", forward_scim_url=upstream.url, forward_scim_key=UPSTREAM_KEY)
+        adapter = OwnIds(opened)
         adapter.prepare(REGISTRY.resource_types)
         yield adapter
         adapter.close()
@@ -57,7 +58,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
     def start(around: Any, users: int, page: int = 10) -> tuple[Upstream, StorageAdapter]:
         upstream = Upstream(tmp_path / f"{len(made)}.db", around=around, PAGE_SIZE=str(page))
-        adapter = open_adapter(upstream.url, UPSTREAM_KEY)
+        adapter = open_backend("forward", forward_scim_url=upstream.url, forward_scim_key=UPSTREAM_KEY)
         adapter.prepare(REGISTRY.resource_types)
         made.append((upstream, adapter))
         storage = upstream.app.extensions["scim.storage"]

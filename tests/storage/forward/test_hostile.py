@@ -28,8 +28,8 @@ from storage.errors import (
     ValueRefused,
     VersionMismatch,
 )
-from storage.forward import open_adapter
 from storage.search import search
+from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient, error_of
 from tests.storage.contract import GROUP, REGISTRY, USER, represent, stored
 from tests.storage.forward.hostile import (
@@ -81,7 +81,8 @@ def connect() -> Iterator[Callable[..., StorageAdapter]]:
     adapters: list[StorageAdapter] = []
 
     def connected(url: str, key: str = SECRET, timeout_s: float = TIMEOUT_S) -> StorageAdapter:
-        adapters.append(open_adapter(url, key, timeout_s))
+        settings = {"forward_scim_url": url, "forward_scim_key": key, "remote_timeout": timeout_s}
+        adapters.append(open_backend("forward", **settings))
         adapters[-1].prepare(REGISTRY.resource_types)
         return adapters[-1]
 

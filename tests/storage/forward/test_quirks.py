@@ -15,8 +15,8 @@ from app.configuration.settings import Settings
 from scim_filter import matches, parse_filter, resolve
 from storage.adapter import Member, Selection, StorageAdapter, StoredResource
 from storage.errors import BadBackendAnswer, UnsupportedByBackend, VersionMismatch
-from storage.forward import open_adapter
 from storage.search import search
+from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient
 from tests.storage.contract import (
     GROUP,
@@ -71,7 +71,7 @@ def odd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def adapter(odd: Upstream) -> Iterator[StorageAdapter]:
     odd.empty()
-    adapter = OwnIds(open_adapter(odd.url, UPSTREAM_KEY))
+    adapter = OwnIds(open_backend("forward", forward_scim_url=odd.url, forward_scim_key=UPSTREAM_KEY))
     adapter.prepare(REGISTRY.resource_types)
     yield adapter
     adapter.close()
@@ -130,7 +130,7 @@ def make(tmp_path: Path) -> Iterator[Any]:
 
     def start(around: Any) -> StorageAdapter:
         upstream = Upstream(tmp_path / f"{len(made)}.db", around=around)
-        adapter = open_adapter(upstream.url, UPSTREAM_KEY)
+        adapter = open_backend("forward", forward_scim_url=upstream.url, forward_scim_key=UPSTREAM_KEY)
         adapter.prepare(REGISTRY.resource_types)
         made.append((upstream, adapter))
         return adapter

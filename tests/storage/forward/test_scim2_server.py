@@ -15,7 +15,7 @@ from app.configuration.settings import Settings
 from scim_filter import matches, parse_filter, resolve
 from storage.adapter import StorageAdapter
 from storage.errors import ValueRefused
-from storage.forward import open_adapter
+from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient
 from tests.ports import free_port
 from tests.servers import program
@@ -64,7 +64,8 @@ def url() -> Iterator[str]:
 @pytest.fixture
 def adapter(url: str) -> Iterator[StorageAdapter]:
     """A tenant of its own for each test."""
-    adapter = OwnIds(open_adapter(f"{url}/t{next(TENANTS)}", TOKEN))
+    tenant = f"{url}/t{next(TENANTS)}"
+    adapter = OwnIds(open_backend("forward", forward_scim_url=tenant, forward_scim_key=TOKEN))
     adapter.prepare(REGISTRY.resource_types)
     yield adapter
     adapter.close()

@@ -30,4 +30,4 @@ def adapter(store: Store) -> StorageAdapter:
 @pytest.fixture
 def hasty(store: Store) -> StorageAdapter:
     """An adapter that waits for a short time, with one connection."""
-    return store.open(timeout_s=0.8, pool_size=1)
+    return store.open(remote_timeout=0.8, remote_pool_size=1)

@@ -1,6 +1,7 @@
 """An adapter on a zone of its own, and a client of that zone beside it."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -39,8 +40,8 @@ class Store:
 
     def open(self, **options: Any) -> StorageAdapter:
         """Return another adapter on the zone, with other options."""
-        chosen = dict(Settings.from_env(self.environ).storage[1]) | options
-        adapter = open_storage("irods", chosen)
+        name, chosen = Settings.from_env(self.environ).backend
+        adapter = open_storage(name, replace(chosen, **options))
         adapter.prepare(REGISTRY.resource_types)
         return adapter
 

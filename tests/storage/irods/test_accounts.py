@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from irods.exception import CAT_INVALID_AUTHENTICATION
@@ -17,8 +16,8 @@ from storage.errors import (
     ValueRefused,
     VersionMismatch,
 )
-from storage.irods import open_adapter
 from storage.search import search
+from tests.backends import open_backend
 from tests.storage.contract import (
     GROUP,
     USER,
@@ -277,18 +276,17 @@ def test_documents_that_cannot_be_read_do_not_hide_the_account(store: Store, ada
 
 def test_other_resource_types_are_refused_at_the_start(store: Store) -> None:
     device = ResourceType("Device", "/Devices", "", Schema("urn:x", "Device", "", ()))
-    adapter = open_adapter("127.0.0.1", 1, "z", "u", "p")
+    adapter = open_backend("irods", irods_host="127.0.0.1", irods_port=1)
 
     with pytest.raises(UnsupportedByBackend, match="no resources of type Device"):
         adapter.prepare([*load_registry().resource_types, device])
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
-    options: dict[str, Any] = {"host": "h", "port": 1, "zone": "z", "username": "u", "password": "p"}
     with pytest.raises(ValueError, match="IRODS_TLS"):
-        open_adapter(**options, authentication="pam")
+        open_backend("irods", irods_host="h", irods_authentication="pam")
     with pytest.raises(ValueError, match="IRODS_ZONE"):
-        open_adapter(**options | {"zone": "z' or 'x"})
+        open_backend("irods", irods_host="h", irods_zone="z' or 'x")
 
 
 def test_long_lists_come_page_by_page(store: Store, adapter: StorageAdapter) -> None:

@@ -128,7 +128,8 @@ def test_wrong_credentials_are_said_without_telling_them(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    for options in ({"password": "wr0ng-Secret"}, {"username": "nobody", "password": "wr0ng-Secret"}):
+    wrong = {"irods_admin_password": "wr0ng-Secret"}
+    for options in (wrong, {**wrong, "irods_admin_username": "nobody"}):
         with pytest.raises(StorageUnavailable, match="refuses the credentials") as caught:
             store.open(**options)
         texts, error = [], caught.value.__cause__
@@ -157,7 +158,7 @@ def test_who_is_no_administrator_can_read(store: Store, adapter: StorageAdapter,
     with store.session() as session:
         session.users.create("reader", "groupadmin")
         session.users.modify("reader", "password", "secret")
-    reader = store.open(username="reader", password="secret")
+    reader = store.open(irods_admin_username="reader", irods_admin_password="secret")
 
     assert "not of type rodsadmin" in caplog.text
     adapter.check_writable()

@@ -126,7 +126,7 @@ def process(environ: dict[str, str], names: list[str], results: Any) -> None:
     from storage.registry import open_storage
     from tests.storage.contract import REGISTRY
 
-    adapter = open_storage(*Settings.from_env(environ).storage)
+    adapter = open_storage(*Settings.from_env(environ).backend)
     adapter.prepare(REGISTRY.resource_types)
     done = []
     for name in names:

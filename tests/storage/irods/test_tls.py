@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from storage.errors import BackendTimeout, StorageUnavailable, ValueRefused
-from storage.irods import open_adapter
+from tests.backends import open_backend
 from tests.fake_irods import ADMIN, PASSWORD, ZONE, FakeZone
 from tests.storage.contract import REGISTRY, USER, stored
 from tests.storage.irods.store import create
@@ -65,14 +65,21 @@ def zone(certificate: Path) -> Iterator[FakeZone]:
 
 
 def options(zone: FakeZone, **more: Any) -> dict[str, Any]:
-    known = {"host": "127.0.0.1", "port": zone.port, "zone": ZONE, "username": ADMIN, "password": PASSWORD}
-    return {**known, "tls": True, "timeout_s": 2.0, **more}
+    known = {
+        "irods_host": "127.0.0.1",
+        "irods_port": zone.port,
+        "irods_zone": ZONE,
+        "irods_admin_username": ADMIN,
+        "irods_admin_password": PASSWORD,
+    }
+    return {**known, "irods_tls": True, "remote_timeout": 2.0, **more}
 
 
 @pytest.mark.parametrize("authentication", ["native", "pam"])
 def test_encrypted_connections_work(zone: FakeZone, certificate: Path, authentication: str) -> None:
     zone.empty()
-    adapter = open_adapter(**options(zone, ca_file=certificate, authentication=authentication))
+    trusted = options(zone, irods_ca_file=certificate)
+    adapter = open_backend("irods", **trusted, irods_authentication=authentication)
     adapter.prepare(REGISTRY.resource_types)
 
     user = create(adapter, USER, userName="a", title="t" * 20_000)
@@ -86,41 +93,42 @@ def test_encrypted_connections_work(zone: FakeZone, certificate: Path, authentic
 
 def test_who_answers_is_verified(zone: FakeZone, certificate: Path, tmp_path: Path) -> None:
     with pytest.raises(StorageUnavailable, match="TLS with iRODS at .*self.signed certificate"):
-        open_adapter(**options(zone)).check()
+        open_backend("irods", **options(zone)).check()
     other = zone_with(make_certificate(tmp_path, "127.0.0.2"))
     with pytest.raises(StorageUnavailable, match="TLS with iRODS at .*not valid for '127.0.0.1'"):
-        open_adapter(**options(other, ca_file=tmp_path / "127.0.0.2.pem")).check()
+        open_backend("irods", **options(other, irods_ca_file=tmp_path / "127.0.0.2.pem")).check()
     other.stop()
 
 
 def test_encryption_is_not_given_up(certificate: Path) -> None:
     plain = FakeZone()
     with pytest.raises(StorageUnavailable):
-        open_adapter(**options(plain, ca_file=certificate)).check()
+        open_backend("irods", **options(plain, irods_ca_file=certificate)).check()
     plain.stop()
 
 
 def test_a_zone_that_wants_encryption_refuses_plain_connections(zone: FakeZone) -> None:
     with pytest.raises(StorageUnavailable):
-        open_adapter(**options(zone, tls=False)).check()
+        open_backend("irods", **options(zone, irods_tls=False)).check()
 
 
 def test_a_ca_file_that_is_not_there_is_named(zone: FakeZone, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="IRODS_CA_FILE"):
-        open_adapter(**options(zone, ca_file=tmp_path / "none.pem"))
+        open_backend("irods", **options(zone, irods_ca_file=tmp_path / "none.pem"))
 
 
 def test_a_wrong_pam_password_is_said_without_telling_it(zone: FakeZone, certificate: Path) -> None:
-    wrong = options(zone, ca_file=certificate, authentication="pam", password="wr0ng-Secret")
+    trusted = options(zone, irods_ca_file=certificate, irods_authentication="pam")
+    wrong = {**trusted, "irods_admin_password": "wr0ng-Secret"}
 
     with pytest.raises(StorageUnavailable, match="refuses the credentials of rods$") as caught:
-        open_adapter(**wrong).check()
+        open_backend("irods", **wrong).check()
     assert "wr0ng" not in str(caught.value)
 
 
 def test_with_pam_passwords_are_not_set_here(zone: FakeZone, certificate: Path) -> None:
     zone.empty()
-    adapter = open_adapter(**options(zone, ca_file=certificate, authentication="pam"))
+    adapter = open_backend("irods", **options(zone, irods_ca_file=certificate, irods_authentication="pam"))
     adapter.prepare(REGISTRY.resource_types)
 
     with pytest.raises(ValueRefused, match="^password: .*PAM"):
@@ -129,7 +137,7 @@ def test_with_pam_passwords_are_not_set_here(zone: FakeZone, certificate: Path) 
 
 
 def test_silence_ends_encrypted_connections_in_time_too(zone: FakeZone, certificate: Path) -> None:
-    adapter = open_adapter(**options(zone, ca_file=certificate, timeout_s=0.8))
+    adapter = open_backend("irods", **options(zone, irods_ca_file=certificate, remote_timeout=0.8))
     adapter.check()
 
     with zone.mischief.in_place_of(702, zone.mischief.silence), pytest.raises(BackendTimeout):

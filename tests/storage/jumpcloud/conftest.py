@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from storage.adapter import StorageAdapter
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.fake_jumpcloud import FakeJumpcloudServer, Organisation, Request
 from tests.storage.contract import REGISTRY
 
@@ -17,8 +17,12 @@ class Store:
         self.fake = fake
         self.key = key
         self.organisation: Organisation = fake.organisations[key]
-        self.adapter: StorageAdapter = open_storage(
-            "jumpcloud", {"url": fake.url, "key": key, "timeout_s": timeout_s, "pool_size": 8}
+        self.adapter: StorageAdapter = open_backend(
+            "jumpcloud",
+            jumpcloud_url=fake.url,
+            jumpcloud_key=key,
+            remote_timeout=timeout_s,
+            remote_pool_size=8,
         )
         self.adapter.prepare(REGISTRY.resource_types)
 

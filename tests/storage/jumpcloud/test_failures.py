@@ -25,8 +25,8 @@ from storage.errors import (
     StorageReadOnly,
     StorageUnavailable,
 )
-from storage.registry import open_storage
 from storage.search import search
+from tests.backends import open_backend
 from tests.conftest import ScimClient, error_of
 from tests.fake_jumpcloud import FakeJumpcloudServer, Fault
 from tests.servers import program
@@ -69,7 +69,8 @@ CALLS: list[Callable[[StorageAdapter], object]] = [
 
 
 def opened(url: str, key: str = "k", **options: Any) -> StorageAdapter:
-    adapter = open_storage("jumpcloud", {"url": url, "key": key, "timeout_s": 2.0, **options})
+    settings = {"jumpcloud_url": url, "jumpcloud_key": key, "remote_timeout": 2.0, **options}
+    adapter = open_backend("jumpcloud", **settings)
     adapter.prepare(REGISTRY.resource_types)
     return adapter
 
@@ -241,7 +242,7 @@ CHANGES: dict[str, tuple[Callable[[StorageAdapter, str, str], object], str]] = {
 def test_what_becomes_of_a_change_that_is_not_confirmed_is_not_known(
     store: Store, change: str, fault: Any
 ) -> None:
-    adapter = opened(store.fake.url, store.key, timeout_s=0.5)
+    adapter = opened(store.fake.url, store.key, remote_timeout=0.5)
     user = adapter.create(USER, stored("x", userName="a")).id
     group = adapter.create(GROUP, stored("x", displayName="g")).id
     call, method = CHANGES[change]
@@ -252,7 +253,7 @@ def test_what_becomes_of_a_change_that_is_not_confirmed_is_not_known(
 
 
 def test_a_change_that_jumpcloud_puts_off_is_not_made(store: Store) -> None:
-    adapter = opened(store.fake.url, store.key, timeout_s=0.5)
+    adapter = opened(store.fake.url, store.key, remote_timeout=0.5)
     store.fake.faults.add(Fault(429, times=99, method="POST", path="usergroups$"))
 
     with pytest.raises(StorageUnavailable, match="429"):
@@ -284,7 +285,7 @@ def test_half_an_answer_is_a_bad_one(store: Store, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["drip", "drip head"])
 def test_an_answer_that_drips_is_none(store: Store, how: str) -> None:
-    adapter = opened(store.fake.url, store.key, timeout_s=0.5)
+    adapter = opened(store.fake.url, store.key, remote_timeout=0.5)
     created = store.adapter.create(USER, stored("x", userName="a"))
     store.fake.faults.add(Fault(how=how, seconds=6.0))
 
@@ -293,7 +294,7 @@ def test_an_answer_that_drips_is_none(store: Store, how: str) -> None:
 
 
 def test_silence_ends_in_time_and_leaves_nobody_waiting(store: Store) -> None:
-    adapter = opened(store.fake.url, store.key, timeout_s=1.0, pool_size=2)
+    adapter = opened(store.fake.url, store.key, remote_timeout=1.0, remote_pool_size=2)
     created = store.adapter.create(USER, stored("x", userName="a"))
     store.fake.faults.add(Fault(how="silence", times=6))
     errors: list[StorageError] = []
@@ -409,7 +410,7 @@ def test_the_id_of_the_organisation_is_sent(store: Store) -> None:
     try:
         with pytest.raises(StorageUnavailable):
             opened(store.fake.url, store.key).check()
-        opened(store.fake.url, store.key, organisation="org-1").check()
+        opened(store.fake.url, store.key, jumpcloud_org_id="org-1").check()
     finally:
         del store.fake.organisation_ids[store.key]
 

@@ -9,7 +9,7 @@ import pytest
 from schema.urns import ENTERPRISE_USER as ENTERPRISE
 from storage.adapter import StoredResource
 from storage.errors import UniquenessConflict, UnsupportedByBackend, ValueRefused
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.storage.contract import GROUP, REGISTRY, USER, stored
 from tests.storage.jumpcloud.conftest import Store
 
@@ -392,7 +392,7 @@ def test_a_former_state_has_another_version(store: Store) -> None:
 
 
 def test_other_resource_types_stop_the_start() -> None:
-    adapter = open_storage("jumpcloud", {"url": "http://127.0.0.1:9", "key": "k"})
+    adapter = open_backend("jumpcloud", jumpcloud_url="http://127.0.0.1:9", jumpcloud_key="k")
     device = replace(GROUP, name="Device", schema=replace(GROUP.schema, id="urn:example:Device"))
 
     with pytest.raises(UnsupportedByBackend, match="Device"):
@@ -402,4 +402,4 @@ def test_other_resource_types_stop_the_start() -> None:
 @pytest.mark.parametrize("url", ["console.jumpcloud.com", "ftp://x", ""])
 def test_an_address_that_cannot_be_used_is_said(url: str) -> None:
     with pytest.raises(ValueError, match="JUMPCLOUD_URL"):
-        open_storage("jumpcloud", {"url": url, "key": "k"})
+        open_backend("jumpcloud", jumpcloud_url=url, jumpcloud_key="k")

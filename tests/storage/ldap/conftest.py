@@ -11,7 +11,7 @@ import pytest
 from storage.ldap.adapter import LdapAdapter
 from storage.ldap.connections import Target
 from storage.ldap.offer import Offer
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.openldap import ADMIN, PASSWORD, LdapServer
 from tests.storage.contract import REGISTRY
 
@@ -29,7 +29,7 @@ class Place:
 
     def another(self) -> Any:
         """Return a second adapter on the same base, as another process has it."""
-        adapter = open_storage("ldap", self.server.options(self.base))
+        adapter = open_backend("ldap", **self.server.options(self.base))
         adapter.prepare(REGISTRY.resource_types)
         return adapter
 
@@ -101,7 +101,7 @@ def place(request: pytest.FixtureRequest, ldap: LdapServer, plain_ldap: LdapServ
 
 def make_place(server: LdapServer, counting: bool = False) -> Place:
     base = server.new_database()
-    opened: Callable[[], Any] = lambda: open_storage("ldap", server.options(base))
+    opened: Callable[[], Any] = lambda: open_backend("ldap", **server.options(base))
     adapter = open_counting(server, base) if counting else opened()
     adapter.prepare(REGISTRY.resource_types)
     return Place(server, base, adapter)

@@ -22,15 +22,15 @@ from storage.errors import (
     UniquenessConflict,
     ValueRefused,
 )
-from storage.registry import open_storage
 from storage.search import search
+from tests.backends import open_backend
 from tests.openldap import ADMIN, SUFFIX, LdapServer
 from tests.storage.contract import GROUP, REGISTRY, USER, change_members, members_of, represent, stored
 from tests.storage.ldap.conftest import Start, make_place
 
 
 def opened(server: LdapServer, base: str, **options: Any) -> Any:
-    adapter = open_storage("ldap", {**server.options(base), **options})
+    adapter = open_backend("ldap", **server.options(base) | options)
     adapter.prepare(REGISTRY.resource_types)
     return adapter
 
@@ -48,17 +48,17 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("storage.ldap.connections._ANSWER_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"ldap://127.0.0.1:{silent.getsockname()[1]}"
-        options = {"url": url, "base": SUFFIX, "username": ADMIN, "password": "x", "start_tls": start_tls}
+        options = {"ldap_hostname": url, "ldap_basename": SUFFIX, "ldap_start_tls": start_tls}
 
         with pytest.raises(BackendTimeout):
-            open_storage("ldap", options).prepare(REGISTRY.resource_types)
+            open_backend("ldap", **options).prepare(REGISTRY.resource_types)
 
 
 def test_refused_credentials_are_said_without_the_password(ldap: LdapServer) -> None:
     base = ldap.new_database()
 
     with pytest.raises(StorageUnavailable, match="refuses the credentials of cn=admin") as caught:
-        opened(ldap, base, password="wr0ng")
+        opened(ldap, base, ldap_password="wr0ng")
 
     assert "wr0ng" not in str(caught.value)
 
@@ -66,14 +66,14 @@ def test_refused_credentials_are_said_without_the_password(ldap: LdapServer) -> 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"username": "admin"}, "refuses the credentials of admin: Invalid DN syntax"),
-        ({"password": ""}, f"refuses the credentials of {ADMIN}: .*no password"),
-        ({"base": "example.org"}, "LDAP_BASENAME: 'example.org' is not a DN"),
-        ({"ca_file": "/nowhere/ca.pem"}, "no certificates can be read from /nowhere/ca.pem"),
+        ({"ldap_username": "admin"}, "refuses the credentials of admin: Invalid DN syntax"),
+        ({"ldap_password": ""}, f"refuses the credentials of {ADMIN}: .*no password"),
+        ({"ldap_basename": "example.org"}, "LDAP_BASENAME: 'example.org' is not a DN"),
+        ({"ldap_ca_file": "/nowhere/ca.pem"}, "no certificates can be read from /nowhere/ca.pem"),
     ],
 )
 def test_a_wrong_setting_is_named(ldap: LdapServer, options: dict[str, str], said: str) -> None:
-    adapter = open_storage("ldap", ldap.options(ldap.new_database()) | options)
+    adapter = open_backend("ldap", **ldap.options(ldap.new_database()) | options)
 
     with pytest.raises(StorageUnavailable, match=said):
         adapter.prepare(REGISTRY.resource_types)
@@ -81,13 +81,13 @@ def test_a_wrong_setting_is_named(ldap: LdapServer, options: dict[str, str], sai
 
 def test_resources_cannot_be_where_unique_values_are(ldap: LdapServer) -> None:
     with pytest.raises(ValueError, match="scim-unique cannot be"):
-        open_storage("ldap", ldap.options(SUFFIX) | {"units": {"User": "SCIM-unique"}})
+        open_backend("ldap", **ldap.options(SUFFIX), user_model_name="SCIM-unique")
 
 
 @pytest.mark.parametrize("url", ["ldap://127.0.0.1:1", "ldap://nowhere.invalid"])
 def test_a_server_that_is_not_there_is_said(url: str) -> None:
     with pytest.raises(StorageUnavailable, match=re.escape(url)):
-        open_storage("ldap", {"url": url, "base": SUFFIX, "username": "", "password": ""}).prepare([USER])
+        open_backend("ldap", ldap_hostname=url, ldap_basename=SUFFIX).prepare([USER])
 
 
 def test_a_base_that_the_server_does_not_have_is_said(ldap: LdapServer) -> None:
@@ -97,7 +97,7 @@ def test_a_base_that_the_server_does_not_have_is_said(ldap: LdapServer) -> None:
 
 def test_a_base_is_made_where_there_is_none(start_server: Start) -> None:
     server = start_server()
-    adapter = opened(server, SUFFIX, units={"User": "People"})
+    adapter = opened(server, SUFFIX, user_model_name="People")
 
     adapter.create(USER, stored("1", userName="a"))
 
@@ -190,7 +190,7 @@ def limited(
     connection = server.connect()
     account = [("objectClass", [b"device", b"simpleSecurityObject"]), ("userPassword", b"pw")]
     connection.add_s(ACCOUNT, account)
-    adapter = opened(server, base, username=ACCOUNT, password="pw")
+    adapter = opened(server, base, ldap_username=ACCOUNT, ldap_password="pw")
     for number in range(120):
         adapter.create(USER, stored(str(number), userName=f"u{number}"))
     return server, adapter
@@ -290,16 +290,16 @@ def test_connections_are_encrypted_and_the_server_is_verified(
     encrypted: LdapServer, certificates: Path, way: str
 ) -> None:
     base = encrypted.new_database()
-    options: dict[str, Any] = {"start_tls": True}
+    options: dict[str, Any] = {"ldap_start_tls": True}
     if way == "ldaps":
-        options = {"url": encrypted.urls[1]}
+        options = {"ldap_hostname": encrypted.urls[1]}
 
-    adapter = opened(encrypted, base, ca_file=certificates / "ca.pem", **options)
+    adapter = opened(encrypted, base, ldap_ca_file=certificates / "ca.pem", **options)
     adapter.create(USER, stored("1", userName="a"))
 
     assert adapter.get(USER, "1").document["userName"] == "a"
     assert "TLS established" in encrypted.log()
-    for wrong in ({"ca_file": certificates / "other.pem"}, {}):
+    for wrong in ({"ldap_ca_file": certificates / "other.pem"}, {}):
         with pytest.raises(StorageUnavailable):
             opened(encrypted, base, **options, **wrong)
 

@@ -13,7 +13,7 @@ from storage.errors import StorageError, UniquenessConflict, VersionMismatch
 from storage.mongo.claims import LEASE_S, Claims
 from storage.mongo.documents import Places
 from storage.mongo.layout import Layout
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.mongodb import MongoStore
 from tests.storage.contract import REGISTRY, USER, in_threads, stored
 
@@ -27,7 +27,7 @@ def counts(store: MongoStore) -> tuple[int, int]:
 
 
 def _create(url: str, number: int, begin: Any, outcomes: Any) -> None:
-    adapter = open_storage("mongo", {"url": url, "collections": {}})
+    adapter = open_backend("mongo", mongo_db=url)
     adapter.prepare(REGISTRY.resource_types)
     begin.wait()
     try:

@@ -10,7 +10,7 @@ from scim_filter import parse_filter, resolve
 from storage.adapter import StorageAdapter
 from storage.errors import ResourceNotFound, ValueRefused
 from storage.mongo.documents import escaped, unescaped
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.mongodb import MongoStore
 from tests.storage.contract import (
     GROUP,
@@ -143,19 +143,19 @@ def test_the_digest_of_a_long_value_is_not_found_in_it(store: MongoStore, adapte
 
 
 @pytest.mark.parametrize(
-    ("url", "collections"),
+    ("url", "names"),
     [
         ("mongodb://scim:s3cr3t/x@host/scim", {}),
         ("mongodb://scim:s3cr3t@host:port/scim", {}),
         ("mongodb://scim:s3cr3t@host/scim?nonsense=1", {}),
         ("mongodb://scim:s3cr3t@host/scim?w=0", {}),
-        ("mongodb://host", {"User": "scim_members"}),
-        ("mongodb://host", {"User": "a$b"}),
+        ("mongodb://host", {"user_model_name": "scim_members"}),
+        ("mongodb://host", {"user_model_name": "a$b"}),
     ],
 )
-def test_what_cannot_be_used_is_said_without_the_password(url: str, collections: dict[str, Any]) -> None:
+def test_what_cannot_be_used_is_said_without_the_password(url: str, names: dict[str, str]) -> None:
     with pytest.raises(ValueError) as caught:
-        open_storage("mongo", {"url": url, "collections": collections})
+        open_backend("mongo", mongo_db=url, **names)
 
     assert "s3cr3t" not in str(caught.value)
     assert caught.value.__cause__ is None

@@ -168,7 +168,7 @@ def test_what_cannot_be_read_is_reported_and_stops_nobody(
 
 
 def test_preparing_with_other_attributes_to_index_indexes_anew(store: MongoStore) -> None:
-    few = store.open(indexed=frozenset({"emails.value"}))
+    few = store.open(indexed_attributes=frozenset({"emails.value"}))
     few.create(USER, stored("1", userName="a", title="T", emails=[{"value": "x@y", "type": "work"}]))
 
     for text in ('title eq "t"', 'emails[value sw "x" and type eq "work"]', 'userName eq "A"'):

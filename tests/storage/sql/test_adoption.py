@@ -13,9 +13,9 @@ import pytest
 from app import create_app
 from app.configuration.settings import Settings
 from storage.errors import StorageUnavailable
-from storage.registry import open_storage
 from storage.sql import adoption
 from storage.sql.tables import VERSION
+from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient, error_of
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
 from tests.storage.contract import GROUP, REGISTRY, USER, members_of
@@ -161,7 +161,7 @@ def many(count: int) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def contents(url: str) -> Any:
     """Return everything in a store, and that all of it can be found."""
-    adapter = open_storage("sql", {"url": url, "tables": {}})
+    adapter = open_backend("sql", database_url=url)
     adapter.prepare(REGISTRY.resource_types)
     users = [(r.id, r.document) for r in adapter.scan(USER)]
     groups = [(r.id, r.document, list(members_of(adapter, r.id))) for r in adapter.scan(GROUP)]
@@ -185,7 +185,7 @@ def test_it_goes_on_where_it_was_stopped(
         note(step, **columns)
 
     monkeypatch.setattr(adoption._Step, "_note", stopping)
-    adapter = open_storage("sql", {"url": url, "tables": {}})
+    adapter = open_backend("sql", database_url=url)
     with pytest.raises(KeyboardInterrupt):
         adapter.prepare(REGISTRY.resource_types)
     adapter.close()
@@ -198,8 +198,8 @@ PREPARE = """
 import sys
 from schema.registry import load_registry
 from storage.errors import StorageUnavailable
-from storage.registry import open_storage
-adapter = open_storage("sql", {"url": sys.argv[1], "tables": {}})
+from tests.backends import open_backend
+adapter = open_backend("sql", database_url=sys.argv[1])
 adapter.prepare(load_registry().resource_types)
 adapter.close()
 """
@@ -340,7 +340,7 @@ def test_members_of_one_id_are_taken_over_by_their_types(
         with monkeypatch.context() as patch:
             patch.setattr(adoption._Members, "_batch", stop)
             with pytest.raises(StorageUnavailable, match="stopped"):
-                open_storage("sql", {"url": url, "tables": {}}).prepare(REGISTRY.resource_types)
+                open_backend("sql", database_url=url).prepare(REGISTRY.resource_types)
         if isinstance(server, SqliteFolder):
             # 0.2.0 left no type.
             changed = "REPLACE(details, '\"type\":\"\",', '')"

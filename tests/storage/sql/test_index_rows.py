@@ -11,9 +11,9 @@ import pytest
 from schema.attribute import Attribute
 from storage.adapter import StoredResource
 from storage.index_keys import numbered_paths
-from storage.registry import open_storage
 from storage.sql.adapter import SqlAdapter
 from storage.sql.layout import IndexRow, TypeLayout
+from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
 from tests.storage.contract import USER
 
@@ -151,7 +151,7 @@ def opened() -> Iterator[Open]:
     adapters: list[SqlAdapter] = []
 
     def start(url: str, indexed: frozenset[str] | None = None) -> SqlAdapter:
-        adapter = open_storage("sql", {"url": url, "tables": {}, "indexed": indexed})
+        adapter = open_backend("sql", database_url=url, indexed_attributes=indexed)
         assert isinstance(adapter, SqlAdapter)
         adapters.append(adapter)
         adapter.prepare([USER])

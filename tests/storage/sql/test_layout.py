@@ -8,10 +8,10 @@ import pytest
 
 from storage.adapter import Member
 from storage.errors import Contention
-from storage.registry import open_storage
 from storage.sql.adapter import SqlAdapter
 from storage.sql.database import Database
 from storage.sql.tables import VERSION, generation_of
+from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
 from tests.storage.contract import GROUP, REGISTRY, USER, stored
 
@@ -38,7 +38,7 @@ def opened() -> Iterator[Open]:
     adapters: list[SqlAdapter] = []
 
     def start(url: str, **options: Any) -> SqlAdapter:
-        adapter = open_storage("sql", {"url": url, "tables": {}, **options})
+        adapter = open_backend("sql", database_url=url, **options)
         assert isinstance(adapter, SqlAdapter)
         adapters.append(adapter)
         adapter.prepare(REGISTRY.resource_types)
@@ -57,7 +57,7 @@ def old_store(server: Server, commit: str) -> str:
     return url
 
 
-OLD: Any = {"indexed": frozenset({"title"})}
+OLD: Any = {"indexed_attributes": frozenset({"title"})}
 
 
 @pytest.mark.parametrize("commit", [None, "8a276f1", "8fb352f"])
@@ -182,7 +182,7 @@ def test_the_generation_changes_with_the_indexed_paths_only(server: Server, open
     url = server.new_database()
 
     numbers = [
-        generation_of(opened(url, indexed=frozenset(paths)).state_database)
+        generation_of(opened(url, indexed_attributes=frozenset(paths)).state_database)
         for paths in (("title",), ("title",), ("title", "nickName"), ("title", "nickName"), ("title",))
     ]
 

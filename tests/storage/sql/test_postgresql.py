@@ -5,7 +5,7 @@ import pytest
 from app import create_app
 from app.configuration.settings import Settings
 from storage.errors import StorageUnavailable
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient
 from tests.servers import PostgresqlServer
 from tests.storage.contract import REGISTRY
@@ -40,7 +40,7 @@ def test_a_database_that_cannot_keep_every_text_is_refused(
     name = encoding.lower()
     postgresql.execute("postgres", f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0")
     url = f"postgresql://scim@127.0.0.1:{postgresql.port}/{name}"
-    adapter = open_storage("sql", {"url": url, "tables": {}})
+    adapter = open_backend("sql", database_url=url)
 
     with pytest.raises(StorageUnavailable, match=f"has the encoding {encoding}, not UTF8"):
         adapter.prepare(REGISTRY.resource_types)

@@ -17,8 +17,8 @@ from app import create_app
 from app.configuration.settings import Settings
 from storage.adapter import Member, Selection, StorageAdapter
 from storage.errors import Contention, StorageUnavailable
-from storage.registry import open_storage
 from storage.search import search
+from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient, Server, error_of
 from tests.ports import free_port
 from tests.servers import MariadbServer, PostgresqlServer
@@ -50,7 +50,7 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
 
 @pytest.fixture
 def adapter(server: DatabaseServer) -> Iterator[StorageAdapter]:
-    adapter = open_storage("sql", {"url": server.new_database(), "tables": {}, "pool_size": 2})
+    adapter = open_backend("sql", database_url=server.new_database(), database_pool_size=2)
     adapter.prepare(REGISTRY.resource_types)
     yield adapter
     adapter.close()
@@ -94,7 +94,7 @@ def test_a_database_that_goes_away_is_unavailable_until_it_is_back(own_server: D
 
 
 def test_nobody_sees_a_restart_between_two_requests(own_server: DatabaseServer) -> None:
-    adapter = open_storage("sql", {"url": own_server.new_database(), "tables": {}})
+    adapter = open_backend("sql", database_url=own_server.new_database())
     adapter.prepare(REGISTRY.resource_types)
     adapter.create(USER, stored("1", userName="a"))
 
@@ -132,7 +132,7 @@ def test_every_failure_of_the_database_is_one_of_the_storage(
     server: DatabaseServer, call: Callable[[StorageAdapter], object]
 ) -> None:
     url = server.new_database()
-    adapter = open_storage("sql", {"url": url, "tables": {}})
+    adapter = open_backend("sql", database_url=url)
     adapter.prepare(REGISTRY.resource_types)
     tables = ("scim_member", "scim_attribute", "scim_unique", "scim_resource", "scim_count")
     server.execute(url, *(f"DROP TABLE {table} CASCADE" for table in tables))
@@ -168,7 +168,7 @@ def test_a_database_that_cannot_be_used_is_one_clear_line_at_the_start(url: str,
 
 def test_a_database_that_does_not_exist_is_said(server: DatabaseServer) -> None:
     missing = server.new_database().rpartition("/")[0] + "/missing"
-    adapter = open_storage("sql", {"url": missing, "tables": {}})
+    adapter = open_backend("sql", database_url=missing)
 
     with pytest.raises(StorageUnavailable, match="missing"):
         adapter.prepare(REGISTRY.resource_types)
@@ -178,16 +178,14 @@ def test_what_listens_but_does_not_answer_is_no_database() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         for scheme in ("mysql", "postgresql"):
-            adapter = open_storage(
-                "sql", {"url": f"{scheme}://u@127.0.0.1:{port}/x?connect_timeout=2", "tables": {}}
-            )
+            adapter = open_backend("sql", database_url=f"{scheme}://u@127.0.0.1:{port}/x?connect_timeout=2")
 
             with pytest.raises(StorageUnavailable, match="cannot be reached"):
                 adapter.prepare(REGISTRY.resource_types)
 
 
 def test_a_file_of_certificates_that_is_none_is_said(mariadb: MariadbServer) -> None:
-    adapter = open_storage("sql", {"url": f"{mariadb.new_database()}?ssl_ca={__file__}", "tables": {}})
+    adapter = open_backend("sql", database_url=f"{mariadb.new_database()}?ssl_ca={__file__}")
 
     with pytest.raises(StorageUnavailable, match="cannot be reached"):
         adapter.prepare(REGISTRY.resource_types)
@@ -200,7 +198,7 @@ def test_a_password_may_have_any_characters(mariadb: MariadbServer) -> None:
     mariadb.execute(url, "SET NAMES utf8mb4", grant)
     named = f"mysql://{name}:g%C3%A9h%E2%82%AC%C3%AFm@127.0.0.1:{mariadb.port}/{name}"
 
-    adapter = open_storage("sql", {"url": named, "tables": {}})
+    adapter = open_backend("sql", database_url=named)
     adapter.prepare(REGISTRY.resource_types)
     adapter.close()
 
@@ -218,7 +216,7 @@ def in_threads(work: Callable[[int], object], count: int) -> None:
 
 def test_a_process_has_no_more_connections_than_it_may(server: DatabaseServer) -> None:
     url = server.new_database()
-    adapter = open_storage("sql", {"url": url, "tables": {}, "pool_size": 2})
+    adapter = open_backend("sql", database_url=url, database_pool_size=2)
     adapter.prepare(REGISTRY.resource_types)
     while sessions(server, url):
         # The server takes its time to notice that one has gone.

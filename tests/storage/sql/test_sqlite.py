@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StorageUnavailable
-from storage.registry import open_storage
-from storage.sql import open_database
+from storage.sql.opening import open_database
+from tests.backends import open_backend
 from tests.storage.contract import REGISTRY, USER, stored
 
 
@@ -35,7 +35,7 @@ def test_a_file_that_another_writes_for_the_first_time_is_waited_for(tmp_path: P
 
 def test_what_is_made_is_for_this_user_alone(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    adapter = open_storage("sql", {"url": f"sqlite:///{folder}/scim.db", "tables": {}})
+    adapter = open_backend("sql", database_url=f"sqlite:///{folder}/scim.db")
     adapter.prepare(REGISTRY.resource_types)
     adapter.create(USER, stored("a", userName="a"))
 
@@ -49,7 +49,7 @@ def test_what_is_made_is_for_this_user_alone(tmp_path: Path) -> None:
 def test_a_mode_that_a_file_was_given_stays(tmp_path: Path) -> None:
     (tmp_path / "scim.db").touch(0o640)
     (tmp_path / "scim.db").chmod(0o640)
-    adapter = open_storage("sql", {"url": f"sqlite:///{tmp_path}/scim.db", "tables": {}})
+    adapter = open_backend("sql", database_url=f"sqlite:///{tmp_path}/scim.db")
     adapter.prepare(REGISTRY.resource_types)
     adapter.check_writable()
 

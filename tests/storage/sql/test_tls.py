@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from storage.errors import StorageUnavailable
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer
 from tests.storage.contract import REGISTRY
 
@@ -89,9 +89,9 @@ def test_a_server_is_verified_by_its_authority(
     url = server.new_database()
     other = certificate(folder, "other", "127.0.0.1")
 
-    adapter = open_storage("sql", {"url": url + options.format(ca=own), "tables": {}})
+    adapter = open_backend("sql", database_url=url + options.format(ca=own))
     adapter.prepare(REGISTRY.resource_types)
-    strange = open_storage("sql", {"url": url + options.format(ca=other), "tables": {}})
+    strange = open_backend("sql", database_url=url + options.format(ca=other))
 
     assert bool(adapter.state_database.row(shows)[0]) is True
     adapter.close()
@@ -104,11 +104,11 @@ def test_the_name_of_mariadb_is_verified_with_the_authorities_of_the_system_as_w
     mariadb_of_another_name: str,
 ) -> None:
     url = f"{mariadb_of_another_name}?ssl_mode="
-    adapter = open_storage("sql", {"url": f"{url}verify_identity", "tables": {}})
+    adapter = open_backend("sql", database_url=f"{url}verify_identity")
     with pytest.raises(StorageUnavailable, match="not valid for '127.0.0.1'"):
         adapter.prepare(REGISTRY.resource_types)
     adapter.close()
 
-    adapter = open_storage("sql", {"url": f"{url}verify_ca", "tables": {}})
+    adapter = open_backend("sql", database_url=f"{url}verify_ca")
     adapter.prepare(REGISTRY.resource_types)
     adapter.close()

@@ -15,7 +15,7 @@ from app import create_app
 from app.configuration.settings import Settings
 from app.edge import remembered
 from storage.errors import StorageUnavailable
-from storage.registry import open_storage
+from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient, error_of
 from tests.servers import MariadbServer, PostgresqlServer
 from tests.storage.contract import REGISTRY, USER, stored
@@ -249,7 +249,7 @@ def test_what_another_writes_while_a_file_is_taken_for_immutable_is_never_half_s
     public: Path, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{public}/scim.db"
-    writer = open_storage("sql", {"url": url, "tables": {}})
+    writer = open_backend("sql", database_url=url)
     writer.prepare(REGISTRY.resource_types)
     writer.create(USER, stored("a", userName="a"))
     writer.close()
@@ -259,7 +259,7 @@ def test_what_another_writes_while_a_file_is_taken_for_immutable_is_never_half_s
 
     def as_nobody() -> None:
         os.setuid(65534)
-        reader = open_storage("sql", {"url": url, "tables": {}})
+        reader = open_backend("sql", database_url=url)
         reader.prepare(REGISTRY.resource_types)
         with pytest.raises(StorageUnavailable, match="was changed while it was read"):
             with reader.state_database.snapshot():

@@ -1,0 +1,36 @@
+"""The settings of an upstream SCIM service provider."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from storage import option_types as types
+from storage.options import StorageOptions, secret, setting
+from storage.shared_options import ClientKeys, Remote
+
+
+@dataclass(frozen=True)
+class Options(ClientKeys, Remote, StorageOptions):
+    """Forward to another SCIM service provider"""
+
+    address: ClassVar[str] = "forward_scim_url"
+    precedence: ClassVar[int] = 5
+
+    forward_scim_url: str = setting(
+        "",
+        types.base_url,
+        "The URL of the upstream: the SCIM service provider that stores the resources.",
+        "The setting selects this backend.",
+        also=("SCIM_FORWARD_URL",),
+    )
+    forward_scim_key: str = secret(
+        "",
+        types.text,
+        "The bearer token that the server sends to the upstream.",
+        shown="the first key of `API_KEY`",
+        also=("SCIM_FORWARD_KEY",),
+    )
+
+    @property
+    def key(self) -> str:
+        """The bearer token for the upstream."""
+        return self.forward_scim_key or next(iter(self.api_key), "")

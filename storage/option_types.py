@@ -1,0 +1,103 @@
+"""From the text of a setting to its value: functions that raise ValueError for a text that will not do.
+
+The docstring of each says which texts it reads, as docs/reference/settings.md has it.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from storage.database_url import parse_database_url
+
+_TRUE: Final = ("true", "1", "yes", "on")
+_FALSE: Final = ("false", "0", "no", "off")
+
+
+def text(value: str) -> str:
+    """text"""
+    return value
+
+
+def whole(value: str, least: int, most: int, meant: str) -> int:
+    """Return a whole number of that range. Raises ValueError saying what is `meant`."""
+    # Other numerals than these ten, and `_` between them, are more likely to be a mistake.
+    if not re.fullmatch(r"\s*\+?[0-9]{1,18}\s*", value) or not least <= int(value) <= most:
+        raise ValueError(f"must be {meant}")
+    return int(value)
+
+
+def positive(value: str) -> int:
+    """a whole number, 1 or more"""
+    return whole(value, 1, 10**18 - 1, "a whole number, 1 or more")
+
+
+def port(value: str) -> int:
+    """a port number, 0 to 65535"""
+    return whole(value, 0, 65535, "a port number")
+
+
+def base_url(value: str) -> str:
+    """a URL with the scheme `http` or `https`, without a query"""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must be a URL such as https://scim.example.com")
+    return value.rstrip("/")
+
+
+def api_keys(value: str) -> tuple[str, ...]:
+    """text; several keys are separated by commas"""
+    # A key of HarryKodden/scim may contain a comma, so the whole is a key as well.
+    keys = [key.strip() for key in value.split(",")]
+    return tuple(dict.fromkeys(key for key in [*keys, value.strip()] if key))
+
+
+def folder(value: str) -> Path:
+    """a path; `~` is the home folder"""
+    return Path(value).expanduser()
+
+
+def database_url(value: str) -> str:
+    """a URL that begins with `sqlite://`, `postgresql://`, `postgres://`, `mysql://` or `mariadb://`"""
+    parse_database_url(value)
+    return value
+
+
+def seconds(value: str) -> float:
+    """a number of seconds, above 0 and up to 3600; a fraction is allowed"""
+    if not re.fullmatch(r"\s*([0-9]{1,4}(\.[0-9]*)?|\.[0-9]+)\s*", value) or not 0 < float(value) <= 3600:
+        raise ValueError("must be a number of seconds, above 0 and up to 3600")
+    return float(value)
+
+
+def flag(value: str) -> bool:
+    """`true` or `false`"""
+    word = value.strip().lower()
+    if word not in (*_TRUE, *_FALSE):
+        raise ValueError("must be true or false")
+    return word in _TRUE
+
+
+def table(value: str) -> str:
+    """a name of letters, digits, `_`, `$`, `-` and spaces, of 48 characters at most"""
+    if not re.fullmatch(r"[A-Za-z_][\w$ -]{0,47}", value, re.ASCII):
+        raise ValueError("must be a name of letters, digits, _ $ - and spaces, of 48 characters at most")
+    return value
+
+
+def paths(value: str) -> frozenset[str]:
+    """attribute paths separated by commas, in any case"""
+    return frozenset(path.strip().lower() for path in value.split(",") if path.strip())
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        found = next((word for word in words if word.lower() == value.strip().lower()), None)
+        if found is None:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return found
+
+    *others, last = [f"`{word}`" for word in words]
+    read.__doc__ = f"{', '.join(others)} or {last}, in any case"
+    return read
