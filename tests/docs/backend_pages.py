@@ -7,7 +7,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference" / "backends"
-PAGES = ("sql", "files", "mongodb", "ldap", "jumpcloud", "forward", "irods")
+PAGES = tuple(sorted(path.stem for path in FOLDER.glob("*.md") if path.stem != "index"))
 
 
 def page(name: str) -> str:
