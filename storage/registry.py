@@ -13,7 +13,7 @@ from typing import Final
 from storage.adapter import StorageAdapter
 from storage.options import StorageOptions
 
-GROUP: Final = "scim.storage"
+_GROUP: Final = "scim.storage"
 _OURS: Final = "scim-gateway"
 
 
@@ -34,11 +34,10 @@ def own_backends() -> Mapping[str, type[StorageOptions]]:
 
 def backend_name(value: str) -> str:
     """the name of an installed backend, in any case"""
-    installed = _installed()
-    found = next((name for name in installed if name.lower() == value.strip().lower()), None)
-    if found is None:
+    name, installed = value.strip().lower(), _installed()
+    if name not in installed:
         raise ValueError(f"must be one of {', '.join(sorted(installed))}")
-    return found
+    return name
 
 
 def options_of(name: str) -> type[StorageOptions]:
@@ -61,9 +60,8 @@ def open_storage(name: str, options: StorageOptions) -> StorageAdapter:
 
 
 def _installed() -> Mapping[str, EntryPoint]:
-    """Return the entry point of each backend; nobody else can take the name of one of ours."""
-    points = entry_points(group=GROUP)
-    return {point.name: point for point in sorted(points, key=_is_ours)}
+    """Return the entry point of each backend by its lower-case name. No other package can take our names."""
+    return {point.name.lower(): point for point in sorted(entry_points(group=_GROUP), key=_is_ours)}
 
 
 def _is_ours(point: EntryPoint) -> bool:

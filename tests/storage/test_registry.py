@@ -22,8 +22,8 @@ version = 1.0
 packages = acme_store
 [options.entry_points]
 scim.storage =
-    acme = acme_store
-    sql = acme_store
+    Acme = acme_store
+    SQL = acme_store
     broken = acme_lost
 """
 OPTIONS = '''
@@ -174,6 +174,7 @@ def test_another_distribution_brings_a_backend_but_never_one_of_our_names(tmp_pa
 
     assert (name, options.acme_shards, options.acme_verbose, options.acme_token) == ("acme", 5, True, "hush")
     assert "acme" not in own_backends() and own_backends()["sql"].address == "database_url"
+    assert Settings.from_env({**CHOSEN, "STORAGE": "SQL"}).backend == Settings.from_env({}).backend
     assert Settings.from_env({"ACME_URL": "https://acme.example", "ACME_SHARDS": "0"}).backend[0] == "sql"
 
 
