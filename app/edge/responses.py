@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 from flask import Response, request
+from werkzeug.datastructures import Headers
 
 from app.edge.headers import chosen_type
 from app.protocol.preconditions import entity_tag
@@ -16,6 +17,14 @@ SCIM_JSON = "application/scim+json"
 JSON = "application/json"
 
 
+class _Complete(Response):
+    """A response with a body, whose headers leave as they are: werkzeug would copy and look through them."""
+
+    def get_wsgi_headers(self, environ: Any) -> Headers:
+        """Return the headers. The length of a body that is whole has been among them since it was set."""
+        return self.headers
+
+
 def scim_response(
     body: str | bytes | Iterator[bytes], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
@@ -23,7 +32,10 @@ def scim_response(
     data = body.encode() if isinstance(body, str) else body
     accept = request.environ.get("HTTP_ACCEPT")
     content_type = chosen_type(accept, (SCIM_JSON, JSON)) if accept else SCIM_JSON
-    return Response(data, status, headers, content_type=content_type, direct_passthrough=True)
+    # A location with other letters has to be made a URI, as an operator may write an IRI as BASE_URL.
+    is_complete = headers is None or headers.get("Location", "").isascii()
+    kind = _Complete if is_complete else Response
+    return kind(data, status, headers, content_type=content_type, direct_passthrough=True)
 
 
 def empty_response(status: int, headers: Mapping[str, str] | None = None) -> Response:
