@@ -87,8 +87,11 @@ class ChangeLog:
         keeps_history: bool = True,
     ) -> None:
         self._database = database
-        self._is_kept = int(keeps_history)
         self._wake = wake
+        # For changes without a body, and with one; what is the same for each change is no parameter.
+        self._queued = [
+            _queue_statement(database.dialect.name, body, int(keeps_history)) for body in ("NULL", "?")
+        ]
 
     # -- writers
 
@@ -97,35 +100,30 @@ class ChangeLog:
         entry: ChangeEntry,
         queue_body: str | None = None,
         values: tuple[str | None, str | None] | None = None,
-    ) -> int:
-        """Append a change in the caller's transaction and return its `seq`, which is no order.
+    ) -> None:
+        """Append a change in the caller's transaction.
 
         `queue_body` is what the dispatcher makes events of, None for none. `values` are the JSON texts
         before and after the change, where they are logged.
         """
-        run, row = self._database.run, _fitted(entry)
+        run_soon, row = self._database.run_soon, _fitted(entry)
+        statement, legs = self._queued[queue_body is not None]
+        body = () if queue_body is None else (queue_body,)
         with self._database.transaction():
-            if self._database.dialect.name == "postgresql":
-                # One statement: each one more is another way to the server and back.
-                statement = (
-                    f"WITH c AS ({_INSERT} RETURNING seq), q AS (INSERT INTO scim_queue (seq, body, is_kept) "
-                    "SELECT seq, ?, ? FROM c) SELECT seq FROM c"
-                )
-                seq = int(run(statement, (*row, queue_body, self._is_kept)).fetchone()[0])
+            if legs:
+                run_soon(statement, row + body, legs)
             else:
-                seq = int(run(_INSERT, row).lastrowid)
-                statement = "INSERT INTO scim_queue (seq, body, is_kept) VALUES (?, ?, ?)"
-                run(statement, (seq, queue_body, self._is_kept))
+                run_soon(_INSERT, row)
+                run_soon(statement, body)
             if queue_body is not None:
                 self._database.when_committed(self._wake)
             if values is not None:
-                salt = secrets.token_hex(32)
-                run(
+                salt, seq = secrets.token_hex(32), self.of_txn(entry.txn)[-1].seq
+                run_soon(
                     "INSERT INTO scim_change_value (seq, digest, salt, old_value, new_value) "
                     "VALUES (?, ?, ?, ?, ?)",
                     (seq, _digest(salt, *values), salt, *values),
                 )
-        return seq
 
     def append_many(self, entries: Sequence[ChangeEntry]) -> None:
         """Append changes of one `txn` that make no events, in the caller's transaction if there is one."""
@@ -197,6 +195,15 @@ class ChangeLog:
             LoggedChange(seq, position, hash_, digest, ChangeEntry(*entry))
             for seq, position, hash_, digest, *entry in rows
         ]
+
+
+def _queue_statement(dialect: str, body: str, is_kept: int) -> tuple[str, str]:
+    """Return the statement that queues a change, and its legs: on PostgreSQL, these insert the change."""
+    insert = "INSERT INTO scim_queue (seq, body, is_kept)"
+    if dialect == "postgresql":
+        return f"{insert} SELECT seq, {body}, {is_kept} FROM c", f"c AS ({_INSERT} RETURNING seq)"
+    last = "LAST_INSERT_ID()" if dialect == "mysql" else "LAST_INSERT_ROWID()"
+    return f"{insert} VALUES ({last}, {body}, {is_kept})", ""
 
 
 def _fitted(entry: ChangeEntry) -> ChangeEntry:

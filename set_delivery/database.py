@@ -65,6 +65,13 @@ class StateDatabase(Protocol):
         Its `rowcount` counts the rows that an UPDATE finds, changed or not.
         """
 
+    def run_soon(self, statement: str, params: Sequence[Any] = (), legs: str = "") -> None:
+        """Run a statement whose result nobody needs within a transaction, not later than the next one.
+
+        Several that wait go to the server as one; none of them looks at what the others write. `legs`,
+        on PostgreSQL, are what stands between WITH and the statement; their parameters come first.
+        """
+
     def run_ddl(self, statement: str) -> None:
         """Run a statement that defines something."""
 

@@ -43,8 +43,10 @@ class FormerOutbox:
         for seq, made_at, body, done in rows:
             # They have an order, whatever a clock said.
             at = max(at, made_at)
-            appended = log.append(_entry(orjson.loads(body), at, type_of), body)
+            entry = _entry(orjson.loads(body), at, type_of)
+            log.append(entry, body)
             if done:
+                appended = log.of_txn(entry.txn)[-1].seq
                 self._database.run("INSERT INTO scim_queue_part (seq, done) VALUES (?, ?)", (appended, done))
             for table in ("scim_outbox", "scim_begun"):
                 self._database.run(f"DELETE FROM {table} WHERE seq = ?", (seq,))

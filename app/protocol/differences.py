@@ -23,7 +23,13 @@ def changed_paths(
     resource_type: ResourceType, before: StoredResource, after: StoredResource
 ) -> list[str]:
     """Return the path of every attribute that differs, those of extensions one by one."""
-    paths = _differing(resource_type, before.document, after.document)
+    old, new = before.document, after.document
+    paths: list[str] = []
+    for name in _names(old, new):
+        if name in resource_type.extension_urns:
+            paths += [f"{name}:{key}" for key in _names(old.get(name) or {}, new.get(name) or {})]
+        elif name not in ("schemas", "id"):
+            paths.append(name)
     known, kept = before.secrets, after.secrets
     if known != kept:
         paths += [path for path in sorted({*known, *kept}) if known.get(path) != kept.get(path)]
@@ -67,20 +73,10 @@ def operations(
     return made
 
 
-def _differing(resource_type: ResourceType, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    paths: list[str] = []
-    for name in _names(old, new):
-        if name in ("schemas", "id"):
-            continue
-        if name in resource_type.extension_urns:
-            paths += [f"{name}:{key}" for key in _names(old.get(name) or {}, new.get(name) or {})]
-        else:
-            paths.append(name)
-    return paths
-
-
 def _names(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    return [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
+    """Return the names whose values differ; null and absent are the same."""
+    names = [name for name, value in old.items() if value != new.get(name)]
+    return names + [name for name, value in new.items() if name not in old and value is not None]
 
 
 def _at(path: AttributePath, document: Mapping[str, Any]) -> Any:

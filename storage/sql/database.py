@@ -25,6 +25,7 @@ from storage.sql.dialect import Dialect, Row
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _UNDONE = "other transactions changed the same data at the same time"
+_SURROGATE = "a text has a lone surrogate, which cannot be stored"
 
 
 class DuplicateKey(Exception):
@@ -49,6 +50,8 @@ class _State(threading.local):
         self.remembered: dict[Any, Any] = {}
         # Each is called once, in order.
         self.committed: dict[Callable[[], object], None] = {}
+        # Statements with their parameters and legs, see `run_soon`.
+        self.waiting: list[tuple[str, Row, str]] = []
 
 
 class Database:
@@ -120,6 +123,27 @@ class Database:
         assert self._local.within
         return self._execute(statement, params)
 
+    def run_soon(self, statement: str, params: Row = (), legs: str = "") -> None:
+        """Run a statement whose result nobody needs within a transaction, not later than the next one.
+
+        Several that wait go to the server as one; none of them looks at what the others write. `legs`,
+        on PostgreSQL, are what stands between WITH and the statement; their parameters come first.
+        """
+        assert self._local.within
+        if not self.dialect.pooled:
+            # Without a server there is no way to it to be saved.
+            self._execute(statement, params)
+            return
+        if legs and any(legs == others for *_, others in self._local.waiting):
+            self._run_waiting()
+        self._local.waiting.append((statement, params, legs))
+
+    def _run_waiting(self) -> None:
+        waiting = [*self._local.waiting]
+        self._local.waiting.clear()
+        if waiting:
+            self.dialect.run_joined(self, waiting)
+
     def run_ddl(self, statement: str) -> None:
         """Run a statement that defines something, within a transaction or not."""
         if self.in_transaction:
@@ -130,6 +154,7 @@ class Database:
     def cursor(self) -> Any:
         """Return a cursor of the driver within a transaction; its errors are `translated`."""
         assert self.in_transaction
+        self._run_waiting()
         return self._peewee.cursor()
 
     @contextmanager
@@ -140,6 +165,8 @@ class Database:
                 yield
         except peewee.PeeweeException as exc:
             raise self._failure(exc) from exc
+        except UnicodeEncodeError as exc:
+            raise ValueRefused(_SURROGATE) from exc
 
     def _fetch(self, statement: str, params: Row) -> list[Any]:
         cursor = self._execute(statement, params)
@@ -155,6 +182,8 @@ class Database:
         if self._local.broken and self._local.within:
             # What is undone must not go on as if it were not.
             raise Contention(_UNDONE)
+        if self._local.waiting:
+            self._run_waiting()
         if self.dialect.mark != "?":
             statement = statement.replace("?", self.dialect.mark)
         try:
@@ -162,7 +191,7 @@ class Database:
         except peewee.PeeweeException as exc:
             raise self._failure(exc) from exc
         except UnicodeEncodeError as exc:
-            raise ValueRefused("a text has a lone surrogate, which cannot be stored") from exc
+            raise ValueRefused(_SURROGATE) from exc
 
     def _failure(self, exc: peewee.PeeweeException) -> Exception:
         if self.dialect.is_contention(exc):
@@ -276,6 +305,7 @@ class Database:
                 self._write_counts()
                 self._commit()
             except BaseException:
+                self._local.waiting.clear()
                 self._roll_back()
                 raise
             finally:
@@ -353,8 +383,10 @@ class Database:
         self._execute(f"SAVEPOINT {name}", None)
         try:
             yield
+            self._run_waiting()
         except BaseException:
             self._local.counts = counts
+            self._local.waiting.clear()
             self._local.remembered.clear()
             if not self._local.broken:
                 self._execute(f"ROLLBACK TO SAVEPOINT {name}", None)
@@ -390,7 +422,7 @@ class Database:
         # In one order everywhere: writers wait for each other, but never in a circle.
         for type_number, change in sorted(self._local.counts.items()):
             if change:
-                self._execute(
+                self.run_soon(
                     "UPDATE scim_count SET total = total + ? WHERE type = ? AND shard = ?",
                     (change, type_number, random.randrange(self.dialect.shards)),
                 )

@@ -224,6 +224,11 @@ class Dialect(ABC):
             insert_index(database, rid, index)
         return rid, claimed
 
+    def run_joined(self, database: "Database", statements: Sequence[tuple[str, Row, str]]) -> None:
+        """Run statements of `run_soon`, each given with its parameters and legs, as one for the server."""
+        for statement, params, _ in statements:
+            database.run(statement, params)
+
     @abstractmethod
     def insert_rows(self, database: "Database", table: str, columns: str, rows: Iterable[Row]) -> None:
         """Insert many rows as fast as the driver can. Raises DuplicateKey."""

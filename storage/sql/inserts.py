@@ -42,4 +42,4 @@ def insert_index(database: "Database", rid: int, rows: Sequence[IndexRow]) -> No
         batch = rows[start : start + _ROWS]
         values = ", ".join(["(?, ?, ?, ?, ?)"] * len(batch))
         cells = [cell for path, value, element, long in batch for cell in (path, value, rid, element, long)]
-        database.run(f"INSERT INTO scim_attribute ({ATTRIBUTE}) VALUES {values}", cells)
+        database.run_soon(f"INSERT INTO scim_attribute ({ATTRIBUTE}) VALUES {values}", cells)

@@ -236,7 +236,20 @@ def _page(resources: Sequence[StoredResource], total: int) -> Found:
 
 def as_row(resource: StoredResource, version: str, rid: int, joined: bool | None) -> StoredResource:
     """Return a resource as the row with this key keeps it."""
-    return replace(resource, version=version, place=place_of(rid), joined=joined, source=rid)
+    row = StoredResource(
+        resource.id,
+        resource.text,
+        version,
+        resource.created,
+        resource.last_modified,
+        resource.secrets,
+        place_of(rid),
+        joined,
+        source=rid,
+    )
+    # Of the same text, it need not be parsed again.
+    vars(row)["document"] = resource.document
+    return row
 
 
 def resource_columns(text: str) -> str:

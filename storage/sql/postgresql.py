@@ -140,6 +140,18 @@ class Postgresql(Dialect):
         ).fetchone()
         return int(row[0]), set(row[1])
 
+    def run_joined(self, database: Database, statements: Sequence[tuple[str, Row, str]]) -> None:
+        """All but the last become legs of the last."""
+        *before, (last, _, legs) = statements
+        parts = [
+            part
+            for number, (statement, _, others) in enumerate(before)
+            for part in (others, f"s{number} AS ({statement})")
+        ]
+        text = ", ".join(part for part in [*parts, legs] if part)
+        params = [cell for _, cells, _ in statements for cell in cells]
+        database.run(f"WITH {text} {last}" if text else last, params)
+
     def insert_rows(self, database: Database, table: str, columns: str, rows: Iterable[Row]) -> None:
         with database.translated(), database.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
             for row in rows:

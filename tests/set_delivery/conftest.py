@@ -76,7 +76,8 @@ def entry_of(change: ChangeEvents, at: int | None = None) -> ChangeEntry:
 
 def append(log: ChangeLog, change: ChangeEvents, at: int | None = None) -> int:
     """Append a change to the log as a writer does, with its events, and return its `seq`."""
-    return log.append(entry_of(change, at), orjson.dumps(change.as_json()).decode())
+    log.append(entry_of(change, at), orjson.dumps(change.as_json()).decode())
+    return log.of_txn(change.txn)[-1].seq
 
 
 def dispatcher_of(database: Database, publishing: Publishing) -> Dispatcher:

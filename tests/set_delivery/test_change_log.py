@@ -7,6 +7,7 @@ from set_delivery.change_order import ChangeOrder
 from set_delivery.change_verification import LogBroken
 from set_delivery.dispatch import Dispatcher
 from set_delivery.streams import Publishing
+from storage.errors import ValueRefused
 from storage.sql.database import Database
 
 KEY = b"k" * 32
@@ -53,7 +54,9 @@ def test_changes_are_read_by_resource_txn_and_position(database: Database) -> No
 
 def test_changes_are_placed_in_the_order_that_the_caller_gives(database: Database) -> None:
     log, order = filled(database)
-    first, second, third = (log.append(ENTRY) for _ in range(3))
+    for _ in range(3):
+        log.append(ENTRY)
+    first, second, third = (one.seq for one in log.of_txn(ENTRY.txn))
 
     with order.alone():
         order.place([third, first])
@@ -71,6 +74,32 @@ def test_a_change_that_is_undone_is_not_logged(database: Database) -> None:
         raise ZeroDivisionError
 
     assert give_positions(database, order) == 0 and log.of_txn("t") == []
+
+
+def test_a_change_is_read_in_its_transaction_and_goes_with_a_part_that_is_undone(database: Database) -> None:
+    log, order = filled(database, 0)
+    with database.transaction():
+        for _ in range(2):
+            log.append(ENTRY)
+        with pytest.raises(ZeroDivisionError), database.savepoint():
+            log.append(ENTRY._replace(txn="undone"))
+            raise ZeroDivisionError
+        assert len(log.of_txn("t")) == 2
+        log.append(ENTRY)
+
+    assert len(log.of_txn("t")) == 3 and log.of_txn("undone") == []
+    assert give_positions(database, order) == 3
+
+
+def test_what_the_database_refuses_undoes_the_part_that_it_is_in_alone(database: Database) -> None:
+    log, order = filled(database, 0)
+    with database.transaction():
+        log.append(ENTRY)
+        with pytest.raises(ValueRefused), database.savepoint():
+            log.append(ENTRY._replace(principal="\ud800"))
+        log.append(ENTRY)
+
+    assert give_positions(database, order) == 2 and order.verify() == []
 
 
 def test_values_can_be_erased(database: Database) -> None:
