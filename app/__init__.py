@@ -6,8 +6,8 @@ from dataclasses import replace
 from threading import BoundedSemaphore
 from typing import Any
 
-from flask import Flask, Request, Response
-from flask.sessions import SecureCookieSession, SessionInterface, SessionMixin
+from flask import Flask, Request
+from flask.sessions import NullSession, SessionInterface
 
 from app.configuration.settings import BaseSettings, Settings, SettingsError
 from app.edge.base_path import BasePath
@@ -44,13 +44,10 @@ _LOG = logging.getLogger(__name__)
 
 
 class _NoSession(SessionInterface):
-    """There are no sessions: every request carries its credentials."""
+    """There are no sessions: every request carries its credentials. A null session is never saved."""
 
-    def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
-        return SecureCookieSession()
-
-    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        return None
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        return NullSession()
 
 
 def create_app(settings: Settings) -> Flask:

@@ -6,11 +6,13 @@ from typing import Any
 
 import orjson
 
+from app.protocol.errors import Refusal
 from app.protocol.patch.members import RequestedMembers
-from app.protocol.patch.message import place_named
+from app.protocol.patch.message import placed
 from app.protocol.patch.patcher import Patcher
 from app.protocol.patch.plan import PatchPlan
 from app.protocol.patch.selection import NothingSelected
+from schema.errors import ScimError
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,10 @@ def apply_patch(plan: PatchPlan, resource: Mapping[str, Any], members: Requested
     """
     patcher = Patcher(plan.rules, orjson.loads(orjson.dumps(resource)), members, len(plan.operations))
     for planned in plan.operations:
-        with place_named(planned.position):
+        try:
             patcher.run(planned)
+        except (ScimError, Refusal) as problem:
+            raise placed(problem, planned.position) from None
     return Patched(patcher.finish(), frozenset(patcher.removed_secrets))
 
 
@@ -38,9 +42,10 @@ def check_operations(plan: PatchPlan) -> None:
     """Raise, as `apply_patch` would, what is wrong with the operations whatever the resource holds."""
     for planned in plan.operations:
         patcher = Patcher(plan.rules, {}, RequestedMembers(lambda: ()))
-        with place_named(planned.position):
-            try:
-                patcher.run(planned)
-            except NothingSelected:
-                # What a path selects depends on the resource.
-                continue
+        try:
+            patcher.run(planned)
+        except NothingSelected:
+            # What a path selects depends on the resource.
+            continue
+        except (ScimError, Refusal) as problem:
+            raise placed(problem, planned.position) from None

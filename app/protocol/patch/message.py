@@ -1,7 +1,6 @@
 """The PatchOp message (RFC 7644 section 3.5.2): from a body to operations."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -103,13 +102,9 @@ def _only_object(value: Any) -> Any:
     return value[0] if alone else value
 
 
-@contextmanager
-def place_named(position: int) -> Iterator[None]:
-    """Have what an operation raises name it."""
-    try:
-        yield
-    except ScimError as problem:
-        raise type(problem)(f"Operations[{position}]: {problem.detail}") from None
-    except Refusal as problem:
-        detail = f"Operations[{position}]: {problem.detail}"
-        raise Refusal(problem.status, detail, problem.scim_type) from None
+def placed(problem: ScimError | Refusal, position: int) -> ScimError | Refusal:
+    """Return what an operation raised, with the position of the operation."""
+    detail = f"Operations[{position}]: {problem.detail}"
+    if isinstance(problem, Refusal):
+        return Refusal(problem.status, detail, problem.scim_type)
+    return type(problem)(detail)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, Final
 
-from app.protocol.patch.message import PatchOperation, place_named
+from app.protocol.patch.message import PatchOperation, placed
 from app.protocol.tolerance import Profile
 from schema.attribute import Attribute
-from schema.errors import InvalidPath, InvalidValue
+from schema.errors import InvalidPath, InvalidValue, ScimError
 from schema.leniency import Leniency
 from schema.resource_type import ResourceType
 from schema.validation import compile_attribute_validator, compile_element_validator
@@ -108,14 +108,16 @@ def plan_patch(rules: PatchRules, operations: Sequence[PatchOperation]) -> Patch
         if operation.path is None:
             planned.append(PlannedOperation(position, operation, None))
             continue
-        with place_named(position):
+        try:
             target = rules.target(operation.path)
-            if isinstance(target, BoundPatchPath):
-                planned.append(PlannedOperation(position, operation, target))
-            elif rules.profile.resources.unknown_attributes:
-                ignored[position] = target
-            else:
-                raise InvalidPath(target.problem)
+        except ScimError as problem:
+            raise placed(problem, position) from None
+        if isinstance(target, BoundPatchPath):
+            planned.append(PlannedOperation(position, operation, target))
+        elif rules.profile.resources.unknown_attributes:
+            ignored[position] = target
+        else:
+            raise placed(InvalidPath(target.problem), position)
     if ignored and not planned:
         position, unknown = next(iter(ignored.items()))
         raise InvalidPath(f"Operations[{position}]: {unknown.problem}")
