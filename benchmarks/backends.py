@@ -11,7 +11,7 @@ import os
 import platform
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -45,8 +45,11 @@ SERVERS: dict[str, Callable[[], Any]] = {
 }
 
 
-def environs(stack: ExitStack) -> dict[str, Callable[[], dict[str, str]]]:
-    """Return what gives the variables of an empty store, by backend; `stack` ends what was started."""
+def environs(stack: ExitStack, names: Collection[str] = ()) -> dict[str, Callable[[], dict[str, str]]]:
+    """Return what gives the variables of an empty store, by backend; `stack` ends what was started.
+
+    Without `names` of backends, that is all of them.
+    """
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     numbers = iter(range(10**9))
     makers: dict[str, Callable[[], dict[str, str]]] = {
@@ -54,10 +57,11 @@ def environs(stack: ExitStack) -> dict[str, Callable[[], dict[str, str]]]:
         "files": lambda: {"DATA_PATH": f"{folder}/{next(numbers)}"},
     }
     for name, make in SERVERS.items():
-        server = make()
-        stack.callback(server.remove)
-        makers[name] = partial(_environ, server)
-    return makers
+        if not names or name in names:
+            server = make()
+            stack.callback(server.remove)
+            makers[name] = partial(_environ, server)
+    return {name: make for name, make in makers.items() if not names or name in names}
 
 
 def _environ(server: Any) -> dict[str, str]:

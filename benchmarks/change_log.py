@@ -1,6 +1,6 @@
 """What the change log costs a writer, and its dispatcher, on each backend: CPU with it and without.
 
-    python -m benchmarks.change_log [--save]
+    python -m benchmarks.change_log [--save] [--backend sqlite --backend postgresql ...]
 
 Both stores of a backend take turns in every round; a figure is the median of the rounds in
 microseconds of CPU of the thread that answers requests, so that fakes and servers do not count.
@@ -21,7 +21,7 @@ import click
 
 from app.configuration.settings import Settings
 from app.wiring.base import open_base
-from benchmarks.backends import created, environs, service_on
+from benchmarks.backends import SERVERS, created, environs, service_on
 from benchmarks.operations import Service, user
 from benchmarks.scale import ENVIRON, PATCH
 
@@ -91,7 +91,7 @@ def _dispatch(base: Any) -> None:
 
 def report(figures: dict[str, dict[str, tuple[float, float]]], dispatcher: float) -> str:
     """Return the figures as Markdown."""
-    titles = list(figures["sqlite"])
+    titles = list(next(iter(figures.values())))
     lines = [
         "# CPU of the change log",
         "",
@@ -110,11 +110,13 @@ def report(figures: dict[str, dict[str, tuple[float, float]]], dispatcher: float
 
 @click.command()
 @click.option("--save", is_flag=True, help="Write the table to benchmarks/results as well.")
-def main(save: bool) -> None:
-    """Measure each backend."""
+@click.option("--backend", "names", multiple=True, type=click.Choice(["sqlite", "files", *SERVERS]))
+def main(save: bool, names: tuple[str, ...]) -> None:
+    """Measure each backend, or those that are named."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        figures = {name: figures_of(make, folder) for name, make in environs(stack).items()}
+        makers = environs(stack, names)
+        figures = {name: figures_of(make, folder) for name, make in makers.items()}
         text = report(figures, dispatcher_us(folder))
     click.echo(text)
     if save:

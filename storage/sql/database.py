@@ -303,6 +303,7 @@ class Database:
             try:
                 yield
                 self._write_counts()
+                self._run_waiting()
                 self._commit()
             except BaseException:
                 self._local.waiting.clear()
