@@ -136,14 +136,13 @@ class ChangeBuilder:
         entry = entry_of(context, kind, resource_type, after, paths)
         if not self._publishing.is_on or not set(paths) - self._publishing.ignored_attributes:
             return Note(entry, None)
+        data = None
         if kind == "patch":
             paths = exact_paths(resource_type, before, after, paths)
-        data = None
-        if self._publishing.needs_data:
-            if kind == "put":
-                data = self._whole(resource_type, after)
-            else:
-                data = self._operations(resource_type, after, paths, members)
+        if self._publishing.needs_data and kind == "put":
+            data = self._whole(resource_type, after)
+        elif self._publishing.needs_data:
+            data = self._operations(resource_type, after, paths, members)
         subject = subject_of(resource_type, after)
         events = [Event(_KINDS[kind], subject, entry.version, paths, data)]
         active = _activation(before.document.get("active"), after.document.get("active"))
