@@ -25,6 +25,9 @@ from storage.sql.dialect import Dialect, Row
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _UNDONE = "other transactions changed the same data at the same time"
+# Databases limit the parameters and the length of what comes as one statement.
+_MOST_WAITING = 4
+_MOST_CELLS = 500
 _SURROGATE = "a text has a lone surrogate, which cannot be stored"
 
 
@@ -130,13 +133,14 @@ class Database:
         on PostgreSQL, are what stands between WITH and the statement; their parameters come first.
         """
         assert self._local.within
-        if not self.dialect.pooled:
-            # Without a server there is no way to it to be saved.
+        waiting = self._local.waiting
+        if not self.dialect.pooled or len(params) > _MOST_CELLS:
+            # Without a server there is no way to it to be saved, and with much to send it costs little.
             self._execute(statement, params)
             return
-        if legs and any(legs == others for *_, others in self._local.waiting):
+        if len(waiting) == _MOST_WAITING or legs and any(legs == others for *_, others in waiting):
             self._run_waiting()
-        self._local.waiting.append((statement, params, legs))
+        waiting.append((statement, params, legs))
 
     def _run_waiting(self) -> None:
         waiting = [*self._local.waiting]

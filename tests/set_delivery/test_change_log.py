@@ -79,16 +79,16 @@ def test_a_change_that_is_undone_is_not_logged(database: Database) -> None:
 def test_a_change_is_read_in_its_transaction_and_goes_with_a_part_that_is_undone(database: Database) -> None:
     log, order = filled(database, 0)
     with database.transaction():
-        for _ in range(2):
+        for _ in range(9):
             log.append(ENTRY)
         with pytest.raises(ZeroDivisionError), database.savepoint():
             log.append(ENTRY._replace(txn="undone"))
             raise ZeroDivisionError
-        assert len(log.of_txn("t")) == 2
+        assert len(log.of_txn("t")) == 9
         log.append(ENTRY)
 
-    assert len(log.of_txn("t")) == 3 and log.of_txn("undone") == []
-    assert give_positions(database, order) == 3
+    assert len(log.of_txn("t")) == 10 and log.of_txn("undone") == []
+    assert give_positions(database, order) == 10
 
 
 def test_what_the_database_refuses_undoes_the_part_that_it_is_in_alone(database: Database) -> None:
