@@ -18,8 +18,6 @@ _IN_TRANSACTION = 1
 # CLIENT_FOUND_ROWS of the protocol: an UPDATE counts the rows that it finds, as on other databases, and
 # not only those that it leaves different.
 _FOUND_ROWS = 2
-# CLIENT_MULTI_STATEMENTS: statements whose results nobody needs go to the server as one text.
-_MULTI_STATEMENTS = 1 << 16
 # The option read_only of a replica, and that of a transaction or of InnoDB.
 _READ_ONLY = (1290, 1792, 1874, 1836)
 _DUPLICATE, _DEADLOCK, _CHANGED = 1062, 1213, 1020
@@ -111,7 +109,7 @@ class Mysql(Dialect):
         options = {"connect_timeout": 5, **url.options}
         # The driver would only send what is in Latin-1.
         options["password"] = options.get("password", "").encode()
-        options["client_flag"] = options.get("client_flag", 0) | _FOUND_ROWS | _MULTI_STATEMENTS
+        options["client_flag"] = options.get("client_flag", 0) | _FOUND_ROWS
         if options.get("ssl_verify_identity") and "ssl_ca" not in options:
             options = _verified_by_the_system(options)
         answer_s = options.pop("read_timeout", None)
@@ -159,14 +157,6 @@ class Mysql(Dialect):
 
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         return f"INSERT IGNORE INTO {table} ({columns}) {rows}"
-
-    def run_joined(self, database: Database, statements: Sequence[tuple[str, Row, str]]) -> None:
-        with database.translated():
-            cursor = database.cursor()
-            texts = [cursor.mogrify(text.replace("?", self.mark), params) for text, params, _ in statements]
-            cursor.execute("; ".join(texts))
-            while cursor.nextset():
-                pass
 
     def insert_rows(self, database: Database, table: str, columns: str, rows: Iterable[Row]) -> None:
         marks = ", ".join(["%s"] * (columns.count(",") + 1))
