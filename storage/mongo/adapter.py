@@ -36,7 +36,7 @@ from storage.errors import (
 )
 from storage.index_keys import place_of
 from storage.mongo.adoption import Adoption
-from storage.mongo.claims import LISTED, Claims
+from storage.mongo.claims import LISTED, claims_in
 from storage.mongo.database import Database, Documents, insert_new
 from storage.mongo.departures import Departures
 from storage.mongo.documents import WITHOUT_INDEX, Places, claims_of, document_of, is_ours, stored
@@ -179,9 +179,9 @@ class MongoAdapter(StorageAdapter):
         layout = self._layouts[resource_type.name]
         written: list[str] = []
         with after_write(written), self._database.writing() as documents:
-            making = Claims(documents, layout, self._places)
+            making = claims_in(documents, layout, self._places)
             try:
-                claims = making.make(resource.id, layout.unique_ids(resource.document))
+                claims = making.claim(resource.id, layout.unique_values(resource.document))
             except VersionMismatch as exc:
                 raise UniquenessConflict("id") from exc
             place = self._places.next()
@@ -191,10 +191,11 @@ class MongoAdapter(StorageAdapter):
                 raise UniquenessConflict("id")
             written.append(resource.id)
             has_twin = bool(self._twins(documents, resource_type, [resource.id]))
-            if has_twin or not making.confirm(resource.id, claims):
+            lost = [] if has_twin else making.lost(claims)
+            if has_twin or lost:
                 documents[layout.collection].delete_one({"_id": resource.id, PLACE: place})
                 making.release(claims)
-                raise Twin if has_twin else UniquenessConflict("an attribute")
+                raise Twin if has_twin else UniquenessConflict(lost[0].value.path)
         with after_write():
             # Of one that had the same id, whose deletion was not completed.
             self._departures.forget(resource_type.name, resource.id, before=place)
@@ -223,10 +224,10 @@ class MongoAdapter(StorageAdapter):
     ) -> None:
         """Keep new resources; on a conflict, none of them. `written` grows by their ids."""
         with after_write(written), self._database.writing() as documents:
-            making = Claims(documents, layout, self._places)
+            making = claims_in(documents, layout, self._places)
             collection = documents[layout.collection]
             try:
-                claims = making.make_many((r.id, layout.unique_ids(r.document)) for r in resources)
+                claims = making.claim_many((r.id, layout.unique_values(r.document)) for r in resources)
             except VersionMismatch as exc:
                 raise UniquenessConflict("id") from exc
             new = [
@@ -235,13 +236,14 @@ class MongoAdapter(StorageAdapter):
             ]
             taken = insert_new(collection, new)
             written += [resource.id for resource in resources]
-            owned = ((r.id, claim) for r, made in zip(resources, claims, strict=True) for claim in made)
+            every = [claim for made in claims for claim in made]
             is_taken = bool(taken or self._twins(documents, layout.resource_type, [r.id for r in resources]))
-            if is_taken or making.lost(owned):
+            lost = [] if is_taken else making.lost(every)
+            if is_taken or lost:
                 ids, places = [one["_id"] for one in new], [one["_scim"]["place"] for one in new]
                 collection.delete_many({"_id": {"$in": ids}, PLACE: {"$in": places}})
-                making.release(claim for made in claims for claim in made)
-                raise UniquenessConflict("id" if is_taken else "an attribute")
+                making.release(every)
+                raise UniquenessConflict("id" if is_taken else lost[0].value.path)
 
     def replace(
         self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
@@ -259,33 +261,31 @@ class MongoAdapter(StorageAdapter):
         self, layout: Layout, before: dict[str, Any], resource: StoredResource
     ) -> StoredResource | None:
         """Put `resource` in place of `before` and return it, or None when that is no longer there."""
-        had, wanted = claims_of(before), layout.unique_ids(resource.document)
+        had, wanted = claims_of(before), layout.unique_values(resource.document)
         version, place = before["_scim"]["version"] + 1, before["_scim"]["place"]
         written: list[str] = []
         with after_write(written), self._database.writing() as documents:
             collection = documents[layout.collection]
-            making = Claims(documents, layout, self._places)
+            making = claims_in(documents, layout, self._places)
             # What it has without a claim is another one's, too: others wrote both, and both stay.
-            shared = layout.unique_ids(stored(before).document) - had.keys()
+            shared = layout.unique_values(stored(before).document) - had.keys()
             try:
-                made = making.make(resource.id, wanted - had.keys() - shared)
+                made = making.claim(resource.id, wanted - had.keys() - shared)
             except VersionMismatch:
                 return None
-            for claim_id in sorted(wanted & shared):
-                with suppress(UniquenessConflict, VersionMismatch):
-                    made += making.make(resource.id, [claim_id])
-            kept = [claim for claim in had.values() if claim.id in wanted]
+            made += making.claim_free(resource.id, wanted & shared)
+            kept = [claim for claim in had.values() if claim.value in wanted]
             after = document_of(layout, resource, version, place, [*kept, *made])
             if collection.replace_one(_at(before), after).matched_count == 0:
                 making.release(made)
                 return None
             written.append(resource.id)
-            if not making.confirm(resource.id, made):
+            if lost := making.lost(made):
                 before["_scim"]["version"] = version + 1
                 collection.replace_one(_at(after), before)
                 making.release(made)
-                raise UniquenessConflict("an attribute")
-            making.release(claim for claim in had.values() if claim.id not in wanted)
+                raise UniquenessConflict(lost[0].value.path)
+            making.release(claim for claim in had.values() if claim.value not in wanted)
         return replace(resource, version=str(version), place=place)
 
     def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
@@ -307,7 +307,7 @@ class MongoAdapter(StorageAdapter):
                 # Also what joined since the announcement was found not to be needed.
                 self._departures.forget(name, resource_id)
                 with self._database.writing() as documents:
-                    Claims(documents, layout, self._places).release(claims_of(before).values())
+                    claims_in(documents, layout, self._places).release(claims_of(before).values())
             if announced:
                 self._departures.conclude(name, resource_id)
         return deleted

@@ -13,13 +13,14 @@ import orjson
 
 from schema.values import format_date_time
 from storage.adapter import Key, StoredResource
+from storage.claims import Claim, Claims, UniqueValue
 from storage.errors import UniquenessConflict, ValueRefused, VersionMismatch
 from storage.foreign import ForeignReader, adopted
 from storage.index_keys import number_at
-from storage.mongo.claims import Claims
+from storage.mongo.claims import claims_in
 from storage.mongo.database import Database
 from storage.mongo.documents import NO_VALUE, Places, as_json, claims_of, document_of, is_ours, stored
-from storage.mongo.layout import Claim, Layout
+from storage.mongo.layout import Layout
 from storage.mongo.members import Members
 
 _LOG = logging.getLogger(__name__)
@@ -82,12 +83,12 @@ class Adoption:
             version, place = 1, self._places.next()
             known = {"_scim": document.get("_scim")}
         with self._database.writing() as documents:
-            making = Claims(documents, self._layout, self._places)
+            making = claims_in(documents, self._layout, self._places)
             kept = [*claims.values(), *self._made(making, resource, claims)]
             new = document_of(self._layout, resource, version, place, kept)
             written = documents[self._layout.collection].replace_one({"_id": resource.id, **known}, new)
-            if written.matched_count == 0 or not making.confirm(resource.id, kept):
-                making.release(claim for claim in kept if claim.id not in claims)
+            if written.matched_count == 0 or making.lost(kept):
+                making.release(claim for claim in kept if claim.value not in claims)
 
     def _report_twin(self, resource_id: str) -> None:
         name = self._layout.resource_type.name
@@ -96,11 +97,13 @@ class Adoption:
                 "%s %s: a resource of another type has the same id; both are stored", name, resource_id
             )
 
-    def _made(self, making: Claims, resource: StoredResource, known: Mapping[str, Claim]) -> list[Claim]:
+    def _made(
+        self, making: Claims, resource: StoredResource, known: Mapping[UniqueValue, Claim]
+    ) -> list[Claim]:
         made: list[Claim] = []
-        for claim_id in sorted(self._layout.unique_ids(resource.document) - known.keys()):
+        for value in sorted(self._layout.unique_values(resource.document) - known.keys()):
             try:
-                made += making.make(resource.id, [claim_id])
+                made += making.claim(resource.id, [value])
             except UniquenessConflict as conflict:
                 name = self._layout.resource_type.name
                 _LOG.warning("%s %s: another resource has the same %s", name, resource.id, conflict.attribute)

@@ -145,18 +145,22 @@ class Database:
         return _Connection(alias, documents, hosts)
 
 
-def insert_new(collection: Collection, rows: Sequence[dict[str, Any]]) -> list[int]:
-    """Insert the documents whose `_id` is free and return the positions of the others."""
+def insert_new(collection: Collection, rows: Sequence[dict[str, Any]], ordered: bool = False) -> list[int]:
+    """Insert the documents whose `_id` is free and return the positions of the others.
+
+    If `ordered`, the first one whose `_id` is not free keeps those after it out.
+    """
     if not rows:
         return []
     try:
-        collection.insert_many(rows, ordered=False)
+        collection.insert_many(rows, ordered=ordered)
     except pymongo.errors.BulkWriteError as exc:
         details: Any = exc.details
         refused = details["writeErrors"]
         if details["writeConcernErrors"] or any(one["code"] != _DUPLICATE_KEY for one in refused):
             raise
-        return [one["index"] for one in refused]
+        taken = [one["index"] for one in refused]
+        return list(range(taken[0], len(rows))) if ordered else taken
     return []
 
 

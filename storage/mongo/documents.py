@@ -21,9 +21,10 @@ import orjson
 
 from schema.values import format_date_time
 from storage.adapter import StoredResource
+from storage.claims import Claim, UniqueValue
 from storage.errors import ValueRefused
 from storage.index_keys import place_of
-from storage.mongo.layout import Claim, Layout
+from storage.mongo.layout import EQUALS, Layout
 
 # Index entries, which nobody needs who reads a resource.
 WITHOUT_INDEX: Final = {"_scim.keys": 0, "_scim.long": 0, "_scim.elements": 0, "_scim.sort": 0}
@@ -80,7 +81,7 @@ def document_of(
         "created": resource.created,
         "lastModified": resource.last_modified,
         "layout": layout.signature,
-        "claims": [{"id": claim.id, "token": claim.token} for claim in claims],
+        "claims": [{"id": claim_id(claim.value), "token": claim.token} for claim in claims],
         **layout.entries(resource.document, resource.created, resource.last_modified),
     }
     display = layout.resource_type.display(resource.document)
@@ -126,11 +127,23 @@ def is_ours(document: Mapping[str, Any]) -> bool:
     return all(isinstance(kept.get(name), kind) for name, kind in kinds)
 
 
-def claims_of(document: Mapping[str, Any]) -> dict[str, Claim]:
-    """Return the claims of a document by their ids."""
+def claim_id(value: UniqueValue) -> str:
+    """Return the `_id` of the claim on a unique value."""
+    return f"{value.resource_type}/{value.path}{EQUALS}{value.key}"
+
+
+def claims_of(document: Mapping[str, Any]) -> dict[UniqueValue, Claim]:
+    """Return the claims of a document by the values they are on."""
     claims = document["_scim"].get("claims")
     listed = [one for one in claims if isinstance(one, Mapping)] if isinstance(claims, list) else []
-    return {one["id"]: Claim(one["id"], one["token"]) for one in listed if {"id", "token"} <= one.keys()}
+    found = {}
+    for one in listed:
+        if {"id", "token"} <= one.keys():
+            resource_type, _, rest = str(one["id"]).partition("/")
+            path, _, key = rest.partition(EQUALS)
+            value = UniqueValue(resource_type, path, key)
+            found[value] = Claim(value, document["_id"], one["token"])
+    return found
 
 
 def _stored_value(value: Any, where: str) -> Any:

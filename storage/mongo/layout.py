@@ -12,8 +12,10 @@ from schema.resource_type import AttributePath, ResourceType
 from schema.values import lenient_key
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import BoundPresence
+from storage.claims import UniqueValue
 from storage.index_keys import KEY_LENGTH, index_key, indexed_paths, numbered_paths, signature
 from storage.search import sort_key
+from storage.uniqueness import unique_values
 
 # In `path=key`; `path>` is behind all keys of a path, `path~` says that it has a long value.
 EQUALS, BEHIND, LONG = "=", ">", "~"
@@ -22,14 +24,6 @@ EQUALS, BEHIND, LONG = "=", ">", "~"
 _VERSION: Final = 1
 # MongoDB has no more than 64 indexes on a collection.
 _MOST_SORT_INDEXES: Final = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A unique value that a resource holds: `id` is the value, `token` tells this holder from all others."""
-
-    id: str
-    token: int
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,6 @@ class Layout:
         self._spaces: dict[str | None, dict[str, _Simple | _Complex]] = {None: {}}
         for path in indexed_paths(resource_type, indexed):
             self._add(path)
-        self._unique = [self._simple(path.text) for path in resource_type.unique_paths]
         meta = {entry.path.text for entry in self._meta}
         self.paths = frozenset(meta | {path.text for path in indexed_paths(resource_type, indexed)})
         texts = numbered_paths(resource_type, indexed)
@@ -161,18 +154,12 @@ class Layout:
         multi_valued = entry.path.attribute.multi_valued
         return [{"path": entry.path.text, **own.as_json()}] if multi_valued else []
 
-    def unique_ids(self, document: Mapping[str, Any]) -> set[str]:
-        """Return the ids that claims on the unique values of a canonical resource have."""
+    def unique_values(self, document: Mapping[str, Any]) -> set[UniqueValue]:
+        """Return the unique values of a canonical resource, with keys short enough for an index."""
         return {
-            f"{self.resource_type.name}/{entry.path.text}{EQUALS}{index_key(key)}"
-            for entry in self._unique
-            for value in entry.path.values(document)
-            if value != "" and (key := entry.key(value)) is not None
+            UniqueValue(self.resource_type.name, path.text, index_key(key))
+            for path, key in unique_values(self.resource_type, document)
         }
-
-    def unique_path(self, claim_id: str) -> str:
-        """Return the path of the unique value that a claim is on."""
-        return claim_id.partition("/")[2].partition(EQUALS)[0]
 
     def sort_field(self, path: AttributePath) -> str | None:
         """Return the field that the resources can be sorted by, or None."""
@@ -187,7 +174,7 @@ class Layout:
 
         With INDEXED_ATTRIBUTES, of these too.
         """
-        paths = [entry.path for entry in (*self._unique, *self._meta)]
+        paths = [*self.resource_type.unique_paths, *(entry.path for entry in self._meta)]
         named = {path.text.lower() for path in paths} | {"displayname"} | (self._wanted or frozenset())
         fields = [
             self.sort_field(path)

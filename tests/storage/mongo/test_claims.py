@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from storage.adapter import StorageAdapter, StoredResource
+from storage.claims import Claim, Claims, UniqueValue
 from storage.errors import StorageError, UniquenessConflict, VersionMismatch
-from storage.mongo.claims import LEASE_S, Claims
+from storage.mongo.claims import LEASE_S, MongoClaims, claims_in
 from storage.mongo.documents import Places
 from storage.mongo.layout import Layout
 from tests.backends import open_backend
@@ -19,6 +20,7 @@ from tests.storage.contract import REGISTRY, USER, in_threads, stored
 
 LAYOUT = Layout(USER, "Users")
 VALUE = "User/userName=ann"
+ANN = UniqueValue("User", "userName", "ann")
 
 
 def counts(store: MongoStore) -> tuple[int, int]:
@@ -145,41 +147,42 @@ def test_an_acknowledged_value_is_never_taken_over(
     adapter.replace(USER, stored("1", userName="ann", title="t"))
 
 
-class Slow(Claims):
-    """Claims of a writer to whom something happens between two steps."""
+class Slow(MongoClaims):
+    """Claims of a writer to whom something happens once, before it replaces an old claim."""
 
     def __init__(self, store: MongoStore, when: Callable[[], None]) -> None:
-        super().__init__(store.documents, LAYOUT, Places())
-        self._when = when
+        super().__init__(store.documents, LAYOUT)
+        self._when = [when]
 
-    def _take_over(self, claim: Any, owner: str, before: dict[str, Any]) -> bool:
-        self._when()
-        return super()._take_over(claim, owner, before)
+    def replace_if(self, seen: Claim, new: Claim) -> bool:
+        if self._when:
+            self._when.pop()()
+        return super().replace_if(seen, new)
 
 
 def test_a_claim_whose_owner_writes_at_the_last_moment_stays_with_it(
     store: MongoStore, adapter: StorageAdapter
 ) -> None:
-    late = Claims(store.documents, LAYOUT, Places(), clock=lambda: time.time() - 60)
-    claims = late.make("late", [VALUE])
+    late = claims_in(store.documents, LAYOUT, Places(), clock=lambda: time.time() - 60)
+    claims = late.claim("late", [ANN])
 
     def write() -> None:
         document = {"_id": "late", "_scim": {"claims": [{"id": VALUE, "token": claims[0].token}]}}
         store.documents.Users.insert_one(document)
 
     with pytest.raises(UniquenessConflict):
-        Slow(store, write).make("other", [VALUE])
+        Claims(Slow(store, write), Places().next).claim("other", [ANN])
 
-    assert late.confirm("late", claims)
+    assert not late.lost(claims)
 
 
 def test_a_writer_whose_claim_was_taken_over_meanwhile_gives_way(store: MongoStore) -> None:
-    late = Claims(store.documents, LAYOUT, Places(), clock=lambda: time.time() - 60)
-    claims = late.make("late", [VALUE])
+    late = claims_in(store.documents, LAYOUT, Places(), clock=lambda: time.time() - 60)
+    claims = late.claim("late", [ANN])
 
-    others = Claims(store.documents, LAYOUT, Places()).make("other", [VALUE])
+    others = claims_in(store.documents, LAYOUT, Places()).claim("other", [ANN])
 
-    assert not late.confirm("late", claims)
+    assert late.lost(claims)
     late.release(claims)
     assert store.documents.scim_unique.find_one({"_id": VALUE})["token"] == others[0].token
 
@@ -187,7 +190,7 @@ def test_a_writer_whose_claim_was_taken_over_meanwhile_gives_way(store: MongoSto
 def test_a_create_that_lost_its_claim_leaves_nothing(
     store: MongoStore, adapter: StorageAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Claims, "lost", lambda self, written: {owner for owner, _ in written})
+    monkeypatch.setattr(Claims, "lost", lambda self, claims: claims)
 
     for create in (
         lambda: adapter.create(USER, stored("1", userName="a")),
@@ -203,7 +206,7 @@ def test_a_replacement_that_lost_its_claim_is_undone(
     adapter: StorageAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter.create(USER, stored("1", userName="a", title="t"))
-    monkeypatch.setattr(Claims, "confirm", lambda self, owner, claims: not claims)
+    monkeypatch.setattr(Claims, "lost", lambda self, claims: claims)
 
     with pytest.raises(UniquenessConflict):
         adapter.replace(USER, stored("1", userName="b"))
@@ -242,3 +245,18 @@ def test_a_batch_is_created_whole(store: MongoStore, adapter: StorageAdapter) ->
     with pytest.raises(UniquenessConflict):
         adapter.create_many(USER, [stored("x", userName="x"), stored("y", userName="X")])
     assert counts(store) == (2500, 2500)
+
+
+def test_claims_that_were_lost_come_back_when_documents_are_indexed_again(store: MongoStore) -> None:
+    adapter = store.open()
+    adapter.create(USER, stored("1", userName="ann"))
+    store.documents.scim_unique.delete_many({})
+    store.documents.Users.update_one({"_id": "1"}, {"$set": {"_scim.layout": "another"}})
+
+    store.open().close()
+
+    listed = store.documents.Users.find_one({"_id": "1"})["_scim"]["claims"]
+    claim = store.documents.scim_unique.find_one({"_id": VALUE})
+    assert [{"id": VALUE, "token": claim["token"]}] == listed
+    assert claim["owner"] == "1" and time.time() - claim["at"] < 60
+    adapter.close()
