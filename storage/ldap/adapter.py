@@ -37,7 +37,7 @@ from storage.errors import (
     VersionMismatch,
     without_effect,
 )
-from storage.ldap.claims import UNIT, Claims
+from storage.ldap.claims import UNIT, Uniqueness
 from storage.ldap.connections import Directory, Target, sentence
 from storage.ldap.entries import Located, Unit
 from storage.ldap.filter import LdapFilterCompiler
@@ -101,8 +101,8 @@ class LdapAdapter(StorageAdapter):
         self._tree = Tree(units)
         self._members = Members(self._tree)
         self._listing = Listing(self._directory, self._tree, offer.sorts and offer.has_schema)
-        claims = Claims(self._base, ldap.CONTROL_ASSERT in offer.controls)
-        self._writer = Writer(self._tree, offer, claims, self._directory.fits)
+        uniqueness = Uniqueness(self._tree, self._base, ldap.CONTROL_ASSERT in offer.controls)
+        self._writer = Writer(offer, uniqueness, self._directory.fits)
 
     def _unit(self, session: Session, offer: Offer, resource_type: ResourceType) -> Unit:
         name = self._names.get(resource_type.name) or resource_type.endpoint.strip("/")

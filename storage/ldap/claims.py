@@ -1,139 +1,154 @@
-"""Unique values: an entry of its own for each, whose name only one writer can take.
-
-A value is claimed before it is written and released after it is given up. What a crash leaves
-behind is taken over once it is old, if its owner does not have the value: whoever writes looks
-again, after writing, whether the claim is still his; whoever takes over looks again, after that,
-whether the owner has not written after all. So one of two gives in, whichever comes first.
-"""
+"""Claims on unique values (`storage.claims`) as entries, each with a name that only one writer can add."""
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 import ldap
 from ldap.controls.libldap import AssertionControl
 
-from storage.errors import UniquenessConflict
-from storage.ldap.layout import equality
-from storage.ldap.session import Entry, Session
+from storage.adapter import StoredResource
+from storage.claims import Claim, Claims, UniqueValue
+from storage.ldap.entries import Unit
+from storage.ldap.filter import LdapFilterCompiler
+from storage.ldap.layout import all_of, equality
+from storage.ldap.resources import Tree, normal
+from storage.ldap.session import Modification, Session
+from storage.uniqueness import unique_values
 
 UNIT: Final = "scim-unique"
 # A claim whose owner does not have the value, yet, is left alone for so long.
-_PENDING_NS: Final = 30 * 1_000_000_000
+_LEASE_S: Final = 30.0
 
 
-@dataclass(frozen=True)
-class UniqueValue:
-    """A value that no two resources of a type may have, by the key it compares by."""
+class Uniqueness:
+    """The unique values of a tree; `asserts` says whether a deletion can be conditional (RFC 4528)."""
 
-    resource_type: str
-    path: str
-    key: str
-
-    @property
-    def name(self) -> str:
-        """What its claim is called."""
-        text = "\0".join((self.resource_type, self.path, self.key))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-Has = Callable[[str, UniqueValue], bool]
-"""Whether the resource whose entry has that DN exists and has the value."""
-
-
-class Claims:
-    """The claims below a base; `asserts` says whether a deletion can be conditional (RFC 4528)."""
-
-    def __init__(self, base: str, asserts: bool, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, tree: Tree, base: str, asserts: bool) -> None:
+        self.tree = tree
         self.dn = f"ou={UNIT},{base}"
-        self._asserts = asserts
-        self._clock = clock
-
-    def take(
-        self, session: Session, values: Iterable[UniqueValue], owner: str, has: Has
-    ) -> list[UniqueValue]:
-        """Claim `values` for an entry, and return those that were not its own before.
-
-        Raises UniquenessConflict, and has then claimed nothing.
-        """
-        taken: list[UniqueValue] = []
-        for value in values:
-            try:
-                if self._take(session, value, owner, has):
-                    taken.append(value)
-            except UniquenessConflict:
-                self.release(session, taken, owner)
-                raise
-        return taken
-
-    def _take(self, session: Session, value: UniqueValue, owner: str, has: Has) -> bool:
-        attributes = {
-            "objectClass": [b"device"],
-            "cn": [value.name.encode()],
-            # Not a DN by its syntax: what keeps references true must not empty it.
-            "description": [owner.encode()],
-            "o": [f"{value.resource_type} {value.path}".encode()],
-            "serialNumber": [str(self._clock()).encode()],
+        self.asserts = asserts
+        self._compilers = {
+            name: LdapFilterCompiler(unit, lambda _: "(!(objectClass=*))")
+            for name, unit in tree.units.items()
         }
-        try:
-            session.add(self._name(value), attributes)
-            return True
-        except ldap.ALREADY_EXISTS:
-            pass
-        claim = self._read(session, value)
-        if claim is None:
-            raise UniquenessConflict(value.path)
-        if _same(claim.value("description"), owner):
-            return False
-        self._take_over(session, value, claim, owner, has)
-        return True
 
-    def _take_over(self, session: Session, value: UniqueValue, claim: Entry, owner: str, has: Has) -> None:
-        before, since = claim.value("description") or "", claim.value("serialNumber") or "0"
-        is_pending = self._clock() - int(since) < _PENDING_NS
-        if is_pending or (before and has(before, value)):
-            raise UniquenessConflict(value.path)
-        # The old value goes by name: of several who take over, one finds it.
-        changes = [
-            (ldap.MOD_DELETE, "serialNumber", [since.encode()]),
-            (ldap.MOD_ADD, "serialNumber", [str(self._clock()).encode()]),
-            (ldap.MOD_REPLACE, "description", [owner.encode()]),
+    def claims(
+        self, session: Session, unit: Unit, dn: str, clock: Callable[[], int] = time.time_ns
+    ) -> Claims:
+        """Return the claims that a call makes for an entry."""
+        return Claims(LdapClaims(self, session, unit, dn), clock, lambda: clock() / 1e9)
+
+    def filter_for(self, unit: Unit, value: UniqueValue) -> str | None:
+        """Return the filter for the entries that may have a value, None when none can tell."""
+        path = unit.resource_type.path(value.path)
+        return self._compilers[value.resource_type].unique(path, value.key) if path is not None else None
+
+
+class LdapClaims:
+    """The claims of one entry on values of its type: a `storage.claims.ClaimStore`.
+
+    Owners are names of entries. The token of a claim is the time in nanoseconds that it was made at.
+    """
+
+    lease_s = _LEASE_S
+    admits_several = False
+
+    def __init__(self, place: Uniqueness, session: Session, unit: Unit, dn: str) -> None:
+        self._place = place
+        self._session = session
+        self._unit = unit
+        self._dn = dn
+
+    def put_if_absent(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        for position, claim in enumerate(claims):
+            attributes = {
+                "objectClass": [b"device"],
+                "cn": [_name(claim.value).encode()],
+                # Not a DN by its syntax: what keeps references true must not empty it.
+                "description": [claim.owner.encode()],
+                "o": [f"{claim.value.resource_type} {claim.value.path}".encode()],
+                "serialNumber": [str(claim.token).encode()],
+            }
+            try:
+                self._session.add(self._dn_of(claim.value), attributes)
+            except ldap.ALREADY_EXISTS:
+                return claims[position:]
+        return ()
+
+    def read(self, values: Sequence[UniqueValue]) -> Sequence[Claim]:
+        found = []
+        for value in values:
+            entry = self._session.read(self._dn_of(value), ["description", "serialNumber"])
+            if entry is not None:
+                since = entry.number("serialNumber") or 0
+                owner = self._spelled(entry.value("description") or "")
+                found.append(Claim(value, owner, since, since / 1e9))
+        return found
+
+    def replace_if(self, seen: Claim, new: Claim) -> bool:
+        # The old token goes by name: of several writers that replace it, one finds it.
+        changes: list[Modification] = [
+            (ldap.MOD_DELETE, "serialNumber", [str(seen.token).encode()]),
+            (ldap.MOD_ADD, "serialNumber", [str(new.token).encode()]),
+            (ldap.MOD_REPLACE, "description", [new.owner.encode()] if new.owner else None),
         ]
         try:
-            session.modify(self._name(value), changes)
+            self._session.modify(self._dn_of(seen.value), changes)
         except (ldap.NO_SUCH_ATTRIBUTE, ldap.NO_SUCH_OBJECT):
-            raise UniquenessConflict(value.path) from None
-        if before and has(before, value):
-            session.modify(self._name(value), [(ldap.MOD_REPLACE, "description", [before.encode()])])
-            raise UniquenessConflict(value.path)
-
-    def are_held(self, session: Session, values: Iterable[UniqueValue], owner: str) -> bool:
-        """Return whether all of `values` are still claimed for an entry."""
-        for value in values:
-            claim = self._read(session, value)
-            if claim is None or not _same(claim.value("description"), owner):
-                return False
+            return False
         return True
 
-    def release(self, session: Session, values: Iterable[UniqueValue], owner: str) -> None:
-        """Give up what is claimed for an entry; claims of others stay."""
-        for value in values:
+    def remove_if(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
             with suppress(ldap.NO_SUCH_OBJECT, ldap.ASSERTION_FAILED):
-                if self._asserts:
-                    control = AssertionControl(True, equality("description", owner))
-                    session.delete(self._name(value), [control])
-                elif self.are_held(session, [value], owner):
-                    session.delete(self._name(value))
+                if self._place.asserts:
+                    tests = [equality("description", claim.owner)]
+                    if claim.token is not None:
+                        tests.append(equality("serialNumber", str(claim.token)))
+                    self._session.delete(self._dn_of(claim.value), [AssertionControl(True, all_of(tests))])
+                elif any(_is_same(claim, seen) for seen in self.read([claim.value])):
+                    self._session.delete(self._dn_of(claim.value))
 
-    def _name(self, value: UniqueValue) -> str:
-        return f"cn={value.name},{self.dn}"
+    def holds(
+        self, values: Sequence[UniqueValue], owners: Collection[str] = ()
+    ) -> Collection[tuple[str, UniqueValue]]:
+        found = set()
+        for value in values:
+            text = self._place.filter_for(self._unit, value)
+            if text is not None:
+                there = self._place.tree.matching(self._session, self._unit, text)
+            else:
+                there = [one for _, one in self._place.tree.read(self._session, filter(None, owners))]
+            for one in there:
+                if value in unique_of(self._unit, one.stored):
+                    found.add((self._spelled(one.entry.dn), value))
+        return found
 
-    def _read(self, session: Session, value: UniqueValue) -> Entry | None:
-        return session.read(self._name(value), ["description", "serialNumber"])
+    def _dn_of(self, value: UniqueValue) -> str:
+        return f"cn={_name(value)},{self._place.dn}"
+
+    def _spelled(self, dn: str) -> str:
+        """Return the name of the own entry as the caller spells it, and every other one as it is."""
+        return self._dn if dn == self._dn or (dn and normal(dn) == normal(self._dn)) else dn
 
 
-def _same(one: str | None, other: str) -> bool:
-    return one is not None and ldap.dn.str2dn(one) == ldap.dn.str2dn(other)
+def _name(value: UniqueValue) -> str:
+    text = "\0".join((value.resource_type, value.path, value.key))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_same(claim: Claim, seen: Claim) -> bool:
+    return seen.owner == claim.owner and claim.token in (None, seen.token)
+
+
+def unique_of(unit: Unit, stored: StoredResource) -> list[UniqueValue]:
+    """Return the unique values of a resource; values that are not of their type are none."""
+    name = unit.resource_type.name
+    try:
+        found = list(unique_values(unit.resource_type, stored.document))
+    except (TypeError, ValueError, AttributeError):
+        return []
+    return list(dict.fromkeys(UniqueValue(name, path.text, key) for path, key in found))

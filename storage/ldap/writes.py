@@ -9,18 +9,17 @@ from ldap.controls import LDAPControl
 from ldap.controls.libldap import AssertionControl
 
 from storage.adapter import StoredResource
-from storage.errors import StorageError, UniquenessConflict, ValueRefused
+from storage.claims import Claim
+from storage.errors import StorageError, UniquenessConflict, ValueRefused, VersionMismatch
 from storage.index_keys import place_of
-from storage.ldap.claims import Claims
+from storage.ldap.claims import Uniqueness, unique_of
 from storage.ldap.connections import LOST, sentence
 from storage.ldap.entries import DELETED, Located, Unit
 from storage.ldap.layout import LAYOUTS, equality
 from storage.ldap.offer import Offer
 from storage.ldap.refusals import with_refusals
-from storage.ldap.resources import Tree
 from storage.ldap.secrets import PASSWORD, kept_secrets, without_empty, write_password
 from storage.ldap.session import Modification, Session
-from storage.ldap.uniqueness import Uniqueness, unique_of
 from storage.ldap.written import changes as changes_of
 from storage.ldap.written import laid_out
 from storage.uniqueness import Twin, create_alone
@@ -39,10 +38,10 @@ class Writer:
     """Writes to the units of one tree; `fits` says whether an entry has a password."""
 
     def __init__(
-        self, tree: Tree, offer: Offer, claims: Claims, fits: Callable[[str, str], bool]
+        self, offer: Offer, uniqueness: Uniqueness, fits: Callable[[str, str], bool]
     ) -> None:
         self._offer = offer
-        self._uniqueness = Uniqueness(tree, claims)
+        self._uniqueness = uniqueness
         self._fits = fits
 
     # -- creating
@@ -51,32 +50,41 @@ class Writer:
         """Add the entry of a new resource, which has its place. Raises UniquenessConflict."""
         return create_alone(
             lambda: self._create(session, unit, without_empty(stored)),
-            lambda: self._uniqueness.has_twin(session, unit, stored.id),
+            lambda: self._has_twin(session, unit, stored.id),
         )
 
+    def _has_twin(self, session: Session, unit: Unit, resource_id: str) -> bool:
+        """Return whether there is a resource of another type with that id."""
+        tree = self._uniqueness.tree
+        return any(tree.get(session, one, resource_id) for one in tree.units.values() if one is not unit)
+
     def _create(self, session: Session, unit: Unit, stored: StoredResource) -> StoredResource:
-        dn, unique = unit.name_of(stored.id), unique_of(unit, stored)
-        self._uniqueness.refuse_taken(session, unit, unique, dn)
-        taken = self._uniqueness.take(session, unique, dn)
+        dn = unit.name_of(stored.id)
+        claims = self._uniqueness.claims(session, unit, dn)
+        try:
+            made = claims.claim(dn, unique_of(unit, stored))
+        except VersionMismatch as exc:
+            raise UniquenessConflict("id") from exc
         try:
             version = self._add(session, unit, dn, stored)
         except LOST:
-            # It may be there or not; if it is not, the claims will be taken over.
+            # It may be there or not; if it is not, the claims are replaced after the lease.
             raise
         except (ldap.LDAPError, StorageError):
-            self._uniqueness.release(session, taken, dn)
+            claims.release(made)
             raise
         created = replace(stored, version=version, secrets={}, removed_secrets=frozenset(), joined=False)
         try:
-            self._uniqueness.require(session, unique, dn)
-            if self._uniqueness.has_twin(session, unit, stored.id):
+            for lost in claims.lost(made):
+                raise UniquenessConflict(lost.value.path)
+            if self._has_twin(session, unit, stored.id):
                 raise Twin
             write_password(session, dn, stored, self._offer)
         except LOST:
             raise
         except (ldap.LDAPError, StorageError):
             session.delete(dn)
-            self._uniqueness.release(session, taken, dn)
+            claims.release(made)
             raise
         return self._after_password(session, unit, dn, created) if stored.secrets else created
 
@@ -118,29 +126,32 @@ class Writer:
             return found.stored
         dn = found.entry.dn
         before, after = unique_of(unit, found.stored), unique_of(unit, stored)
-        new = [value for value in after if value not in before]
-        self._uniqueness.refuse_taken(session, unit, new, dn)
-        taken = self._uniqueness.take(session, new, dn)
+        claims = self._uniqueness.claims(session, unit, dn)
+        try:
+            made = claims.claim(dn, [value for value in after if value not in before])
+        except VersionMismatch as exc:
+            raise Changed from exc
         try:
             version = self._modify(session, unit, found, stored)
         except LOST:
             raise
         except (ldap.LDAPError, StorageError, Changed):
-            self._uniqueness.release(session, taken, dn)
+            claims.release(made)
             raise
         written = replace(stored, version=version, secrets={}, removed_secrets=frozenset(), joined=None)
         try:
-            self._uniqueness.require(session, new, dn)
+            for lost in claims.lost(made):
+                raise UniquenessConflict(lost.value.path)
             write_password(session, dn, stored, self._offer)
         except LOST:
             raise
         except (ldap.LDAPError, StorageError):
             self._undo(session, unit, found, written)
-            self._uniqueness.release(session, taken, dn)
+            claims.release(made)
             raise
         if found.layout is None:
-            self._uniqueness.claim_kept(session, [value for value in after if value in before], dn)
-        self._uniqueness.release(session, [value for value in before if value not in after], dn)
+            claims.claim_free(dn, [value for value in after if value in before])
+        claims.release(Claim(value, dn) for value in before if value not in after)
         return self._after_password(session, unit, dn, written) if secrets_change else written
 
     def _is_same(self, session: Session, found: Located, stored: StoredResource) -> bool:
@@ -225,7 +236,8 @@ class Writer:
             session.delete(dn, self.condition(found))
         except (ldap.ASSERTION_FAILED, ldap.NO_SUCH_OBJECT) as exc:
             raise Changed from exc
-        self._uniqueness.release(session, unique_of(unit, found.stored), dn)
+        claims = self._uniqueness.claims(session, unit, dn)
+        claims.release(Claim(value, dn) for value in unique_of(unit, found.stored))
 
     # -- passwords
 

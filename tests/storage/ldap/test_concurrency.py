@@ -4,14 +4,17 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import chain, repeat
+from hashlib import sha256
 from typing import Any
 
+import ldap
 import pytest
 
 from storage.adapter import Member
+from storage.claims import Claim, Claims, UniqueValue
 from storage.errors import (
     OutcomeUnknown,
     ResourceNotFound,
@@ -19,7 +22,8 @@ from storage.errors import (
     UniquenessConflict,
     VersionMismatch,
 )
-from storage.ldap.claims import Claims, UniqueValue
+from storage.ldap.claims import LdapClaims
+from storage.ldap.session import Session
 from tests.openldap import LdapServer
 from tests.storage.contract import GROUP, USER, change_members, members_of, stored
 from tests.storage.ldap.conftest import Place, make_place
@@ -162,11 +166,17 @@ def test_a_child_of_a_fork_leaves_the_connections_of_its_parent_alone(place: Pla
     assert place.adapter.get(USER, "1").document["userName"] == "a"
 
 
+def claims_for(place: Place, session: Session, resource_id: str, **clock: Any) -> tuple[Claims, str]:
+    """Return the claims of a writer, and the name of the entry that they are for."""
+    unit = place.adapter._tree.units["User"]
+    dn = unit.name_of(resource_id)
+    return place.adapter._writer._uniqueness.claims(session, unit, dn, **clock), dn
+
+
 def test_an_abandoned_claim_is_taken_over_by_one(place: Place) -> None:
-    claims = Claims(place.base, False, lambda: 1)
-    value = UniqueValue("User", "userName", "left")
     with place.adapter._directory.lease() as session:
-        claims.take(session, [value], f"cn=gone,ou=Users,{place.base}", lambda dn, value: False)
+        claims, dn = claims_for(place, session, "gone", clock=lambda: 1)
+        claims.claim(dn, [UniqueValue("User", "userName", "left")])
 
     def create(number: int) -> str:
         try:
@@ -179,40 +189,95 @@ def test_an_abandoned_claim_is_taken_over_by_one(place: Place) -> None:
 
 
 def test_a_young_claim_is_left_alone(place: Place) -> None:
-    claims = Claims(place.base, False)
-    value = UniqueValue("User", "userName", "pending")
     with place.adapter._directory.lease() as session:
-        claims.take(session, [value], f"cn=coming,ou=Users,{place.base}", lambda dn, value: False)
+        claims, dn = claims_for(place, session, "coming")
+        claims.claim(dn, [UniqueValue("User", "userName", "pending")])
 
     with pytest.raises(UniquenessConflict):
         place.adapter.create(USER, stored("1", userName="pending"))
 
 
-def test_an_owner_who_writes_after_all_keeps_its_claim(place: Place) -> None:
-    answers = iter([False, True])
-    claims = Claims(place.base, False, lambda: 1)
-    value, owner = UniqueValue("User", "userName", "slow"), f"cn=slow,ou=Users,{place.base}"
+def test_an_owner_who_writes_after_all_keeps_its_claim(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = UniqueValue("User", "userName", "slow")
+    replace_if = LdapClaims.replace_if
+
+    def late(self: LdapClaims, seen: Claim, new: Claim) -> bool:
+        monkeypatch.undo()
+        place.add("uid=slow,ou=Users", objectClass=b"inetOrgPerson", cn=b"S", sn=b"S")
+        return replace_if(self, seen, new)
+
     with place.adapter._directory.lease() as session:
-        claims.take(session, [value], owner, lambda dn, value: False)
+        dn = f"uid=slow,ou=Users,{place.base}"
+        unit = place.adapter._tree.units["User"]
+        slow = place.adapter._writer._uniqueness.claims(session, unit, dn, clock=lambda: 1)
+        made = slow.claim(dn, [value])
+        monkeypatch.setattr(LdapClaims, "replace_if", late)
 
         with pytest.raises(UniquenessConflict):
-            Claims(place.base, False).take(
-                session, [value], f"cn=other,ou=Users,{place.base}", lambda dn, value: next(answers)
-            )
-        assert claims.are_held(session, [value], owner)
+            claims, other = claims_for(place, session, "other")
+            claims.claim(other, [value])
+        assert not slow.lost(made)
 
 
 def test_a_writer_whose_claim_was_taken_over_gives_in(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = chain([False], repeat(True))
-    monkeypatch.setattr(Claims, "are_held", lambda *_: next(held))
+    add = Session.add
 
-    with pytest.raises(UniquenessConflict):
+    def slow(self: Session, dn: str, *rest: Any) -> Any:
+        # Before the entry is there, another writer replaces the claim, which is old.
+        if dn.startswith("scimId=1,") or dn.startswith("uniqueIdentifier=1,"):
+            monkeypatch.undo()
+            connection = place.server.connect()
+            [(claim, _)] = connection.search_s(place.base, ldap.SCOPE_SUBTREE, "(serialNumber=*)")
+            changes = [(ldap.MOD_REPLACE, "serialNumber", b"1"), (ldap.MOD_REPLACE, "description", b"cn=x")]
+            connection.modify_s(claim, changes)
+            connection.unbind_s()
+        return add(self, dn, *rest)
+
+    monkeypatch.setattr(Session, "add", slow)
+
+    with pytest.raises(UniquenessConflict, match="userName"):
         place.adapter.create(USER, stored("1", userName="a"))
     place.adapter.create(USER, stored("2", userName="a"))
 
     assert [r.id for r in place.adapter.scan(USER)] == ["2"]
+
+
+def test_a_claim_of_another_writer_of_the_same_entry_is_not_released(place: Place) -> None:
+    value = UniqueValue("User", "userName", "a")
+    with place.adapter._directory.lease() as session:
+        (first, dn), (second, _) = claims_for(place, session, "1"), claims_for(place, session, "1")
+        slow = first.claim(dn, [value])
+        made = second.claim(dn, [value])
+
+        first.release(slow)
+
+        assert not second.lost(made)
+        assert [claim.token for claim in second._store.read([value])] == [made[0].token]
+
+
+def test_a_claim_is_stored_as_releases_before_stored_it(place: Place) -> None:
+    name = sha256(b"User\0userName\0ann").hexdigest()
+    owner = f"cn=gone,ou=Users,{place.base}".encode()
+    claim = {"cn": name.encode(), "o": b"User userName", "description": owner}
+    serial_number = str(time.time_ns()).encode()
+    place.add(f"cn={name},ou=scim-unique", objectClass=b"device", serialNumber=serial_number, **claim)
+
+    with pytest.raises(UniquenessConflict):
+        place.adapter.create(USER, stored("1", userName="Ann"))
+    place.change(place.entry(f"(cn={name})")["dn"][0], (ldap.MOD_REPLACE, "serialNumber", b"1"))
+    place.adapter.create(USER, stored("1", userName="Ann"))
+
+    found = place.entry(f"(cn={name})", "cn", "o", "description", "serialNumber", "objectClass")
+    age_ns = time.time_ns() - int(found.pop("serialNumber")[0])
+    assert 0 < age_ns < 60 * 10**9
+    dn, unit = found.pop("dn")[0].decode(), place.adapter._tree.units["User"]
+    assert dn == f"cn={name},ou=scim-unique,{place.base}"
+    expected = {**claim, "objectClass": b"device", "description": unit.name_of("1").encode()}
+    assert found == {attribute: [value] for attribute, value in expected.items()}
 
 
 @pytest.fixture(params=[True, False], ids=["schema", "plain"])
