@@ -37,7 +37,7 @@ from storage.irods.metadata import (
 )
 from storage.irods.removal import Removal
 from storage.irods.sessions import ConnectionLost
-from storage.irods.uniqueness import UniqueValues
+from storage.irods.uniqueness import UniqueValues, claim_avu, owner_of, values_of
 from storage.irods.zone import Avu, Zone
 
 # How often a change without a condition is tried while others change the same resource.
@@ -87,7 +87,9 @@ class Changes:
         def change() -> None:
             state = self._accounts.state(kind, resource_id)
             self._expect(kind, state, if_version)
-            work = self._begin(kind, state, ())
+            work = _work(state)
+            if not self._zone.change_metadata(state.account.name, add=work.announced):
+                raise ResourceNotFound(kind.resource_type.name, resource_id)
             self._take(kind, state, work)
             with self._writing(state, work):
                 self._removal.remove(state)
@@ -98,14 +100,11 @@ class Changes:
         self, kind: Kind, state: State, resource: StoredResource, password: str | None
     ) -> StoredResource:
         name, before = state.account.name, state.stored
-        claimed = kind.keys.unique_of(resource.document) - kind.keys.unique_of(before.document)
-        self._unique.refuse_named(kind, claimed, state.account.number)
-        work = self._begin(kind, state, self._unique.claims(claimed))
-        try:
-            self._unique.settle(kind, state.account.number, claimed)
-        except StorageError:
-            self._withdraw(state, work)
-            raise
+        wanted = values_of(kind, resource.document) - values_of(kind, before.document)
+        self._unique.refuse_named(kind, wanted, state.account.number)
+        work, owner = _work(state), owner_of(state.account.number, name)
+        claims = self._unique.claims(kind, owner, work.announced).claim(owner, wanted)
+        work.announced = [*work.announced, *map(claim_avu, claims)]
         self._take(kind, state, work)
         done: list[str] = []
         with self._writing(state, work), after_write(done):
@@ -124,13 +123,6 @@ class Changes:
             if not self._zone.change_metadata(name, old - avus, avus - state.avus | {Avu(VERSION, version)}):
                 raise ResourceNotFound(kind.resource_type.name, before.id)
         return kept
-
-    def _begin(self, kind: Kind, state: State, claims: Sequence[Avu]) -> _Work:
-        own = mark()
-        work = _Work(own, [Avu(WRITING, f"{state.stored.version}:{own}"), *claims], time.monotonic())
-        if not self._zone.change_metadata(state.account.name, add=work.announced):
-            raise ResourceNotFound(kind.resource_type.name, state.stored.id)
-        return work
 
     def _withdraw(self, state: State, work: _Work) -> None:
         # What stays is stale one day, and removed by who meets it.
@@ -212,6 +204,11 @@ class Changes:
             except VersionMismatch:
                 time.sleep(random.uniform(0, _PAUSE_S))
         return change()
+
+
+def _work(state: State) -> _Work:
+    own = mark()
+    return _Work(own, [Avu(WRITING, f"{state.stored.version}:{own}")], time.monotonic())
 
 
 def _has_token(state: State) -> bool:

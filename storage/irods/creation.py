@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from storage.adapter import StoredResource
+from storage.claims import Claim, UniqueValue
 from storage.errors import (
     BackendTimeout,
     StorageError,
@@ -26,7 +27,7 @@ from storage.irods.kinds import Account, Kind
 from storage.irods.marks import age, is_stale, limit_s, mark
 from storage.irods.metadata import CREATING, FOREIGN, VERSION, document_avus, next_version, with_id
 from storage.irods.names import names_of_group, names_of_user
-from storage.irods.uniqueness import UniqueValues
+from storage.irods.uniqueness import UniqueValues, owner_of, values_of
 from storage.irods.zone import USERS, Avu, Zone
 
 _LOG = logging.getLogger(__name__)
@@ -47,10 +48,10 @@ class Creation:
 
     def create(self, kind: Kind, resource: StoredResource, password: str | None) -> StoredResource:
         """As `StorageAdapter.create` says."""
-        keys = kind.keys.unique_of(resource.document)
-        self._unique.refuse_taken(kind, keys)
-        self._unique.refuse_named(kind, keys, 0)
-        number, name, note = self._make(kind, resource, keys)
+        values = values_of(kind, resource.document)
+        self._unique.claims(kind).refuse(values)
+        self._unique.refuse_named(kind, values, 0)
+        number, name, note = self._make(kind, resource, values)
         kept = with_id(resource, number, next_version(FOREIGN, secrets.token_hex(8)))
         avus = {*document_avus(kept), *kind.keys.all_of(kept.document), Avu(VERSION, kept.version)}
         try:
@@ -60,7 +61,9 @@ class Creation:
                 raise BackendTimeout("iRODS took too long; nothing was created")
             self._zone.change_metadata(name, add=avus)
             with after_write():
-                self._unique.settle(kind, number, keys)
+                owner = owner_of(number, name)
+                for lost in self._unique.claims(kind, owner).lost([Claim(v, owner) for v in values]):
+                    raise UniquenessConflict(lost.value.path)
         except StorageError:
             with suppress(StorageError):
                 self._zone.remove_account(name)
@@ -95,7 +98,9 @@ class Creation:
                 self._remove_half_made(account, note)
             self._zone.take_metadata(self._zone.username, note)
 
-    def _make(self, kind: Kind, resource: StoredResource, keys: set[Avu]) -> tuple[int, str, Avu]:
+    def _make(
+        self, kind: Kind, resource: StoredResource, values: set[UniqueValue]
+    ) -> tuple[int, str, Avu]:
         for name in self._names(kind, resource):
             for _ in range(_LOOKS):
                 note = Avu(CREATING, name, mark())
@@ -110,9 +115,9 @@ class Creation:
                     return number, name, note
                 self._zone.take_metadata(self._zone.username, note)
                 # Whoever was first has the value, unless it only has the name.
-                self._unique.refuse_taken(kind, keys)
+                self._unique.claims(kind).refuse(values)
                 self.repair(name)
-                self._unique.refuse_named(kind, keys, 0)
+                self._unique.refuse_named(kind, values, 0)
                 if any(a.name == name and not self._accounts.is_bare(a) for a in self._accounts.named(name)):
                     break
                 time.sleep(_PAUSE_S)

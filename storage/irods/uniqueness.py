@@ -1,30 +1,29 @@
-"""Keeping unique values unique where the catalogue has no constraint for them.
+"""Claims on unique values (`storage.claims`) as metadata of accounts, of which the catalogue takes several.
 
-A writer first makes its wish visible as metadata and then looks for others: of two writers of one
-value at least one sees the other. Who has the lower id waits for the others to give way, who has a
-higher one gives way; a value that somebody really has makes everybody else give way.
+The piece that a value is found by is its claim, too: while its unit begins with `claim:`, the account does
+not have the value yet.
 """
 
 import time
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 from urllib.parse import unquote
 
 from irods.column import In
 from irods.models import User, UserMeta
 
-from storage.errors import UniquenessConflict
+from storage.claims import Claim, Claims, UniqueValue
+from storage.errors import ResourceNotFound, UniquenessConflict
+from storage.index_keys import number_at, place_of
 from storage.irods.accounts import Accounts
 from storage.irods.kinds import Kind
-from storage.irods.marks import is_stale, mark
-from storage.irods.metadata import path_of
+from storage.irods.marks import age, limit_s, mark
+from storage.irods.metadata import KEY, path_of
 from storage.irods.names import SYSTEM_NAMES, is_plain
 from storage.irods.zone import GROUPS, Avu, Zone
 
 _CLAIM: Final = "claim:"
-# How often, and how many seconds apart, a writer looks whether others have given way.
-_LOOKS: Final = 20
-_PAUSE_S: Final = 0.05
 
 
 class UniqueValues:
@@ -34,24 +33,18 @@ class UniqueValues:
         self._zone = zone
         self._accounts = accounts
 
-    def claims(self, keys: Iterable[Avu]) -> list[Avu]:
-        """Return the metadata by which a resource claims keys that it does not have yet."""
-        unit = _CLAIM + mark()
-        return [Avu(key.attribute, key.value, unit) for key in keys]
+    def claims(self, kind: Kind, owner: str = "", beside: Sequence[Avu] = ()) -> Claims:
+        """Return the claims of an account; `beside` is metadata that comes and goes with them."""
+        return Claims(ZoneClaims(self._zone, kind, owner, beside), lambda: f"{_CLAIM}{mark()}")
 
-    def refuse_taken(self, kind: Kind, keys: Iterable[Avu]) -> None:
-        """Raise UniquenessConflict when another resource has or claims one of the keys."""
-        for avu, _, _ in self._holders(kind, set(keys)):
-            raise UniquenessConflict(path_of(avu))
-
-    def refuse_named(self, kind: Kind, keys: Iterable[Avu], number: int) -> None:
-        """Raise UniquenessConflict when an account other than `number` has one of the keys as its name.
+    def refuse_named(self, kind: Kind, values: Collection[UniqueValue], number: int) -> None:
+        """Raise UniquenessConflict when an account other than `number` has one of the values as its name.
 
         Accounts that this service made, or is making, are left out: they may be called otherwise.
         """
-        for key in keys:
-            name = unquote(key.value)
-            if path_of(key) != kind.naming or not is_plain(name):
+        for value in values:
+            name = unquote(value.key)
+            if value.path != kind.naming or not is_plain(name):
                 continue
             for account in self._accounts.named(name):
                 if account.number == number or (
@@ -61,42 +54,78 @@ class UniqueValues:
                 if account.account_type != kind.account_type or self._accounts.is_foreign(account):
                     raise UniquenessConflict(kind.naming)
 
-    def settle(self, kind: Kind, number: int, keys: Iterable[Avu]) -> None:
-        """Return when the resource `number`, whose wish is visible, may have the keys.
 
-        Raises UniquenessConflict when it may not.
-        """
-        wanted = set(keys)
-        for look in range(_LOOKS):
-            others = [(avu, holder) for avu, holder, _ in self._holders(kind, wanted) if holder != number]
-            if not others:
-                return
-            avu, first = min(others, key=lambda other: other[1])
-            if first < number or look == _LOOKS - 1:
-                raise UniquenessConflict(path_of(avu))
-            time.sleep(_PAUSE_S)
+class ZoneClaims:
+    """The claims of an account on values of its kind: a `storage.claims.ClaimStore`."""
 
-    def _holders(self, kind: Kind, keys: set[Avu]) -> list[tuple[Avu, int, str]]:
-        """Return (key, id, unit) of all that have or claim one of the keys; what is stale goes."""
-        if not keys:
+    admits_several = True
+
+    def __init__(self, zone: Zone, kind: Kind, owner: str, beside: Sequence[Avu]) -> None:
+        self.lease_s = limit_s(zone.timeout_s)
+        self._zone = zone
+        self._kind = kind
+        self._name = _name_of(owner)
+        self._owner = owner
+        self._beside = beside
+
+    def put_if_absent(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        if not self._zone.change_metadata(self._name, add=[*self._beside, *map(claim_avu, claims)]):
+            number = number_at(self._owner.partition(" ")[0])
+            raise ResourceNotFound(self._kind.resource_type.name, str(number))
+        return ()
+
+    def read(self, values: Sequence[UniqueValue]) -> Sequence[Claim]:
+        wanted = {_avu(value): value for value in values}
+        if not wanted:
             return []
-        columns = (User.id, User.name, UserMeta.name, UserMeta.value, UserMeta.units)
         rows = self._zone.rows(
-            columns,
-            User.type == kind.account_type,
+            (User.id, User.name, UserMeta.name, UserMeta.value, UserMeta.units),
+            User.type == self._kind.account_type,
             User.zone == self._zone.name,
-            In(UserMeta.name, sorted({key.attribute for key in keys})),
-            In(UserMeta.value, sorted({key.value for key in keys})),
+            In(UserMeta.name, sorted({key.attribute for key in wanted})),
+            In(UserMeta.value, sorted({key.value for key in wanted})),
         )
-        holders = []
+        found = []
         for row in rows:
-            key = Avu(row[UserMeta.name], row[UserMeta.value])
-            unit = row[UserMeta.units] or ""
-            if key not in keys:
-                continue
-            if unit.startswith(_CLAIM) and is_stale(unit, self._zone.timeout_s):
-                # Whoever claimed it went away in mid-work.
-                self._zone.take_metadata(row[User.name], Avu(key.attribute, key.value, unit))
-                continue
-            holders.append((key, row[User.id], unit))
-        return holders
+            value, unit = wanted.get(Avu(row[UserMeta.name], row[UserMeta.value])), row[UserMeta.units] or ""
+            if value is not None:
+                # A clock that is ahead must not make a writer look gone.
+                at = time.time() - max(0.0, age(unit)) if unit.startswith(_CLAIM) else None
+                found.append(Claim(value, owner_of(row[User.id], row[User.name]), unit, at))
+        return found
+
+    def replace_if(self, seen: Claim, new: Claim) -> bool:
+        # The new one is there already.
+        return self._zone.take_metadata(_name_of(seen.owner), claim_avu(seen))
+
+    def remove_if(self, claims: Sequence[Claim]) -> None:
+        self._zone.change_metadata(self._name, remove=[*self._beside, *map(claim_avu, claims)])
+
+    def holds(
+        self, values: Sequence[UniqueValue], owners: Collection[str] = ()
+    ) -> Collection[tuple[str, UniqueValue]]:
+        return {(found.owner, found.value) for found in self.read(values) if found.at is None}
+
+
+def values_of(kind: Kind, document: Mapping[str, Any]) -> set[UniqueValue]:
+    """Return the unique values of a resource, with the keys that metadata has."""
+    name = kind.resource_type.name
+    return {UniqueValue(name, path_of(avu), avu.value) for avu in kind.keys.unique_of(document)}
+
+
+def owner_of(number: int, name: str) -> str:
+    """Return the owner that an account is: older accounts first."""
+    return f"{place_of(number)} {name}"
+
+
+def _name_of(owner: str) -> str:
+    return owner.partition(" ")[2]
+
+
+def claim_avu(claim: Claim) -> Avu:
+    """Return the metadata by which an account claims a value that it does not have yet."""
+    return replace(_avu(claim.value), unit=str(claim.token))
+
+
+def _avu(value: UniqueValue) -> Avu:
+    return Avu(KEY + value.path, value.key)

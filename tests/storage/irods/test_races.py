@@ -1,12 +1,15 @@
 """Several writers at once, in threads and in processes: one wins, and nothing is lost."""
 
 import multiprocessing
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from irods.meta import iRODSMeta
+from irods.models import User
 
 from storage.adapter import Member, StorageAdapter, StoredResource
 from storage.errors import StorageError, UniquenessConflict, VersionMismatch
@@ -164,3 +167,19 @@ def test_versions_are_not_mixed_up_when_a_token_comes_back_too_late(store: Store
     with pytest.raises(VersionMismatch):
         adapter.replace(USER, changed(user, userName="a", title="late"), user.version)
     assert adapter.get(USER, user.id).version == after.version
+
+
+@pytest.mark.parametrize("age_s", [0, 3600])
+def test_a_claim_that_a_release_before_stored_counts_until_it_is_old(store: Store, age_s: int) -> None:
+    other = create(store.adapter, USER, userName="other")
+    user = create(store.adapter, USER, userName="a")
+    claim = ("scim.key.userName", "same", f"claim:{(time.time() - age_s) * 1000:.0f}:0123456789abcdef")
+    with store.session() as session:
+        session.metadata.add(User, store.account_of(other.id), iRODSMeta(*claim))
+
+    expected = {"done": 1} if age_s else {"UniquenessConflict": 1}
+    assert outcomes(store, lambda a, n: create(a, USER, userName="same"), 1) == expected
+    # Now the new user has the value, or the claim of the older account goes first.
+    result = outcomes(store, lambda a, n: a.replace(USER, changed(user, userName="same")), 1)
+    assert result == {"UniquenessConflict": 1}
+    assert (claim in store.metadata(other.id)) is not bool(age_s)
