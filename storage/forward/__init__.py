@@ -1,4 +1,8 @@
-"""Resources at an upstream SCIM service provider."""
+"""Resources at an upstream SCIM service provider.
+
+In the order of a request: `wire` speaks HTTP, `form` converts resources, `find` searches (with `asking`,
+`listing`, `cursors`, `places`, `filter`), `write` changes one resource, `links` its members.
+"""
 
 from storage.forward.adapter import ForwardAdapter
 

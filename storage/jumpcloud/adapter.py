@@ -5,8 +5,6 @@ in `kept`, filters in `filter`, members in `memberships`. JumpCloud has no trans
 conditional writes: a version is read, compared, and the new state is written.
 """
 
-import os
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -22,6 +20,7 @@ from storage.adapter import (
     StoredResource,
 )
 from storage.errors import UnsupportedByBackend, VersionMismatch
+from storage.forks import in_child
 from storage.jumpcloud.client import Client
 from storage.jumpcloud.directory import Directory
 from storage.jumpcloud.forms import GroupForm, UserForm
@@ -47,8 +46,7 @@ class JumpcloudAdapter(StorageAdapter):
         self._directory = Directory(client)
         self._turns = Turns()
         self._parts: dict[str, Users | Groups] = {}
-        reference = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _after_fork(reference))
+        in_child(self._after_fork)
 
     # -- the backend as a whole
 
@@ -74,8 +72,7 @@ class JumpcloudAdapter(StorageAdapter):
     def close(self) -> None:
         self._client.close()
 
-    def after_fork(self) -> None:
-        """Leave behind the locks that threads of the parent process may hold for ever."""
+    def _after_fork(self) -> None:
         self._turns = Turns()
         if self._parts:
             self._members.links.recent.after_fork()
@@ -155,9 +152,3 @@ class JumpcloudAdapter(StorageAdapter):
 
     def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         return self._members.find(resource_ids)
-
-
-def _after_fork(reference: "weakref.ref[JumpcloudAdapter]") -> None:
-    adapter = reference()
-    if adapter is not None:
-        adapter.after_fork()
