@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from storage.batches import batches
 from storage.errors import UniquenessConflict, VersionMismatch
 from storage.mongo.database import Documents, insert_new
 from storage.mongo.documents import Places
 from storage.mongo.layout import Claim, Layout
-from storage.mongo.look_up import batches
 
 CLAIMS: Final = "scim_unique"
 # Where documents list the values they hold.
