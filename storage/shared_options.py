@@ -97,6 +97,6 @@ class Remote:
     remote_pool_size: int = setting(
         10,
         types.positive,
-        "The largest number of connections of each process to JumpCloud or iRODS. For the upstream, the"
-        " number of idle connections that a process keeps.",
+        "The largest number of simultaneous requests of each process to JumpCloud, the upstream or iRODS."
+        " A connection to the upstream that streams members is not counted.",
     )

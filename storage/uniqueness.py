@@ -1,18 +1,13 @@
 """The unique values of a resource, as every backend compares them (RFC 7643 section 2.2)."""
 
-import random
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from schema.resource_type import AttributePath, ResourceType
 from schema.values import lenient_key
+from storage.attempts import repeated
 from storage.errors import UniquenessConflict
-
-# How often a creation is tried while others create something of the same id, and the longest pause.
-_ATTEMPTS: Final = 10
-_PAUSE_S: Final = 0.05
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
@@ -33,14 +28,17 @@ def create_alone(create: Callable[[], _Result], is_taken: Callable[[], bool]) ->
     for one of another type, and gives way to it. Of two that do so at once, at least one sees the other.
     Raises UniquenessConflict when `is_taken` says so.
     """
-    for _ in range(_ATTEMPTS):
-        try:
-            return create()
-        except Twin:
-            time.sleep(random.uniform(0, _PAUSE_S))
-        if is_taken():
-            break
-    raise UniquenessConflict("id")
+    has_met = False
+
+    def attempt() -> _Result:
+        nonlocal has_met
+        # After the pause, in which the other may have given way.
+        if has_met and is_taken():
+            raise UniquenessConflict("id")
+        has_met = True
+        return create()
+
+    return repeated(attempt, Twin)
 
 
 def is_universal(resource_id: str) -> bool:

@@ -1,17 +1,11 @@
 """Trying a change again when another writer came first."""
 
-import random
-import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from storage.adapter import StorageAdapter
+from storage.attempts import repeated
 from storage.errors import Contention, VersionMismatch
-
-# How often a change is tried where the client set no condition of its own, and the longest pause
-# before the next time, in seconds.
-_ATTEMPTS: Final = 20
-_PAUSE_S: Final = 0.05
 
 _Result = TypeVar("_Result")
 
@@ -25,16 +19,13 @@ def in_transaction(
     other writers. Within a transaction `change` is run once: only the whole can be tried again.
     Raises what `change` raises, in the end VersionMismatch and Contention too.
     """
-    for attempt in range(1, _ATTEMPTS + 1):
+
+    def attempt() -> _Result:
         if prepare is not None:
             prepare()
         if adapter.in_transaction:
             return change()
-        try:
-            with adapter.transaction():
-                return change()
-        except (VersionMismatch, Contention):
-            if attempt == _ATTEMPTS:
-                raise
-            time.sleep(random.uniform(0, _PAUSE_S))
-    raise AssertionError("the last attempt has ended")
+        with adapter.transaction():
+            return change()
+
+    return attempt() if adapter.in_transaction else repeated(attempt, VersionMismatch, Contention)

@@ -20,6 +20,7 @@ from app.protocol.intents import Intents
 from app.protocol.notes import Notes
 from app.protocol.write import NO_DELTA, MemberDelta, Write
 from storage.adapter import StorageAdapter, StoredResource
+from storage.attempts import own_limit
 from storage.errors import (
     Contention,
     OutcomeUnknown,
@@ -197,7 +198,8 @@ class Commit:
     def _stored(self, context: Context, write: Write, done: _Done) -> StoredResource | None:
         """Have the storage do what a write says, and return the resource as it is kept."""
         for other in write.first:
-            self._carry_out(context, other, _Done())
+            with own_limit():
+                self._carry_out(context, other, _Done())
         resource_type, before, after = write.resource_type, write.before, write.after
         if after is None:
             assert before is not None

@@ -12,13 +12,13 @@ from pathlib import Path
 from threading import Lock
 
 from schema.resource_type import ResourceType
+from storage.batches import batches
 from storage.errors import StorageUnavailable
 from storage.files.folders import Folders
 from storage.files.index import Index, open_index, remove_index
 from storage.files.lock import FolderLock
 from storage.files.watch import Name, Watch
 from storage.files.writing import Writer
-from storage.sql.rows import batches
 
 _LOG = logging.getLogger(__name__)
 

@@ -1,16 +1,20 @@
-"""What the upstream can do: what its ServiceProviderConfig says, and what its answers showed."""
+"""What the upstream can do: what its ServiceProviderConfig says, and what its answers showed.
 
-import threading
-import time
-from collections.abc import Callable, Mapping
+The upstream is asked when the process first needs it, and again after it could not be reached: it was
+restarted then, perhaps as another version. What it refuses is not asked of it in between.
+"""
+
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from storage.forward.cursors import Marks
-from storage.forward.messages import Answer
+from storage.forward.wire import read_request
+from storage.remote import Answer, Client
 
-# Seconds for which the configuration and what was learnt hold.
-LIFETIME_S: Final = 300.0
+_LOG = logging.getLogger(__name__)
+
 # Resources asked for in one page where the upstream does not say how many it gives.
 PAGE: Final = 100
 
@@ -53,29 +57,25 @@ class Abilities:
         return what not in self.refused
 
     def refuse(self, what: str) -> None:
-        """Note what the upstream does not do."""
-        self.refused.add(what)
+        """Note what the upstream does not do: the server finds another way from now on."""
+        if what not in self.refused:
+            self.refused.add(what)
+            _LOG.warning("the upstream refuses %s or ignores it: %d fallbacks now", what, len(self.refused))
 
 
 class Known:
-    """The abilities of one upstream, read when they are first needed and again after a while."""
+    """The abilities of one upstream."""
 
-    def __init__(self, ask: Callable[[], Answer], clock: Callable[[], float] = time.monotonic) -> None:
-        self._ask = ask
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._abilities: Abilities | None = None
-        self._until = 0.0
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._read: tuple[Abilities, int] | None = None
 
     def __call__(self) -> Abilities:
         """Return what is known. Raises StorageUnavailable when the upstream does not answer."""
-        abilities = self._abilities
-        if abilities is not None and self._clock() < self._until:
-            return abilities
-        abilities = _read(self._ask())
-        with self._lock:
-            self._abilities, self._until = abilities, self._clock() + LIFETIME_S
-        return abilities
+        if self._read is None or self._read[1] != self._client.outages:
+            abilities = _read(self._client.send(read_request("/ServiceProviderConfig", {})))
+            self._read = abilities, self._client.outages
+        return self._read[0]
 
 
 def _read(answer: Answer) -> Abilities:

@@ -17,13 +17,12 @@ from storage.adapter import (
 from storage.errors import BadBackendAnswer, StorageUnavailable
 from storage.forward.abilities import Known
 from storage.forward.directory import Directory
-from storage.forward.exchange import Exchange, Remembered
+from storage.forward.find import Search
+from storage.forward.form import ResourceReader
+from storage.forward.links import Links
 from storage.forward.listing import Listing
-from storage.forward.members import Links
-from storage.forward.messages import Request
-from storage.forward.resources import ResourceReader
-from storage.forward.searching import Search
-from storage.forward.transport import Transport
+from storage.forward.wire import KEY_REFUSED, read_request, scim_client
+from storage.forward.write import Exchange, Remembered
 
 
 class ForwardAdapter(StorageAdapter):
@@ -39,8 +38,8 @@ class ForwardAdapter(StorageAdapter):
     )
 
     def __init__(self, url: str, key: str, timeout_s: float, pool_size: int) -> None:
-        self._transport = Transport(url, key, timeout_s, pool_size)
-        self._known = Known(lambda: self._transport.send(Request("GET", "/ServiceProviderConfig", {})))
+        self._client = scim_client(url, key, timeout_s, pool_size)
+        self._known = Known(self._client)
         self._remembered = Remembered()
         self._types: dict[str, ResourceType] = {}
         self._exchanges: dict[str, Exchange] = {}
@@ -55,28 +54,28 @@ class ForwardAdapter(StorageAdapter):
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
         """Get ready for these types. The upstream is not asked: it may be down when this server starts."""
         for one in resource_types:
-            transport, known, remembered = self._transport, self._known, self._remembered
+            client, known, remembered = self._client, self._known, self._remembered
             reader = ResourceReader(one, resource_types)
-            exchange = Exchange(transport, one, reader, known, remembered)
-            search = Search(one, Listing(transport, one, reader, known), known)
+            exchange = Exchange(client, one, reader, known, remembered)
+            search = Search(one, Listing(client, one, reader, known), known)
             self._types[one.name], self._exchanges[one.name] = one, exchange
             self._searches[one.name] = search
             if one.members is not None:
                 self._links[one.name] = Links(
-                    transport, one, reader, exchange, search, known, remembered
+                    client, one, reader, exchange, search, known, remembered
                 )
 
     def check(self) -> None:
         for resource_type in self._types.values():
-            request = Request("GET", resource_type.endpoint, {"attributes": "id", "count": "1"})
-            answer = self._transport.send(request)
-            if answer.status in (401, 403):
-                raise StorageUnavailable(f"{self._transport.name} refuses the key (FORWARD_SCIM_KEY)")
+            request = read_request(resource_type.endpoint, {"attributes": "id", "count": "1"})
+            answer = self._client.send(request)
+            if answer.status == 403:
+                raise StorageUnavailable(f"{self._client.name} {KEY_REFUSED}")
             if answer.document is None or not {"totalResults", "Resources"} & answer.document.keys():
-                raise BadBackendAnswer(f"{self._transport.name} does not list {resource_type.endpoint}")
+                raise BadBackendAnswer(f"{self._client.name} does not list {resource_type.endpoint}")
 
     def close(self) -> None:
-        self._transport.close()
+        self._client.close()
 
     def transaction(self) -> AbstractContextManager[None]:
         """Return a context in which nothing is read twice; calls take effect one by one all the same."""

@@ -11,11 +11,10 @@ from scim_filter.nodes import Node, filter_paths
 from storage.adapter import Sort
 from storage.errors import BadBackendAnswer, StorageUnavailable, ValueRefused
 from storage.forward.abilities import Abilities, Known
-from storage.forward.answers import detail_of, raise_refusal, scim_type_of
 from storage.forward.cursors import CursorLost
 from storage.forward.filter import clauses
-from storage.forward.messages import Answer, Request
-from storage.forward.transport import Transport
+from storage.forward.wire import detail_of, read_request, scim_type_of, search_request
+from storage.remote import Answer, Client
 
 # A longer filter goes in the body of a POST: servers and proxies limit the length of a URL.
 _LONGEST_IN_URL: Final = 1500
@@ -54,8 +53,8 @@ class Question:
 class Asker:
     """Asks the upstream."""
 
-    def __init__(self, transport: Transport, resource_type: ResourceType, known: Known) -> None:
-        self._transport = transport
+    def __init__(self, client: Client, resource_type: ResourceType, known: Known) -> None:
+        self._client = client
         self._type = resource_type
         self._known = known
         self._projection = projection(resource_type)
@@ -88,7 +87,7 @@ class Asker:
                 answer = None
         if answer is None:
             sent = {name: str(value) for name, value in params.items()}
-            answer = self._transport.send(Request("GET", self._type.endpoint, sent))
+            answer = self._client.send(read_request(self._type.endpoint, sent))
         if not answer.is_success:
             if _is_about_cursor(answer, question, paging.get("cursor")):
                 raise CursorLost
@@ -100,12 +99,10 @@ class Asker:
         for name in ("attributes", "excludedAttributes"):
             if name in params:
                 body[name] = params[name].split(",")
-        return self._transport.send(Request("SEARCH", f"{self._type.endpoint}/.search", {}, body))
+        return self._client.send(search_request(f"{self._type.endpoint}/.search", body))
 
     def _refused(self, answer: Answer, question: Question, abilities: Abilities) -> None:
-        name = self._transport.name
-        if answer.status == 401:
-            raise_refusal(answer, name, self._type, "", {})
+        name = self._client.name
         if scim_type_of(answer) == "tooMany":
             raise ValueRefused(detail_of(answer) or "the upstream finds too many resources", "tooMany")
         if question.names:

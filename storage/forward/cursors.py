@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from storage.errors import BadBackendAnswer
-from storage.forward.resources import Upstream
+from storage.forward.form import Upstream
 
 # Pages without anything new that are passed before an answer is taken for endless.
 _IDLE: Final = 100

@@ -10,9 +10,9 @@ from storage.adapter import Member, Membership, StoredResource
 from storage.errors import ResourceNotFound
 from storage.forward.abilities import Known
 from storage.forward.asking import NotHonoured, naming
-from storage.forward.exchange import Exchange, Remembered
-from storage.forward.members import Links
-from storage.forward.searching import Search
+from storage.forward.find import Search
+from storage.forward.links import Links
+from storage.forward.write import Exchange, Remembered
 
 # Resources asked for by id in one request.
 _BATCH: Final = 25

@@ -10,8 +10,8 @@ from storage.errors import BadBackendAnswer
 from storage.forward.abilities import Abilities, Known
 from storage.forward.asking import Asker, Question
 from storage.forward.cursors import BEGINNING, CursorLost, CursorPage, CursorReader, CursorsRefused, Mark
-from storage.forward.resources import ResourceReader, Upstream
-from storage.forward.transport import Transport
+from storage.forward.form import ResourceReader, Upstream
+from storage.remote import Client
 
 
 class _PagesByCursor(Exception):
@@ -26,13 +26,13 @@ class Listing:
     """Reads lists of one resource type, by index or by cursor as the upstream has it."""
 
     def __init__(
-        self, transport: Transport, resource_type: ResourceType, reader: ResourceReader, known: Known
+        self, client: Client, resource_type: ResourceType, reader: ResourceReader, known: Known
     ) -> None:
-        self._name = transport.name
+        self._name = client.name
         self._type = resource_type
         self._reader = reader
         self._known = known
-        self._asker = Asker(transport, resource_type, known)
+        self._asker = Asker(client, resource_type, known)
 
     def part(self, question: Question, start: int, count: int | None) -> tuple[list[Upstream], int]:
         """Return up to `count` resources from place `start` on (from 0), and the total of the answer.

@@ -14,9 +14,10 @@ from irods.models import Group, User, UserMeta
 
 from schema.values import format_date_time
 from storage.adapter import Member, StoredResource
+from storage.batches import batches
 from storage.errors import ResourceNotFound
 from storage.index_keys import place_of
-from storage.irods.kinds import SOME, Account, Kind, State, batches, number_of, required
+from storage.irods.kinds import SOME, Account, Kind, State, number_of, required
 from storage.irods.metadata import CREATING, DELETED, DOCUMENT, FOREIGN, OURS, stored_from
 from storage.irods.names import SYSTEM_NAMES
 from storage.irods.zone import GROUPS, Avu, Row, Zone
@@ -115,7 +116,7 @@ class Accounts:
     ) -> dict[int, tuple[Kind, Account, StoredResource]]:
         found = {}
         wanted = {kind.account_type: kind for kind in kinds}
-        for batch in batches(numbers):
+        for batch in batches(numbers, SOME):
             documented = self._documented(User.zone == self._zone.name, In(User.id, batch))
             for number, (account, stored) in documented.items():
                 if account.account_type in wanted:

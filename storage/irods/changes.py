@@ -5,7 +5,6 @@ comes with a new token, in one step. Before that a writer says in `scim.writing`
 that others can tell a token that is in use from one that was lost with its writer, and put it back.
 """
 
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from storage.adapter import StoredResource
+from storage.attempts import repeated
 from storage.errors import (
     BackendTimeout,
     OutcomeUnknown,
@@ -40,9 +40,6 @@ from storage.irods.sessions import ConnectionLost
 from storage.irods.uniqueness import UniqueValues, claim_avu, owner_of, values_of
 from storage.irods.zone import Avu, Zone
 
-# How often a change without a condition is tried while others change the same resource.
-_ATTEMPTS: Final = 20
-_PAUSE_S: Final = 0.05
 # How often, and how many seconds apart, a writer looks whether the one before it is finished.
 _LOOKS: Final = 20
 _LOOK_S: Final = 0.1
@@ -198,12 +195,7 @@ class Changes:
 
     @staticmethod
     def _repeated(change: Callable[[], _Result], if_version: str | None) -> _Result:
-        for _ in range(_ATTEMPTS - 1 if if_version is None else 0):
-            try:
-                return change()
-            except VersionMismatch:
-                time.sleep(random.uniform(0, _PAUSE_S))
-        return change()
+        return repeated(change, VersionMismatch) if if_version is None else change()
 
 
 def _work(state: State) -> _Work:

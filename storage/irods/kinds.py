@@ -1,7 +1,6 @@
 """What resources are in iRODS: accounts of a type, known by a number."""
 
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,9 +55,3 @@ def required(kind: Kind, resource_id: str) -> int:
     if number is None:
         raise ResourceNotFound(kind.resource_type.name, resource_id)
     return number
-
-
-def batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Yield parts of a length that fits in one query."""
-    for start in range(0, len(numbers), SOME):
-        yield numbers[start : start + SOME]

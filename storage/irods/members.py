@@ -10,9 +10,10 @@ from irods.column import In
 from irods.models import Group, User, UserMeta
 
 from storage.adapter import Member, Membership
+from storage.batches import batches
 from storage.errors import ResourceNotFound, ValueRefused, after_write
 from storage.irods.accounts import Accounts
-from storage.irods.kinds import Account, Kind, batches, number_of
+from storage.irods.kinds import SOME, Account, Kind, number_of
 from storage.irods.metadata import CHUNK, MEMBER, MEMBER_DISPLAY, of_attribute
 from storage.irods.names import SYSTEM_NAMES
 from storage.irods.zone import GROUPS, USERS, Avu, Zone
@@ -73,7 +74,7 @@ class Members:
         return bool(changed)
 
     def _remove(self, group: Account, leaving: Sequence[int], changed: list[str]) -> None:
-        for batch in batches(leaving):
+        for batch in batches(leaving, SOME):
             in_group = (Group.id == group.number, In(User.id, batch), User.type == USERS)
             for row in self._zone.rows((User.id, User.name), *in_group):
                 if self._zone.leave(group.name, row[User.name]):
@@ -115,7 +116,7 @@ class Members:
         """Return the members of a group with one of the ids, without reading the others."""
         group, nested = number_of(group_id), set()
         found: list[Member] = []
-        for batch in batches(_numbers(member_ids) if group is not None else ()):
+        for batch in batches(_numbers(member_ids) if group is not None else (), SOME):
             users = (User.type == USERS, User.zone == self._zone.name)
             in_group = (Group.id == group, In(User.id, batch), *users)
             for row in self._zone.rows((User.id, User.name), *in_group):
@@ -161,7 +162,7 @@ class Members:
 
     def _groups_of_users(self, numbers: Sequence[int]) -> dict[int, set[int]]:
         found: dict[int, set[int]] = {}
-        for batch in batches(numbers):
+        for batch in batches(numbers, SOME):
             of_users = (User.zone == self._zone.name, User.type == USERS, In(User.id, batch))
             for row in self._zone.rows((User.id, Group.id, Group.name), *of_users):
                 # Every user is also the only member of a group with its own name.
@@ -172,7 +173,7 @@ class Members:
     def _parents(self, numbers: Sequence[int]) -> dict[int, set[int]]:
         """Return, for each of the groups in others, those."""
         found: dict[int, set[int]] = {}
-        for batch in batches(numbers):
+        for batch in batches(numbers, SOME):
             values = In(UserMeta.value, [str(number) for number in batch])
             holding = (User.type == GROUPS, UserMeta.name == MEMBER, values)
             for row in self._zone.rows((User.id, UserMeta.value), *holding):
@@ -192,7 +193,7 @@ class Members:
         while new:
             reached |= new
             inner: set[int] = set()
-            for batch in batches(sorted(new)):
+            for batch in batches(sorted(new), SOME):
                 holding = (In(User.id, batch), User.type == GROUPS, UserMeta.name == MEMBER)
                 rows = self._zone.rows((User.id, UserMeta.value), *holding)
                 inner.update(_numbers(row[UserMeta.value] for row in rows))

@@ -1,7 +1,6 @@
 """Connections to an iRODS zone: pooled, checked before use, and their failures as those of a storage."""
 
 import logging
-import os
 import select
 import ssl
 import threading
@@ -24,6 +23,7 @@ from storage.errors import (
     StorageUnavailable,
     after_write,
 )
+from storage.forks import in_child
 from storage.irods.connection import TlsSocket, new_connection
 
 # What iRODS calls the settings of an encrypted connection; these are its own defaults.
@@ -112,7 +112,6 @@ class _Pool:
     """The sessions of one process; each has one connection and serves one thread at a time."""
 
     def __init__(self, size: int) -> None:
-        self.process = os.getpid()
         self.free = threading.BoundedSemaphore(size)
         self.idle: list[_Line] = []
 
@@ -127,6 +126,7 @@ class Sessions:
         self.timeout_s = timeout_s
         self._size = size
         self._pool = _Pool(size)
+        in_child(self._restart)
 
     @contextmanager
     def session(self, writes: bool = False) -> Iterator[iRODSSession]:
@@ -134,7 +134,7 @@ class Sessions:
 
         With `writes`, what fails without an answer of the zone raises OutcomeUnknown.
         """
-        pool = self._current()
+        pool = self._pool
         if not pool.free.acquire(timeout=self.timeout_s):
             raise StorageUnavailable(f"all {self._size} connections to {self.login.place} are in use")
         sent: list[bool] = []
@@ -157,19 +157,16 @@ class Sessions:
 
     def close(self) -> None:
         """End the connections that nobody uses."""
-        pool = self._current()
+        pool = self._pool
         while pool.idle:
             with suppress(IndexError):
                 pool.idle.pop().hang_up()
 
-    def _current(self) -> _Pool:
-        """Return the pool of this process."""
-        if self._pool.process != os.getpid():
-            # Locks and connections of the parent process are not ours to touch.
-            inherited, self._pool = self._pool, _Pool(self._size)
-            for line in inherited.idle:
-                line.hang_up()
-        return self._pool
+    def _restart(self) -> None:
+        inherited, self._pool = self._pool, _Pool(self._size)
+        # Or the driver would end them in the parent's name when the child exits.
+        for line in inherited.idle:
+            line.hang_up()
 
     @staticmethod
     def _idle(pool: _Pool) -> _Line | None:

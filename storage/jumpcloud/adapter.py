@@ -4,8 +4,6 @@ Modules, from the wire up: `wire`, `form`, `find`, `write`, `links`. JumpCloud h
 conditional writes: the adapter reads a version, compares it, and writes the new state.
 """
 
-import os
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -22,6 +20,7 @@ from storage.adapter import (
     StoredResource,
 )
 from storage.errors import ResourceNotFound, UnsupportedByBackend, VersionMismatch
+from storage.forks import in_child
 from storage.jumpcloud.client import Client
 from storage.jumpcloud.find import GroupFinder, UserFinder
 from storage.jumpcloud.form import GroupForm, UserForm
@@ -46,8 +45,7 @@ class JumpcloudAdapter(StorageAdapter):
         self._directory = Directory(client)
         self._turns = Turns()
         self._writers: dict[str, Writer] = {}
-        reference = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _after_fork(reference))
+        in_child(self._after_fork)
 
     # -- the backend as a whole
 
@@ -75,7 +73,7 @@ class JumpcloudAdapter(StorageAdapter):
     def close(self) -> None:
         self._client.close()
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Replace the locks: a thread of the parent process may hold some for ever."""
         self._turns = Turns()
 
@@ -170,9 +168,3 @@ def _at(writer: Writer, resource_id: str, if_version: str | None) -> Json:
     if if_version is not None and version != if_version:
         raise VersionMismatch(f"{writer.form.resource_type.name} {resource_id} is at {version}")
     return live
-
-
-def _after_fork(reference: "weakref.ref[JumpcloudAdapter]") -> None:
-    adapter = reference()
-    if adapter is not None:
-        adapter.after_fork()

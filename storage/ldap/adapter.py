@@ -4,8 +4,6 @@ How an entry holds a resource is in `storage.ldap.entries`, which attributes are
 `storage.ldap.layout` and `storage.ldap.mapping`, unique values in `storage.ldap.claims`.
 """
 
-import random
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -29,6 +27,7 @@ from storage.adapter import (
     StorageAdapter,
     StoredResource,
 )
+from storage.attempts import Changed, repeated
 from storage.errors import (
     ResourceNotFound,
     StorageError,
@@ -48,11 +47,8 @@ from storage.ldap.members import Members
 from storage.ldap.offer import Offer, read_offer
 from storage.ldap.resources import Tree, is_name, normal
 from storage.ldap.session import Modification, Session
-from storage.ldap.writes import Changed, Writer, new_place, placeholder
+from storage.ldap.writes import Writer, new_place, placeholder
 
-# How often a change is tried when others change the same entry, and the longest pause, in seconds.
-_ATTEMPTS: Final = 50
-_PAUSE_S: Final = 0.01
 _BATCH: Final = 500
 
 _Result = TypeVar("_Result")
@@ -212,7 +208,7 @@ class LdapAdapter(StorageAdapter):
             after = replace(resource, place=found.stored.place, source=None)
             return self._writer.replace(session, unit, found, after)
 
-        return self._attempted(change)
+        return self._attempted(change, if_version)
 
     def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
         unit = self._unit_of(resource_type)
@@ -222,17 +218,16 @@ class LdapAdapter(StorageAdapter):
             self._writer.delete(session, unit, found)
             self._members.forget(session, found.entry.dn)
 
-        self._attempted(change)
+        self._attempted(change, if_version)
 
-    def _attempted(self, change: Callable[[Session], _Result]) -> _Result:
-        """Do `change` until nobody else changes the entry between its reading and its writing."""
-        for _ in range(_ATTEMPTS):
-            try:
-                with self._directory.lease() as session:
-                    return change(session)
-            except Changed:
-                time.sleep(random.uniform(0, _PAUSE_S))
-        raise VersionMismatch("other requests changed the entry at the same time")
+    def _attempted(self, change: Callable[[Session], _Result], if_version: str | None = None) -> _Result:
+        """Do `change`, without a condition until nobody else changes the entry at the same time."""
+
+        def attempt() -> _Result:
+            with self._directory.lease() as session:
+                return change(session)
+
+        return repeated(attempt, Changed) if if_version is None else attempt()
 
     # -- many resources
 

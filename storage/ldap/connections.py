@@ -1,9 +1,7 @@
 """The connections of one process to its directory, and what can fail on them."""
 
-import os
 import select
 import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from storage.errors import (
     ValueRefused,
     after_write,
 )
+from storage.forks import in_child
 from storage.ldap.session import Session
 
 _CONNECT_S = 5
@@ -89,22 +88,14 @@ class Directory:
         self._target = target
         self._pool_size = pool_size
         self._timeout_s = timeout_s
-        self._abandoned: list[Session] = []
         self._start()
-        reference = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _after_fork(reference))
+        in_child(self._start)
 
     def _start(self) -> None:
         self._idle: list[Session] = []
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(self._pool_size)
         self._local = threading.local()
-
-    def after_fork(self) -> None:
-        """Forget the connections of the parent process without touching them."""
-        # Collecting them would say good-bye to the server in the parent's name.
-        self._abandoned += self._idle
-        self._start()
 
     @contextmanager
     def lease(self) -> Iterator[Session]:
@@ -239,9 +230,3 @@ def sentence(exc: ldap.LDAPError) -> str:
     said = exc.args[0] if exc.args and isinstance(exc.args[0], dict) else {}
     parts = [str(said.get("desc", "")), str(said.get("info", ""))]
     return " ".join(": ".join(part for part in parts if part).split()) or type(exc).__name__
-
-
-def _after_fork(reference: "weakref.ref[Directory]") -> None:
-    directory = reference()
-    if directory is not None:
-        directory.after_fork()

@@ -9,6 +9,7 @@ from ldap.controls import LDAPControl
 from ldap.controls.libldap import AssertionControl
 
 from storage.adapter import StoredResource
+from storage.attempts import Changed
 from storage.claims import Claim
 from storage.errors import StorageError, UniquenessConflict, ValueRefused, VersionMismatch
 from storage.index_keys import place_of
@@ -28,10 +29,6 @@ _CLASSES = {"inetOrgPerson": ("top", "person", "organizationalPerson", "inetOrgP
 # OpenLDAP has no room for names of some 240 bytes and more, and does not say so.
 _LONG_NAME = 200
 _VERSIONS = tuple(layout.version for layout in LAYOUTS)
-
-
-class Changed(Exception):
-    """The entry is no longer as it was read."""
 
 
 class Writer:
@@ -135,7 +132,7 @@ class Writer:
             version = self._modify(session, unit, found, stored)
         except LOST:
             raise
-        except (ldap.LDAPError, StorageError, Changed):
+        except (ldap.LDAPError, StorageError):
             claims.release(made)
             raise
         written = replace(stored, version=version, secrets={}, removed_secrets=frozenset(), joined=None)

@@ -6,12 +6,10 @@ used, which a single server does not have: every step leaves a state that a late
 """
 
 import logging
-import random
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from schema.resource_type import ResourceType
 from storage.adapter import (
@@ -23,6 +21,8 @@ from storage.adapter import (
     StorageAdapter,
     StoredResource,
 )
+from storage.attempts import Changed, repeated
+from storage.batches import batches
 from storage.errors import (
     OutcomeUnknown,
     ResourceNotFound,
@@ -42,16 +42,12 @@ from storage.mongo.departures import Departures
 from storage.mongo.documents import WITHOUT_INDEX, Places, claims_of, document_of, is_ours, stored
 from storage.mongo.layout import Layout
 from storage.mongo.links import Links
-from storage.mongo.look_up import LookUp, batches
+from storage.mongo.look_up import LookUp
 from storage.mongo.members import MEMBERS, Members
 from storage.mongo.pages import PLACE, Pages
 from storage.uniqueness import Twin, create_alone
 
 _LOG = logging.getLogger(__name__)
-
-# How often a change without condition is tried while others change the same, and the longest pause.
-_ATTEMPTS: Final = 30
-_PAUSE_S: Final = 0.02
 
 
 @dataclass(frozen=True)
@@ -248,19 +244,15 @@ class MongoAdapter(StorageAdapter):
     def replace(
         self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
     ) -> StoredResource:
-        for _ in range(_ATTEMPTS):
+        def attempt() -> StoredResource:
             before = self._document(resource_type, resource.id)
             _require(resource_type, before, if_version)
-            after = self._replaced(self._layouts[resource_type.name], before, resource)
-            if after is not None:
-                return after
-            time.sleep(random.uniform(0, _PAUSE_S))
-        raise VersionMismatch(f"{resource_type.name} {resource.id} keeps changing")
+            return self._replaced(self._layouts[resource_type.name], before, resource)
 
-    def _replaced(
-        self, layout: Layout, before: dict[str, Any], resource: StoredResource
-    ) -> StoredResource | None:
-        """Put `resource` in place of `before` and return it, or None when that is no longer there."""
+        return repeated(attempt, Changed) if if_version is None else attempt()
+
+    def _replaced(self, layout: Layout, before: dict[str, Any], resource: StoredResource) -> StoredResource:
+        """Put `resource` in place of `before` and return it. Raises Changed."""
         had, wanted = claims_of(before), layout.unique_values(resource.document)
         version, place = before["_scim"]["version"] + 1, before["_scim"]["place"]
         written: list[str] = []
@@ -271,14 +263,14 @@ class MongoAdapter(StorageAdapter):
             shared = layout.unique_values(stored(before).document) - had.keys()
             try:
                 made = making.claim(resource.id, wanted - had.keys() - shared)
-            except VersionMismatch:
-                return None
+            except VersionMismatch as exc:
+                raise Changed from exc
             made += making.claim_free(resource.id, wanted & shared)
             kept = [claim for claim in had.values() if claim.value in wanted]
             after = document_of(layout, resource, version, place, [*kept, *made])
             if collection.replace_one(_at(before), after).matched_count == 0:
                 making.release(made)
-                return None
+                raise Changed
             written.append(resource.id)
             if lost := making.lost(made):
                 before["_scim"]["version"] = version + 1
@@ -289,15 +281,15 @@ class MongoAdapter(StorageAdapter):
         return replace(resource, version=str(version), place=place)
 
     def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
-        for _ in range(_ATTEMPTS):
+        def attempt() -> None:
             before = self._document(resource_type, resource_id)
             _require(resource_type, before, if_version)
-            if self._deleted(self._layouts[resource_type.name], before):
-                return
-            time.sleep(random.uniform(0, _PAUSE_S))
-        raise VersionMismatch(f"{resource_type.name} {resource_id} keeps changing")
+            self._deleted(self._layouts[resource_type.name], before)
 
-    def _deleted(self, layout: Layout, before: dict[str, Any]) -> bool:
+        repeated(attempt, Changed) if if_version is None else attempt()
+
+    def _deleted(self, layout: Layout, before: dict[str, Any]) -> None:
+        """Delete a document that is still as it was read. Raises Changed."""
         name, resource_id = layout.resource_type.name, before["_id"]
         announced = self._departures.announce(name, resource_id)
         with self._database.writing() as documents:
@@ -310,7 +302,8 @@ class MongoAdapter(StorageAdapter):
                     claims_in(documents, layout, self._places).release(claims_of(before).values())
             if announced:
                 self._departures.conclude(name, resource_id)
-        return deleted
+        if not deleted:
+            raise Changed
 
     # -- many resources
 

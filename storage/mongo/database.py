@@ -1,9 +1,7 @@
 """The connection of one process to its MongoDB, and the names that its failures get."""
 
-import os
 import threading
 import uuid
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from storage.errors import (
     StorageUnavailable,
     ValueRefused,
 )
+from storage.forks import in_child
 
 # What HarryKodden/scim always uses.
 DEFAULT_DATABASE: Final = "scim"
@@ -67,8 +66,7 @@ class Database:
         self._url = url
         self._options = _options(url, pool_size)
         self._start()
-        self_reference = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _after_fork(self_reference))
+        in_child(self._start)
 
     def _start(self) -> None:
         self._lock = threading.Lock()
@@ -247,9 +245,3 @@ def _failure(exc: Exception, hosts: str) -> StorageError:
     name = details.get("codeName") if isinstance(details, Mapping) else None
     kind = name or type(exc).__name__
     return StorageUnavailable(f"MongoDB at {hosts} cannot be used now: {kind}")
-
-
-def _after_fork(reference: "weakref.ref[Database]") -> None:
-    database = reference()
-    if database is not None:
-        database._start()

@@ -5,8 +5,9 @@ from typing import Final
 from pymongo.errors import OperationFailure
 
 from storage.adapter import Key
+from storage.batches import batches
 from storage.mongo.database import Database
-from storage.mongo.look_up import LookUp, batches
+from storage.mongo.look_up import LookUp
 from storage.mongo.members import MEMBERS
 
 # What the server says when the answer to `distinct` would not fit into a document.

@@ -1,17 +1,12 @@
 """Which resources exist, whatever their type, and how others show them."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from storage.adapter import Key
+from storage.batches import batches
 from storage.mongo.database import Documents
 from storage.mongo.layout import Layout
-
-# How many ids go into one query, and how many documents into one write.
-BATCH: Final = 1000
-
-_Item = TypeVar("_Item")
 
 
 class LookUp:
@@ -40,10 +35,3 @@ class LookUp:
                     known = kept if isinstance(kept, dict) else {}
                     found[type_name, row["_id"]] = {"place": 0, **known}
         return found
-
-
-def batches(values: Iterable[_Item], size: int = BATCH) -> Iterator[list[_Item]]:
-    """Yield `values` in lists of at most `size`."""
-    iterator = iter(values)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -8,10 +8,11 @@ import orjson
 
 from schema.resource_type import ResourceType
 from storage.adapter import Key, Member, Membership
+from storage.batches import BATCH, batches
 from storage.errors import ResourceNotFound, after_write
 from storage.mongo.database import Database, Documents, insert_new
 from storage.mongo.documents import Places
-from storage.mongo.look_up import BATCH, LookUp, batches
+from storage.mongo.look_up import LookUp
 
 MEMBERS: Final = "scim_members"
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pymongo import ASCENDING, DESCENDING
 
 from storage.adapter import Found, Position, Selection, StoredResource
+from storage.batches import batches
 from storage.index_keys import number_at
 from storage.mongo.database import Database
 from storage.mongo.documents import WITHOUT_INDEX, stored
 from storage.mongo.filter import MongoFilterCompiler, Query
 from storage.mongo.layout import Layout
 from storage.mongo.links import Links
-from storage.mongo.look_up import batches
 
 PLACE = "_scim.place"
 

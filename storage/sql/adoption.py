@@ -14,13 +14,14 @@ import orjson
 
 from schema.values import format_date_time
 from storage.adapter import Key, StoredResource
+from storage.batches import BATCH, batches
 from storage.foreign import ForeignDocument, ForeignReader, adopted
 from storage.sql.database import Database, marks
 from storage.sql.inserts import RESOURCE
 from storage.sql.layout import IndexRow, TypeLayout
 from storage.sql.members import MemberRows
 from storage.sql.pages import resource_columns, stored
-from storage.sql.rows import BATCH, ResourceRows, batches, narrow
+from storage.sql.rows import ResourceRows, narrow
 
 _LOG = logging.getLogger(__name__)
 

@@ -1,10 +1,8 @@
 """The connections of one process to its database, the transactions on them, and what can fail."""
 
 import logging
-import os
 import random
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -20,6 +18,7 @@ from storage.errors import (
     StorageUnavailable,
     ValueRefused,
 )
+from storage.forks import in_child
 from storage.sql.dialect import Dialect, Row
 
 _LOG = logging.getLogger(__name__)
@@ -71,21 +70,13 @@ class Database:
         self._make = lambda: dialect.connect(url, pool_size, timeout_s)
         self._queue = dialect.queue(url, timeout_s)
         self._shown = f"the database {url}"
-        self._abandoned: list[peewee.Database] = []
         self._start()
-        self_reference = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _after_fork(self_reference))
+        in_child(self._start)
 
     def _start(self) -> None:
         # With a pool, one of playhouse.pool; neither has types.
         self._peewee: Any = self._make()  # type: ignore[no-untyped-call]
         self._local = _State()
-
-    def after_fork(self) -> None:
-        """Forget the connections of the parent process without touching them."""
-        # Closing or collecting them would say good-bye to the server in the parent's name.
-        self._abandoned.append(self._peewee)
-        self._start()
 
     # -- statements
 
@@ -440,12 +431,6 @@ class _Stale(Exception):
     def __init__(self, failure: StorageUnavailable) -> None:
         super().__init__(str(failure))
         self.failure = failure
-
-
-def _after_fork(reference: "weakref.ref[Database]") -> None:
-    database = reference()
-    if database is not None:
-        database.after_fork()
 
 
 def _sentence(exc: Exception) -> str:

@@ -1,22 +1,16 @@
 """Writing a resource: its document and what it is found by, in the transaction of the caller."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
-from typing import TypeVar
 
 import orjson
 
 from storage.adapter import StoredResource
+from storage.batches import batches
 from storage.errors import UniquenessConflict
 from storage.sql.database import Database, DuplicateKey, marks
 from storage.sql.inserts import ATTRIBUTE, RESOURCE, claim_unique, insert_index
 from storage.sql.layout import IndexRow, TypeLayout
-
-_Item = TypeVar("_Item")
-
-# How many rows go into one statement, and how many ids.
-BATCH = 500
 
 
 class ResourceRows:
@@ -182,10 +176,3 @@ def narrow(layout: TypeLayout, resource: StoredResource) -> tuple[str | None, st
     """Return the columns `display` and `secrets` of scim_resource."""
     secrets = orjson.dumps(dict(resource.secrets)).decode() if resource.secrets else None
     return layout.resource_type.display(resource.document), secrets
-
-
-def batches(values: Iterable[_Item], size: int = BATCH) -> Iterator[list[_Item]]:
-    """Yield `values` in lists of at most `size`."""
-    iterator = iter(values)
-    while batch := list(islice(iterator, size)):
-        yield batch

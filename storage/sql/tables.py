@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from schema.resource_type import ResourceType
+from storage.attempts import repeated
 from storage.errors import Contention, StorageUnavailable
 from storage.index_keys import numbered_paths, signature
 from storage.sql.database import Database
@@ -106,15 +107,13 @@ def _bring_up_to_date(database: Database) -> None:
 
 def _once(database: Database, step: Callable[[Database], None]) -> None:
     """Do a step, unless another process has finished meanwhile; after a deadlock with one, again."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            with database.dialect.preparing(database), database.transaction():
-                if version_of(database) != VERSION:
-                    step(database)
-            return
-        except Contention:
-            if attempt == _ATTEMPTS - 1:
-                raise
+
+    def attempt() -> None:
+        with database.dialect.preparing(database), database.transaction():
+            if version_of(database) != VERSION:
+                step(database)
+
+    repeated(attempt, Contention)
 
 
 def version_of(database: Database) -> int:
@@ -189,8 +188,6 @@ def _mark_twins(database: Database) -> None:
 
 # What the rows of a version, and of those before it, lack.
 _STEPS: Final = ((1, _count_in_shards), (3, _mark_twins))
-# How often a step is tried.
-_ATTEMPTS: Final = 10
 
 
 # -- resource types

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from app.protocol import attempts
 from app.protocol.commit import Found
 from app.protocol.context import system
 from app.protocol.write import Write
 from schema.resource_type import ResourceType
+from storage import attempts
 from storage.adapter import Member, StoredResource
 from storage.errors import (
     BackendTimeout,
@@ -47,7 +47,7 @@ KEPT_APART = (*WITHOUT_TRANSACTIONS, "files")
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "_PAUSE_S", 0)
+    monkeypatch.setattr(attempts, "_LONGEST_PAUSE_S", 0)
 
 
 @pytest.fixture(params=STORAGES)

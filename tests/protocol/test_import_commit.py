@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from app.protocol import attempts
 from app.protocol.context import system
 from schema import urns
+from storage import attempts
 from storage.adapter import Member
 from storage.errors import Contention, UniquenessConflict, VersionMismatch
 from tests.protocol.committing import STORAGES, WITHOUT_TRANSACTIONS, Store, ahead_of, failing, make_store
@@ -21,7 +21,7 @@ IMPORT = system("import")
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "_PAUSE_S", 0)
+    monkeypatch.setattr(attempts, "_LONGEST_PAUSE_S", 0)
 
 
 @pytest.fixture(params=STORAGES)

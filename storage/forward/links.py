@@ -15,14 +15,13 @@ from storage.errors import (
     after_write,
 )
 from storage.forward.abilities import Known
-from storage.forward.answers import raise_refusal
 from storage.forward.asking import NotHonoured, naming
-from storage.forward.exchange import Exchange, Remembered
-from storage.forward.messages import Request
-from storage.forward.resources import ResourceReader, Upstream
-from storage.forward.searching import Search
+from storage.forward.find import Search
+from storage.forward.form import ResourceReader, Upstream
 from storage.forward.streaming import ListReader
-from storage.forward.transport import Transport
+from storage.forward.wire import raise_refusal, read_request
+from storage.forward.write import Exchange, Remembered
+from storage.remote import Client
 
 # From this number of ids on, all members are read rather than each looked up.
 _MANY: Final = 25
@@ -35,7 +34,7 @@ class Links:
 
     def __init__(
         self,
-        transport: Transport,
+        client: Client,
         resource_type: ResourceType,
         reader: ResourceReader,
         exchange: Exchange,
@@ -43,7 +42,7 @@ class Links:
         known: Known,
         remembered: Remembered,
     ) -> None:
-        self._transport = transport
+        self._client = client
         self._type = resource_type
         self._reader = reader
         self._exchange = exchange
@@ -57,17 +56,17 @@ class Links:
 
     def members(self, resource_id: str) -> Iterator[Member]:
         """Yield the members as they come from the upstream. Raises ResourceNotFound at the first."""
-        request = Request("GET", self._exchange.path(resource_id), {"attributes": self.name})
-        with self._transport.stream(request) as (answer, pieces):
+        request = read_request(self._exchange.path(resource_id), {"attributes": self.name})
+        with self._client.stream(request) as (answer, pieces):
             if not answer.is_success:
-                raise_refusal(answer, self._transport.name, self._type, resource_id, {})
+                raise_refusal(answer, self._client.name, self._type, resource_id, {})
             try:
                 for element in ListReader(pieces).elements(self.name):
                     member = self._reader.member(element)
                     if member is not None:
                         yield member
             except ValueError as exc:
-                raise BadBackendAnswer(f"{self._transport.name} sent an answer that is not SCIM") from exc
+                raise BadBackendAnswer(f"{self._client.name} sent an answer that is not SCIM") from exc
 
     def held(self, resource_id: str, member_ids: Sequence[str]) -> list[str] | None:
         """Return which of the ids are members, by a look-up of each; None where all must be read."""

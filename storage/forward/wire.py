@@ -1,7 +1,8 @@
-"""From the status of an answer to the error it stands for (RFC 7644 section 3.12)."""
+"""Requests to the upstream, and the errors that its answers stand for (RFC 7644 sections 3 and 3.12)."""
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
 
 from schema.resource_type import ResourceType
 from storage.errors import (
@@ -9,16 +10,55 @@ from storage.errors import (
     ResourceNotFound,
     StorageError,
     StorageReadOnly,
-    StorageUnavailable,
     UniquenessConflict,
     UnsupportedByBackend,
     ValueRefused,
     VersionMismatch,
 )
-from storage.forward.messages import Answer
+from storage.remote import Answer, Client, Request, Service
 
 # Longer texts of the upstream are cut before they are shown to a client.
-_LONGEST_DETAIL = 500
+_LONGEST_DETAIL: Final = 500
+_HEADERS: Final = {"Accept": "application/scim+json, application/json", "Accept-Encoding": "identity"}
+KEY_REFUSED: Final = "refuses the key (FORWARD_SCIM_KEY)"
+_OF_CONTENT: Final = {"Content-Type": "application/scim+json"}
+
+
+def scim_client(url: str, key: str, timeout_s: float, pool_size: int) -> Client:
+    """Return the client of the service provider at `url`."""
+    parts = urlsplit(url)
+    name = f"the upstream {parts.hostname}" + (f":{parts.port}" if parts.port else "")
+    key = key.strip()
+    credential = ("Authorization", f"Bearer {key}" if key else "")
+    service = Service(name, url.rstrip("/"), _HEADERS, key, credential, KEY_REFUSED, dict, "SCIM")
+    return Client(service, timeout_s, pool_size)
+
+
+def read_request(path: str, params: Mapping[str, str]) -> Request:
+    """Return the request that reads a resource or a list."""
+    return Request("GET", path, [*params.items()])
+
+
+def search_request(path: str, body: Mapping[str, Any]) -> Request:
+    """Return the POST that reads a list (RFC 7644 section 3.4.3)."""
+    return Request("POST", path, body=body, headers=_OF_CONTENT)
+
+
+def write_request(
+    method: str,
+    path: str,
+    params: Mapping[str, str],
+    body: Mapping[str, Any] | None = None,
+    tag: str | None = None,
+) -> Request:
+    """Return a request that changes something, with `tag` under the condition If-Match.
+
+    All but POST may be done twice: our PATCHes set, add and remove.
+    """
+    headers = {} if body is None else dict(_OF_CONTENT)
+    if tag is not None:
+        headers["If-Match"] = tag
+    return Request(method, path, [*params.items()], body, headers, changes=True, repeatable=method != "POST")
 
 
 def raise_refusal(
@@ -36,8 +76,6 @@ def _refusal(
 ) -> StorageError:
     detail = detail_of(answer)
     match answer.status:
-        case 401:
-            return StorageUnavailable(f"{name} refuses the key (FORWARD_SCIM_KEY)")
         case 403:
             refusal = detail or "the upstream does not allow this"
             return StorageReadOnly(refusal, refusal)

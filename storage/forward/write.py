@@ -21,12 +21,11 @@ from storage.errors import (
     after_write,
 )
 from storage.forward.abilities import Known
-from storage.forward.answers import raise_refusal
 from storage.forward.asking import projection
+from storage.forward.form import ResourceReader, Upstream
 from storage.forward.listing import settled
-from storage.forward.messages import Answer, Request
-from storage.forward.resources import ResourceReader, Upstream
-from storage.forward.transport import Transport
+from storage.forward.wire import raise_refusal, read_request, write_request
+from storage.remote import Answer, Client
 
 # An id that is longer is no id: it would not fit in a URL.
 _LONGEST_ID = 1000
@@ -60,13 +59,13 @@ class Exchange:
 
     def __init__(
         self,
-        transport: Transport,
+        client: Client,
         resource_type: ResourceType,
         reader: ResourceReader,
         known: Known,
         remembered: Remembered,
     ) -> None:
-        self._transport = transport
+        self._client = client
         self._type = resource_type
         self._reader = reader
         self._known = known
@@ -82,7 +81,7 @@ class Exchange:
 
     def read(self, resource_id: str) -> Upstream:
         """Return a resource as it is. Raises ResourceNotFound."""
-        answer = self._transport.send(Request("GET", self.path(resource_id), self._projection))
+        answer = self._client.send(read_request(self.path(resource_id), self._projection))
         if answer.status in (400, 405, 414):
             # What the upstream does not take for an id is none of its ids.
             raise ResourceNotFound(self._type.name, resource_id)
@@ -110,10 +109,11 @@ class Exchange:
     def create(self, resource: StoredResource) -> Upstream:
         """Create a resource and return it under the id that the upstream gave it."""
         document = self._reader.written(resource)
-        answer = self._transport.send(Request("POST", self._type.endpoint, self._projection, document))
+        request = write_request("POST", self._type.endpoint, self._projection, document)
+        answer = self._client.send(request)
         if not answer.is_success:
             if answer.status in (404, 410):
-                raise BadBackendAnswer(f"{self._transport.name} has no {self._type.endpoint}")
+                raise BadBackendAnswer(f"{self._client.name} has no {self._type.endpoint}")
             self._refuse(answer, "", document)
         with after_write():
             return self._created(answer)
@@ -123,7 +123,7 @@ class Exchange:
         if found is None:
             location = unquote(str(answer.headers.get("Location") or "").rstrip("/").rpartition("/")[2])
             if not location:
-                raise BadBackendAnswer(f"{self._transport.name} sent no id of the new resource")
+                raise BadBackendAnswer(f"{self._client.name} sent no id of the new resource")
             return self.read(location)
         if self._type.memberships is not None and found.stored.memberships is None:
             # Nobody had time to make it a member of anything.
@@ -169,7 +169,7 @@ class Exchange:
         """Return the members of a resource as the upstream shows them, by the name of the attribute."""
         assert self._type.members is not None
         name = self._type.members.name
-        answer = self._transport.send(Request("GET", self.path(resource_id), {"attributes": name}))
+        answer = self._client.send(read_request(self.path(resource_id), {"attributes": name}))
         if not answer.is_success:
             self._refuse(answer, resource_id, reading=True)
         members = (answer.document or {}).get(name)
@@ -201,10 +201,10 @@ class Exchange:
         path = self.path(resource_id)
         # Whatever comes of it, what was read before is old.
         self._remembered.kept.pop((self._type.name, resource_id), None)
-        answer = self._transport.send(Request(method, path, self._projection, body, tag))
+        answer = self._client.send(write_request(method, path, self._projection, body, tag))
         if answer.repeated and answer.status == 412:
             # The version may have been made by the first sending.
-            raise OutcomeUnknown(f"{self._transport.name} did not answer the first {method}")
+            raise OutcomeUnknown(f"{self._client.name} did not answer the first {method}")
         if answer.status in (405, 501):
             self._known().refuse(method)
         if not answer.is_success:
@@ -217,13 +217,13 @@ class Exchange:
     def delete(self, resource_id: str, if_version: str | None) -> None:
         """Delete a resource."""
         tag = self._at(resource_id, if_version).tag if if_version is not None else None
-        answer = self._transport.send(Request("DELETE", self.path(resource_id), {}, None, tag))
+        answer = self._client.send(write_request("DELETE", self.path(resource_id), {}, tag=tag))
         self._remembered.kept.pop((self._type.name, resource_id), None)
         if answer.status in (404, 410) and answer.repeated:
             # It was the first request that deleted it.
             return
         if answer.status == 412 and answer.repeated:
-            raise OutcomeUnknown(f"{self._transport.name} did not answer the first DELETE")
+            raise OutcomeUnknown(f"{self._client.name} did not answer the first DELETE")
         if answer.status in (400, 405, 414) and if_version is None:
             self.read(resource_id)
         if not answer.is_success:
@@ -255,8 +255,8 @@ class Exchange:
         reading: bool = False,
     ) -> NoReturn:
         try:
-            raise_refusal(answer, self._transport.name, self._type, resource_id, document or {})
+            raise_refusal(answer, self._client.name, self._type, resource_id, document or {})
         except StorageReadOnly as exc:
             if reading:
-                raise StorageUnavailable(f"{self._transport.name} does not let this key read") from exc
+                raise StorageUnavailable(f"{self._client.name} does not let this key read") from exc
             raise
