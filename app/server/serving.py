@@ -16,8 +16,9 @@ from app import create_app
 from app.configuration.settings import BaseSettings, Settings, SettingsError
 from app.edge.deferral import LONGEST_WAIT_S
 from app.server.connections import Bounds, Connections
-from app.wiring.base import load_types
+from app.wiring.base import load_types, open_adapter
 from schema.errors import DefinitionError
+from storage.complete import is_for_one_process
 from storage.errors import StorageError
 
 _LOG = logging.getLogger(__name__)
@@ -77,7 +78,11 @@ class FirstProcess(Arbiter):  # type: ignore[misc]
         settings: Settings = self.app.settings
         problems = settings.contradictions()
         try:
-            load_types(settings)
+            adapter = open_adapter(settings, load_types(settings))
+            if is_for_one_process(adapter):
+                # The new process would begin before the old one has ended.
+                _LOG.error("SIGHUP has no effect: the storage is for one process: restart the server")
+                return
         except (DefinitionError, SettingsError) as exc:
             problems += exc.problems
         if not problems:
@@ -115,7 +120,7 @@ class WebProcess(Worker):  # type: ignore[misc]
 def storage_shown(settings: BaseSettings) -> str:
     """Return the name and the address of the storage, without credentials."""
     name, options = settings.storage
-    where = str(next(options[key] for key in ("url", "path", "host") if key in options))
+    where = str(next((options[key] for key in ("url", "path", "host") if key in options), ""))
     scheme, separator, rest = where.rpartition("://")
     # A password may hold any character: what precedes the last @ is not shown.
     return f"{name}: {scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
