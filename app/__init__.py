@@ -39,6 +39,7 @@ from app.wiring.log_levels import silence_drivers
 from app.wiring.pieces import pieces_of
 from app.work.registry import Driver, Work
 from app.work.threads import Threads
+from storage.complete import is_for_one_process
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,10 +56,22 @@ def create_app(settings: Settings) -> Flask:
 
     Two applications live in one process without knowing each other; what the process logs, and from
     which level on, is the choice of the program (`configure_log`). Raises DefinitionError for
-    schema files that cannot be used, SettingsError for attributes that do not exist, and
-    StorageUnavailable when the storage cannot be prepared.
+    schema files that cannot be used, SettingsError for attributes that do not exist and for more
+    processes than the storage takes, and StorageUnavailable when the storage cannot be prepared.
     """
-    return _assemble(settings, open_base(settings))
+    base = open_base(settings)
+    if is_for_one_process(base.adapter):
+        _refuse_processes(settings)
+    return _assemble(settings, base)
+
+
+def _refuse_processes(settings: Settings) -> None:
+    reason = f"the storage {settings.backend[0]} is for one process"
+    problems = [f"WORKERS: must be 1: {reason}"] if settings.workers > 1 else []
+    if settings.celery_broker_url:
+        problems.append(f"CELERY_BROKER_URL: must be unset: {reason}")
+    if problems:
+        raise SettingsError(problems)
 
 
 class _Service(Flask):

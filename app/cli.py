@@ -14,7 +14,7 @@ import click
 
 from app import configure_log, create_app
 from app.commands.audit import audit
-from app.configuration.settings import Settings
+from app.configuration.settings import Settings, SettingsError
 from app.protocol.context import system
 from app.protocol.importing import ResourceImport
 from app.server.problems import problems_said
@@ -23,6 +23,7 @@ from app.wiring.base import open_base
 from app.work.registry import Work
 from app.work.threads import Threads
 from set_delivery.inventory import Inventory
+from storage.complete import is_for_one_process
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,6 +85,8 @@ def work() -> None:
         settings = Settings.from_env()
         configure_log(settings)
         app = create_app(settings)
+        if is_for_one_process(app.extensions["scim.storage"]):
+            raise SettingsError([f"the storage {settings.backend[0]} is for one process: run no scim worker"])
     pending: Work = app.extensions["scim.work"]
     if not pending.pieces:
         _LOG.warning(

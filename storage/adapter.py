@@ -7,7 +7,7 @@ and `storage.complete`. An undeclared ability costs speed, never correctness.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ import orjson
 
 from schema.resource_type import AttributePath, ResourceType
 from scim_filter.nodes import Node
-from storage.errors import UnsupportedByBackend
+from storage.errors import StorageError, UnsupportedByBackend
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class Capabilities:
     `native_uniqueness`: unique attributes are enforced by the backend, races included.
     `transactions`: `transaction()` makes several calls one. `members`: memberships are kept apart
     from the resource that has them, and the methods from `members` on work.
+
+    `exclusive`: `exclusive()` lets one writer in, of all processes. A backend without `members` or without
+    `native_uniqueness` needs it where several processes use it: `storage.complete` has writers take
+    turns, so that its `create`, `replace` and `delete` are called by one of them at a time.
 
     Of a backend that is a system of its own: `assigns_ids`: `create` returns the resource under an
     id of the backend's choice. `versions_members`: a change of members makes a new version of the
@@ -38,6 +42,7 @@ class Capabilities:
     native_uniqueness: bool = False
     transactions: bool = False
     members: bool = False
+    exclusive: bool = False
     assigns_ids: bool = False
     versions_members: bool = False
     takes_secrets: bool = False
@@ -77,7 +82,8 @@ class StoredResource:
 
     `text` is the JSON of the canonical resource without `meta`, without computed attributes and
     without `secrets`; where the backend has the capability `members`, without the membership
-    attribute too. `secrets` maps paths of `returned: never` attributes to what is kept of them;
+    attribute too. Elsewhere each member in it has `value` and `type`, and `display` only where that is
+    not the one of the member itself. `secrets` maps paths of `returned: never` attributes to what is kept of them;
     `removed_secrets`, in what is written, are paths that are to have none any more (`takes_secrets`).
     `version` changes exactly when the resource changes; `created` and `last_modified` are UTC
     dateTimes with milliseconds. `place` is where the resource stands in the order of `scan`: a text of
@@ -217,6 +223,14 @@ class StorageAdapter(ABC):
         """
         return nullcontext()
 
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Return a context in which one thread of all processes is at a time; reading goes on meanwhile.
+
+        Only with the capability `exclusive`. A process that dies is no longer in it. No thread enters it
+        twice. Raises StorageUnavailable where nobody can tell that no other thread is in it.
+        """
+        return nullcontext()
+
     def when_committed(self, callback: Callable[[], object]) -> None:
         """Call `callback` once the caller's transaction is committed; at once where there is none."""
         callback()
@@ -312,9 +326,27 @@ class StorageAdapter(ABC):
 
         Those in `remove`, of which only type and id count, leave before the others join. Adding a
         member twice and removing one that is none is no change. A `display` other than the member's
-        own is kept and shown in its place. The version of the resource is left to the caller.
+        own is kept and shown in its place. The version of the resource is left to the caller: where a
+        `replace` follows in the transaction, the change may wait for it.
         """
         raise UnsupportedByBackend(f"{type(self).__name__} keeps members in the resource")
+
+    def create_with_members(
+        self, resource_type: ResourceType, resource: StoredResource, members: Sequence[Member]
+    ) -> StoredResource:
+        """Keep a new resource with its first members, as `create` does.
+
+        Nothing is half created, as far as that can be helped.
+        """
+        created = self.create(resource_type, resource)
+        try:
+            self.change_members(resource_type, created, members, ())
+        except StorageError:
+            if not self.capabilities.transactions:
+                with suppress(StorageError):
+                    self.delete(resource_type, created.id)
+            raise
+        return self.get(resource_type, created.id) if self.capabilities.versions_members else created
 
     def memberships(
         self, resource_type: ResourceType, stored: Sequence[StoredResource]

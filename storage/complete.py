@@ -1,22 +1,19 @@
 """What an adapter of five methods lacks, done for it once: uniqueness, members, memberships.
 
-Correct for one writer at a time, and slow: every look-up reads the resources of a type. A backend
-that can do better declares so and is left alone.
+Slow: every look-up reads the resources of a type. A backend that can do better declares so and is
+left alone. Writers take turns: a request looks and writes while no other request does. Among several
+processes that takes the capability `exclusive`; a backend without it is for one process.
 """
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import Any
 
 import orjson
 
 from schema.resource_type import ResourceType
-from schema.values import format_date_time
 from storage.adapter import (
     Found,
     Key,
@@ -26,117 +23,99 @@ from storage.adapter import (
     StorageAdapter,
     StoredResource,
 )
-from storage.errors import ResourceNotFound, UniquenessConflict
-from storage.uniqueness import unique_values
+from storage.errors import ResourceNotFound
+from storage.one_writer import OneWriter
+
+_Element = Mapping[str, str]
 
 
 def complete(adapter: StorageAdapter, resource_types: Sequence[ResourceType]) -> StorageAdapter:
     """Return an adapter with every capability that callers rely on: `adapter` itself, or around it."""
     capabilities = adapter.capabilities
-    if capabilities.members and capabilities.native_uniqueness:
-        return adapter
-    return _Completed(adapter, resource_types)
+    if not capabilities.members:
+        return _WithMembers(adapter, resource_types)
+    return adapter if capabilities.native_uniqueness else OneWriter(adapter)
 
 
-class _Completed(StorageAdapter):
-    """Adds what is missing; members stand in the resource, under the name of the membership attribute."""
+def is_for_one_process(adapter: StorageAdapter) -> bool:
+    """Return whether a second process would break what `complete` does for an adapter."""
+    return isinstance(adapter, OneWriter) and not adapter.capabilities.exclusive
+
+
+class _WithMembers(OneWriter):
+    """Keeps members in the resource that has them, under the name of the membership attribute.
+
+    Each has a `value` and a `type`, and a `display` only where that is not the one of the member. A
+    resource and its members change in one write: what `change_members` does waits for `replace`, or
+    for the end of the turn. Callers get resources without members, and the whole as their `source`.
+    """
 
     def __init__(self, adapter: StorageAdapter, resource_types: Sequence[ResourceType]) -> None:
-        self._adapter = adapter
+        super().__init__(adapter)
+        self.capabilities = replace(self.capabilities, members=True)
         self._types = {resource_type.name: resource_type for resource_type in resource_types}
-        # Between looking for a value and writing it, nobody else may write.
-        self._writing = threading.RLock()
-        # Whether members are kept within the resource, here.
-        self._within = not adapter.capabilities.members
-        added = {"members": True, "versions_members": True} if self._within else {}
-        self.capabilities = replace(adapter.capabilities, native_uniqueness=True, **added)
-
-    def prepare(self, resource_types: Sequence[ResourceType]) -> None:
-        self._adapter.prepare(resource_types)
-
-    def check(self) -> None:
-        self._adapter.check()
-
-    def check_writable(self) -> None:
-        self._adapter.check_writable()
-
-    def close(self) -> None:
-        self._adapter.close()
-
-    @property
-    def state_database(self) -> Any:
-        return self._adapter.state_database
+        self._waiting: dict[Key, Sequence[_Element]] = {}
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Keep other writers of this process out; the adapter's own transaction, if it has one."""
-        with self._writing, self._adapter.transaction():
-            yield
+    def _gathering(self) -> Iterator[None]:
+        # Nothing is written of a turn that failed.
+        self._waiting.clear()
+        yield
+        for type_name, resource_id in list(self._waiting):
+            resource_type = self._types[type_name]
+            self.replace(resource_type, self.get(resource_type, resource_id))
 
-    def when_committed(self, callback: Callable[[], object]) -> None:
-        self._adapter.when_committed(callback)
-
-    @property
-    def in_transaction(self) -> bool:
-        return self._adapter.in_transaction
-
-    def savepoint(self) -> AbstractContextManager[None]:
-        return self._adapter.savepoint()
+    # -- resources
 
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
-        return self._shown(resource_type, self._adapter.get(resource_type, resource_id))
+        return _shown(resource_type, super().get(resource_type, resource_id))
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
-        with self._writing:
-            self._refuse_taken(resource_type, resource.id)
-            self._refuse_duplicates(resource_type, resource)
-            return self._adapter.create(resource_type, resource)
+        return _shown(resource_type, super().create(resource_type, resource))
+
+    def create_with_members(
+        self, resource_type: ResourceType, resource: StoredResource, members: Sequence[Member]
+    ) -> StoredResource:
+        with self.transaction():
+            elements = [element for member in members if (element := self._element(member))]
+            return self.create(resource_type, _with_members(resource_type, resource, elements))
 
     def replace(
         self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
     ) -> StoredResource:
-        with self._writing:
-            self._refuse_duplicates(resource_type, resource)
-            if self._within:
-                now = self._adapter.get(resource_type, resource.id)
-                resource = _with_members(resource_type, resource, _kept_members(resource_type, now))
-            kept = self._adapter.replace(resource_type, resource, if_version)
-            return self._shown(resource_type, kept)
-
-    def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
-        with self._writing:
-            self._adapter.delete(resource_type, resource_id, if_version)
+        with self.transaction():
+            elements = self._waiting.pop((resource_type.name, resource.id), None)
+            if elements is None:
+                elements = _elements(resource_type, super().get(resource_type, resource.id))
+            whole = replace(_with_members(resource_type, resource, elements), source=None)
+            return _shown(resource_type, super().replace(resource_type, whole, if_version))
 
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
-        for stored in self._adapter.scan(resource_type):
-            yield self._shown(resource_type, stored)
+        return map(partial(_shown, resource_type), super().scan(resource_type))
 
     def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
-        found, shown = self._adapter.candidates(resource_type, selection), partial(self._shown, resource_type)
+        found, shown = super().candidates(resource_type, selection), partial(_shown, resource_type)
+        whole = partial(_whole, resource_type)
         read = found.read
         return replace(
             found,
             resources=map(shown, found.resources),
-            read=None if read is None else lambda page: [shown(one) for one in read(page)],
+            read=None if read is None else lambda page: [*map(shown, read([*map(whole, page)]))],
         )
+
+    # -- members
 
     def members(
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
     ) -> Iterator[Member]:
-        if not self._within:
-            return self._adapter.members(resource_type, stored, limit)
         return islice(self._members(resource_type, stored), limit)
 
     def _members(self, resource_type: ResourceType, stored: StoredResource) -> Iterator[Member]:
-        kept = stored.source
-        if kept is None:
-            kept = _kept_members(resource_type, self._adapter.get(resource_type, stored.id))
-        found = {member.key: member for member in self.find([element["value"] for element in kept])}
-        for element in kept:
-            member = found.get((element["type"], element["value"]))
+        whole = _whole(resource_type, stored) or self._adapter.get(resource_type, stored.id)
+        for element in _elements(resource_type, whole):
+            member = self._found(*_key(element))
             if member is not None:
-                display = element.get("display")
-                yield replace(member, display=display) if display else member
+                yield replace(member, display=element.get("display") or member.display)
 
     def change_members(
         self,
@@ -145,74 +124,57 @@ class _Completed(StorageAdapter):
         add: Iterable[Member],
         remove: Iterable[Member],
     ) -> bool:
-        if not self._within:
-            return self._adapter.change_members(resource_type, stored, add, remove)
-        with self._writing:
-            now = self._adapter.get(resource_type, stored.id)
-            before = _kept_members(resource_type, now)
+        with self.transaction():
+            key = (resource_type.name, stored.id)
+            elements = self._waiting.get(key)
+            if elements is None:
+                elements = _elements(resource_type, self._adapter.get(resource_type, stored.id))
+            before = {_key(element): element for element in elements}
             leaving = {member.key for member in remove}
-            after = {(e["type"], e["value"]): e for e in before if (e["type"], e["value"]) not in leaving}
+            after = {one: element for one, element in before.items() if one not in leaving}
             for member in add:
-                after.setdefault(member.key, _element(member))
-            if list(after.values()) == before:
+                joining = None if member.key in after else self._element(member)
+                if joining is not None:
+                    after[member.key] = joining
+            if after == before:
                 return False
-            bare = replace(
-                _without_members(resource_type, now), last_modified=format_date_time(datetime.now(UTC))
-            )
-            self._adapter.replace(resource_type, _with_members(resource_type, bare, list(after.values())))
+            self._waiting[key] = list(after.values())
             return True
 
     def memberships(
         self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
-        if not self._within:
-            return self._adapter.memberships(resource_type, stored)
         groups: dict[Key, tuple[Member, set[Key]]] = {}
         for holder in self._types.values():
             for group in self._adapter.scan(holder) if holder.members else ():
-                kept = {(e["type"], e["value"]) for e in _kept_members(holder, group)}
                 member = Member(group.id, holder.name, holder.display(group.document))
-                groups[member.key] = member, kept
+                groups[member.key] = member, {*map(_key, _elements(holder, group))}
         found = {one.id: list(_memberships((resource_type.name, one.id), groups)) for one in stored}
         return {resource_id: memberships for resource_id, memberships in found.items() if memberships}
 
     def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
-        if not self._within:
-            return self._adapter.find(resource_ids)
-        found: list[Member] = []
-        for resource_id in dict.fromkeys(resource_ids):
-            for resource_type in self._types.values():
-                with suppress(ResourceNotFound):
-                    stored = self._adapter.get(resource_type, resource_id)
-                    display = resource_type.display(stored.document)
-                    found.append(Member(resource_id, resource_type.name, display))
-        return found
+        both = ((type_name, one) for one in dict.fromkeys(resource_ids) for type_name in self._types)
+        return [member for key in both if (member := self._found(*key))]
 
-    def _shown(self, resource_type: ResourceType, stored: StoredResource) -> StoredResource:
-        """Return a resource without its members, which callers give back with it."""
-        if not self._within:
-            return stored
-        kept = _kept_members(resource_type, stored)
-        return replace(_without_members(resource_type, stored), source=kept)
+    def _found(self, type_name: str, resource_id: str) -> Member | None:
+        """Return a resource as a member, None where there is none."""
+        resource_type = self._types.get(type_name)
+        with suppress(ResourceNotFound):
+            if resource_type is not None:
+                document = self._adapter.get(resource_type, resource_id).document
+                return Member(resource_id, type_name, resource_type.display(document))
+        return None
 
-    def _refuse_duplicates(self, resource_type: ResourceType, resource: StoredResource) -> None:
-        if self._adapter.capabilities.native_uniqueness:
-            return
-        wanted = {(path.text, key) for path, key in unique_values(resource_type, resource.document)}
-        for other in self._adapter.scan(resource_type) if wanted else ():
-            for path, key in unique_values(resource_type, other.document):
-                if other.id != resource.id and (path.text, key) in wanted:
-                    raise UniquenessConflict(path.text)
-
-    def _refuse_taken(self, resource_type: ResourceType, resource_id: str) -> None:
-        """Raise UniquenessConflict for the id of a resource of another type."""
-        if self._adapter.capabilities.native_uniqueness:
-            return
-        for other in self._types.values():
-            if other is not resource_type and not self._adapter.capabilities.assigns_ids:
-                with suppress(ResourceNotFound):
-                    self._adapter.get(other, resource_id)
-                    raise UniquenessConflict("id")
+    def _element(self, member: Member) -> _Element | None:
+        """Return what is kept of a member, None where it does not exist."""
+        found = self._found(*member.key)
+        if found is None:
+            return None
+        element = {"value": member.resource_id, "type": member.resource_type}
+        # Its own display may change.
+        if member.display and member.display != found.display:
+            element["display"] = member.display
+        return element
 
 
 def _memberships(key: Key, groups: Mapping[Key, tuple[Member, set[Key]]]) -> Iterator[Membership]:
@@ -227,30 +189,37 @@ def _memberships(key: Key, groups: Mapping[Key, tuple[Member, set[Key]]]) -> Ite
         inner, direct = outer, False
 
 
-def _kept_members(resource_type: ResourceType, stored: StoredResource) -> list[dict[str, str]]:
+def _elements(resource_type: ResourceType, whole: StoredResource) -> Sequence[_Element]:
+    """Return the members that stand in a resource."""
     if resource_type.members is None:
         return []
-    kept: list[dict[str, str]] = stored.document.get(resource_type.members.name) or []
-    return kept
+    return whole.document.get(resource_type.members.name) or []
 
 
-def _without_members(resource_type: ResourceType, stored: StoredResource) -> StoredResource:
-    name = resource_type.members.name if resource_type.members else ""
-    if name not in stored.document:
-        return stored
-    document = {key: value for key, value in stored.document.items() if key != name}
-    return replace(stored, text=orjson.dumps(document).decode())
-
-
-def _element(member: Member) -> dict[str, str]:
-    element = {"value": member.resource_id, "type": member.resource_type}
-    return {**element, "display": member.display} if member.display else element
+def _key(element: _Element) -> Key:
+    return element["type"], element["value"]
 
 
 def _with_members(
-    resource_type: ResourceType, resource: StoredResource, kept: Sequence[Mapping[str, str]]
+    resource_type: ResourceType, resource: StoredResource, elements: Sequence[_Element]
 ) -> StoredResource:
-    if resource_type.members is None or not kept:
+    """Return a resource with these members in it, and no others."""
+    if resource_type.members is None or elements == _elements(resource_type, resource):
         return resource
-    document = {**resource.document, resource_type.members.name: kept}
+    name = resource_type.members.name
+    document = {key: value for key, value in resource.document.items() if key != name}
+    if elements:
+        document[name] = elements
     return replace(resource, text=orjson.dumps(document).decode())
+
+
+def _shown(resource_type: ResourceType, whole: StoredResource) -> StoredResource:
+    """Return a resource of the adapter as callers get it."""
+    if resource_type.members is None:
+        return whole
+    return replace(_with_members(resource_type, whole, []), source=whole)
+
+
+def _whole(resource_type: ResourceType, shown: StoredResource) -> StoredResource:
+    """Return a resource that a caller got as the adapter returned it."""
+    return shown if resource_type.members is None else shown.source

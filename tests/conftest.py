@@ -19,6 +19,7 @@ from app import create_app
 from app.configuration.settings import Settings
 from app.work.threads import Threads
 from tests.description import assert_described
+from tests.plugged import plug
 from tests.ports import free_port
 from tests.servers import MariadbServer, PostgresqlServer
 
@@ -171,6 +172,7 @@ BACKENDS = (
     "forward",
     "jumpcloud",
     "irods",
+    "lines",
 )
 # What changes the tables: with these, a test gets a database of its own.
 OWN_DATABASE = {
@@ -219,7 +221,10 @@ def shared_databases() -> dict[str, str]:
 
 @pytest.fixture
 def backend(
-    request: pytest.FixtureRequest, shared_databases: dict[str, str], tmp_path: Path
+    request: pytest.FixtureRequest,
+    shared_databases: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[set[str]], dict[str, str]]:
     """Return a function from the names of variables to those that choose an empty store."""
     name = request.param
@@ -227,6 +232,10 @@ def backend(
         return lambda environ: {"DATABASE_URL": f"sqlite:///{tmp_path}/data/scim.db"}
     if name == "files":
         return lambda environ: {"DATA_PATH": str(tmp_path / "files")}
+    if name == "lines":
+        # The least that a backend can be: all else is done by `storage.complete` and `storage.search`.
+        plugged = plug(monkeypatch.setattr, "tests.storage.lines", path=f"{tmp_path}/scim.jsonl")
+        return lambda environ: {"STATE_DATABASE_URL": f"sqlite:///{tmp_path}/state.db", **plugged}
     server = request.getfixturevalue(name)
     limit = server.limits.get(getattr(request.node, "originalname", ""))
     if limit:

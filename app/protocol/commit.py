@@ -7,7 +7,7 @@ by the change after it; what a crash leaves behind is found out by looking at th
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
@@ -25,7 +25,6 @@ from storage.errors import (
     Contention,
     OutcomeUnknown,
     ResourceNotFound,
-    StorageError,
     StorageReadOnly,
     StorageUnavailable,
     UniquenessConflict,
@@ -206,25 +205,13 @@ class Commit:
             self._adapter.delete(resource_type, before.id, before.version)
             return None
         if before is None:
-            created = self._adapter.create(resource_type, after)
-            return self._joined(write, created) if write.joining else created
+            if write.joining:
+                return self._adapter.create_with_members(resource_type, after, write.joining)
+            return self._adapter.create(resource_type, after)
         if write.joining or write.leaving:
             changed = self._adapter.change_members(resource_type, before, write.joining, write.leaving)
             done.members_changed = done.members_changed or changed
         return self._replaced(write, before, after, done)
-
-    def _joined(self, write: Write, created: StoredResource) -> StoredResource:
-        """Return a resource that was just created with its first members."""
-        capabilities, resource_type = self._adapter.capabilities, write.resource_type
-        try:
-            self._adapter.change_members(resource_type, created, write.joining, ())
-        except StorageError:
-            if not capabilities.transactions:
-                # Nothing is half created, as far as that can be helped.
-                with suppress(StorageError):
-                    self._adapter.delete(resource_type, created.id)
-            raise
-        return self._adapter.get(resource_type, created.id) if capabilities.versions_members else created
 
     def _replaced(
         self, write: Write, before: StoredResource, after: StoredResource, done: _Done

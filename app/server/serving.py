@@ -16,8 +16,9 @@ from app import create_app
 from app.configuration.settings import BaseSettings, Settings, SettingsError
 from app.edge.deferral import LONGEST_WAIT_S
 from app.server.connections import Bounds, Connections
-from app.wiring.base import load_types
+from app.wiring.base import load_types, open_adapter
 from schema.errors import DefinitionError
+from storage.complete import is_for_one_process
 from storage.errors import StorageError
 
 _LOG = logging.getLogger(__name__)
@@ -77,7 +78,11 @@ class FirstProcess(Arbiter):  # type: ignore[misc]
         settings: Settings = self.app.settings
         problems = settings.contradictions()
         try:
-            load_types(settings)
+            adapter = open_adapter(settings, load_types(settings))
+            if is_for_one_process(adapter):
+                # The new process would begin before the old one has ended.
+                _LOG.error("SIGHUP has no effect: the storage is for one process: restart the server")
+                return
         except (DefinitionError, SettingsError) as exc:
             problems += exc.problems
         if not problems:

@@ -20,7 +20,7 @@ from app.wiring.delivery import Delivery, open_delivery
 from app.wiring.drivers import how_to_install
 from schema.registry import Registry, load_registry
 from storage.adapter import StorageAdapter
-from storage.complete import complete
+from storage.complete import complete, is_for_one_process
 from storage.errors import StorageError, StorageReadOnly
 from storage.registry import open_storage
 from storage.shared_options import DEFAULT_API_KEY
@@ -49,7 +49,12 @@ def open_base(settings: BaseSettings, predicate: Predicate | None = None) -> Bas
     """
     _say_settings(settings)
     registry = load_types(settings)
-    adapter = complete(_open_storage(settings), registry.resource_types)
+    adapter = open_adapter(settings, registry)
+    if is_for_one_process(adapter):
+        _LOG.warning(
+            "the storage %s is for one process: run one server and, while it runs, no other command",
+            settings.backend[0],
+        )
     adapter.prepare(registry.resource_types)
     _say_if_read_only(adapter)
     try:
@@ -99,9 +104,10 @@ def _say_if_read_only(adapter: StorageAdapter) -> None:
         adapter.close()
 
 
-def _open_storage(settings: BaseSettings) -> StorageAdapter:
+def open_adapter(settings: BaseSettings, registry: Registry) -> StorageAdapter:
+    """Return the storage, complete and not yet prepared. Raises SettingsError."""
     try:
-        return open_storage(*settings.backend)
+        return complete(open_storage(*settings.backend), registry.resource_types)
     except ImportError as exc:
         raise SettingsError([f"the storage cannot be used: {how_to_install(exc.name or '')}"]) from exc
     except ValueError as exc:

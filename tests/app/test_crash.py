@@ -11,7 +11,7 @@ from tests.storm import Storm
 
 
 # What several processes can do on the others is tested with their adapters.
-@pytest.mark.on("sqlite", "postgresql", "mariadb", "files", "mongodb")
+@pytest.mark.on("sqlite", "postgresql", "mariadb", "files", "mongodb", "lines")
 def test_events_and_store_agree_after_twenty_kills(
     serve: Callable[..., Server], receiver: HttpReceiver
 ) -> None:

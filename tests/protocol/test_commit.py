@@ -603,11 +603,21 @@ def test_a_new_group_is_not_read_again_where_members_leave_its_version_alone(mak
     user = store.user("ann")
     ahead_of(store.adapter, "get", failing(ZeroDivisionError()))
 
-    assert store.group("team", user).version == "1"
+    assert store.group("team", user).version == "2"
 
 
+def test_a_group_with_its_members_in_it_is_created_in_one_write(make_store: Make) -> None:
+    store = make_store("within")
+    user = store.user("ann")
+    ahead_of(store.adapter, "change_members", failing(ZeroDivisionError()))
+
+    assert store.names(store.group("team", user)) == [user.id]
+
+
+@pytest.mark.parametrize("kind", ["apart", "files", "sqlite"])
 @pytest.mark.parametrize("problem", [ValueRefused("no members"), OutcomeUnknown("cut")])
-def test_no_group_is_half_created(store: Store, problem: StorageError) -> None:
+def test_no_group_is_half_created(make_store: Make, kind: str, problem: StorageError) -> None:
+    store = make_store(kind)
     user, removed = store.user("ann"), []
     ahead_of(store.adapter, "change_members", failing(problem))
     ahead_of(store.adapter, "delete", lambda: removed.append(1))
@@ -628,13 +638,14 @@ def test_a_group_without_members_is_only_created(store: Store) -> None:
     assert store.names(store.group("team")) == []
 
 
-def test_a_group_that_cannot_be_removed_hides_no_problem(alone: Store) -> None:
-    user = alone.user("ann")
-    ahead_of(alone.adapter, "change_members", failing(ValueRefused("no members")))
-    ahead_of(alone.adapter, "delete", failing(StorageUnavailable("down")))
+def test_a_group_that_cannot_be_removed_hides_no_problem(make_store: Make) -> None:
+    store = make_store("apart")
+    user = store.user("ann")
+    ahead_of(store.adapter, "change_members", failing(ValueRefused("no members")))
+    ahead_of(store.adapter, "delete", failing(StorageUnavailable("down")))
 
     with pytest.raises(ValueRefused, match="no members"):
-        alone.group("team", user)
+        store.group("team", user)
 
 
 # -- who wants to know

@@ -1,6 +1,5 @@
-"""The least an adapter can be: five methods over a dict. It shows that those are enough."""
+"""The least an adapter can be: five methods over a dict, for one process."""
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -11,12 +10,11 @@ from storage.index_keys import place_of
 
 
 class MemoryAdapter(StorageAdapter):
-    """Keeps resources while the process lives."""
+    """Keeps resources while the process lives. Writers take turns: `storage.complete` sees to that."""
 
     def __init__(self) -> None:
-        self._resources: dict[tuple[str, str], StoredResource] = {}
-        self._places = 0
-        self._lock = threading.RLock()
+        self._resources: dict[Key, StoredResource] = {}
+        self._writes = 0
 
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
         try:
@@ -25,30 +23,23 @@ class MemoryAdapter(StorageAdapter):
             raise ResourceNotFound(resource_type.name, resource_id) from None
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
-        with self._lock:
-            if (resource_type.name, resource.id) in self._resources:
-                raise UniquenessConflict("id")
-            self._places += 1
-            kept = replace(resource, version="1", place=place_of(self._places))
-            self._resources[resource_type.name, resource.id] = kept
-            return kept
+        if (resource_type.name, resource.id) in self._resources:
+            raise UniquenessConflict("id")
+        return self._kept(resource_type, replace(resource, place=place_of(self._writes)))
 
     def replace(
         self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
     ) -> StoredResource:
-        with self._lock:
-            before = self._at(resource_type, resource.id, if_version)
-            kept = replace(resource, version=str(int(before.version) + 1), place=before.place)
-            self._resources[resource_type.name, resource.id] = kept
-            return kept
+        before = self._at(resource_type, resource.id, if_version)
+        return self._kept(resource_type, replace(resource, place=before.place))
 
     def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
-        with self._lock:
-            self._at(resource_type, resource_id, if_version)
-            del self._resources[resource_type.name, resource_id]
+        self._at(resource_type, resource_id, if_version)
+        del self._resources[resource_type.name, resource_id]
 
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
-        found = [stored for (name, _), stored in self._resources.items() if name == resource_type.name]
+        # Others may write meanwhile.
+        found = [one for (name, _), one in list(self._resources.items()) if name == resource_type.name]
         return iter(sorted(found, key=lambda stored: stored.place))
 
     def _at(self, resource_type: ResourceType, resource_id: str, if_version: str | None) -> StoredResource:
@@ -56,6 +47,12 @@ class MemoryAdapter(StorageAdapter):
         if if_version not in (None, before.version):
             raise VersionMismatch(f"{resource_id} is at {before.version}")
         return before
+
+    def _kept(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
+        self._writes += 1
+        kept = replace(resource, version=str(self._writes))
+        self._resources[resource_type.name, resource.id] = kept
+        return kept
 
 
 class MemoryWithMembers(MemoryAdapter):
@@ -79,14 +76,13 @@ class MemoryWithMembers(MemoryAdapter):
         add: Iterable[Member],
         remove: Iterable[Member],
     ) -> bool:
-        with self._lock:
-            kept = self._members.setdefault((resource_type.name, stored.id), {})
-            before = dict(kept)
-            for member in remove:
-                kept.pop(member.key, None)
-            for member in add:
-                kept.setdefault(member.key, member)
-            return kept != before
+        kept = self._members.setdefault((resource_type.name, stored.id), {})
+        before = dict(kept)
+        for member in remove:
+            kept.pop(member.key, None)
+        for member in add:
+            kept.setdefault(member.key, member)
+        return kept != before
 
     def memberships(
         self, resource_type: ResourceType, stored: Sequence[StoredResource]
@@ -100,3 +96,8 @@ class MemoryWithMembers(MemoryAdapter):
 
     def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         return [Member(one, name) for name, one in self._resources if one in resource_ids]
+
+
+def open_adapter() -> MemoryAdapter:
+    """Return an adapter without any resource."""
+    return MemoryAdapter()
