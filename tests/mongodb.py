@@ -16,8 +16,8 @@ from pymongo import MongoClient
 
 from storage.adapter import StorageAdapter
 from storage.registry import open_storage
+from storage.testing import REGISTRY
 from tests.servers import ServerProcess, program
-from tests.storage.contract import REGISTRY
 
 _SOURCES = Path(__file__).parent / "mongo_server"
 _COLLECTIONS = ("Users", "Groups", "scim_members", "scim_unique", "scim_deleted")

@@ -12,21 +12,12 @@ from storage.complete import complete
 from storage.errors import StorageUnavailable
 from storage.registry import open_storage
 from storage.search import search
+from storage.testing import GROUP, REGISTRY, USER, StorageContract, represent, stored
 from tests.servers import MariadbServer, PostgresqlServer
-from tests.storage.contract import (
-    GROUP,
-    REGISTRY,
-    USER,
-    StorageContract,
-    TransactionContract,
-    TwinContract,
-    represent,
-    stored,
-)
 from tests.storage.memory import MemoryAdapter
 
 
-class SqlTwinContract(TwinContract):
+class SqlContract(StorageContract):
     """For adapters on an SQL database."""
 
     def plant(self, adapter: StorageAdapter) -> None:
@@ -40,7 +31,7 @@ class SqlTwinContract(TwinContract):
         adapter.prepare(REGISTRY.resource_types)
 
 
-class TestSqlite(StorageContract, TransactionContract, SqlTwinContract):
+class TestSqlite(SqlContract):
     @pytest.fixture
     def adapter(self, tmp_path: Path) -> Iterator[StorageAdapter]:
         options = {"url": f"sqlite:///{tmp_path}/scim.db", "tables": {}, "synchronous": "NORMAL"}
@@ -109,19 +100,19 @@ def mariadb_store(mariadb: MariadbServer) -> Iterator[Store]:
     store.adapter.close()
 
 
-class TestPostgresql(StorageContract, TransactionContract, SqlTwinContract):
+class TestPostgresql(SqlContract):
     @pytest.fixture
     def adapter(self, postgresql_store: Store) -> StorageAdapter:
         return postgresql_store.emptied()
 
 
-class TestMariadb(StorageContract, TransactionContract, SqlTwinContract):
+class TestMariadb(SqlContract):
     @pytest.fixture
     def adapter(self, mariadb_store: Store) -> StorageAdapter:
         return mariadb_store.emptied()
 
 
-class TestFiveMethods(StorageContract, TwinContract):
+class TestFiveMethods(StorageContract):
     @pytest.fixture
     def memory(self) -> MemoryAdapter:
         return MemoryAdapter()

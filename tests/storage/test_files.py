@@ -7,17 +7,10 @@ import pytest
 
 from storage.adapter import StorageAdapter
 from storage.registry import open_storage
-from tests.storage.contract import (
-    GROUP,
-    REGISTRY,
-    StorageContract,
-    TransactionContract,
-    TwinContract,
-    stored,
-)
+from storage.testing import GROUP, REGISTRY, StorageContract, stored
 
 
-class TestFiles(StorageContract, TransactionContract, TwinContract):
+class TestFiles(StorageContract):
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path: Path) -> None:
         self.groups = tmp_path / "data" / "Groups"

@@ -17,12 +17,12 @@ from storage.adapter import Member
 from storage.foreign import ForeignReader, adopted
 from storage.jumpcloud.kept import Kept
 from storage.registry import open_storage
+from storage.testing import GROUP, REGISTRY, USER, stored
+from storage.testing.foreign import GOOD, check_served, wrong_documents, wrong_texts
 from tests.conftest import KEY, ScimClient
 from tests.mongodb import MongodbServer, MongoStore
 from tests.openldap import LdapServer
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
-from tests.storage.contract import GROUP, REGISTRY, USER, stored
-from tests.storage.foreign import GOOD, check_served, wrong_documents, wrong_texts
 from tests.storage.forward.hostile import HostileServer, answering
 from tests.storage.irods.store import Store as IrodsStore
 from tests.storage.irods.store import create

@@ -17,13 +17,11 @@ from storage.errors import StorageUnavailable, VersionMismatch
 from storage.forward import open_adapter
 from storage.registry import open_storage
 from storage.search import position_of, search
-from tests.conftest import KEY, ScimClient
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     REGISTRY,
     USER,
     StorageContract,
-    TwinContract,
     among,
     change_members,
     found_by_id,
@@ -33,7 +31,8 @@ from tests.storage.contract import (
     represent,
     stored,
 )
-from tests.storage.own_ids import OwnIds
+from storage.testing.own_ids import OwnIds
+from tests.conftest import KEY, ScimClient
 from tests.upstream import UPSTREAM_KEY, Upstream, UpstreamServer
 
 
@@ -51,11 +50,7 @@ def adapter(upstream: Upstream) -> Iterator[StorageAdapter]:
     adapter.close()
 
 
-class TestForward(StorageContract, TwinContract):
-    @pytest.fixture
-    def twins(self) -> StorageAdapter:
-        pytest.skip("a service provider gives an id once (RFC 7643 section 3.1)")
-
+class TestForward(StorageContract):
     @pytest.fixture
     def adapter(self, adapter: StorageAdapter) -> StorageAdapter:
         return adapter

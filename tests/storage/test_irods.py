@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from storage.adapter import StorageAdapter
+from storage.testing import StorageContract
+from storage.testing.own_ids import OwnIds
 from tests.fake_irods import FakeIrodsServer
-from tests.storage.contract import StorageContract, TwinContract
 from tests.storage.irods.store import Store
-from tests.storage.own_ids import OwnIds
 
 
 @pytest.fixture(scope="module")
@@ -18,11 +18,7 @@ def contract_store(irods: FakeIrodsServer) -> Iterator[Store]:
     store.adapter.close()
 
 
-class TestIrods(StorageContract, TwinContract):
-    @pytest.fixture
-    def twins(self) -> StorageAdapter:
-        pytest.skip("iRODS gives a number to one account only, whatever its type")
-
+class TestIrods(StorageContract):
     @pytest.fixture
     def adapter(self, contract_store: Store) -> StorageAdapter:
         contract_store.empty()

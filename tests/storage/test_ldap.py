@@ -7,8 +7,8 @@ import pytest
 
 from storage.adapter import StorageAdapter
 from storage.registry import open_storage
+from storage.testing import REGISTRY, StorageContract
 from tests.openldap import LdapServer
-from tests.storage.contract import REGISTRY, StorageContract, TwinContract
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def plain_store(without_schema: LdapServer) -> Iterator[Store]:
     store.adapter.close()
 
 
-class LdapTwinContract(TwinContract):
+class LdapContract(StorageContract):
     """For entries that an administrator has changed."""
 
     server: LdapServer
@@ -63,7 +63,7 @@ class LdapTwinContract(TwinContract):
         connection.unbind_s()
 
 
-class TestLdap(StorageContract, LdapTwinContract):
+class TestLdap(LdapContract):
     @pytest.fixture(autouse=True)
     def directory(self, store: Store) -> None:
         self.server = store.server
@@ -73,7 +73,7 @@ class TestLdap(StorageContract, LdapTwinContract):
         return store.emptied()
 
 
-class TestLdapWithoutSchema(StorageContract, LdapTwinContract):
+class TestLdapWithoutSchema(LdapContract):
     @pytest.fixture(autouse=True)
     def directory(self, plain_store: Store) -> None:
         self.server = plain_store.server

@@ -9,18 +9,8 @@ from storage.adapter import Member, Selection, StorageAdapter
 from storage.errors import StorageUnavailable
 from storage.registry import open_storage
 from storage.search import search
+from storage.testing import GROUP, REGISTRY, USER, StorageContract, change_members, members, represent, stored
 from tests.mongodb import MongodbServer, MongoStore
-from tests.storage.contract import (
-    GROUP,
-    REGISTRY,
-    USER,
-    StorageContract,
-    TwinContract,
-    change_members,
-    members,
-    represent,
-    stored,
-)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +20,7 @@ def shared_store(mongodb: MongodbServer) -> Iterator[MongoStore]:
     store.adapter.close()
 
 
-class TestMongo(StorageContract, TwinContract):
+class TestMongo(StorageContract):
     @pytest.fixture(autouse=True)
     def documents(self, shared_store: MongoStore) -> None:
         self.groups = shared_store.documents.Groups

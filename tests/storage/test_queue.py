@@ -14,7 +14,7 @@ import pytest
 from storage.errors import StorageUnavailable
 from storage.queue import FairQueue
 from storage.registry import open_storage
-from tests.storage.contract import REGISTRY, USER, stored
+from storage.testing import REGISTRY, USER, stored
 
 
 def child(work: Callable[[], object]) -> int:

@@ -14,7 +14,7 @@ from storage.index_keys import place_of
 from storage.registry import open_storage
 from storage.search import fitting_total, search
 from storage.sql.database import Database
-from tests.storage.contract import REGISTRY, USER, represent, stored
+from storage.testing import REGISTRY, USER, represent, stored
 
 
 @pytest.fixture(params=["sqlite", "files", "postgresql", "mariadb"])

@@ -16,7 +16,7 @@ from scim_filter import parse_filter, resolve
 from storage.adapter import Selection, StorageAdapter
 from storage.registry import open_storage
 from storage.search import search
-from tests.storage.contract import REGISTRY, USER, represent
+from storage.testing import REGISTRY, USER, represent
 
 Open = Callable[[Path], StorageAdapter]
 

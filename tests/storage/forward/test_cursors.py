@@ -14,8 +14,9 @@ from storage.adapter import Position, Selection, Sort, StorageAdapter
 from storage.errors import BadBackendAnswer
 from storage.forward import open_adapter
 from storage.search import position_of, search
+from storage.testing import REGISTRY, USER, StorageContract, represent, stored
+from storage.testing.own_ids import OwnIds
 from tests.conftest import KEY, ScimClient
-from tests.storage.contract import REGISTRY, USER, StorageContract, represent, stored
 from tests.storage.forward.quirks import (
     Answer,
     by_cursor,
@@ -26,7 +27,6 @@ from tests.storage.forward.quirks import (
     refusing,
     saying,
 )
-from tests.storage.own_ids import OwnIds
 from tests.upstream import UPSTREAM_KEY, Upstream
 
 Make = Callable[..., tuple[Upstream, StorageAdapter]]

@@ -30,8 +30,8 @@ from storage.errors import (
 )
 from storage.forward import open_adapter
 from storage.search import search
+from storage.testing import GROUP, REGISTRY, USER, represent, stored
 from tests.conftest import KEY, ScimClient, error_of
-from tests.storage.contract import GROUP, REGISTRY, USER, represent, stored
 from tests.storage.forward.hostile import (
     Behaviour,
     HostileServer,

@@ -19,7 +19,7 @@ from storage.errors import (
 )
 from storage.irods import open_adapter
 from storage.search import search
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     USER,
     among,

@@ -16,8 +16,8 @@ from cryptography.x509.oid import NameOID
 
 from storage.errors import BackendTimeout, StorageUnavailable, ValueRefused
 from storage.irods import open_adapter
+from storage.testing import REGISTRY, USER, stored
 from tests.fake_irods import ADMIN, PASSWORD, ZONE, FakeZone
-from tests.storage.contract import REGISTRY, USER, stored
 from tests.storage.irods.store import create
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from storage.adapter import StorageAdapter
 from storage.registry import open_storage
+from storage.testing import REGISTRY
 from tests.fake_jumpcloud import FakeJumpcloudServer, Organisation, Request
-from tests.storage.contract import REGISTRY
 
 
 class Store:

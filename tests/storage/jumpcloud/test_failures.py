@@ -27,10 +27,7 @@ from storage.errors import (
 )
 from storage.registry import open_storage
 from storage.search import search
-from tests.conftest import ScimClient, error_of
-from tests.fake_jumpcloud import FakeJumpcloudServer, Fault
-from tests.servers import program
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     REGISTRY,
     USER,
@@ -41,6 +38,9 @@ from tests.storage.contract import (
     represent,
     stored,
 )
+from tests.conftest import ScimClient, error_of
+from tests.fake_jumpcloud import FakeJumpcloudServer, Fault
+from tests.servers import program
 from tests.storage.jumpcloud.conftest import Store
 
 SOME_ID = "a" * 24

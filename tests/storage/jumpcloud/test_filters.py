@@ -10,8 +10,8 @@ from scim_filter import matches, parse_filter, resolve
 from storage.adapter import Selection
 from storage.jumpcloud.folding import exact_pattern, folded_pattern
 from storage.search import position_of, search
+from storage.testing import GROUP, USER, Member, change_members, represent, stored
 from tests.fake_jumpcloud import Fault
-from tests.storage.contract import GROUP, USER, Member, change_members, represent, stored
 from tests.storage.jumpcloud.conftest import Store
 
 SEARCH, LIST = "POST /api/search/systemusers", "GET /api/systemusers"

@@ -13,7 +13,7 @@ from storage.adapter import Member, Membership
 from storage.errors import ResourceNotFound, ValueRefused, VersionMismatch
 from storage.jumpcloud.directory import Directory
 from storage.jumpcloud.recent import RecentMemberships
-from tests.storage.contract import GROUP, USER, among, change_members, members_of, memberships_of, stored
+from storage.testing import GROUP, USER, among, change_members, members_of, memberships_of, stored
 from tests.storage.jumpcloud.conftest import Store
 
 MEMBERS, MEMBER_OF = "/api/v2/usergroups/*/members", "GET /api/v2/users/*/memberof"

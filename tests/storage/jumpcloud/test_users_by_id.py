@@ -9,7 +9,7 @@ import pytest
 from scim_filter import parse_filter, resolve
 from storage.adapter import Selection
 from storage.search import search
-from tests.storage.contract import USER, found_by_id, members_of, represent
+from storage.testing import USER, found_by_id, members_of, represent
 from tests.storage.jumpcloud.conftest import Store
 from tests.storage.jumpcloud.test_members import group, users
 

@@ -12,8 +12,8 @@ from storage.ldap.adapter import LdapAdapter
 from storage.ldap.connections import Target
 from storage.ldap.offer import Offer
 from storage.registry import open_storage
+from storage.testing import REGISTRY
 from tests.openldap import ADMIN, PASSWORD, LdapServer
-from tests.storage.contract import REGISTRY
 
 # The options of a server that sorts.
 SORTING: Mapping[str, Any] = MappingProxyType({"modules": ["sssvlv"], "directives": ["overlay sssvlv"]})

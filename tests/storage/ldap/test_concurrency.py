@@ -20,8 +20,8 @@ from storage.errors import (
     VersionMismatch,
 )
 from storage.ldap.claims import Claims, UniqueValue
+from storage.testing import GROUP, USER, change_members, members_of, stored
 from tests.openldap import LdapServer
-from tests.storage.contract import GROUP, USER, change_members, members_of, stored
 from tests.storage.ldap.conftest import Place, make_place
 
 PROCESSES = 8

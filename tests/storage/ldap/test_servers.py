@@ -24,8 +24,8 @@ from storage.errors import (
 )
 from storage.registry import open_storage
 from storage.search import search
+from storage.testing import GROUP, REGISTRY, USER, change_members, members_of, represent, stored
 from tests.openldap import ADMIN, SUFFIX, LdapServer
-from tests.storage.contract import GROUP, REGISTRY, USER, change_members, members_of, represent, stored
 from tests.storage.ldap.conftest import Start, make_place
 
 

@@ -14,8 +14,8 @@ from storage.mongo.claims import LEASE_S, Claims
 from storage.mongo.documents import Places
 from storage.mongo.layout import Layout
 from storage.registry import open_storage
+from storage.testing import REGISTRY, USER, in_threads, stored
 from tests.mongodb import MongoStore
-from tests.storage.contract import REGISTRY, USER, in_threads, stored
 
 LAYOUT = Layout(USER, "Users")
 VALUE = "User/userName=ann"

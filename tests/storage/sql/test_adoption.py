@@ -16,9 +16,9 @@ from storage.errors import StorageUnavailable
 from storage.registry import open_storage
 from storage.sql import adoption
 from storage.sql.tables import VERSION
+from storage.testing import GROUP, REGISTRY, USER, members_of
 from tests.conftest import KEY, ScimClient, error_of
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
-from tests.storage.contract import GROUP, REGISTRY, USER, members_of
 
 Server = PostgresqlServer | MariadbServer | SqliteFolder
 

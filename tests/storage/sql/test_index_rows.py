@@ -14,8 +14,8 @@ from storage.index_keys import numbered_paths
 from storage.registry import open_storage
 from storage.sql.adapter import SqlAdapter
 from storage.sql.layout import IndexRow, TypeLayout
+from storage.testing import USER
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
-from tests.storage.contract import USER
 
 Open = Callable[..., SqlAdapter]
 Rows = Callable[[StoredResource, StoredResource], tuple[set[IndexRow], set[IndexRow]]]

@@ -19,10 +19,10 @@ from storage.adapter import Member, Selection, StorageAdapter
 from storage.errors import Contention, StorageUnavailable
 from storage.registry import open_storage
 from storage.search import search
+from storage.testing import GROUP, REGISTRY, USER, change_members, members_of, represent, stored
 from tests.conftest import KEY, ScimClient, Server, error_of
 from tests.ports import free_port
 from tests.servers import MariadbServer, PostgresqlServer
-from tests.storage.contract import GROUP, REGISTRY, USER, change_members, members_of, represent, stored
 
 DatabaseServer = PostgresqlServer | MariadbServer
 

@@ -9,7 +9,7 @@ import pytest
 from storage.errors import StorageUnavailable
 from storage.registry import open_storage
 from storage.sql import open_database
-from tests.storage.contract import REGISTRY, USER, stored
+from storage.testing import REGISTRY, USER, stored
 
 
 def _writing(path: Path) -> sqlite3.Connection:

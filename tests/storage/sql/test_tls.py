@@ -12,8 +12,8 @@ import pytest
 
 from storage.errors import StorageUnavailable
 from storage.registry import open_storage
+from storage.testing import REGISTRY
 from tests.servers import MariadbServer, PostgresqlServer
-from tests.storage.contract import REGISTRY
 
 # Of each server: its user, its settings, the options in the URL, and the statement that shows encryption.
 SERVERS: dict[str, tuple[type[Any], str, tuple[str, str, str], str, str]] = {

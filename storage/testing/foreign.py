@@ -11,7 +11,7 @@ from schema.resource_type import ResourceType
 from scim_filter import parse_filter, resolve
 from storage.adapter import Selection, Sort, StorageAdapter
 from storage.search import search
-from tests.storage.contract import USER, represent
+from storage.testing.resources import USER, represent
 
 GOOD: dict[str, Any] = {"userName": "good", "title": "t", "emails": [{"value": "good@x", "type": "work"}]}
 
