@@ -19,7 +19,7 @@ from storage.search import sort_key
 EQUALS, BEHIND, LONG = "=", ">", "~"
 
 # Changes when documents have to be indexed anew whatever their schemas are.
-_VERSION: Final = 1
+_VERSION: Final = 2
 # MongoDB has no more than 64 indexes on a collection.
 _MOST_SORT_INDEXES: Final = 40
 
@@ -134,7 +134,7 @@ class Layout:
                     elements += self._element(entry, element, found)
             for sub in entry.entries.values():
                 sort[sub.path.text] = sort_key(sub.path, document)
-        keys = {text.replace(".", "%2E"): index_key(key) for text, key in sort.items() if key is not None}
+        keys = {text.replace(".", "%2E"): key for text, key in sort.items() if key is not None}
         kept = {**found.as_json(), "sort": keys}
         return {**kept, "elements": elements} if elements else kept
 
