@@ -38,6 +38,11 @@ class MongodbServer:
         self._databases: list[str] = []
 
     @property
+    def compares_utf_16(self) -> bool:
+        """Whether text compares by UTF-16, as in Java; by code point in MongoDB itself."""
+        return isinstance(self._process, _JavaProcess)
+
+    @property
     def is_ours(self) -> bool:
         """Whether the server may be stopped."""
         return self._process is not None

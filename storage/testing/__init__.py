@@ -19,9 +19,23 @@ The author of a backend takes these steps:
    group. Without it, those tests are skipped.
 """
 
-from storage.testing.contract import StorageContract
-from storage.testing.links import among, change_members, found_by_id, members, members_of, memberships_of
-from storage.testing.resources import (
+from pkgutil import iter_modules
+
+import pytest
+
+# A failure then shows the values that differ; before the parts are imported.
+pytest.register_assert_rewrite(*(f"{__name__}.{part.name}" for part in iter_modules(__path__)))
+
+from storage.testing.contract import StorageContract  # noqa: E402
+from storage.testing.links import (  # noqa: E402
+    among,
+    change_members,
+    found_by_id,
+    members,
+    members_of,
+    memberships_of,
+)
+from storage.testing.resources import (  # noqa: E402
     GROUP,
     LATER,
     NOW,

@@ -1,5 +1,6 @@
 """The whole contract in one class: each part asks the adapter for its capabilities and skips without."""
 
+from storage.testing.differential import DifferentialContract
 from storage.testing.membership import MembersContract
 from storage.testing.races import RacesContract
 from storage.testing.searching import SearchingContract
@@ -13,6 +14,7 @@ class StorageContract(
     WritingContract,
     UniquenessContract,
     SearchingContract,
+    DifferentialContract,
     MembersContract,
     RacesContract,
     TransactionContract,

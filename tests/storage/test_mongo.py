@@ -24,6 +24,8 @@ class TestMongo(StorageContract):
     @pytest.fixture(autouse=True)
     def documents(self, shared_store: MongoStore) -> None:
         self.groups = shared_store.documents.Groups
+        # In UTF-16, these come behind the characters beyond U+FFFF.
+        self.omitted = "\ud7ff\ue000\ufb01\ufeff\uff21\uffff" if shared_store.server.compares_utf_16 else ""
 
     def plant(self, adapter: StorageAdapter) -> None:
         adapter.delete(GROUP, "other")
