@@ -21,7 +21,9 @@ class SearchingContract:
         expected = [r.id for r in adapter.scan(USER) if matches(node, represent(r, True))]
 
         assert ids_matching(adapter, USER, text) == expected
-        assert 0 <= len(expected) <= len(USERS)
+        # Backends that assign ids have dates of their own.
+        if not (adapter.capabilities.assigns_ids and "meta." in text):
+            assert set(expected) == {_id_of(int(number)) for number in FILTERS[text]}
 
     @pytest.mark.parametrize("text", ["", "title pr", f'schemas eq "{USER.schema.id}"', "emails[value pr]"])
     @pytest.mark.parametrize("sort_by", ["", "userName", "title", "emails.value", "active", "meta.created"])
@@ -74,5 +76,9 @@ class SearchingContract:
 def fill(adapter: StorageAdapter) -> None:
     """Keep the corpus."""
     for number, document in enumerate(USERS):
-        resource_id = f"{(number * 7) % len(USERS):02}"
-        adapter.create(USER, stored(resource_id, LATER if number % 3 else NOW, **document))
+        adapter.create(USER, stored(_id_of(number), LATER if number % 3 else NOW, **document))
+
+
+def _id_of(number: int) -> str:
+    """Return the id of a user of the corpus; ids come in another order than users."""
+    return f"{(number * 7) % len(USERS):02}"
