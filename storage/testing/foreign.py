@@ -91,7 +91,7 @@ def wrong_texts() -> dict[str, str]:
 def check_served(
     adapter: StorageAdapter, expected: Iterable[str], resource_type: ResourceType = USER
 ) -> None:
-    """Ask a backend in many ways: it holds `expected`, userNames, and finds the right one as evaluation does."""
+    """Ask a backend in many ways: it holds these userNames, and finds the right one as evaluation does."""
     whole = {r.document["userName"]: r for r in adapter.scan(resource_type) if "userName" in r.document}
     assert set(expected) <= whole.keys()
     for one in whole.values():
