@@ -47,6 +47,7 @@ from storage.testing.resources import (  # noqa: E402
     represent,
     stored,
 )
+from storage.testing.searching import fill  # noqa: E402
 
 __all__ = [
     "GROUP",
@@ -57,6 +58,7 @@ __all__ = [
     "USER",
     "among",
     "change_members",
+    "fill",
     "found_by_id",
     "ids_matching",
     "in_threads",

@@ -45,6 +45,7 @@ class MembersContract:
 
         every = list(members_of(adapter, "g"))
 
+        assert {member.resource_id for member in every} == set("abc")
         assert [list(members_of(adapter, "g", limit)) for limit in range(5)] == [
             every[:limit] for limit in range(5)
         ]

@@ -31,9 +31,11 @@ class UniquenessContract:
         adapter.create(USER, stored("3", userName="A", externalId="x"))
 
     def test_long_values_are_told_apart(self, adapter: StorageAdapter) -> None:
-        adapter.create(USER, stored("1", userName="x" * 5000 + "a", title="y" * 5000 + "needle"))
+        resource = stored("1", userName="x" * 5000 + "a", title="y" * 5000 + "needle")
+        adapter.create(USER, resource)
         adapter.create(USER, stored("2", userName="x" * 5000 + "b"))
 
+        assert adapter.get(USER, "1").document == resource.document
         assert ids_matching(adapter, USER, f'userName eq "{"x" * 5000}b"') == ["2"]
         assert ids_matching(adapter, USER, 'title co "needle"') == ["1"]
         assert ids_matching(adapter, USER, 'title ew "dle" and title sw "yyy"') == ["1"]
