@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from schema.resource_type import AttributePath, ResourceType
 from scim_filter.nodes import Node
 from storage.errors import UnsupportedByBackend
+
+CONTRACT_VERSION: Final = 1
+"""Raised when an adapter that fulfilled the contract may fulfil it no longer."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""The contract tests of a backend, for pytest; `pip install scim-gateway[testing]` installs what they need.
+"""The contract tests of a backend, for pytest, of version `storage.adapter.CONTRACT_VERSION`.
 
 The author of a backend takes these steps:
 
-1. Make an empty store: a folder, or a database on a server that a fixture starts.
-2. Subclass `StorageContract` in a test module, with a fixture `adapter` that returns a fresh adapter:
+1. Install the extra: `pip install scim-gateway[testing]`.
+2. Make an empty store in a fixture: a folder, or a database on a real server that a fixture starts.
+3. Subclass `StorageContract` in a test module, with a fixture `adapter` that returns a fresh adapter:
 
        class TestMine(StorageContract):
            @pytest.fixture
@@ -13,10 +14,14 @@ The author of a backend takes these steps:
                adapter.close()
 
    `ready` adds what the backend does not declare, prepares it for `REGISTRY`, and translates ids where
-   the backend gives ids of its own.
-3. Run pytest. Each part reads `adapter.capabilities`; a test of something undeclared is skipped.
-4. Where other programs write into the store, override `plant`: one id then belongs to a user and to a
-   group. Without it, those tests are skipped.
+   the backend gives ids of its own. An adapter may stay open for many tests, if its store is emptied.
+4. Run pytest. A test of a capability that `adapter.capabilities` does not declare is skipped.
+5. Where other programs write into the store, override `plant`: one id then belongs to a user and to a
+   group. Without it, those tests are skipped. `storage.testing.foreign` has documents as such programs
+   leave them: write them, then call `check_served`.
+6. Where the backend cannot do what a test asserts, override that test: it asserts the exact difference.
+7. Before a release, run more random cases: `SCIM_TEST_CASES=5000`, and other ones by `SCIM_TEST_SEED`.
+   A failure ends with the two variables that repeat the one case.
 """
 
 from pkgutil import iter_modules

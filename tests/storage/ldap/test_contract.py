@@ -11,13 +11,6 @@ from storage.testing import REGISTRY, StorageContract
 from tests.openldap import LdapServer
 
 
-@pytest.fixture(scope="module")
-def without_schema() -> Iterator[LdapServer]:
-    server = LdapServer(with_schema=False)
-    yield server
-    server.remove()
-
-
 class Store:
     """An adapter on one base of a server, which can be emptied."""
 
@@ -41,8 +34,8 @@ def store(ldap: LdapServer) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def plain_store(without_schema: LdapServer) -> Iterator[Store]:
-    store = Store(without_schema)
+def plain_store(plain_ldap: LdapServer) -> Iterator[Store]:
+    store = Store(plain_ldap)
     yield store
     store.adapter.close()
 

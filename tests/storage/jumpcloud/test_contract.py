@@ -1,15 +1,12 @@
 """The storage contract over the JumpCloud adapter and a fake of JumpCloud's API."""
 
-from collections.abc import Iterator
 
 import pytest
 
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ValueRefused
-from storage.registry import open_storage
 from storage.testing import (
     GROUP,
-    REGISTRY,
     USER,
     StorageContract,
     change_members,
@@ -20,22 +17,13 @@ from storage.testing import (
     stored,
 )
 from storage.testing.own_ids import OwnIds
-from tests.fake_jumpcloud import FakeJumpcloudServer
-
-
-@pytest.fixture(scope="module")
-def organisation_key(jumpcloud: FakeJumpcloudServer) -> str:
-    return jumpcloud.new_database()
+from tests.storage.jumpcloud.conftest import Store
 
 
 class TestJumpcloud(StorageContract):
     @pytest.fixture
-    def adapter(self, jumpcloud: FakeJumpcloudServer, organisation_key: str) -> Iterator[StorageAdapter]:
-        jumpcloud.empty(organisation_key)
-        adapter = open_storage("jumpcloud", {"url": jumpcloud.url, "key": organisation_key, "timeout_s": 5.0})
-        adapter.prepare(REGISTRY.resource_types)
-        yield OwnIds(adapter)
-        adapter.close()
+    def adapter(self, store: Store) -> StorageAdapter:
+        return OwnIds(store.adapter)
 
     def test_long_values_are_told_apart(self, adapter: StorageAdapter) -> None:
         """As far as JumpCloud goes: what must be whole in a field of it may have 1,024 characters."""
