@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from schema.resource_type import AttributePath, ResourceType
 from scim_filter.nodes import Node
 from storage.errors import StorageError, UnsupportedByBackend
+
+CONTRACT_VERSION: Final = 1
+"""Raised when an adapter that fulfilled the contract may fulfil it no longer."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,9 @@ class StoredResource:
     `text` is the JSON of the canonical resource without `meta`, without computed attributes and
     without `secrets`; where the backend has the capability `members`, without the membership
     attribute too. Elsewhere each member in it has `value` and `type`, and `display` only where that is
-    not the one of the member itself. `secrets` maps paths of `returned: never` attributes to what is kept of them;
-    `removed_secrets`, in what is written, are paths that are to have none any more (`takes_secrets`).
+    not the one of the member itself. `secrets` maps paths of `returned: never` attributes to what is
+    kept of them; `removed_secrets`, in what is written, are paths that are to have none any more
+    (`takes_secrets`).
     `version` changes exactly when the resource changes; `created` and `last_modified` are UTC
     dateTimes with milliseconds. `place` is where the resource stands in the order of `scan`: a text of
     at most 128 characters that only the backend reads, and that compares as the order is; it stays

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,7 @@ from app import create_app
 from app.configuration.settings import Settings
 from app.work.threads import Threads
 from tests.description import assert_described
-from tests.plugged import plug
 from tests.ports import free_port
-from tests.servers import MariadbServer, PostgresqlServer
 
 KEY = "test-key"
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -102,78 +101,17 @@ def level_of_the_log() -> Iterator[None]:
     logging.getLogger().setLevel(level)
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgresqlServer]:
-    server = PostgresqlServer()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(scope="session")
-def mariadb() -> Iterator[MariadbServer]:
-    server = MariadbServer()
-    yield server
-    server.remove()
-
-
-def _server(make: Callable[[], Any]) -> Iterator[Any]:
-    server = make()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(scope="session")
-def mongodb() -> Iterator[Any]:
-    from tests.mongodb import MongodbServer
-
-    yield from _server(MongodbServer)
-
-
-@pytest.fixture(scope="session")
-def ldap() -> Iterator[Any]:
-    from tests.openldap import LdapServer
-
-    yield from _server(LdapServer)
-
-
-@pytest.fixture(scope="session")
-def forward() -> Iterator[Any]:
-    from tests.upstream import UpstreamServer
-
-    yield from _server(UpstreamServer)
-
-
-@pytest.fixture(scope="session")
-def jumpcloud() -> Iterator[Any]:
-    from tests.fake_jumpcloud import FakeJumpcloudServer
-
-    yield from _server(FakeJumpcloudServer)
-
-
-@pytest.fixture(scope="session")
-def irods() -> Iterator[Any]:
-    from tests.fake_irods import FakeIrodsServer
-
-    yield from _server(FakeIrodsServer)
-
-
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings.from_env({"API_KEY": KEY, "DATABASE_URL": f"sqlite:///{tmp_path}/data/scim.db"})
 
 
-BACKENDS = (
-    "sqlite",
-    "files",
-    "postgresql",
-    "mariadb",
-    "mongodb",
-    "ldap",
-    "forward",
-    "jumpcloud",
-    "irods",
-    "lines",
-)
+BACKENDS: list[str] = []
+for _path in sorted(Path(__file__).parent.glob("storage/*/backend.py")):
+    _module = import_module(f"tests.storage.{_path.parent.name}.backend")
+    BACKENDS += _module.BACKENDS
+    # Each backend has a fixture of its name: a server, or the variables of a store of the test's own.
+    globals().update({name: getattr(_module, name) for name in _module.BACKENDS})
 # What changes the tables: with these, a test gets a database of its own.
 OWN_DATABASE = {
     "SCHEMA_PATH",
@@ -228,15 +166,9 @@ def backend(
 ) -> Callable[[set[str]], dict[str, str]]:
     """Return a function from the names of variables to those that choose an empty store."""
     name = request.param
-    if name == "sqlite":
-        return lambda environ: {"DATABASE_URL": f"sqlite:///{tmp_path}/data/scim.db"}
-    if name == "files":
-        return lambda environ: {"DATA_PATH": str(tmp_path / "files")}
-    if name == "lines":
-        # The least that a backend can be: all else is done by `storage.complete` and `storage.search`.
-        plugged = plug(monkeypatch.setattr, "tests.storage.lines", path=f"{tmp_path}/scim.jsonl")
-        return lambda environ: {"STATE_DATABASE_URL": f"sqlite:///{tmp_path}/state.db", **plugged}
     server = request.getfixturevalue(name)
+    if isinstance(server, dict):
+        return lambda environ: server
     limit = server.limits.get(getattr(request.node, "originalname", ""))
     if limit:
         pytest.skip(f"{name}: {limit}")

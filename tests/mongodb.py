@@ -15,9 +15,9 @@ from typing import Any
 from pymongo import MongoClient
 
 from storage.adapter import StorageAdapter
+from storage.testing import REGISTRY
 from tests.backends import open_backend
 from tests.servers import ServerProcess, program
-from tests.storage.contract import REGISTRY
 
 _SOURCES = Path(__file__).parent / "mongo_server"
 _COLLECTIONS = ("Users", "Groups", "scim_members", "scim_unique", "scim_deleted")
@@ -36,6 +36,11 @@ class MongodbServer:
             self.url = f"mongodb://127.0.0.1:{self._process.port}"
         self.client: MongoClient[dict[str, Any]] = MongoClient(self.url)
         self._databases: list[str] = []
+
+    @property
+    def compares_utf_16(self) -> bool:
+        """Whether text compares by UTF-16, as in Java; by code point in MongoDB itself."""
+        return isinstance(self._process, _JavaProcess)
 
     @property
     def is_ours(self) -> bool:

@@ -139,7 +139,8 @@ class Listing:
         elif isinstance(its_start, int) and listed and its_start != start + 1:
             raise self._bad("sent another page than requested")
         found = [self._reader.read(raw) for raw in listed if isinstance(raw, Mapping)]
-        return found, total if total is None else max(total, start + len(found))
+        # Behind the end, where a page is empty, its start says nothing about the total.
+        return found, max(total, start + len(found)) if total is not None and found else total
 
     # -- by cursor
 

@@ -10,8 +10,8 @@ import pytest
 from app.protocol.cursors import Cursor, Cursors
 from schema.errors import ExpiredCursor, InvalidCount, InvalidCursor
 from storage.adapter import Position
+from storage.testing.corpus import EXTREMES
 from tests.conftest import ScimClient, error_of
-from tests.storage.corpus import EXTREMES
 
 SEARCH = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 SRAM = "urn:mace:surf.nl:sram:scim:extension:"

@@ -11,23 +11,14 @@ from storage.adapter import Member, Selection, StorageAdapter
 from storage.complete import complete
 from storage.errors import StorageUnavailable
 from storage.search import search
+from storage.testing import GROUP, REGISTRY, USER, StorageContract, represent, stored
 from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer
-from tests.storage.contract import (
-    GROUP,
-    REGISTRY,
-    USER,
-    StorageContract,
-    TransactionContract,
-    TwinContract,
-    represent,
-    stored,
-)
 from tests.storage.lines import LinesAdapter
 from tests.storage.memory import MemoryAdapter
 
 
-class SqlTwinContract(TwinContract):
+class SqlContract(StorageContract):
     """For adapters on an SQL database."""
 
     def plant(self, adapter: StorageAdapter) -> None:
@@ -41,7 +32,7 @@ class SqlTwinContract(TwinContract):
         adapter.prepare(REGISTRY.resource_types)
 
 
-class TestSqlite(StorageContract, TransactionContract, SqlTwinContract):
+class TestSqlite(SqlContract):
     @pytest.fixture
     def adapter(self, tmp_path: Path) -> Iterator[StorageAdapter]:
         url = f"sqlite:///{tmp_path}/scim.db"
@@ -110,19 +101,19 @@ def mariadb_store(mariadb: MariadbServer) -> Iterator[Store]:
     store.adapter.close()
 
 
-class TestPostgresql(StorageContract, TransactionContract, SqlTwinContract):
+class TestPostgresql(SqlContract):
     @pytest.fixture
     def adapter(self, postgresql_store: Store) -> StorageAdapter:
         return postgresql_store.emptied()
 
 
-class TestMariadb(StorageContract, TransactionContract, SqlTwinContract):
+class TestMariadb(SqlContract):
     @pytest.fixture
     def adapter(self, mariadb_store: Store) -> StorageAdapter:
         return mariadb_store.emptied()
 
 
-class TestFiveMethods(StorageContract, TwinContract):
+class TestFiveMethods(StorageContract):
     @pytest.fixture
     def memory(self) -> MemoryAdapter:
         return MemoryAdapter()
@@ -141,7 +132,7 @@ class TestFiveMethods(StorageContract, TwinContract):
         return adapter
 
 
-class TestLines(StorageContract, TwinContract):
+class TestLines(StorageContract):
     @pytest.fixture
     def lines(self, tmp_path: Path) -> LinesAdapter:
         return LinesAdapter(tmp_path / "scim.jsonl")

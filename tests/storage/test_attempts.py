@@ -11,8 +11,8 @@ from storage import attempts
 from storage.adapter import Member
 from storage.attempts import ATTEMPTS, Changed, own_limit, repeated
 from storage.errors import Contention, StorageError, VersionMismatch
+from storage.testing import GROUP, USER
 from tests.conftest import ScimClient, error_of
-from tests.storage.contract import GROUP, USER
 
 OPERATION = {"op": "replace", "path": "title", "value": "mine"}
 PATCH = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [OPERATION]}

@@ -17,7 +17,7 @@ from storage.adapter import Member, StorageAdapter
 from storage.complete import complete, is_for_one_process
 from storage.errors import UniquenessConflict
 from storage.registry import open_storage
-from tests.storage.contract import GROUP, REGISTRY, USER, members, members_of, memberships_of, stored
+from storage.testing import GROUP, REGISTRY, USER, members, members_of, memberships_of, stored
 from tests.storage.lines import LinesAdapter
 from tests.storage.memory import MemoryAdapter, MemoryWithMembers
 
@@ -29,7 +29,7 @@ import sys
 from pathlib import Path
 from storage.adapter import Member
 from storage.complete import complete
-from tests.storage.contract import GROUP, REGISTRY, USER, stored
+from storage.testing import GROUP, REGISTRY, USER, stored
 from tests.storage.lines import LinesAdapter
 
 adapter = complete(LinesAdapter(Path(sys.argv[1])), REGISTRY.resource_types)
@@ -47,7 +47,7 @@ from pathlib import Path
 from storage.adapter import Member
 from storage.complete import complete
 from storage.errors import UniquenessConflict, VersionMismatch
-from tests.storage.contract import GROUP, REGISTRY, USER, stored
+from storage.testing import GROUP, REGISTRY, USER, stored
 from tests.storage.lines import LinesAdapter
 
 adapter, me = complete(LinesAdapter(Path(sys.argv[1])), REGISTRY.resource_types), sys.argv[2]

@@ -16,13 +16,13 @@ from app.configuration.settings import Settings
 from storage.adapter import Member
 from storage.foreign import ForeignReader, adopted
 from storage.jumpcloud.document import Remainder
+from storage.testing import GROUP, REGISTRY, USER, stored
+from storage.testing.foreign import GOOD, check_served, wrong_documents, wrong_texts
 from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient
 from tests.mongodb import MongodbServer, MongoStore
 from tests.openldap import LdapServer
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
-from tests.storage.contract import GROUP, REGISTRY, USER, stored
-from tests.storage.foreign import GOOD, check_served, wrong_documents, wrong_texts
 from tests.storage.forward.hostile import HostileServer, answering
 from tests.storage.irods.store import Store as IrodsStore
 from tests.storage.irods.store import create

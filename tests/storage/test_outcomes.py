@@ -8,9 +8,9 @@ import pytest
 
 from storage.adapter import Member, StorageAdapter
 from storage.errors import OutcomeUnknown, ResourceNotFound, StorageUnavailable
+from storage.testing import GROUP, REGISTRY, USER, among, change_members, stored
 from tests.backends import open_backend
 from tests.cutting import CuttingProxy
-from tests.storage.contract import GROUP, REGISTRY, USER, among, change_members, stored
 
 _BEFORE = stored("1", userName="a", title="old")
 _AFTER = stored("1", userName="a", title="new-title")

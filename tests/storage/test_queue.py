@@ -13,8 +13,8 @@ import pytest
 
 from storage.errors import StorageUnavailable
 from storage.queue import FairQueue
+from storage.testing import REGISTRY, USER, stored
 from tests.backends import open_backend
-from tests.storage.contract import REGISTRY, USER, stored
 
 
 def child(work: Callable[[], object]) -> int:

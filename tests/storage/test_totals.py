@@ -13,8 +13,8 @@ from storage.adapter import Page, Position, Selection, Sort, StorageAdapter
 from storage.index_keys import place_of
 from storage.search import fitting_total, search
 from storage.sql.database import Database
+from storage.testing import REGISTRY, USER, represent, stored
 from tests.backends import open_backend
-from tests.storage.contract import REGISTRY, USER, represent, stored
 
 
 @pytest.fixture(params=["sqlite", "files", "postgresql", "mariadb"])

@@ -15,8 +15,8 @@ import pytest
 from scim_filter import parse_filter, resolve
 from storage.adapter import Selection, StorageAdapter
 from storage.search import search
+from storage.testing import REGISTRY, USER, represent
 from tests.backends import open_backend
-from tests.storage.contract import REGISTRY, USER, represent
 
 Open = Callable[[Path], StorageAdapter]
 

@@ -19,7 +19,7 @@ import pytest
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ResourceNotFound, StorageUnavailable, UniquenessConflict
 from storage.sql.opening import open_database
-from tests.storage.contract import GROUP, USER, change_members, members_of, memberships_of, stored
+from storage.testing import GROUP, USER, change_members, members_of, memberships_of, stored
 from tests.storage.files.conftest import Open, ids, is_pending, open_files, write, written
 
 STEPS = ("open", "rename", "unlink", "fsync", "utime", "stat")
@@ -141,7 +141,7 @@ def test_killed_at_any_step_several_changes_are_all_there_or_none(
 STORM = """
 import sys
 from pathlib import Path
-from tests.storage.contract import USER, stored
+from storage.testing import USER, stored
 from tests.storage.files.conftest import open_files
 adapter = open_files(Path(sys.argv[1]))
 for number in range(10**6):

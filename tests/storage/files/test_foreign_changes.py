@@ -11,7 +11,7 @@ import pytest
 
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ResourceNotFound, UniquenessConflict, VersionMismatch
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     USER,
     change_members,

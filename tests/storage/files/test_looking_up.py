@@ -7,7 +7,7 @@ import pytest
 from storage.adapter import Member, StorageAdapter
 from storage.files.folders import Folders
 from storage.sql.database import Database
-from tests.storage.contract import GROUP, USER, change_members, stored
+from storage.testing import GROUP, USER, change_members, stored
 from tests.storage.files.conftest import Open, ids, write, written
 
 NATIVE = [

@@ -13,7 +13,7 @@ import pytest
 from storage.adapter import Member, StorageAdapter
 from storage.errors import StorageUnavailable, UniquenessConflict, VersionMismatch
 from storage.files.lock import FolderLock
-from tests.storage.contract import GROUP, USER, change_members, members_of, stored
+from storage.testing import GROUP, USER, change_members, members_of, stored
 from tests.storage.files.conftest import Open, ids, in_child, open_files, written
 
 SPAWNED = multiprocessing.get_context("spawn")

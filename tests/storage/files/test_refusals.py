@@ -13,8 +13,8 @@ from app import create_app
 from app.configuration.settings import Settings
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ResourceNotFound, StorageError, StorageReadOnly, StorageUnavailable
+from storage.testing import GROUP, USER, change_members, members_of, stored
 from tests.conftest import KEY, ScimClient, error_of
-from tests.storage.contract import GROUP, USER, change_members, members_of, stored
 from tests.storage.files.conftest import Open, ids, in_child, is_pending, open_files, write, written
 
 ReadOnly = Callable[[Path], AbstractContextManager[None]]

@@ -6,7 +6,7 @@ import pytest
 
 from storage.errors import StorageUnavailable
 from storage.forward import open_adapter
-from tests.storage.contract import REGISTRY, USER, stored
+from storage.testing import REGISTRY, USER, stored
 from tests.storage.forward.quirks import refusing
 from tests.upstream import UPSTREAM_KEY, Upstream
 

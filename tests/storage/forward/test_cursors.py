@@ -13,10 +13,11 @@ from scim_filter import parse_filter, resolve
 from storage.adapter import Position, Selection, Sort, StorageAdapter
 from storage.errors import BadBackendAnswer, ValueRefused
 from storage.search import position_of, search
+from storage.testing import REGISTRY, USER, StorageContract, represent, stored
+from storage.testing.own_ids import OwnIds
 from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient
 from tests.in_flight import number_as_before
-from tests.storage.contract import REGISTRY, USER, StorageContract, represent, stored
 from tests.storage.forward.quirks import (
     Answer,
     by_cursor,
@@ -27,7 +28,6 @@ from tests.storage.forward.quirks import (
     refusing,
     saying,
 )
-from tests.storage.own_ids import OwnIds
 from tests.upstream import UPSTREAM_KEY, Upstream
 
 Make = Callable[..., tuple[Upstream, StorageAdapter]]

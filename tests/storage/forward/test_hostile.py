@@ -29,9 +29,9 @@ from storage.errors import (
     VersionMismatch,
 )
 from storage.search import search
+from storage.testing import GROUP, REGISTRY, USER, represent, stored
 from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient, error_of
-from tests.storage.contract import GROUP, REGISTRY, USER, represent, stored
 from tests.storage.forward.hostile import (
     Behaviour,
     HostileServer,

@@ -16,9 +16,7 @@ from scim_filter import matches, parse_filter, resolve
 from storage.adapter import Member, Selection, StorageAdapter, StoredResource
 from storage.errors import BadBackendAnswer, UnsupportedByBackend, VersionMismatch
 from storage.search import search
-from tests.backends import open_backend
-from tests.conftest import KEY, ScimClient
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     REGISTRY,
     USER,
@@ -26,14 +24,17 @@ from tests.storage.contract import (
     among,
     change_members,
     fill,
+    ids_matching,
     members,
     members_of,
     memberships_of,
     represent,
     stored,
 )
+from storage.testing.own_ids import OwnIds
+from tests.backends import open_backend
+from tests.conftest import KEY, ScimClient
 from tests.storage.forward.quirks import QUIRKS, changed, each_resource, without
-from tests.storage.own_ids import OwnIds
 from tests.upstream import UPSTREAM_KEY, Upstream
 
 CONTRACT = StorageContract()
@@ -88,7 +89,7 @@ def test_filters_find_what_evaluation_says_on_an_odd_upstream(adapter: StorageAd
     for text in FILTERS:
         node = resolve(parse_filter(text), USER)
         expected = [r.id for r in adapter.scan(USER) if matches(node, represent(r, True))]
-        assert CONTRACT.found(adapter, USER, text) == expected
+        assert ids_matching(adapter, USER, text) == expected
 
 
 @pytest.mark.parametrize("sort_by", ["", "title"])

@@ -15,11 +15,7 @@ from app.configuration.settings import Settings
 from scim_filter import matches, parse_filter, resolve
 from storage.adapter import StorageAdapter
 from storage.errors import ValueRefused
-from tests.backends import open_backend
-from tests.conftest import KEY, ScimClient
-from tests.ports import free_port
-from tests.servers import program
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     LATER,
     REGISTRY,
@@ -27,13 +23,18 @@ from tests.storage.contract import (
     StorageContract,
     among,
     change_members,
+    ids_matching,
     members,
     members_of,
     represent,
     stored,
 )
-from tests.storage.corpus import FILTERS, SRAM, USERS
-from tests.storage.own_ids import OwnIds
+from storage.testing.corpus import FILTERS, SRAM, USERS
+from storage.testing.own_ids import OwnIds
+from tests.backends import open_backend
+from tests.conftest import KEY, ScimClient
+from tests.ports import free_port
+from tests.servers import program
 
 TOKEN = "scim2-token"
 TENANTS = itertools.count()
@@ -106,7 +107,7 @@ def test_filters_find_what_evaluation_says(adapter: StorageAdapter) -> None:
             node = resolve(parse_filter(text), USER)
             expected = [r.id for r in adapter.scan(USER) if matches(node, represent(r, True))]
             # What it looks up in an index comes in no order.
-            assert sorted(CONTRACT.found(adapter, USER, text)) == sorted(expected), text
+            assert sorted(ids_matching(adapter, USER, text)) == sorted(expected), text
 
 
 @pytest.mark.parametrize("name", ["alice", "ALICE"])

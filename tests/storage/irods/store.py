@@ -15,8 +15,8 @@ from scim_filter import parse_filter, resolve
 from storage.adapter import Selection, StorageAdapter, StoredResource
 from storage.registry import open_storage
 from storage.search import search
+from storage.testing import REGISTRY, represent, stored
 from tests.fake_irods import FakeIrodsServer, FakeZone
-from tests.storage.contract import REGISTRY, represent, stored
 
 Avu = tuple[str, str, str]
 

@@ -17,8 +17,7 @@ from storage.errors import (
     VersionMismatch,
 )
 from storage.search import search
-from tests.backends import open_backend
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     USER,
     among,
@@ -29,6 +28,7 @@ from tests.storage.contract import (
     represent,
     stored,
 )
+from tests.backends import open_backend
 from tests.storage.irods.store import Store, changed, create, found, values
 
 

@@ -22,10 +22,10 @@ from storage.errors import (
     StorageUnavailable,
 )
 from storage.search import search
+from storage.testing import GROUP, USER, represent, stored
 from tests.conftest import KEY, ScimClient, error_of
 from tests.fake_irods import PASSWORD
 from tests.fake_irods.mischief import Mischief
-from tests.storage.contract import GROUP, USER, represent, stored
 from tests.storage.irods.store import Store, changed, create
 
 Call = Callable[[StorageAdapter], object]

@@ -6,7 +6,7 @@ import pytest
 
 from storage.adapter import StorageAdapter
 from storage.errors import OutcomeUnknown, StorageError, StorageUnavailable
-from tests.storage.contract import GROUP, USER
+from storage.testing import GROUP, USER
 from tests.storage.irods.store import Store, changed, create, found, values
 
 # The first thing that is done is a query, and what fails there has changed nothing.

@@ -13,7 +13,7 @@ from irods.models import User
 
 from storage.adapter import Member, StorageAdapter, StoredResource
 from storage.errors import StorageError, UniquenessConflict, VersionMismatch
-from tests.storage.contract import GROUP, USER, change_members, members_of
+from storage.testing import GROUP, USER, change_members, members_of
 from tests.storage.irods.store import Store, changed, create, found, values
 
 Work = Callable[[StorageAdapter, int], object]
@@ -127,7 +127,7 @@ def process(environ: dict[str, str], names: list[str], results: Any) -> None:
     """Create users in a process of its own and tell which ones."""
     from app.configuration.settings import Settings
     from storage.registry import open_storage
-    from tests.storage.contract import REGISTRY
+    from storage.testing import REGISTRY
 
     adapter = open_storage(*Settings.from_env(environ).backend)
     adapter.prepare(REGISTRY.resource_types)

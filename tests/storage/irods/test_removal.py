@@ -6,8 +6,8 @@ import pytest
 
 from storage.adapter import Member
 from storage.errors import OutcomeUnknown, ResourceNotFound
+from storage.testing import GROUP, USER, change_members, members_of, memberships_of
 from tests.fake_irods import ZONE
-from tests.storage.contract import GROUP, USER, change_members, members_of, memberships_of
 from tests.storage.irods.store import Store, create, found
 
 HOME = f"/{ZONE}/home"

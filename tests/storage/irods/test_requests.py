@@ -12,9 +12,9 @@ from app.configuration.settings import Settings
 from storage.adapter import Member
 from storage.irods.metadata import VERSION, KeyAvus, document_avus, with_id
 from storage.irods.zone import Avu
+from storage.testing import GROUP, USER, stored
 from tests.conftest import KEY, ScimClient
 from tests.fake_irods import FakeIrodsServer
-from tests.storage.contract import GROUP, USER, stored
 from tests.storage.irods.store import Store
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "reference" / "backends" / "irods.md"

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from storage.errors import BackendTimeout, StorageUnavailable, ValueRefused
+from storage.testing import REGISTRY, USER, stored
 from tests.backends import open_backend
 from tests.fake_irods import ADMIN, PASSWORD, ZONE, FakeZone
-from tests.storage.contract import REGISTRY, USER, stored
 from tests.storage.irods.store import create
 
 

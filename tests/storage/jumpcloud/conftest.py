@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from storage.adapter import StorageAdapter
+from storage.testing import REGISTRY
 from tests.backends import open_backend
 from tests.fake_jumpcloud import FakeJumpcloudServer, Organisation, Request
-from tests.storage.contract import REGISTRY
 
 
 class Store:

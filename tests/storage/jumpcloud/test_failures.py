@@ -27,11 +27,7 @@ from storage.errors import (
 )
 from storage.jumpcloud.client import Client
 from storage.search import search
-from tests.backends import open_backend
-from tests.conftest import ScimClient, error_of
-from tests.fake_jumpcloud import FakeJumpcloudServer, Fault
-from tests.servers import program
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     REGISTRY,
     USER,
@@ -42,6 +38,10 @@ from tests.storage.contract import (
     represent,
     stored,
 )
+from tests.backends import open_backend
+from tests.conftest import ScimClient, error_of
+from tests.fake_jumpcloud import FakeJumpcloudServer, Fault
+from tests.servers import program
 from tests.storage.forward.hostile import HostileServer, answering
 from tests.storage.jumpcloud.conftest import Store
 

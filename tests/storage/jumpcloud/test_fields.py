@@ -9,8 +9,8 @@ import pytest
 from schema.urns import ENTERPRISE_USER as ENTERPRISE
 from storage.adapter import StoredResource
 from storage.errors import UniquenessConflict, UnsupportedByBackend, ValueRefused
+from storage.testing import GROUP, REGISTRY, USER, stored
 from tests.backends import open_backend
-from tests.storage.contract import GROUP, REGISTRY, USER, stored
 from tests.storage.jumpcloud.conftest import Store
 
 SRAM_GROUP = "urn:mace:surf.nl:sram:scim:extension:Group"

@@ -12,7 +12,7 @@ from schema.urns import ENTERPRISE_USER as ENTERPRISE
 from storage.adapter import Member, Membership
 from storage.errors import ResourceNotFound, ValueRefused, VersionMismatch
 from storage.jumpcloud.wire import Directory
-from tests.storage.contract import GROUP, USER, among, change_members, members_of, memberships_of, stored
+from storage.testing import GROUP, USER, among, change_members, members_of, memberships_of, stored
 from tests.storage.jumpcloud.conftest import Store
 
 MEMBERS, MEMBER_OF = "/api/v2/usergroups/*/members", "GET /api/v2/users/*/memberof"

@@ -9,7 +9,7 @@ from scim_filter import parse_filter, resolve
 from storage.adapter import Position, Selection
 from storage.errors import ResourceNotFound
 from storage.search import position_of, search
-from tests.storage.contract import GROUP, USER, found_by_id, members_of, memberships_of, represent, stored
+from storage.testing import GROUP, USER, found_by_id, members_of, memberships_of, represent, stored
 from tests.storage.jumpcloud.conftest import Store
 from tests.storage.jumpcloud.test_members import group, users
 

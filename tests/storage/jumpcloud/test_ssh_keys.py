@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from storage.errors import BadBackendAnswer, StorageError
+from storage.testing import USER, stored
 from tests.fake_jumpcloud import Fault
-from tests.storage.contract import USER, stored
 from tests.storage.jumpcloud.conftest import Store
 
 FIRST = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGk0 harry@laptop"

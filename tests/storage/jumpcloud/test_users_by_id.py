@@ -10,7 +10,7 @@ from scim_filter import parse_filter, resolve
 from storage.adapter import Selection
 from storage.errors import BadBackendAnswer
 from storage.search import search
-from tests.storage.contract import GROUP, USER, found_by_id, members_of, represent, stored
+from storage.testing import GROUP, USER, found_by_id, members_of, represent, stored
 from tests.storage.jumpcloud.conftest import Store
 from tests.storage.jumpcloud.test_members import group, links, users
 

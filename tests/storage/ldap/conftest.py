@@ -11,9 +11,9 @@ import pytest
 from storage.ldap.adapter import LdapAdapter
 from storage.ldap.connections import Target
 from storage.ldap.offer import Offer
+from storage.testing import REGISTRY
 from tests.backends import open_backend
 from tests.openldap import ADMIN, PASSWORD, LdapServer
-from tests.storage.contract import REGISTRY
 
 # The options of a server that sorts.
 SORTING: Mapping[str, Any] = MappingProxyType({"modules": ["sssvlv"], "directives": ["overlay sssvlv"]})

@@ -24,8 +24,8 @@ from storage.errors import (
 )
 from storage.ldap.claims import LdapClaims
 from storage.ldap.session import Session
+from storage.testing import GROUP, USER, change_members, members_of, stored
 from tests.openldap import LdapServer
-from tests.storage.contract import GROUP, USER, change_members, members_of, stored
 from tests.storage.ldap.conftest import Place, make_place
 
 PROCESSES = 8

@@ -7,8 +7,8 @@ from typing import Any
 import ldap
 import pytest
 
+from storage.testing import USER, stored
 from tests.openldap import LdapServer
-from tests.storage.contract import USER, stored
 from tests.storage.ldap.conftest import Place, make_place
 
 # The attribute and the class by the names and numbers that OpenSSH look-ups expect.

@@ -12,8 +12,7 @@ from ldap.controls.vlv import VLVRequestControl
 from schema.resource_type import ResourceType
 from storage.adapter import Member, Selection, Sort
 from storage.search import cut, position_of, search
-from tests.openldap import LdapServer
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     LATER,
     NOW,
@@ -25,6 +24,7 @@ from tests.storage.contract import (
     represent,
     stored,
 )
+from tests.openldap import LdapServer
 from tests.storage.ldap.conftest import SORTING, Place, Start, make_place
 
 _FUTURE = "2999-01-01T00:00:00.000Z"

@@ -13,8 +13,7 @@ from storage.adapter import Member, Selection, Sort, StoredResource
 from storage.index_keys import place_of
 from storage.ldap.written import laid_out
 from storage.search import cut, search
-from tests.openldap import LdapServer
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     USER,
     change_members,
@@ -24,6 +23,7 @@ from tests.storage.contract import (
     represent,
     stored,
 )
+from tests.openldap import LdapServer
 from tests.storage.ldap.conftest import SORTING, Place, make_place
 
 

@@ -23,9 +23,9 @@ from storage.errors import (
     ValueRefused,
 )
 from storage.search import search
+from storage.testing import GROUP, REGISTRY, USER, change_members, members_of, represent, stored
 from tests.backends import open_backend
 from tests.openldap import ADMIN, SUFFIX, LdapServer
-from tests.storage.contract import GROUP, REGISTRY, USER, change_members, members_of, represent, stored
 from tests.storage.ldap.conftest import Start, make_place
 
 

@@ -13,7 +13,7 @@ from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Selection, StoredResource
 from storage.errors import ResourceNotFound, UniquenessConflict, ValueRefused
 from storage.search import search
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     LATER,
     USER,

@@ -14,9 +14,9 @@ from storage.errors import StorageError, UniquenessConflict, VersionMismatch
 from storage.mongo.claims import LEASE_S, MongoClaims, claims_in
 from storage.mongo.documents import Places
 from storage.mongo.layout import Layout
+from storage.testing import REGISTRY, USER, in_threads, stored
 from tests.backends import open_backend
 from tests.mongodb import MongoStore
-from tests.storage.contract import REGISTRY, USER, in_threads, stored
 
 LAYOUT = Layout(USER, "Users")
 VALUE = "User/userName=ann"

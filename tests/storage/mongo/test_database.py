@@ -9,8 +9,8 @@ from pymongo.errors import NotPrimaryError, OperationFailure
 from storage.adapter import StorageAdapter
 from storage.errors import StorageReadOnly, StorageUnavailable
 from storage.mongo.database import Database, check_url
+from storage.testing import USER, stored
 from tests.mongodb import MongoStore
-from tests.storage.contract import USER, stored
 
 
 def test_a_child_of_a_fork_opens_its_own_connections(store: MongoStore, adapter: StorageAdapter) -> None:

@@ -10,20 +10,10 @@ from scim_filter import parse_filter, resolve
 from storage.adapter import StorageAdapter
 from storage.errors import ResourceNotFound, ValueRefused
 from storage.mongo.documents import escaped, unescaped
+from storage.testing import GROUP, USER, change_members, found_by_id, ids_matching, memberships_of, stored
+from storage.testing.corpus import ENTERPRISE, SRAM
 from tests.backends import open_backend
 from tests.mongodb import MongoStore
-from tests.storage.contract import (
-    GROUP,
-    USER,
-    StorageContract,
-    change_members,
-    found_by_id,
-    memberships_of,
-    stored,
-)
-from tests.storage.corpus import ENTERPRISE, SRAM
-
-found = StorageContract().found
 
 HOSTILE = (
     *("$where", "../x", "*", "*)(uid=*", '{"$ne": null}', "a\0b", "\ud800", ""),
@@ -109,11 +99,12 @@ def test_no_value_of_a_filter_is_more_than_text(adapter: StorageAdapter, value: 
     adapter.create(USER, stored("2", userName="other", title=f"<{value}>"))
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
 
-    assert found(adapter, USER, f'title co "{quoted}"') == ["2"]
-    assert found(adapter, USER, f'title ew "{quoted}>"') == ["2"]
-    assert found(adapter, USER, f'title sw "<{quoted}"') == ["2"]
+    assert ids_matching(adapter, USER, f'title co "{quoted}"') == ["2"]
+    assert ids_matching(adapter, USER, f'title ew "{quoted}>"') == ["2"]
+    assert ids_matching(adapter, USER, f'title sw "<{quoted}"') == ["2"]
     for operator in ("eq", "sw"):
-        assert found(adapter, USER, f'title {operator} "{quoted}" or userName {operator} "{quoted}"') == []
+        text = f'title {operator} "{quoted}" or userName {operator} "{quoted}"'
+        assert ids_matching(adapter, USER, text) == []
 
 
 @pytest.mark.parametrize("name", ["$where", "_scim.version", "_id", "_scim", "userName.$gt"])
@@ -126,9 +117,9 @@ def test_values_that_end_in_a_line_end_are_told_apart(adapter: StorageAdapter) -
     for number, title in enumerate(("ab", "ab\n", "a\nb", "ab\r\n")):
         adapter.create(USER, stored(str(number), userName=str(number), title=title))
 
-    assert found(adapter, USER, 'title ew "b"') == ["0", "2"]
-    assert found(adapter, USER, 'title ew "b\\n"') == ["1"]
-    assert found(adapter, USER, 'title co "\\n"') == ["1", "2", "3"]
+    assert ids_matching(adapter, USER, 'title ew "b"') == ["0", "2"]
+    assert ids_matching(adapter, USER, 'title ew "b\\n"') == ["1"]
+    assert ids_matching(adapter, USER, 'title co "\\n"') == ["1", "2", "3"]
 
 
 def test_the_digest_of_a_long_value_is_not_found_in_it(store: MongoStore, adapter: StorageAdapter) -> None:
@@ -137,9 +128,9 @@ def test_the_digest_of_a_long_value_is_not_found_in_it(store: MongoStore, adapte
     digest = next(key for key in keys if key.startswith("title=y"))[-64:]
 
     for text in (f'title co "{digest}"', f'title ew "{digest[-3:]}"', f'emails[value co "{digest[:2]}"]'):
-        assert found(adapter, USER, text) == []
+        assert ids_matching(adapter, USER, text) == []
     for text in ('title ew "yyy"', 'emails[value ew "zz" and value sw "z"]', f'title co "{"y" * 256}"'):
-        assert found(adapter, USER, text) == ["1"]
+        assert ids_matching(adapter, USER, text) == ["1"]
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,9 @@ import pytest
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ResourceNotFound, StorageReadOnly, UniquenessConflict
 from storage.mongo.adoption import Adoption
+from storage.testing import GROUP, REGISTRY, USER, ids_matching, in_threads, members_of, stored
+from storage.testing.corpus import ENTERPRISE, SRAM
 from tests.mongodb import MongoStore
-from tests.storage.contract import GROUP, REGISTRY, USER, StorageContract, in_threads, members_of, stored
-from tests.storage.corpus import ENTERPRISE, SRAM
-
-found = StorageContract().found
 
 
 def write_reference(store: MongoStore) -> None:
@@ -59,10 +57,10 @@ def test_documents_of_the_reference_are_read_as_they_lie(
     assert user.document[SRAM] == {"eduPersonUniqueId": "b@x", "sramInactiveDays": 9}
     assert user.document[ENTERPRISE] == {"department": "Tours"}
     assert user.last_modified == "2024-03-01T10:00:00.000Z"
-    assert found(adapter, USER, f'{SRAM}:sramInactiveDays gt 8 and emails[type eq "WORK"]') == ["u1"]
-    assert found(adapter, USER, f'{ENTERPRISE}:department eq "tours"') == ["u1"]
+    assert ids_matching(adapter, USER, f'{SRAM}:sramInactiveDays gt 8 and emails[type eq "WORK"]') == ["u1"]
+    assert ids_matching(adapter, USER, f'{ENTERPRISE}:department eq "tours"') == ["u1"]
     assert list(members_of(adapter, "g1")) == [Member("u1", "User", "Babs")]
-    assert found(adapter, GROUP, 'members.value eq "u1"') == ["g1"]
+    assert ids_matching(adapter, GROUP, 'members.value eq "u1"') == ["g1"]
     with pytest.raises(UniquenessConflict):
         adapter.create(USER, stored("u2", userName="BJENSEN"))
 
@@ -76,7 +74,7 @@ def test_documents_written_meanwhile_are_taken_over_by_id_and_by_the_readiness_c
     assert adapter.replace(USER, stored("u1", userName="b2"), "1").version == "2"
     adapter.check()
 
-    assert found(adapter, GROUP, 'displayName eq "STAFF"') == ["g1"]
+    assert ids_matching(adapter, GROUP, 'displayName eq "STAFF"') == ["g1"]
     store.documents.Groups.insert_one({"_id": "g2", "displayName": "late"})
     adapter.delete(GROUP, "g2")
     with pytest.raises(ResourceNotFound):
@@ -98,7 +96,7 @@ def test_processes_that_start_together_share_the_work(store: MongoStore) -> None
     kept = {(c["_id"], c["owner"], c["token"]) for c in store.documents.scim_unique.find()}
     assert len(listed) == 60
     assert listed == kept
-    assert [len(found(adapter, USER, "userName pr")) for adapter in adapters] == [61, 61, 61]
+    assert [len(ids_matching(adapter, USER, "userName pr")) for adapter in adapters] == [61, 61, 61]
     for adapter in adapters:
         adapter.close()
 
@@ -161,7 +159,7 @@ def test_what_cannot_be_read_is_reported_and_stops_nobody(
     assert adapter.get(USER, "3").document["since"] == "2024-01-02T00:00:00.000Z"
     assert adapter.get(USER, "3").document["ref"] == "1" * 24
     assert adapter.get(USER, "4").document["own"] == {"a.b": 2**40}
-    assert sorted(found(adapter, USER, 'userName eq "TWIN"')) == ["2", "3"]
+    assert sorted(ids_matching(adapter, USER, 'userName eq "TWIN"')) == ["2", "3"]
     assert "plain" not in str(list(store.documents.Users.find({"_id": "2"})))
     for text in ("another resource has the same userName", "1 documents in Users are not", "adopted 7"):
         assert text in caplog.text
@@ -172,11 +170,11 @@ def test_preparing_with_other_attributes_to_index_indexes_anew(store: MongoStore
     few.create(USER, stored("1", userName="a", title="T", emails=[{"value": "x@y", "type": "work"}]))
 
     for text in ('title eq "t"', 'emails[value sw "x" and type eq "work"]', 'userName eq "A"'):
-        assert found(few, USER, text) == ["1"]
+        assert ids_matching(few, USER, text) == ["1"]
     assert not any("title" in key for key in store.documents.Users.find_one()["_scim"]["keys"])
 
     every = store.open()
-    assert found(every, USER, 'title eq "t"') == ["1"]
+    assert ids_matching(every, USER, 'title eq "t"') == ["1"]
     assert "title=t" in store.documents.Users.find_one()["_scim"]["keys"]
     assert every.get(USER, "1").version == "1"
     few.close()

@@ -14,19 +14,18 @@ from storage.mongo.claims import LEASE_S
 from storage.mongo.departures import Departures
 from storage.mongo.members import Members
 from storage.search import search
-from tests.mongodb import MongoStore
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     REGISTRY,
     USER,
-    StorageContract,
     change_members,
+    ids_matching,
     members_of,
     memberships_of,
     stored,
 )
+from tests.mongodb import MongoStore
 
-found = StorageContract().found
 MANY = 6_000
 
 
@@ -48,7 +47,7 @@ def test_a_group_of_many_members_is_filled_streamed_and_emptied(
     assert len(for_three) == 2
     assert len(for_one) == 5
     assert len(list(members_of(adapter, "g"))) == MANY - 1
-    assert found(adapter, GROUP, 'members.value eq "u5"') == ["g"]
+    assert ids_matching(adapter, GROUP, 'members.value eq "u5"') == ["g"]
     adapter.delete(GROUP, "g")
     assert store.documents.scim_members.count_documents({}) == 0
     assert store.documents.scim_deleted.count_documents({}) == 0
@@ -98,7 +97,7 @@ def test_a_deletion_that_was_interrupted_is_completed_at_the_next_start(
         adapter.delete(USER, "a")
     assert store.documents.scim_members.count_documents({}) == 1
     assert list(members_of(adapter, "g")) == []
-    assert found(adapter, GROUP, 'members.value eq "a"') == []
+    assert ids_matching(adapter, GROUP, 'members.value eq "a"') == []
 
     store.documents.scim_deleted.update_many({}, {"$set": {"at": time.time() - LEASE_S - 1}})
     adapter.prepare(REGISTRY.resource_types)

@@ -8,9 +8,9 @@ import pytest
 from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Position, Selection, Sort, StorageAdapter
 from storage.search import search
+from storage.testing import GROUP, USER, change_members, represent, stored
+from storage.testing.corpus import ENTERPRISE
 from tests.mongodb import MongoStore
-from tests.storage.contract import GROUP, USER, change_members, represent, stored
-from tests.storage.corpus import ENTERPRISE
 
 Commands = Callable[[], list[Mapping[str, Any]]]
 

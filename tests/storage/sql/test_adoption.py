@@ -15,10 +15,10 @@ from app.configuration.settings import Settings
 from storage.errors import StorageUnavailable
 from storage.sql import adoption
 from storage.sql.tables import VERSION
+from storage.testing import GROUP, REGISTRY, USER, members_of
 from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient, error_of
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
-from tests.storage.contract import GROUP, REGISTRY, USER, members_of
 
 Server = PostgresqlServer | MariadbServer | SqliteFolder
 

@@ -13,9 +13,9 @@ from storage.adapter import StoredResource
 from storage.index_keys import numbered_paths
 from storage.sql.adapter import SqlAdapter
 from storage.sql.layout import IndexRow, TypeLayout
+from storage.testing import USER
 from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
-from tests.storage.contract import USER
 
 Open = Callable[..., SqlAdapter]
 Rows = Callable[[StoredResource, StoredResource], tuple[set[IndexRow], set[IndexRow]]]

@@ -11,9 +11,9 @@ from storage.errors import Contention
 from storage.sql.adapter import SqlAdapter
 from storage.sql.database import Database
 from storage.sql.tables import VERSION, generation_of
+from storage.testing import GROUP, REGISTRY, USER, stored
 from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
-from tests.storage.contract import GROUP, REGISTRY, USER, stored
 
 Server = PostgresqlServer | MariadbServer | SqliteFolder
 Open = Callable[..., SqlAdapter]

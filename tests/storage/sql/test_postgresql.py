@@ -5,10 +5,10 @@ import pytest
 from app import create_app
 from app.configuration.settings import Settings
 from storage.errors import StorageUnavailable
+from storage.testing import REGISTRY
 from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient
 from tests.servers import PostgresqlServer
-from tests.storage.contract import REGISTRY
 
 
 def test_the_column_of_documents_may_be_changed_to_jsonb(postgresql: PostgresqlServer) -> None:

@@ -18,11 +18,11 @@ from app.configuration.settings import Settings
 from storage.adapter import Member, Selection, StorageAdapter
 from storage.errors import Contention, StorageUnavailable
 from storage.search import search
+from storage.testing import GROUP, REGISTRY, USER, change_members, members_of, represent, stored
 from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient, Server, error_of
 from tests.ports import free_port
 from tests.servers import MariadbServer, PostgresqlServer
-from tests.storage.contract import GROUP, REGISTRY, USER, change_members, members_of, represent, stored
 
 DatabaseServer = PostgresqlServer | MariadbServer
 

@@ -8,8 +8,8 @@ import pytest
 
 from storage.errors import StorageUnavailable
 from storage.sql.opening import open_database
+from storage.testing import REGISTRY, USER, stored
 from tests.backends import open_backend
-from tests.storage.contract import REGISTRY, USER, stored
 
 
 def _writing(path: Path) -> sqlite3.Connection:

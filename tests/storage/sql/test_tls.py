@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from storage.errors import StorageUnavailable
+from storage.testing import REGISTRY
 from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer
-from tests.storage.contract import REGISTRY
 
 # Of each server: its user, its settings, the options in the URL, and the statement that shows encryption.
 SERVERS: dict[str, tuple[type[Any], str, tuple[str, str, str], str, str]] = {

@@ -15,10 +15,10 @@ from app import create_app
 from app.configuration.settings import Settings
 from app.edge import remembered
 from storage.errors import StorageUnavailable
+from storage.testing import REGISTRY, USER, stored
 from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient, error_of
 from tests.servers import MariadbServer, PostgresqlServer
-from tests.storage.contract import REGISTRY, USER, stored
 from tests.storage.files.conftest import in_child
 
 Serve = Callable[..., ScimClient]

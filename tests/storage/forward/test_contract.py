@@ -10,29 +10,26 @@ import pytest
 
 from app import create_app
 from app.configuration.settings import Settings
-from schema.resource_type import ResourceType
 from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Selection, Sort, StorageAdapter
-from storage.errors import StorageUnavailable, VersionMismatch
+from storage.errors import StorageUnavailable
 from storage.search import position_of, search
-from tests.backends import open_backend
-from tests.conftest import KEY, ScimClient
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
     REGISTRY,
     USER,
     StorageContract,
-    TwinContract,
     among,
     change_members,
     found_by_id,
-    in_threads,
     members_of,
     memberships_of,
     represent,
     stored,
 )
-from tests.storage.own_ids import OwnIds
+from storage.testing.own_ids import OwnIds
+from tests.backends import open_backend
+from tests.conftest import KEY, ScimClient
 from tests.upstream import UPSTREAM_KEY, Upstream, UpstreamServer
 
 
@@ -50,11 +47,7 @@ def adapter(upstream: Upstream) -> Iterator[StorageAdapter]:
     adapter.close()
 
 
-class TestForward(StorageContract, TwinContract):
-    @pytest.fixture
-    def twins(self) -> StorageAdapter:
-        pytest.skip("a service provider gives an id once (RFC 7643 section 3.1)")
-
+class TestForward(StorageContract):
     @pytest.fixture
     def adapter(self, adapter: StorageAdapter) -> StorageAdapter:
         return adapter
@@ -249,38 +242,6 @@ def test_a_position_holds_though_others_came_ahead_of_it(adapter: StorageAdapter
     rest = search(adapter, USER, Selection(sort=selection.sort, limit=3, after=position), represent)
 
     assert [one.document["userName"] for one in rest.resources] == ["u5", "u6", "u7"]
-
-
-# -- several at once
-
-
-@pytest.mark.parametrize(("resource_type", "name"), [(USER, "userName"), (GROUP, "displayName")])
-def test_of_changes_to_one_version_one_wins(
-    adapter: StorageAdapter, resource_type: ResourceType, name: str
-) -> None:
-    version = adapter.create(resource_type, stored("1", **{name: "before"})).version
-    outcomes: list[str] = []
-
-    def change(number: int) -> None:
-        try:
-            adapter.replace(resource_type, stored("1", **{name: f"after {number}"}), version)
-            outcomes.append("changed")
-        except VersionMismatch:
-            outcomes.append("mismatch")
-
-    in_threads(change, 8)
-
-    assert sorted(outcomes) == ["changed"] + ["mismatch"] * 7
-
-
-def test_members_that_join_at_once_all_join(adapter: StorageAdapter) -> None:
-    adapter.create(GROUP, stored("g", displayName="G"))
-    for n in range(8):
-        adapter.create(USER, stored(str(n), userName=str(n)))
-
-    in_threads(lambda n: change_members(adapter, "g", [Member(str(n), "User")], ()), 8)
-
-    assert {member.resource_id for member in members_of(adapter, "g")} == set("01234567")
 
 
 # -- the upstream comes and goes

@@ -86,7 +86,9 @@ class OwnIds(StorageAdapter):
         return map(self._shown, self._adapter.scan(resource_type))
 
     def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
-        node = selection.filter
+        node, sort = selection.filter, selection.sort
+        if sort is not None and _is_id(sort.path):
+            return Found(self.scan(resource_type), node)
         if node is not None and any(map(_is_id, filter_paths(node))):
             if not _only_equal(node):
                 return Found(self.scan(resource_type), node)

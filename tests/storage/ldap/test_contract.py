@@ -6,16 +6,9 @@ import ldap as ldap_client
 import pytest
 
 from storage.adapter import StorageAdapter
+from storage.testing import REGISTRY, StorageContract
 from tests.backends import open_backend
 from tests.openldap import LdapServer
-from tests.storage.contract import REGISTRY, StorageContract, TwinContract
-
-
-@pytest.fixture(scope="module")
-def without_schema() -> Iterator[LdapServer]:
-    server = LdapServer(with_schema=False)
-    yield server
-    server.remove()
 
 
 class Store:
@@ -41,13 +34,13 @@ def store(ldap: LdapServer) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def plain_store(without_schema: LdapServer) -> Iterator[Store]:
-    store = Store(without_schema)
+def plain_store(plain_ldap: LdapServer) -> Iterator[Store]:
+    store = Store(plain_ldap)
     yield store
     store.adapter.close()
 
 
-class LdapTwinContract(TwinContract):
+class LdapContract(StorageContract):
     """For entries that an administrator has changed."""
 
     server: LdapServer
@@ -63,7 +56,7 @@ class LdapTwinContract(TwinContract):
         connection.unbind_s()
 
 
-class TestLdap(StorageContract, LdapTwinContract):
+class TestLdap(LdapContract):
     @pytest.fixture(autouse=True)
     def directory(self, store: Store) -> None:
         self.server = store.server
@@ -73,7 +66,7 @@ class TestLdap(StorageContract, LdapTwinContract):
         return store.emptied()
 
 
-class TestLdapWithoutSchema(StorageContract, LdapTwinContract):
+class TestLdapWithoutSchema(LdapContract):
     @pytest.fixture(autouse=True)
     def directory(self, plain_store: Store) -> None:
         self.server = plain_store.server

@@ -6,18 +6,11 @@ from pathlib import Path
 import pytest
 
 from storage.adapter import StorageAdapter
+from storage.testing import GROUP, REGISTRY, StorageContract, stored
 from tests.backends import open_backend
-from tests.storage.contract import (
-    GROUP,
-    REGISTRY,
-    StorageContract,
-    TransactionContract,
-    TwinContract,
-    stored,
-)
 
 
-class TestFiles(StorageContract, TransactionContract, TwinContract):
+class TestFiles(StorageContract):
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path: Path) -> None:
         self.groups = tmp_path / "data" / "Groups"

@@ -1,57 +1,40 @@
 """The storage contract over the JumpCloud adapter and a fake of JumpCloud's API."""
 
-from collections.abc import Iterator
 
 import pytest
 
 from storage.adapter import Member, StorageAdapter
 from storage.errors import ValueRefused
-from tests.backends import open_backend
-from tests.fake_jumpcloud import FakeJumpcloudServer
-from tests.storage.contract import (
+from storage.testing import (
     GROUP,
-    REGISTRY,
     USER,
     StorageContract,
-    TwinContract,
     change_members,
+    ids_matching,
     members,
     members_of,
     memberships_of,
     stored,
 )
-from tests.storage.own_ids import OwnIds
+from storage.testing.own_ids import OwnIds
+from tests.storage.jumpcloud.conftest import Store
 
 
-@pytest.fixture(scope="module")
-def organisation_key(jumpcloud: FakeJumpcloudServer) -> str:
-    return jumpcloud.new_database()
-
-
-class TestJumpcloud(StorageContract, TwinContract):
+class TestJumpcloud(StorageContract):
     @pytest.fixture
-    def twins(self) -> StorageAdapter:
-        pytest.skip("JumpCloud gives an id to one user or group only")
-
-    @pytest.fixture
-    def adapter(self, jumpcloud: FakeJumpcloudServer, organisation_key: str) -> Iterator[StorageAdapter]:
-        jumpcloud.empty(organisation_key)
-        settings = {"jumpcloud_url": jumpcloud.url, "jumpcloud_key": organisation_key, "remote_timeout": 5.0}
-        adapter = open_backend("jumpcloud", **settings)
-        adapter.prepare(REGISTRY.resource_types)
-        yield OwnIds(adapter)
-        adapter.close()
+    def adapter(self, store: Store) -> StorageAdapter:
+        return OwnIds(store.adapter)
 
     def test_long_values_are_told_apart(self, adapter: StorageAdapter) -> None:
         """As far as JumpCloud goes: what must be whole in a field of it may have 1,024 characters."""
         adapter.create(USER, stored("1", userName="x" * 1000 + "a", title="y" * 5000 + "needle"))
         adapter.create(USER, stored("2", userName="x" * 1000 + "b"))
 
-        assert self.found(adapter, USER, f'userName eq "{"x" * 1000}b"') == ["2"]
-        assert self.found(adapter, USER, 'title co "needle"') == ["1"]
-        assert self.found(adapter, USER, 'title ew "dle" and title sw "yyy"') == ["1"]
-        assert sorted(self.found(adapter, USER, f'userName sw "{"x" * 1000}"')) == ["1", "2"]
-        assert self.found(adapter, USER, f'userName gt "{"x" * 1000}a"') == ["2"]
+        assert ids_matching(adapter, USER, f'userName eq "{"x" * 1000}b"') == ["2"]
+        assert ids_matching(adapter, USER, 'title co "needle"') == ["1"]
+        assert ids_matching(adapter, USER, 'title ew "dle" and title sw "yyy"') == ["1"]
+        assert sorted(ids_matching(adapter, USER, f'userName sw "{"x" * 1000}"')) == ["1", "2"]
+        assert ids_matching(adapter, USER, f'userName gt "{"x" * 1000}a"') == ["2"]
         with pytest.raises(ValueRefused, match="userName"):
             adapter.create(USER, stored("3", userName="x" * 1025))
         with pytest.raises(ValueRefused, match="externalId"):
