@@ -38,7 +38,7 @@ from storage.files.lock import FolderLock
 from storage.files.mirror import Mirror
 from storage.files.transaction import Transaction
 from storage.files.writing import Writer
-from storage.sql.pages import as_row
+from storage.index.pages import as_row
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")

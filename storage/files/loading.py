@@ -10,12 +10,12 @@ from storage.files.documents import FileContent, FileReader, UnreadableFile, cre
 from storage.files.folders import Folders
 from storage.files.side_tables import FileRows, KnownFile
 from storage.foreign import existing
-from storage.sql.database import Database
-from storage.sql.inserts import claim_unique
-from storage.sql.layout import TypeLayout
-from storage.sql.members import MemberRows
-from storage.sql.pages import as_row, resource_columns, stored
-from storage.sql.rows import ResourceRows
+from storage.index.database import Database
+from storage.index.inserts import claim_unique
+from storage.index.layout import TypeLayout
+from storage.index.members import MemberRows
+from storage.index.pages import as_row, resource_columns, stored
+from storage.index.rows import ResourceRows
 
 _LOG = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from storage.files.index import Index, open_index, remove_index
 from storage.files.lock import FolderLock
 from storage.files.watch import Name, Watch
 from storage.files.writing import Writer
-from storage.sql.rows import batches
+from storage.index.rows import batches
 
 _LOG = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from itertools import chain
 from typing import Final
 
 from storage.adapter import Key
-from storage.sql.database import Database, marks
-from storage.sql.rows import batches
+from storage.index.database import Database, marks
+from storage.index.rows import batches
 
 # How many pairs of type and id go into one statement.
 _KEYS: Final = 1000

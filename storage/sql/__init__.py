@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from storage.database_url import DatabaseUrl, parse_database_url
+from storage.index.database import Database
+from storage.index.dialect import Dialect
+from storage.index.sqlite import Sqlite
 from storage.sql.adapter import SqlAdapter, SqlOptions
-from storage.sql.database import Database
-from storage.sql.dialect import Dialect
-from storage.sql.sqlite import Sqlite
 
 
 def open_adapter(

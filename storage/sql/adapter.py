@@ -1,7 +1,7 @@
 """The SQL adapter: documents in a table per resource type, everything findable in side tables.
 
-The tables are described in `storage.sql.tables`, their rows in `storage.sql.layout`, the translation
-of filters in `storage.sql.filter`, and what differs between databases in a dialect each. Statements
+The tables are described in `storage.index.tables`, their rows in `storage.index.layout`, the translation
+of filters in `storage.index.filter`, and what differs between databases in a dialect each. Statements
 are constant text run through the driver: building one costs more than running it.
 """
 
@@ -22,14 +22,15 @@ from storage.adapter import (
 )
 from storage.database_url import DatabaseUrl
 from storage.errors import ResourceNotFound, VersionMismatch, without_effect
-from storage.sql.adoption import finish_tables
-from storage.sql.database import Database
-from storage.sql.dialect import Dialect
+from storage.index.building import build
+from storage.index.database import Database
+from storage.index.dialect import Dialect
+from storage.index.layout import TypeLayout
+from storage.index.members import MemberRows
+from storage.index.pages import Pages, as_row, resource_columns, stored
+from storage.index.rows import ResourceRows
+from storage.sql.adoption import STEPS
 from storage.sql.existing import tables_to_serve
-from storage.sql.layout import TypeLayout
-from storage.sql.members import MemberRows
-from storage.sql.pages import Pages, as_row, resource_columns, stored
-from storage.sql.rows import ResourceRows
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class SqlAdapter(StorageAdapter):
         options = self._options
         try:
             layouts = tables_to_serve(self._database, resource_types, options.tables, options.indexed)
-            finish_tables(self._database, layouts)
+            build(self._database, layouts, *STEPS)
             twin = self._database.row("SELECT 1 FROM scim_resource WHERE twin <> 0 LIMIT 1")
             self._rows.has_twins = twin is not None
         finally:

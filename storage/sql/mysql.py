@@ -11,8 +11,8 @@ from playhouse.pool import PooledDatabase
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
-from storage.sql.database import Database
-from storage.sql.dialect import MEMBER, Dialect, Row
+from storage.index.database import Database
+from storage.index.dialect import MEMBER, Dialect, Row
 
 _IN_TRANSACTION = 1
 # CLIENT_FOUND_ROWS of the protocol: an UPDATE counts the rows that it finds, as on other databases, and

@@ -10,10 +10,10 @@ from playhouse.pool import PooledDatabase
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
-from storage.sql.database import Database
-from storage.sql.dialect import MEMBER, Dialect, Row
-from storage.sql.inserts import RESOURCE
-from storage.sql.layout import IndexRow
+from storage.index.database import Database
+from storage.index.dialect import MEMBER, Dialect, Row
+from storage.index.inserts import RESOURCE
+from storage.index.layout import IndexRow
 
 # Any number will do for the lock that processes take while they prepare the tables.
 _PREPARING = 7_644_001

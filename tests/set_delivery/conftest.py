@@ -13,8 +13,8 @@ from set_delivery.dispatch import Dispatcher
 from set_delivery.events import CREATE, ChangeEvents, Event, FeedMembership, Subject
 from set_delivery.streams import Publishing
 from set_delivery.tables import prepare_state
+from storage.index.database import Database
 from storage.sql import open_database
-from storage.sql.database import Database
 from tests.receivers import HttpReceiver
 
 STATES = ("sqlite", "postgresql", "mariadb")

@@ -8,8 +8,8 @@ import pytest
 
 from set_delivery.key_ring import open_ring, read_ring
 from storage.errors import StorageReadOnly
+from storage.index.database import Database
 from storage.sql import open_database
-from storage.sql.database import Database
 
 PROCESS = """
 import sys

@@ -10,10 +10,10 @@ import pytest
 
 from schema.attribute import Attribute
 from storage.adapter import StoredResource
+from storage.index.layout import IndexRow, TypeLayout
 from storage.index_keys import numbered_paths
 from storage.registry import open_storage
 from storage.sql.adapter import SqlAdapter
-from storage.sql.layout import IndexRow, TypeLayout
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
 from tests.storage.contract import USER
 

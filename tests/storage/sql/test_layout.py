@@ -8,10 +8,10 @@ import pytest
 
 from storage.adapter import Member
 from storage.errors import Contention
+from storage.index.database import Database
+from storage.index.tables import VERSION, generation_of
 from storage.registry import open_storage
 from storage.sql.adapter import SqlAdapter
-from storage.sql.database import Database
-from storage.sql.tables import VERSION, generation_of
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
 from tests.storage.contract import GROUP, REGISTRY, USER, stored
 

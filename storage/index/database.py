@@ -20,7 +20,7 @@ from storage.errors import (
     StorageUnavailable,
     ValueRefused,
 )
-from storage.sql.dialect import Dialect, Row
+from storage.index.dialect import Dialect, Row
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")

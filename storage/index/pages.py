@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 
 from storage.adapter import Found, Selection, StoredResource
+from storage.index.database import Database, marks
+from storage.index.dialect import UNLIMITED
+from storage.index.filter import Native, SqlFilterCompiler
+from storage.index.layout import TypeLayout
+from storage.index.rows import BATCH, batches
 from storage.index_keys import number_at, place_of
-from storage.sql.database import Database, marks
-from storage.sql.dialect import UNLIMITED
-from storage.sql.filter import Native, SqlFilterCompiler
-from storage.sql.layout import TypeLayout
-from storage.sql.rows import BATCH, batches
 
 # How many row keys are looked up at a time where every candidate must be read.
 _BLOCK = 50_000

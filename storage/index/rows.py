@@ -9,9 +9,9 @@ import orjson
 
 from storage.adapter import StoredResource
 from storage.errors import UniquenessConflict
-from storage.sql.database import Database, DuplicateKey, marks
-from storage.sql.inserts import ATTRIBUTE, RESOURCE, claim_unique, insert_index
-from storage.sql.layout import IndexRow, TypeLayout
+from storage.index.database import Database, DuplicateKey, marks
+from storage.index.inserts import ATTRIBUTE, RESOURCE, claim_unique, insert_index
+from storage.index.layout import IndexRow, TypeLayout
 
 _Item = TypeVar("_Item")
 

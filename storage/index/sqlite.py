@@ -12,11 +12,11 @@ import peewee
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
+from storage.index.database import Database
+from storage.index.dialect import MEMBER, Dialect, Row
+from storage.index.reading import CANNOT_WRITE, PassingConnection, open_to_read
 from storage.ownership import advice, is_full, is_meant_read_only
 from storage.queue import FairQueue
-from storage.sql.database import Database
-from storage.sql.dialect import MEMBER, Dialect, Row
-from storage.sql.reading import CANNOT_WRITE, PassingConnection, open_to_read
 
 _RETRY_AFTER_S: Final = 0.01
 

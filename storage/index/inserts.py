@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from storage.sql.layout import IndexRow
+from storage.index.layout import IndexRow
 
 if TYPE_CHECKING:
-    from storage.sql.database import Database
+    from storage.index.database import Database
 
 RESOURCE = "type, id, version, created, last_modified, display, secrets, twin"
 ATTRIBUTE = "path, value, rid, element, long_value"

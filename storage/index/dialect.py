@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import peewee
 
 from storage.database_url import DatabaseUrl
+from storage.index.inserts import RESOURCE, claim_unique, insert_index
+from storage.index.layout import IndexRow
 from storage.queue import FairQueue
-from storage.sql.inserts import RESOURCE, claim_unique, insert_index
-from storage.sql.layout import IndexRow
 
 if TYPE_CHECKING:
-    from storage.sql.database import Database
+    from storage.index.database import Database
 
 # What stands for "all" in a LIMIT: it is a number in every dialect.
 UNLIMITED = 2**63 - 1

@@ -5,9 +5,9 @@ from operator import attrgetter
 from typing import Any
 
 from storage.adapter import Member, Membership
-from storage.sql.database import Database, marks
-from storage.sql.layout import TypeLayout
-from storage.sql.rows import BATCH, batches
+from storage.index.database import Database, marks
+from storage.index.layout import TypeLayout
+from storage.index.rows import BATCH, batches
 
 # The members of a group. SQLite gives the row key of a resource that is gone to another one.
 _MEMBERS = (
