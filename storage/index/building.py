@@ -11,8 +11,7 @@ from typing import Any
 
 from storage.index.database import Database
 from storage.index.layout import IndexRow, TypeLayout
-from storage.index.pages import resource_columns, stored
-from storage.index.rows import BATCH, ResourceRows, batches
+from storage.index.rows import BATCH, ResourceRows, batches, resource_columns, stored
 
 _LOG = logging.getLogger(__name__)
 

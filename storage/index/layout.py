@@ -14,6 +14,10 @@ from storage.index_keys import KEY_LENGTH, index_key, indexed_paths
 IndexRow = tuple[int, str, int, str | None]
 """path number, key, element, and the whole key where it had to be shortened"""
 
+# The columns that a statement gives values for, in its order.
+RESOURCE: Final = "type, id, version, created, last_modified, display, secrets, twin"
+ATTRIBUTE: Final = "path, value, rid, element, long_value"
+
 _NOTHING: Final = StoredResource("", "{}")
 
 

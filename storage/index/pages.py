@@ -4,15 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
 from storage.adapter import Found, Selection, StoredResource
 from storage.index.database import Database, marks
 from storage.index.dialect import UNLIMITED
 from storage.index.filter import Native, SqlFilterCompiler
 from storage.index.layout import TypeLayout
-from storage.index.rows import BATCH, batches
-from storage.index_keys import number_at, place_of
+from storage.index.rows import BATCH, batches, resource_columns, stored
+from storage.index_keys import number_at
 
 # How many row keys are looked up at a time where every candidate must be read.
 _BLOCK = 50_000
@@ -232,32 +230,3 @@ class _Part:
 
 def _page(resources: Sequence[StoredResource], total: int) -> Found:
     return Found(resources, is_page=True, total=total)
-
-
-def as_row(resource: StoredResource, version: str, rid: int, joined: bool | None) -> StoredResource:
-    """Return a resource as the row with this key keeps it."""
-    return replace(resource, version=version, place=place_of(rid), joined=joined, source=rid)
-
-
-def resource_columns(text: str) -> str:
-    """Return what makes a StoredResource, and whether it is a member of anything, as a SELECT."""
-    return (
-        f"SELECT r.rid, r.id, {text}, r.version, r.created, r.last_modified, r.secrets, "
-        "EXISTS (SELECT 1 FROM scim_member m WHERE m.member_rid = r.rid)"
-    )
-
-
-def stored(row: Sequence[Any]) -> StoredResource:
-    """Return the resource that a row of `resource_columns` stands for; its source is the row's key."""
-    rid, resource_id, details, version, created, last_modified, secrets, joined = row
-    return StoredResource(
-        resource_id,
-        details,
-        str(version),
-        created,
-        last_modified,
-        orjson.loads(secrets) if secrets else {},
-        place_of(rid),
-        bool(joined),
-        source=rid,
-    )

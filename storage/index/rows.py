@@ -1,17 +1,18 @@
-"""Writing a resource: its document and what it is found by, in the transaction of the caller."""
+"""The rows of a resource: its document and what it is found by, in the transaction of the caller."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from operator import itemgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
 from storage.adapter import StoredResource
 from storage.errors import UniquenessConflict
 from storage.index.database import Database, DuplicateKey, marks
-from storage.index.inserts import ATTRIBUTE, RESOURCE, claim_unique, insert_index
-from storage.index.layout import IndexRow, TypeLayout
+from storage.index.layout import ATTRIBUTE, RESOURCE, IndexRow, TypeLayout
+from storage.index_keys import place_of
 
 _Item = TypeVar("_Item")
 
@@ -30,46 +31,49 @@ class ResourceRows:
         self._database = database
         self.has_twins = True
 
-    def insert(self, layout: TypeLayout, resource: StoredResource, claim: bool = True) -> int:
-        """Write a new resource and return its row key.
+    def insert(
+        self, layout: TypeLayout, resource: StoredResource, version: str = "1", strict: bool = True
+    ) -> StoredResource:
+        """Write a new resource and return it as kept; its source is its row key.
 
-        Without `claim`, others may have the same values, and one of another type the same id.
-        Raises UniquenessConflict.
+        Unless `strict`, others may have the same values, which stay theirs, and one of another type the
+        same id. Raises UniquenessConflict.
         """
-        twin = 0 if claim or not self._is_taken(resource.id) else layout.number
-        row = (layout.number, resource.id, 1, resource.created, resource.last_modified)
+        twin = 0 if strict or not self._is_taken(resource.id) else layout.number
+        row = resource_row(layout, resource, version, twin)
         index = sorted(layout.index_rows(resource), key=_by_key)
-        unique = sorted(layout.unique_rows(index)) if claim else []
+        unique = sorted(layout.unique_rows(index))
+        database, run = self._database, self._database.run
         try:
-            rid, claimed = self._database.dialect.insert_whole(
-                self._database,
-                layout.table,
-                (*row, *narrow(layout, resource), twin),
-                resource.text,
-                unique,
-                index,
-            )
+            whole = database.dialect.insert_whole(database, layout.table, row, resource.text, unique, index)
+            if whole is None:
+                statement = f"INSERT INTO scim_resource ({RESOURCE}) VALUES ({marks(row)})"
+                rid = int(run(statement, row).lastrowid)
+                claimed = self._claim(rid, unique)
+            else:
+                rid, claimed = whole
+            if strict:
+                _refuse_taken(layout, unique, claimed)
+            if whole is None:
+                run(f"INSERT INTO {layout.table} (id, details) VALUES (?, ?)", (resource.id, resource.text))
+                self._insert_index(rid, index)
         except DuplicateKey as exc:
             # Or a row of the same id that another program wrote among the documents.
             raise UniquenessConflict("id") from exc
-        if len(claimed) < len(unique):
-            raise UniquenessConflict(layout.unique_path(min({path for path, _ in unique} - claimed)))
-        self._database.count(layout.number, 1)
-        return rid
+        database.count(layout.number, 1)
+        return _kept(resource, version, rid, False)
 
-    def insert_many(self, layout: TypeLayout, resources: Sequence[StoredResource]) -> None:
-        """Write new resources, all of them or none. Raises UniquenessConflict."""
+    def insert_many(
+        self, layout: TypeLayout, resources: Sequence[StoredResource], version: str | None = None
+    ) -> dict[str, int]:
+        """Write new resources, all of them or none, and return the row key of each id.
+
+        `version` is that of all of them, None for what each has. Raises UniquenessConflict.
+        """
         database, insert_rows = self._database, self._database.dialect.insert_rows
         try:
-            insert_rows(
-                database,
-                "scim_resource",
-                RESOURCE,
-                [
-                    (layout.number, r.id, 1, r.created, r.last_modified, *narrow(layout, r), 0)
-                    for r in resources
-                ],
-            )
+            rows = [resource_row(layout, resource, version or resource.version) for resource in resources]
+            insert_rows(database, "scim_resource", RESOURCE, rows)
             insert_rows(database, layout.table, "id, details", [(r.id, r.text) for r in resources])
         except DuplicateKey as exc:
             raise UniquenessConflict("id") from exc
@@ -84,6 +88,7 @@ class ResourceRows:
             raise UniquenessConflict("an attribute") from exc
         self.insert_index_rows((rid, row) for rid, rows in index.items() for row in rows)
         database.count(layout.number, len(resources))
+        return rids
 
     def rids(self, layout: TypeLayout, ids: Sequence[str]) -> dict[str, int]:
         """Return the row key of each id that exists in the type."""
@@ -104,32 +109,38 @@ class ResourceRows:
     def replace(
         self,
         layout: TypeLayout,
-        rid: int,
         before: StoredResource,
         after: StoredResource,
-        version: int,
-        claim: bool = True,
-    ) -> None:
-        """Write what is different in `after`; `claim` as in `insert`. Raises UniquenessConflict."""
-        run = self._database.run
+        version: str,
+        strict: bool = True,
+    ) -> StoredResource:
+        """Write what is different in `after` and return it as kept; `strict` as in `insert`.
+
+        `before` is as kept. Raises UniquenessConflict.
+        """
+        run, rid = self._database.run, before.source
         run(
             "UPDATE scim_resource SET version = ?, created = ?, last_modified = ?, display = ?, "
             "secrets = ? WHERE rid = ?",
-            (version, after.created, after.last_modified, *narrow(layout, after), rid),
+            (int(version), after.created, after.last_modified, *_narrow(layout, after), rid),
         )
         old, new = layout.changed_rows(before, after)
         if before.text != after.text:
             old_unique, new_unique = layout.unique_rows(old), layout.unique_rows(new)
             self._delete_unique(rid, old_unique - new_unique)
-            if claim:
-                self._insert_unique(layout, rid, new_unique - old_unique)
+            # What others had may be free now.
+            wanted = new_unique - old_unique if strict else layout.unique_rows(layout.index_rows(after))
+            claimed = self._claim(rid, unique := sorted(wanted))
+            if strict:
+                _refuse_taken(layout, unique, claimed)
             run(f"UPDATE {layout.table} SET details = ? WHERE id = ?", (after.text, after.id))
         self._delete_index(rid, old - new)
-        insert_index(self._database, rid, sorted(new - old, key=_by_key))
+        self._insert_index(rid, sorted(new - old, key=_by_key))
+        return _kept(after, version, rid, before.joined)
 
-    def delete(self, layout: TypeLayout, rid: int, resource: StoredResource) -> None:
-        """Remove every row of a resource."""
-        run = self._database.run
+    def delete(self, layout: TypeLayout, resource: StoredResource) -> None:
+        """Remove every row of a resource, which is given as kept."""
+        run, rid = self._database.run, resource.source
         self._delete_unique(rid, layout.unique_rows(layout.index_rows(resource)))
         run("DELETE FROM scim_attribute WHERE rid = ?", (rid,))
         run("DELETE FROM scim_member WHERE group_rid = ?", (rid,))
@@ -146,13 +157,33 @@ class ResourceRows:
     def _is_taken(self, resource_id: str) -> bool:
         return self._database.row("SELECT 1 FROM scim_resource WHERE id = ?", (resource_id,)) is not None
 
-    def _insert_unique(self, layout: TypeLayout, rid: int, rows: Iterable[tuple[int, str]]) -> None:
-        ordered = sorted(rows)
-        if not ordered:
-            return
-        claimed = claim_unique(self._database, rid, ordered)
-        if len(claimed) < len(ordered):
-            raise UniquenessConflict(layout.unique_path(min({path for path, _ in ordered} - claimed)))
+    def _claim(self, rid: int, rows: Sequence[tuple[int, str]]) -> list[int]:
+        """Write rows of scim_unique and return the paths of those that were free.
+
+        `rows` come in the order of the key: two transactions that want the same values wait for each
+        other, but not in a circle.
+        """
+        if not rows:
+            return []
+        values = ", ".join(["(?, ?, ?)"] * len(rows))
+        statement = self._database.dialect.insert_ignoring(
+            "scim_unique", "path, value, rid", f"VALUES {values}"
+        )
+        cells = [cell for path, value in rows for cell in (path, value, rid)]
+        if self._database.run(statement, cells).rowcount == len(rows):
+            return [path for path, _ in rows]
+        keys = " OR ".join(["(path = ? AND value = ?)"] * len(rows))
+        owned = self._database.rows(
+            f"SELECT path FROM scim_unique WHERE rid = ? AND ({keys})",
+            (rid, *(cell for row in rows for cell in row)),
+        )
+        return [path for (path,) in owned]
+
+    def _insert_index(self, rid: int, rows: Sequence[IndexRow]) -> None:
+        for batch in batches(rows):
+            values = ", ".join(["(?, ?, ?, ?, ?)"] * len(batch))
+            cells = [cell for path, value, *more in batch for cell in (path, value, rid, *more)]
+            self._database.run(f"INSERT INTO scim_attribute ({ATTRIBUTE}) VALUES {values}", cells)
 
     def _delete_unique(self, rid: int, rows: Iterable[tuple[int, str]]) -> None:
         for path, value in sorted(rows):
@@ -165,9 +196,7 @@ class ResourceRows:
         condition = "(path = ? AND value = ? AND rid = ? AND element = ?)"
         # A statement each is as fast where there is no server to send it to.
         size = 50 if self._database.dialect.pooled else 1
-        ordered = sorted(rows, key=_by_key)
-        for start in range(0, len(ordered), size):
-            batch = ordered[start : start + size]
+        for batch in batches(sorted(rows, key=_by_key), size):
             self._database.run(
                 f"DELETE FROM scim_attribute WHERE {' OR '.join([condition] * len(batch))}",
                 [cell for path, value, element, _ in batch for cell in (path, value, rid, element)],
@@ -178,10 +207,31 @@ class ResourceRows:
 _by_key = itemgetter(0, 1, 2)
 
 
-def narrow(layout: TypeLayout, resource: StoredResource) -> tuple[str | None, str | None]:
+def _narrow(layout: TypeLayout, resource: StoredResource) -> tuple[str | None, str | None]:
     """Return the columns `display` and `secrets` of scim_resource."""
     secrets = orjson.dumps(dict(resource.secrets)).decode() if resource.secrets else None
     return layout.resource_type.display(resource.document), secrets
+
+
+def resource_row(
+    layout: TypeLayout, resource: StoredResource, version: str, twin: int = 0
+) -> tuple[Any, ...]:
+    """Return a row of scim_resource."""
+    dates = resource.created, resource.last_modified
+    return layout.number, resource.id, int(version), *dates, *_narrow(layout, resource), twin
+
+
+def _refuse_taken(layout: TypeLayout, unique: Iterable[tuple[int, str]], claimed: Iterable[int]) -> None:
+    """Raise UniquenessConflict where not every one of the unique values was free."""
+    missing = [path for path, _ in unique]
+    for path in claimed:
+        missing.remove(path)
+    if missing:
+        raise UniquenessConflict(layout.unique_path(missing[0]))
+
+
+def _kept(resource: StoredResource, version: str, rid: int, joined: bool | None) -> StoredResource:
+    return replace(resource, version=version, place=place_of(rid), joined=joined, source=rid)
 
 
 def batches(values: Iterable[_Item], size: int = BATCH) -> Iterator[list[_Item]]:
@@ -189,3 +239,27 @@ def batches(values: Iterable[_Item], size: int = BATCH) -> Iterator[list[_Item]]
     iterator = iter(values)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def resource_columns(text: str) -> str:
+    """Return what makes a StoredResource, and whether it is a member of anything, as a SELECT."""
+    return (
+        f"SELECT r.rid, r.id, {text}, r.version, r.created, r.last_modified, r.secrets, "
+        "EXISTS (SELECT 1 FROM scim_member m WHERE m.member_rid = r.rid)"
+    )
+
+
+def stored(row: Sequence[Any]) -> StoredResource:
+    """Return the resource that a row of `resource_columns` stands for; its source is the row's key."""
+    rid, resource_id, details, version, created, last_modified, secrets, joined = row
+    return StoredResource(
+        resource_id,
+        details,
+        str(version),
+        created,
+        last_modified,
+        orjson.loads(secrets) if secrets else {},
+        place_of(rid),
+        bool(joined),
+        source=rid,
+    )

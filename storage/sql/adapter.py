@@ -27,8 +27,8 @@ from storage.index.database import Database
 from storage.index.dialect import Dialect
 from storage.index.layout import TypeLayout
 from storage.index.members import MemberRows
-from storage.index.pages import Pages, as_row, resource_columns, stored
-from storage.index.rows import ResourceRows
+from storage.index.pages import Pages
+from storage.index.rows import ResourceRows, resource_columns, stored
 from storage.sql.adoption import STEPS
 from storage.sql.existing import tables_to_serve
 
@@ -151,14 +151,13 @@ class SqlAdapter(StorageAdapter):
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
-            rid = self._rows.insert(layout, resource)
-            created = as_row(resource, "1", rid, False)
+            created = self._rows.insert(layout, resource)
             self._database.remembered[layout.number, created.id] = created
         return created
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
         with self._database.transaction():
-            self._rows.insert_many(self._layouts[resource_type.name], resources)
+            self._rows.insert_many(self._layouts[resource_type.name], resources, "1")
 
     def replace(
         self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
@@ -166,9 +165,7 @@ class SqlAdapter(StorageAdapter):
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
             before = self._at(layout, resource.id, if_version)
-            version = int(before.version) + 1
-            self._rows.replace(layout, before.source, before, resource, version)
-            after = as_row(resource, str(version), before.source, before.joined)
+            after = self._rows.replace(layout, before, resource, str(int(before.version) + 1))
             self._database.remembered[layout.number, after.id] = after
         return after
 
@@ -176,7 +173,7 @@ class SqlAdapter(StorageAdapter):
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
             before = self._at(layout, resource_id, if_version)
-            self._rows.delete(layout, before.source, before)
+            self._rows.delete(layout, before)
             self._database.remembered.pop((layout.number, resource_id), None)
 
     def _at(self, layout: TypeLayout, resource_id: str, if_version: str | None) -> StoredResource:

@@ -12,10 +12,9 @@ from storage.adapter import Key, StoredResource
 from storage.foreign import ForeignDocument, ForeignReader, adopted
 from storage.index.building import Step
 from storage.index.database import Database, marks
-from storage.index.inserts import RESOURCE
-from storage.index.layout import TypeLayout
+from storage.index.layout import RESOURCE, TypeLayout
 from storage.index.members import MemberRows
-from storage.index.rows import BATCH, batches, narrow
+from storage.index.rows import BATCH, batches, resource_row
 
 _LOG = logging.getLogger(__name__)
 
@@ -104,10 +103,7 @@ class _Resources(_Adoption):
             database,
             "scim_resource",
             RESOURCE,
-            [
-                (layout.number, r.id, 1, r.created, r.last_modified, *narrow(layout, r), twins.get(r.id, 0))
-                for r in resources
-            ],
+            [resource_row(layout, one, "1", twins.get(one.id, 0)) for one in resources],
         )
         rids = self._rows.rids(layout, list(found))
         index = {rids[r.id]: layout.index_rows(r) for r in resources}
