@@ -49,9 +49,11 @@ class TypeLayout:
         """Return the rows of scim_attribute of two states, but of attributes that differ only."""
         old_rows: set[IndexRow] = set()
         new_rows: set[IndexRow] = set()
-        instants = ((before.created, after.created), (before.last_modified, after.last_modified))
-        old, new = zip(*(pair if pair[0] != pair[1] else ("", "") for pair in instants), strict=True)
-        documents = with_dates(before.document, *old), with_dates(after.document, *new)
+        created, modified = before.created != after.created, before.last_modified != after.last_modified
+        documents = [
+            with_dates(one.document, one.created if created else "", one.last_modified if modified else "")
+            for one in (before, after)
+        ]
         for attribute, was, now in self._walk.changed(*documents):
             for rows, value in ((old_rows, was), (new_rows, now)):
                 if value is not None:
