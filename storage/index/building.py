@@ -11,7 +11,7 @@ from typing import Any
 
 from storage.index.database import Database
 from storage.index.layout import IndexRow, TypeLayout
-from storage.index.rows import BATCH, ResourceRows, batches, resource_columns, stored
+from storage.index.rows import BATCH, ResourceRows, resource_columns, stored
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,28 +63,14 @@ class Step:
         """
         unique = {rid: self._layout.unique_rows(rows) for rid, rows in index.items()}
         claims = sorted((path, value, rid) for rid, rows in unique.items() for path, value in rows)
-        for batch in batches(claims):
-            values = ", ".join(["(?, ?, ?)"] * len(batch))
-            statement = self._database.dialect.insert_ignoring(
-                "scim_unique", "path, value, rid", f"VALUES {values}"
+        for path, _, rid in self._rows.claim(claims):
+            _LOG.warning(
+                "%s %s: another resource has the same %s",
+                self._layout.resource_type.name,
+                ids[rid],
+                self._layout.unique_path(path),
             )
-            cells = [cell for row in batch for cell in row]
-            if self._database.run(statement, cells).rowcount < len(batch):
-                self._report_duplicates(batch, ids)
         self._rows.insert_index_rows((rid, row) for rid, rows in index.items() for row in rows)
-
-    def _report_duplicates(self, rows: list[tuple[int, str, int]], ids: Mapping[int, str]) -> None:
-        for path, value, rid in rows:
-            (owner,) = self._database.row(
-                "SELECT rid FROM scim_unique WHERE path = ? AND value = ?", (path, value)
-            )
-            if owner != rid:
-                _LOG.warning(
-                    "%s %s: another resource has the same %s",
-                    self._layout.resource_type.name,
-                    ids[rid],
-                    self._layout.unique_path(path),
-                )
 
 
 class Paths(Step):

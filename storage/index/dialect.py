@@ -234,7 +234,7 @@ class Dialect(ABC):
         """Write a new resource by one statement; None where it takes one for each table.
 
         The statement writes its row, its document, its unique values and its index rows. Return the row key
-        and the path of each unique value that was free. Raises DuplicateKey when the id is taken.
+        and the path of each unique value that was taken. Raises DuplicateKey when the id is taken.
         """
         return None
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -49,11 +49,11 @@ class ResourceRows:
             if whole is None:
                 statement = f"INSERT INTO scim_resource ({RESOURCE}) VALUES ({marks(row)})"
                 rid = int(run(statement, row).lastrowid)
-                claimed = self._claim(rid, unique)
+                taken = self._claim_own(rid, unique)
             else:
-                rid, claimed = whole
-            if strict:
-                _refuse_taken(layout, unique, claimed)
+                rid, taken = whole
+            if strict and taken:
+                raise UniquenessConflict(layout.unique_path(min(taken)))
             if whole is None:
                 run(f"INSERT INTO {layout.table} (id, details) VALUES (?, ?)", (resource.id, resource.text))
                 self._insert_index(rid, index)
@@ -130,9 +130,9 @@ class ResourceRows:
             self._delete_unique(rid, old_unique - new_unique)
             # What others had may be free now.
             wanted = new_unique - old_unique if strict else layout.unique_rows(layout.index_rows(after))
-            claimed = self._claim(rid, unique := sorted(wanted))
-            if strict:
-                _refuse_taken(layout, unique, claimed)
+            taken = self._claim_own(rid, wanted)
+            if strict and taken:
+                raise UniquenessConflict(layout.unique_path(min(taken)))
             run(f"UPDATE {layout.table} SET details = ? WHERE id = ?", (after.text, after.id))
         self._delete_index(rid, old - new)
         self._insert_index(rid, sorted(new - old, key=_by_key))
@@ -157,27 +157,32 @@ class ResourceRows:
     def _is_taken(self, resource_id: str) -> bool:
         return self._database.row("SELECT 1 FROM scim_resource WHERE id = ?", (resource_id,)) is not None
 
-    def _claim(self, rid: int, rows: Sequence[tuple[int, str]]) -> list[int]:
-        """Write rows of scim_unique and return the paths of those that were free.
+    def _claim_own(self, rid: int, rows: Iterable[tuple[int, str]]) -> list[int]:
+        return [path for path, *_ in self.claim(sorted((path, value, rid) for path, value in rows))]
+
+    def claim(self, rows: Sequence[tuple[int, str, int]]) -> list[tuple[int, str, int]]:
+        """Write rows of scim_unique and return those whose value another resource has.
 
         `rows` come in the order of the key: two transactions that want the same values wait for each
         other, but not in a circle.
         """
-        if not rows:
-            return []
-        values = ", ".join(["(?, ?, ?)"] * len(rows))
-        statement = self._database.dialect.insert_ignoring(
-            "scim_unique", "path, value, rid", f"VALUES {values}"
-        )
-        cells = [cell for path, value in rows for cell in (path, value, rid)]
-        if self._database.run(statement, cells).rowcount == len(rows):
-            return [path for path, _ in rows]
-        keys = " OR ".join(["(path = ? AND value = ?)"] * len(rows))
-        owned = self._database.rows(
-            f"SELECT path FROM scim_unique WHERE rid = ? AND ({keys})",
-            (rid, *(cell for row in rows for cell in row)),
-        )
-        return [path for (path,) in owned]
+        taken: list[tuple[int, str, int]] = []
+        for batch in batches(rows):
+            statement = self._database.dialect.insert_ignoring(
+                "scim_unique", "path, value, rid", f"VALUES {', '.join(['(?, ?, ?)'] * len(batch))}"
+            )
+            if self._database.run(statement, list(chain.from_iterable(batch))).rowcount == len(batch):
+                continue
+            keys = " OR ".join(["(path = ? AND value = ?)"] * len(batch))
+            owners = {
+                (path, value): rid
+                for path, value, rid in self._database.rows(
+                    f"SELECT path, value, rid FROM scim_unique WHERE {keys}",
+                    [cell for row in batch for cell in row[:2]],
+                )
+            }
+            taken += [row for row in batch if owners.get(row[:2]) != row[2]]
+        return taken
 
     def _insert_index(self, rid: int, rows: Sequence[IndexRow]) -> None:
         for batch in batches(rows):
@@ -219,15 +224,6 @@ def resource_row(
     """Return a row of scim_resource."""
     dates = resource.created, resource.last_modified
     return layout.number, resource.id, int(version), *dates, *_narrow(layout, resource), twin
-
-
-def _refuse_taken(layout: TypeLayout, unique: Iterable[tuple[int, str]], claimed: Iterable[int]) -> None:
-    """Raise UniquenessConflict where not every one of the unique values was free."""
-    missing = [path for path, _ in unique]
-    for path in claimed:
-        missing.remove(path)
-    if missing:
-        raise UniquenessConflict(layout.unique_path(missing[0]))
 
 
 def _kept(resource: StoredResource, version: str, rid: int, joined: bool | None) -> StoredResource:

@@ -136,7 +136,10 @@ class Postgresql(Dialect):
                 [value for _, value in unique],
             ),
         ).fetchone()
-        return int(row[0]), list(row[1])
+        taken = [path for path, _ in unique]
+        for path in row[1]:
+            taken.remove(path)
+        return int(row[0]), taken
 
     def insert_rows(self, database: Statements, table: str, columns: str, rows: Iterable[Row]) -> None:
         with database.translated(), database.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
