@@ -122,7 +122,7 @@ class IndexedAttribute:
         """
         values = value if isinstance(value, list) else [value]
         if self.is_simple:
-            elements = [{"": single} for single in values if single is not None]
+            elements = [{"": single} for single in values]
         else:
             elements = [element for element in values if isinstance(element, dict)]
             if len(elements) > 1:

@@ -187,7 +187,9 @@ class ResourceRows:
     def _insert_index(self, rid: int, rows: Sequence[IndexRow]) -> None:
         for batch in batches(rows):
             values = ", ".join(["(?, ?, ?, ?, ?)"] * len(batch))
-            cells = [cell for path, value, *more in batch for cell in (path, value, rid, *more)]
+            cells = [
+                cell for path, value, element, long in batch for cell in (path, value, rid, element, long)
+            ]
             self._database.run(f"INSERT INTO scim_attribute ({ATTRIBUTE}) VALUES {values}", cells)
 
     def _delete_unique(self, rid: int, rows: Iterable[tuple[int, str]]) -> None:
