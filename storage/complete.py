@@ -24,6 +24,7 @@ from storage.adapter import (
     StoredResource,
 )
 from storage.errors import ResourceNotFound
+from storage.nesting import nested
 from storage.one_writer import OneWriter
 
 _Element = Mapping[str, str]
@@ -178,15 +179,13 @@ class _WithMembers(OneWriter):
 
 
 def _memberships(key: Key, groups: Mapping[Key, tuple[Member, set[Key]]]) -> Iterator[Membership]:
-    seen: set[Key] = set()
-    inner, direct = {key}, True
-    while inner:
-        outer = {group for group, (_, members) in groups.items() if members & inner and group not in seen}
-        for one in sorted(outer):
-            group = groups[one][0]
-            yield Membership(group.resource_id, group.resource_type, group.display, direct)
-        seen |= outer
-        inner, direct = outer, False
+    def groups_of(keys: Sequence[Key]) -> dict[Key, list[Key]]:
+        return {one: [group for group, (_, members) in groups.items() if one in members] for one in keys}
+
+    steps = nested(groups_of([key]), groups_of)[key]
+    for one in sorted(steps, key=lambda group: (steps[group], group)):
+        member = groups[one][0]
+        yield Membership(member.resource_id, member.resource_type, member.display, steps[one] == 1)
 
 
 def _elements(resource_type: ResourceType, whole: StoredResource) -> Sequence[_Element]:

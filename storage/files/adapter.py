@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
@@ -38,7 +39,6 @@ from storage.files.lock import FolderLock
 from storage.files.mirror import Mirror
 from storage.files.transaction import Transaction
 from storage.files.writing import Writer
-from storage.sql.pages import as_row
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -227,12 +227,10 @@ class FilesAdapter(StorageAdapter):
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         with self._writing(resource_type) as (work, loader):
             self._refuse_taken(work, resource.id)
-            version = _next_version("0")
-            rid = work.index.rows.insert(loader.layout, resource)
-            work.index.files.set_versions([(version, rid)])
-            joined = work.index.join_waiting(resource_type.name, [resource.id])
+            created = work.index.rows.insert(loader.layout, resource, _next_version("0"))
+            if work.index.join_waiting(resource_type.name, [resource.id]):
+                created = replace(created, joined=True)
             work.touch(resource_type.name, resource.id)
-            created = as_row(resource, version, rid, joined)
             work.index.database.remembered[loader.layout.number, resource.id] = created
         return created
 
@@ -241,10 +239,7 @@ class FilesAdapter(StorageAdapter):
             ids = [resource.id for resource in resources]
             for resource_id in ids:
                 self._refuse_taken(work, resource_id)
-            version = _next_version("0")
-            work.index.rows.insert_many(loader.layout, resources)
-            rids = work.index.rows.rids(loader.layout, ids)
-            work.index.files.set_versions((version, rid) for rid in rids.values())
+            work.index.rows.insert_many(loader.layout, resources, _next_version("0"))
             work.index.join_waiting(resource_type.name, ids)
             for resource_id in ids:
                 work.touch(resource_type.name, resource_id)
@@ -263,8 +258,7 @@ class FilesAdapter(StorageAdapter):
         with self._writing(resource_type) as (work, loader):
             before = self._at(work, loader, resource.id, if_version)
             version = _next_version(before.version)
-            work.index.rows.replace(loader.layout, before.source, before, resource, int(version))
-            after = as_row(resource, version, before.source, before.joined)
+            after = work.index.rows.replace(loader.layout, before, resource, version)
             work.index.database.remembered[loader.layout.number, resource.id] = after
             work.touch(resource_type.name, resource.id)
         return after
@@ -276,7 +270,7 @@ class FilesAdapter(StorageAdapter):
             for group_number, group_id, _ in index.files.groups_of(before.source):
                 work.touch(index.names[group_number], group_id)
             index.files.keep_absent(number, resource_id, {})
-            index.rows.delete(loader.layout, before.source, before)
+            index.rows.delete(loader.layout, before)
             index.database.remembered.pop((number, resource_id), None)
             work.touch(resource_type.name, resource_id)
 

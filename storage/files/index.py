@@ -18,14 +18,14 @@ from storage.errors import ResourceNotFound, StorageError
 from storage.files.folders import Folders
 from storage.files.loading import Loader
 from storage.files.side_tables import FileRows
-from storage.sql.adoption import finish_tables
-from storage.sql.database import Database
-from storage.sql.layout import TypeLayout
-from storage.sql.members import MemberRows
-from storage.sql.pages import Pages
-from storage.sql.rows import ResourceRows
-from storage.sql.sqlite import PatientDatabase, Sqlite
-from storage.sql.tables import prepare_tables
+from storage.index.building import build
+from storage.index.database import Database
+from storage.index.layout import TypeLayout
+from storage.index.members import MemberRows
+from storage.index.pages import Pages
+from storage.index.rows import ResourceRows
+from storage.index.sqlite import PatientDatabase, Sqlite
+from storage.index.tables import prepare_tables
 
 _LOG = logging.getLogger(__name__)
 # Every index has a name of its own: SQLite removes the log of a database by its name, and would
@@ -90,7 +90,7 @@ class Index:
         self, resource_types: Sequence[ResourceType], indexed: frozenset[str] | None
     ) -> list[TypeLayout]:
         layouts = prepare_tables(self.database, resource_types, {}, indexed)
-        finish_tables(self.database, layouts)
+        build(self.database, layouts)
         with self.database.transaction():
             self.files.prepare()
         return layouts

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage.adapter import Key, Member, StoredResource
 from storage.errors import ResourceNotFound, UniquenessConflict
@@ -10,12 +10,10 @@ from storage.files.documents import FileContent, FileReader, UnreadableFile, cre
 from storage.files.folders import Folders
 from storage.files.side_tables import FileRows, KnownFile
 from storage.foreign import existing
-from storage.sql.database import Database
-from storage.sql.inserts import claim_unique
-from storage.sql.layout import TypeLayout
-from storage.sql.members import MemberRows
-from storage.sql.pages import as_row, resource_columns, stored
-from storage.sql.rows import ResourceRows
+from storage.index.database import Database
+from storage.index.layout import TypeLayout
+from storage.index.members import MemberRows
+from storage.index.rows import ResourceRows, resource_columns, stored
 
 _LOG = logging.getLogger(__name__)
 
@@ -168,7 +166,7 @@ class Loader:
 
     def _is_same(self, one: _Read, before: StoredResource) -> bool:
         """Return whether the index has what is in a file, be it under a version of its own."""
-        same = as_row(one.resource, before.version, before.source, before.joined)
+        same = replace(one.resource, version=before.version, place=before.place, joined=before.joined)
         if same != before or self.layout.resource_type.members is None:
             return same == before
         named, own = one.found.members, self._own(before.source)
@@ -184,40 +182,31 @@ class Loader:
             version += 1
         try:
             with self._database.savepoint():
-                self._rows.replace(self.layout, before.source, before, after, version)
+                self._rows.replace(self.layout, before, after, str(version))
         except UniquenessConflict as exc:
             self._report(one.name, f"{exc}; both are stored, the first owns the value")
-            self._rows.replace(self.layout, before.source, before, after, version, claim=False)
-            self._claim_free(before.source, after)
+            self._rows.replace(self.layout, before, after, str(version), strict=False)
         self._set_members(one, before.source)
 
     def _insert(self, fresh: Sequence[_Read]) -> None:
         """Write new resources: all at once, or one by one when some contradict each other."""
-        resources = [one.resource for one in fresh]
         try:
             with self._database.savepoint():
-                self._rows.insert_many(self.layout, resources)
+                rids = self._rows.insert_many(self.layout, [one.resource for one in fresh])
         except UniquenessConflict:
-            for one in fresh:
-                self._insert_one(one)
-        rids = self._rows.rids(self.layout, [resource.id for resource in resources])
-        self._files.set_versions((resource.version, rids[resource.id]) for resource in resources)
+            rids = {one.resource.id: self._inserted(one).source for one in fresh}
         for one in fresh:
             self._files.note(self.layout.number, one.name, one.resource.id, one.signature)
             self._set_members(one, rids[one.resource.id])
 
-    def _insert_one(self, one: _Read) -> None:
+    def _inserted(self, one: _Read) -> StoredResource:
+        version = one.resource.version
         try:
             with self._database.savepoint():
-                self._rows.insert(self.layout, one.resource)
+                return self._rows.insert(self.layout, one.resource, version)
         except UniquenessConflict as exc:
             self._report(one.name, f"{exc}; both are stored, the first owns the value")
-            rid = self._rows.insert(self.layout, one.resource, claim=False)
-            self._claim_free(rid, one.resource)
-
-    def _claim_free(self, rid: int, resource: StoredResource) -> None:
-        rows = self.layout.unique_rows(self.layout.index_rows(resource))
-        claim_unique(self._database, rid, sorted(rows))
+            return self._rows.insert(self.layout, one.resource, version, strict=False)
 
     def _set_members(self, one: _Read, rid: int) -> None:
         """Make the members of a group those of its file."""
@@ -246,7 +235,7 @@ class Loader:
         for number, group_id, display in self._files.groups_of(resource.source):
             self._files.add_absent(number, group_id, (self.layout.resource_type.name, resource.id), display)
         self._files.keep_absent(self.layout.number, resource.id, {})
-        self._rows.delete(self.layout, resource.source, resource)
+        self._rows.delete(self.layout, resource)
 
     def _skip(self, one: _Read, problem: str) -> None:
         self._report(one.name, problem)

@@ -1,13 +1,13 @@
 """What the index knows of the files it was made from."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
 from storage.adapter import Key
 from storage.batches import batches
-from storage.sql.database import Database, marks
+from storage.index.database import Database, marks
 
 # How many pairs of type and id go into one statement.
 _KEYS: Final = 1000
@@ -158,10 +158,3 @@ class FileRows:
             (rid,),
         )
         return [tuple(row) for row in rows]
-
-    def set_versions(self, versions: Iterable[tuple[str, int]]) -> None:
-        """Give resources their version; pairs of version and row key."""
-        with self._database.translated():
-            self._database.cursor().executemany(
-                "UPDATE scim_resource SET version = ? WHERE rid = ?", versions
-            )

@@ -1,6 +1,6 @@
 """Resources of any type by id, and what they are members of (RFC 7643 sections 4.1.2 and 4.2)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -13,6 +13,7 @@ from storage.forward.asking import NotHonoured, naming
 from storage.forward.find import Search
 from storage.forward.links import Links
 from storage.forward.write import Exchange, Remembered
+from storage.nesting import nested
 
 # Resources asked for by id in one request.
 _BATCH: Final = 25
@@ -105,7 +106,7 @@ class Directory:
             return {one.id: one.memberships or () for one in resources}
         if len(resource_ids) > _BATCH:
             return self._sought(resource_ids)
-        return {resource_id: list(self._climbed([resource_id])) for resource_id in resource_ids}
+        return {resource_id: self._climbed(resource_id) for resource_id in resource_ids}
 
     def _lists_memberships(self, name: str) -> bool | None:
         """Return whether resources come with their memberships, None when nobody is a member."""
@@ -131,7 +132,7 @@ class Directory:
                 if not joined:
                     continue
                 display = self._types[name].display(holder.document)
-                above = list(self._climbed([holder.id]))
+                above = self._climbed(holder.id)
                 for member_id in joined:
                     shown = {membership.resource_id for membership in found[member_id]}
                     direct = Membership(holder.id, name, display, True)
@@ -141,17 +142,18 @@ class Directory:
                     found[member_id] = [*kept, direct, *new]
         return found
 
-    def _climbed(self, resource_ids: list[str]) -> Iterator[Membership]:
-        seen: set[str] = set()
-        inner, direct = resource_ids, True
-        while inner:
-            outer: list[str] = []
+    def _climbed(self, resource_id: str) -> list[Membership]:
+        shown: dict[str, Membership] = {}
+
+        def groups_of(ids: Sequence[str]) -> dict[str, list[str]]:
+            found: dict[str, list[str]] = {}
             for name, links in self._links.items():
-                for member_id in inner:
+                for member_id in ids:
                     for holder in links.holders(member_id):
-                        if holder.id not in seen:
-                            seen.add(holder.id)
-                            outer.append(holder.id)
-                            display = self._types[name].display(holder.document)
-                            yield Membership(holder.id, name, display, direct)
-            inner, direct = outer, False
+                        display = self._types[name].display(holder.document)
+                        shown.setdefault(holder.id, Membership(holder.id, name, display, False))
+                        found.setdefault(member_id, []).append(holder.id)
+            return found
+
+        steps = nested(groups_of([resource_id]), groups_of).get(resource_id, {})
+        return [replace(shown[group], direct=steps[group] == 1) for group in steps]

@@ -74,7 +74,7 @@ class IrodsAdapter(StorageAdapter):
                     f"iRODS stores only users and groups, no resources of type {resource_type.name}"
                 )
             account_type, naming = _ACCOUNTS[resource_type.name]
-            kind = Kind(resource_type, account_type, naming, KeyAvus.of(resource_type))
+            kind = Kind(resource_type, account_type, naming, KeyAvus(resource_type))
             self._kinds[resource_type.name] = kind
             self._by_account[account_type] = kind
         try:

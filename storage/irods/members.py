@@ -17,6 +17,7 @@ from storage.irods.kinds import SOME, Account, Kind, number_of
 from storage.irods.metadata import CHUNK, MEMBER, MEMBER_DISPLAY, of_attribute
 from storage.irods.names import SYSTEM_NAMES
 from storage.irods.zone import GROUPS, USERS, Avu, Zone
+from storage.nesting import nested
 
 # The first members are often all that is asked for.
 _FIRST: Final = 150
@@ -139,23 +140,18 @@ class Members:
             direct = self._groups_of_users(numbers)
         else:
             direct = self._parents(numbers)
-        parents: dict[int, set[int]] = {}
-        new = {group for groups in direct.values() for group in groups}
-        while new:
-            step = self._parents(sorted(new))
-            parents |= {number: step.get(number, set()) for number in new}
-            new = {group for groups in step.values() for group in groups} - parents.keys()
+        above = nested(direct, self._parents)
+        every = dict.fromkeys(group for steps in above.values() for group in steps)
         groups = {
             int(stored.id): self._accounts.member(self._kinds[GROUPS], stored)
-            for stored in self._accounts.with_ids(self._kinds[GROUPS], parents)
+            for stored in self._accounts.with_ids(self._kinds[GROUPS], every)
         }
         found = {}
-        for number, first in direct.items():
-            reached = _reached(first, parents)
+        for number, steps in above.items():
             if memberships := [
-                Membership(group.resource_id, group.resource_type, group.display, key in first)
+                Membership(group.resource_id, group.resource_type, group.display, steps[key] == 1)
                 for key, group in sorted(groups.items())
-                if key in reached
+                if key in steps
             ]:
                 found[str(number)] = memberships
         return found
@@ -210,15 +206,6 @@ class Members:
 
 def _numbers(resource_ids: Iterable[str]) -> list[int]:
     return [number for i in resource_ids if (number := number_of(i)) is not None]
-
-
-def _reached(first: Iterable[int], parents: Mapping[int, set[int]]) -> set[int]:
-    reached: set[int] = set()
-    new = set(first)
-    while new:
-        reached |= new
-        new = {parent for number in new for parent in parents.get(number, ())} - reached
-    return reached
 
 
 def _display_avu(member: Member) -> Avu:

@@ -7,18 +7,18 @@ its query language has no way to escape a quote.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
 
 from schema.resource_type import AttributePath, ResourceType
-from schema.values import lenient_key
 from storage.adapter import StoredResource
 from storage.foreign import instant_of
-from storage.index_keys import place_of
+from storage.index_keys import IndexWalk, indexed_paths, place_of
 from storage.irods.zone import Avu
+from storage.uniqueness import unique_values
 
 # All that belongs to a resource begins so; members are apart, for there may be very many.
 OURS: Final = "scim."
@@ -111,32 +111,28 @@ def with_id(resource: StoredResource, number: int, version: str) -> StoredResour
     return replace(kept, place=place_of(number))
 
 
-@dataclass(frozen=True)
 class KeyAvus:
-    """What the resources of one type are found by."""
+    """What the resources of one type are found by: `paths` are the texts of the paths."""
 
-    paths: Mapping[str, AttributePath]
-    unique: frozenset[str]
-
-    @classmethod
-    def of(cls, resource_type: ResourceType) -> "KeyAvus":
-        unique = [path.text for path in resource_type.unique_paths]
-        texts = [*unique, *(text for text in _LOOKED_UP if text not in unique)]
-        paths = {text: path for text in texts if (path := resource_type.path(text)) is not None}
-        return cls(paths, frozenset(unique))
+    def __init__(self, resource_type: ResourceType) -> None:
+        self._type = resource_type
+        self._walk = IndexWalk(resource_type, frozenset(_LOOKED_UP))
+        found = indexed_paths(resource_type, frozenset(_LOOKED_UP))
+        self.paths = {path.text for path in found if not path.leaf.is_complex}
 
     def all_of(self, document: Mapping[str, Any]) -> set[Avu]:
         """Return a piece for each value that resources are found by."""
-        return {avu for text in self.paths for avu in self._of(text, document)}
+        return {
+            key_avu(path.path, key)
+            for attribute, _, value in self._walk.changed({}, document)
+            for _, keys in attribute.elements(value)
+            for path, key in keys
+            if key != "" and path.text in self.paths
+        }
 
     def unique_of(self, document: Mapping[str, Any]) -> set[Avu]:
         """Return a piece for each value that no two resources may share."""
-        return {avu for text in self.unique for avu in self._of(text, document)}
-
-    def _of(self, text: str, document: Mapping[str, Any]) -> set[Avu]:
-        path = self.paths[text]
-        found = (lenient_key(path.leaf)(value) for value in path.values(document) if value != "")
-        return {key_avu(path, key) for key in found if key is not None}
+        return {key_avu(path, key) for path, key in unique_values(self._type, document)}
 
 
 def key_avu(path: AttributePath, key: str) -> Avu:

@@ -13,6 +13,7 @@ from storage.ldap.entries import Located, Unit
 from storage.ldap.layout import LAYOUTS, any_of, equality
 from storage.ldap.resources import Tree, is_name, normal
 from storage.ldap.session import Entry, Modification, Session
+from storage.nesting import nested
 
 _PREFIX = "urn:scim:member:"
 _DISPLAYS = tuple(layout.display for layout in LAYOUTS)
@@ -144,22 +145,21 @@ class Members:
 
     def above(self, session: Session, names: Mapping[str, str]) -> dict[str, list[Membership]]:
         """Return the groups that each resource, DN by id, is in, directly or through others."""
-        parents: dict[str, dict[str, Located]] = {}
-        units: dict[str, Unit] = {}
-        level = {normal(name): name for name in names.values()}
-        while level:
-            above: dict[str, str] = {}
-            for unit, group, inner in self._groups_of(session, list(level.values())):
-                key = normal(group.entry.dn)
-                units[key] = unit
-                if key not in parents:
-                    above[key] = group.entry.dn
-                for name in inner:
-                    parents.setdefault(name, {})[key] = group
-            for key in level:
-                parents.setdefault(key, {})
-            level = {key: name for key, name in above.items() if key not in parents}
-        return {i: _walk(normal(name), parents, units) for i, name in names.items()}
+        spelled = {normal(name): name for name in names.values()}
+        groups: dict[str, tuple[Unit, Located]] = {}
+
+        def groups_of(keys: Sequence[str]) -> dict[str, list[str]]:
+            found: dict[str, list[str]] = {}
+            for unit, group, inner in self._groups_of(session, [spelled[key] for key in keys]):
+                name = normal(group.entry.dn)
+                spelled.setdefault(name, group.entry.dn)
+                groups[name] = unit, group
+                for key in inner:
+                    found.setdefault(key, []).append(name)
+            return found
+
+        above = nested(groups_of(list(spelled)), groups_of)
+        return {i: _memberships(above.get(normal(name), {}), groups) for i, name in names.items()}
 
     def _groups_of(self, session: Session, names: list[str]) -> Iterator[tuple[Unit, Located, set[str]]]:
         """Yield the groups that have any of the DNs as a member, and which of these."""
@@ -179,21 +179,15 @@ class Members:
                         yield unit, group, normalized(entry.values("member")) & wanted if which else wanted
 
 
-def _walk(
-    start: str, parents: Mapping[str, Mapping[str, Located]], units: Mapping[str, Unit]
+def _memberships(
+    steps: Mapping[str, int], groups: Mapping[str, tuple[Unit, Located]]
 ) -> list[Membership]:
-    """Return what is above a DN, direct memberships first; what is its own ancestor ends there."""
-    found: list[Membership] = []
-    seen: set[str] = set()
-    level, direct = [start], True
-    while level:
-        above = {key: group for name in level for key, group in parents.get(name, {}).items()}
-        fresh = {key: group for key, group in above.items() if key not in seen}
-        for key, group in sorted(fresh.items(), key=lambda one: one[1].stored.place):
-            member = units[key].member(group)
-            found.append(Membership(member.resource_id, member.resource_type, member.display, direct))
-        seen |= fresh.keys()
-        level, direct = list(fresh), False
+    """Return groups as memberships, those of fewer steps first, each step in the order of the places."""
+    found = []
+    for name in sorted(steps, key=lambda name: (steps[name], groups[name][1].stored.place)):
+        unit, group = groups[name]
+        member = unit.member(group)
+        found.append(Membership(member.resource_id, member.resource_type, member.display, steps[name] == 1))
     return found
 
 

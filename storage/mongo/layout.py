@@ -4,16 +4,25 @@ Keys are those of `schema.values`: two values are equal when their keys are, and
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from schema.resource_type import AttributePath, ResourceType
-from schema.values import lenient_key
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import BoundPresence
 from storage.claims import UniqueValue
-from storage.index_keys import KEY_LENGTH, index_key, indexed_paths, numbered_paths, signature
+from storage.index_keys import (
+    KEY_LENGTH,
+    IndexedAttribute,
+    IndexedPath,
+    IndexWalk,
+    index_key,
+    indexed_paths,
+    numbered_paths,
+    signature,
+    with_dates,
+)
 from storage.search import sort_key
 from storage.uniqueness import unique_values
 
@@ -26,24 +35,6 @@ _VERSION: Final = 1
 _MOST_SORT_INDEXES: Final = 40
 
 
-@dataclass(frozen=True)
-class _Simple:
-    """A path with values; `keeps_whole` says whether a long key is kept beside its beginning."""
-
-    path: AttributePath
-    key: Callable[[Any], str | None]
-    keeps_whole: bool
-
-
-@dataclass(frozen=True)
-class _Complex:
-    """A complex attribute and its sub-attributes by name."""
-
-    path: AttributePath
-    is_present: Callable[[Mapping[str, Any]], bool]
-    entries: dict[str, _Simple] = field(default_factory=dict)
-
-
 @dataclass
 class _Entries:
     """The texts of one resource, or of one element."""
@@ -51,14 +42,10 @@ class _Entries:
     keys: set[str] = field(default_factory=set)
     long: set[str] = field(default_factory=set)
 
-    def add(self, entry: _Simple, value: Any) -> None:
-        key = entry.key(value)
-        if key is None:
-            # Not of its type: another program wrote it, and it satisfies no comparison.
-            return
-        text = entry.path.text
+    def add(self, path: IndexedPath, key: str) -> None:
+        text = path.text
         self.keys.add(f"{text}{EQUALS}{index_key(key)}")
-        if len(key) > KEY_LENGTH and entry.keeps_whole:
+        if len(key) > KEY_LENGTH and path.is_text:
             self.keys.add(f"{text}{LONG}")
             self.long.add(f"{text}{EQUALS}{key}")
 
@@ -78,81 +65,50 @@ class Layout:
     ) -> None:
         self.resource_type = resource_type
         self.collection = collection
-        self._meta = [self._simple(text) for text in ("meta.created", "meta.lastModified")]
-        self._spaces: dict[str | None, dict[str, _Simple | _Complex]] = {None: {}}
-        for path in indexed_paths(resource_type, indexed):
-            self._add(path)
-        meta = {entry.path.text for entry in self._meta}
-        self.paths = frozenset(meta | {path.text for path in indexed_paths(resource_type, indexed)})
+        self._walk = IndexWalk(resource_type, indexed)
+        paths = list(indexed_paths(resource_type, indexed))
+        # Whether an element of a complex attribute counts for `pr`.
+        self._is_present = {
+            path.text: compile_predicate(BoundPresence(AttributePath(path.attribute)))
+            for path in paths
+            if path.leaf.is_complex
+        }
+        self.paths = frozenset({"meta.created", "meta.lastModified", *(path.text for path in paths)})
         texts = numbered_paths(resource_type, indexed)
         parts = [str(_VERSION), *(f"{text} {signature(resource_type, text)}" for text in sorted(texts))]
         self.signature = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
         self._wanted = indexed
-
-    def _simple(self, text: str) -> _Simple:
-        path = self.resource_type.path(text)
-        assert path is not None
-        return _Simple(path, lenient_key(path.leaf), path.leaf.type in ("string", "reference"))
-
-    def _add(self, path: AttributePath) -> None:
-        space = self._spaces.setdefault(path.extension, {})
-        name = path.attribute.name
-        if path.attribute.is_complex and path.sub_attribute is None:
-            alone = AttributePath(path.attribute)
-            space[name] = _Complex(path, compile_predicate(BoundPresence(alone)))
-            return
-        holder = space.get(name)
-        if isinstance(holder, _Complex):
-            holder.entries[path.leaf.name] = self._simple(path.text)
-        else:
-            space[name] = self._simple(path.text)
 
     def entries(self, document: Mapping[str, Any], created: str, last_modified: str) -> dict[str, Any]:
         """Return what a canonical resource is found by, as it stands in `_scim`."""
         found = _Entries()
         elements: list[dict[str, Any]] = []
         sort: dict[str, str | None] = {}
-        for date, instant in zip(self._meta, (created, last_modified), strict=True):
-            found.add(date, instant)
-            sort[date.path.text] = sort_key(date.path, {"meta": {date.path.leaf.name: instant}})
-        for entry, value in self._present(document):
-            values = value if isinstance(value, list) else [value]
-            if isinstance(entry, _Simple):
-                for single in values:
-                    found.add(entry, single)
-                sort[entry.path.text] = sort_key(entry.path, document)
-                continue
-            for element in values:
-                if isinstance(element, Mapping):
-                    elements += self._element(entry, element, found)
-            for sub in entry.entries.values():
-                sort[sub.path.text] = sort_key(sub.path, document)
-        keys = {text.replace(".", "%2E"): key for text, key in sort.items() if key is not None}
-        kept = {**found.as_json(), "sort": keys}
+        document = with_dates(document, created, last_modified)
+        for attribute, _, value in self._walk.changed({}, document):
+            for element, keys in attribute.elements(value):
+                own = _Entries()
+                for path, key in keys:
+                    own.add(path, key)
+                found.keys |= own.keys
+                found.long |= own.long
+                if not attribute.is_simple:
+                    found.keys |= self._marker(attribute, element)
+                    if attribute.path.attribute.multi_valued:
+                        elements.append({"path": attribute.path.text, **own.as_json()})
+            for path in attribute.paths.values():
+                sort[path.text] = sort_key(path.path, document)
+        shown = {text.replace(".", "%2E"): key for text, key in sort.items() if key is not None}
+        kept = {**found.as_json(), "sort": shown}
         return {**kept, "elements": elements} if elements else kept
 
-    def _present(self, document: Mapping[str, Any]) -> Iterator[tuple[_Simple | _Complex, Any]]:
-        for extension, space in self._spaces.items():
-            holder = document if extension is None else document.get(extension)
-            for name, value in holder.items() if isinstance(holder, Mapping) else ():
-                entry = space.get(name)
-                if entry is not None and value is not None:
-                    yield entry, value
-
-    @staticmethod
-    def _element(entry: _Complex, element: Mapping[str, Any], whole: _Entries) -> list[dict[str, Any]]:
-        """Add an element of a complex attribute to `whole`; return it by itself if it may have others."""
-        own = _Entries()
-        for name, value in element.items():
-            sub = entry.entries.get(name)
-            for single in value if isinstance(value, list) else (value,):
-                if sub is not None and single is not None:
-                    own.add(sub, single)
-        present = entry.is_present({entry.path.attribute.name: [element]})
-        whole.keys |= own.keys | {f"{entry.path.text}{EQUALS}{'1' if present else ''}"}
-        whole.long |= own.long
-        multi_valued = entry.path.attribute.multi_valued
-        return [{"path": entry.path.text, **own.as_json()}] if multi_valued else []
+    def _marker(self, attribute: IndexedAttribute, element: Mapping[str, Any]) -> set[str]:
+        """Return what says that an element is there; `meta` has none."""
+        is_present = self._is_present.get(attribute.path.text)
+        if is_present is None:
+            return set()
+        present = is_present({attribute.path.attribute.name: [element]})
+        return {f"{attribute.path.text}{EQUALS}{'1' if present else ''}"}
 
     def unique_values(self, document: Mapping[str, Any]) -> set[UniqueValue]:
         """Return the unique values of a canonical resource, with keys short enough for an index."""
@@ -174,7 +130,8 @@ class Layout:
 
         With INDEXED_ATTRIBUTES, of these too.
         """
-        paths = [*self.resource_type.unique_paths, *(entry.path for entry in self._meta)]
+        dates = map(self.resource_type.path, ("meta.created", "meta.lastModified"))
+        paths = [*self.resource_type.unique_paths, *filter(None, dates)]
         named = {path.text.lower() for path in paths} | {"displayname"} | (self._wanted or frozenset())
         fields = [
             self.sort_field(path)

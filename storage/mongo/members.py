@@ -1,7 +1,8 @@
 """Memberships: documents of their own, so that a change costs the same in a group of any size."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -13,6 +14,7 @@ from storage.errors import ResourceNotFound, after_write
 from storage.mongo.database import Database, Documents, insert_new
 from storage.mongo.documents import Places
 from storage.mongo.look_up import LookUp
+from storage.nesting import nested
 
 MEMBERS: Final = "scim_members"
 
@@ -124,14 +126,13 @@ class Members:
         found: dict[str, list[Membership]] = {}
         for batch in batches(resource_ids):
             with self._database.reading() as documents:
-                groups_of = _groups_of(documents, [(member_type, one) for one in batch])
-                shown = self._look_up.rows(documents, {g for groups in groups_of.values() for g in groups})
-            for resource_id in batch:
-                direct = groups_of.get((member_type, resource_id), set())
-                every = _closure(direct, groups_of)
-                known = sorted((key for key in every if key in shown), key=lambda k: shown[k]["place"])
+                groups_of = partial(_groups_of, documents)
+                above = nested(groups_of([(member_type, one) for one in batch]), groups_of)
+                shown = self._look_up.rows(documents, {group for steps in above.values() for group in steps})
+            for (_, resource_id), steps in above.items():
+                known = sorted((key for key in steps if key in shown), key=lambda k: shown[k]["place"])
                 memberships = [
-                    Membership(key[1], key[0], shown[key].get("display"), key in direct) for key in known
+                    Membership(key[1], key[0], shown[key].get("display"), steps[key] == 1) for key in known
                 ]
                 if memberships:
                     found[resource_id] = memberships
@@ -159,26 +160,12 @@ def _row_id(group_type: str, group_id: str, member: Key) -> str:
 
 
 def _groups_of(documents: Documents, keys: Sequence[Key]) -> dict[Key, set[Key]]:
-    """Return the groups that each resource is in, and those that these are in, level by level."""
+    """Return the groups that each resource is in by itself."""
     found: dict[Key, set[Key]] = {}
-    inner, seen = set(keys), set(keys)
-    while inner:
-        for batch in batches(sorted(inner)):
-            types, ids = {key[0] for key in batch}, {key[1] for key in batch}
-            query = {"memberType": {"$in": list(types)}, "member": {"$in": list(ids)}}
-            for row in documents[MEMBERS].find(query):
-                key = (row["memberType"], row["member"])
-                if key in inner:
-                    found.setdefault(key, set()).add((row["groupType"], row["group"]))
-        inner = {group for key in inner for group in found.get(key, ())} - seen
-        seen |= inner
-    return found
-
-
-def _closure(direct: set[Key], groups_of: Mapping[Key, set[Key]]) -> set[Key]:
-    """Return the groups in `direct`, and all that these are in."""
-    every, inner = set(direct), set(direct)
-    while inner:
-        inner = {group for key in inner for group in groups_of.get(key, ())} - every
-        every |= inner
-    return every
+    for batch in batches(sorted(keys)):
+        types, ids = {key[0] for key in batch}, {key[1] for key in batch}
+        query = {"memberType": {"$in": list(types)}, "member": {"$in": list(ids)}}
+        for row in documents[MEMBERS].find(query):
+            found.setdefault((row["memberType"], row["member"]), set()).add((row["groupType"], row["group"]))
+    # The query finds the id of one in the type of another, too.
+    return {key: found[key] for key in keys if key in found}

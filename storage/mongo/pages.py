@@ -1,11 +1,10 @@
 """Reading many resources: the pages of a search, found by index wherever that is possible."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from pymongo import ASCENDING, DESCENDING
 
-from storage.adapter import Found, Position, Selection, StoredResource
+from storage.adapter import Found, Selection, StoredResource
 from storage.batches import batches
 from storage.index_keys import number_at
 from storage.mongo.database import Database
@@ -13,6 +12,7 @@ from storage.mongo.documents import WITHOUT_INDEX, stored
 from storage.mongo.filter import MongoFilterCompiler, Query
 from storage.mongo.layout import Layout
 from storage.mongo.links import Links
+from storage.order import OrderPart, read_page
 
 PLACE = "_scim.place"
 
@@ -70,62 +70,38 @@ class Pages:
             return documents[self._layout.collection].count_documents(query)
 
     def _page(self, selection: Selection, native: Query | None) -> list[StoredResource]:
-        """Return a page; one that ends at a position is read backwards."""
-        backwards = selection.before is not None
-        descending = backwards != (selection.sort is not None and selection.sort.descending)
-        direction = DESCENDING if descending else ASCENDING
-        offset, limit = selection.offset, selection.limit
-        found: list[StoredResource] = []
-        for part in self._parts(selection, descending):
-            query = _all_of({PLACE: {"$gt": 0}}, native, part.condition, part.beyond)
+        field = self._layout.sort_field(selection.sort.path) if selection.sort else None
+
+        def query(part: OrderPart) -> Query:
+            of_part = {field: {"$gte": ""} if part.has_value else None} if field else None
+            return _all_of({PLACE: {"$gt": 0}}, native, of_part)
+
+        def read(part: OrderPart, offset: int, limit: int | None) -> list[StoredResource]:
+            fields = (field, PLACE) if field and part.has_value else (PLACE,)
+            direction = DESCENDING if part.descending else ASCENDING
             with self._database.reading() as documents:
                 collection = documents[self._layout.collection]
-                cursor = collection.find(query, WITHOUT_INDEX).allow_disk_use(True)
-                cursor = cursor.sort([(field, direction) for field in part.order]).skip(offset)
-                rows = list(cursor.limit(limit - len(found)) if limit is not None else cursor)
-                if not rows and offset:
-                    offset -= collection.count_documents(_all_of({PLACE: {"$gt": 0}}, native, part.condition))
-                else:
-                    offset = 0
-            found += [stored(row) for row in rows]
-            if len(found) == limit:
-                break
-        return found[::-1] if backwards else found
+                cursor = collection.find(_all_of(query(part), _onward(part, field)), WITHOUT_INDEX)
+                cursor = cursor.allow_disk_use(True).sort([(one, direction) for one in fields]).skip(offset)
+                return list(map(stored, cursor if limit is None else cursor.limit(limit)))
 
-    def _parts(self, selection: Selection, descending: bool) -> "list[_Part]":
-        """Return the parts of an order; resources without a value are one of their own.
+        def count(part: OrderPart) -> int:
+            with self._database.reading() as documents:
+                return documents[self._layout.collection].count_documents(query(part))
 
-        Ascending they come last, descending first, so that one order is the other reversed.
-        """
-        position = selection.after or selection.before
-        beyond = "$lt" if descending else "$gt"
-        if selection.sort is None:
-            return [_Part({}, (PLACE,), {PLACE: {beyond: number_at(position.place)}} if position else {})]
-        field = self._layout.sort_field(selection.sort.path)
-        assert field is not None
-        valued, missing = _Part({field: {"$gte": ""}}, (field, PLACE)), _Part({field: None}, (PLACE,))
-        if position is None:
-            return [missing, valued] if descending else [valued, missing]
-        if position.key is None:
-            missing = replace(missing, beyond={PLACE: {beyond: number_at(position.place)}})
-            return [missing, valued] if descending else [missing]
-        valued = replace(valued, beyond=_beyond(field, position, beyond))
-        return [valued] if descending else [valued, missing]
+        return read_page(selection, read, count)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A part of an order, and what of it is beyond the position to go on from."""
-
-    condition: Query
-    order: tuple[str, ...]
-    beyond: Query | None = None
-
-
-def _beyond(field: str, position: Position, beyond: str) -> Query:
+def _onward(part: OrderPart, field: str | None) -> Query | None:
+    """Return the condition on what is beyond the position to go on from."""
+    if part.beyond is None:
+        return None
+    beyond = "$lt" if part.descending else "$gt"
+    place = {PLACE: {beyond: number_at(part.beyond.place)}}
+    if field is None or not part.has_value:
+        return place
     # The first condition lets the index find the place; the second goes on from there.
-    further = [{field: {beyond: position.key}}, {PLACE: {beyond: number_at(position.place)}}]
-    return {field: {f"{beyond}e": position.key}, "$or": further}
+    return {field: {f"{beyond}e": part.beyond.key}, "$or": [{field: {beyond: part.beyond.key}}, place]}
 
 
 def _all_of(*queries: Query | None) -> Query:

@@ -1,7 +1,7 @@
 """The SQL adapter: documents in a table per resource type, everything findable in side tables.
 
-The tables are described in `storage.sql.tables`, their rows in `storage.sql.layout`, the translation
-of filters in `storage.sql.filter`, and what differs between databases in a dialect each. Statements
+The tables are described in `storage.index.tables`, their rows in `storage.index.layout`, the translation
+of filters in `storage.index.filter`, and what differs between databases in a dialect each. Statements
 are constant text run through the driver: building one costs more than running it.
 """
 
@@ -22,14 +22,15 @@ from storage.adapter import (
 )
 from storage.database_url import DatabaseUrl
 from storage.errors import ResourceNotFound, VersionMismatch, without_effect
-from storage.sql.adoption import finish_tables
-from storage.sql.database import Database
-from storage.sql.dialect import Dialect
+from storage.index.building import build
+from storage.index.database import Database
+from storage.index.dialect import Dialect
+from storage.index.layout import TypeLayout
+from storage.index.members import MemberRows
+from storage.index.pages import Pages
+from storage.index.rows import ResourceRows, resource_columns, stored
+from storage.sql.adoption import STEPS
 from storage.sql.existing import tables_to_serve
-from storage.sql.layout import TypeLayout
-from storage.sql.members import MemberRows
-from storage.sql.pages import Pages, as_row, resource_columns, stored
-from storage.sql.rows import ResourceRows
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class SqlAdapter(StorageAdapter):
         options = self._options
         try:
             layouts = tables_to_serve(self._database, resource_types, options.tables, options.indexed)
-            finish_tables(self._database, layouts)
+            build(self._database, layouts, *STEPS)
             twin = self._database.row("SELECT 1 FROM scim_resource WHERE twin <> 0 LIMIT 1")
             self._rows.has_twins = twin is not None
         finally:
@@ -150,14 +151,13 @@ class SqlAdapter(StorageAdapter):
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
-            rid = self._rows.insert(layout, resource)
-            created = as_row(resource, "1", rid, False)
+            created = self._rows.insert(layout, resource)
             self._database.remembered[layout.number, created.id] = created
         return created
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
         with self._database.transaction():
-            self._rows.insert_many(self._layouts[resource_type.name], resources)
+            self._rows.insert_many(self._layouts[resource_type.name], resources, "1")
 
     def replace(
         self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
@@ -165,9 +165,7 @@ class SqlAdapter(StorageAdapter):
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
             before = self._at(layout, resource.id, if_version)
-            version = int(before.version) + 1
-            self._rows.replace(layout, before.source, before, resource, version)
-            after = as_row(resource, str(version), before.source, before.joined)
+            after = self._rows.replace(layout, before, resource, str(int(before.version) + 1))
             self._database.remembered[layout.number, after.id] = after
         return after
 
@@ -175,7 +173,7 @@ class SqlAdapter(StorageAdapter):
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
             before = self._at(layout, resource_id, if_version)
-            self._rows.delete(layout, before.source, before)
+            self._rows.delete(layout, before)
             self._database.remembered.pop((layout.number, resource_id), None)
 
     def _at(self, layout: TypeLayout, resource_id: str, if_version: str | None) -> StoredResource:

@@ -1,14 +1,9 @@
-"""Building the side tables from documents that are there already: of others, or of older rules.
-
-Every step is one transaction that notes how far it came, so that it goes on where it was stopped,
-and several processes that start together share the work.
-"""
+"""Adopting tables of other programs: their documents get the rows that resources have."""
 
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Final
 
 import orjson
 
@@ -16,129 +11,40 @@ from schema.values import format_date_time
 from storage.adapter import Key, StoredResource
 from storage.batches import BATCH, batches
 from storage.foreign import ForeignDocument, ForeignReader, adopted
-from storage.sql.database import Database, marks
-from storage.sql.inserts import RESOURCE
-from storage.sql.layout import IndexRow, TypeLayout
-from storage.sql.members import MemberRows
-from storage.sql.pages import resource_columns, stored
-from storage.sql.rows import ResourceRows, narrow
+from storage.index.building import Step
+from storage.index.database import Database, marks
+from storage.index.layout import RESOURCE, TypeLayout
+from storage.index.members import MemberRows
+from storage.index.rows import resource_row
 
 _LOG = logging.getLogger(__name__)
 
-# Seconds between lines of the log that say how far it is.
-_REPORT_S = 5.0
 
+class _Adoption(Step):
+    """A step on documents that are not adopted yet; `scim_type` says which part comes next."""
 
-def finish_tables(database: Database, layouts: Sequence[TypeLayout]) -> None:
-    """Take over documents that nobody has indexed yet, and index again what is not ready."""
-    names = {layout.number: layout.resource_type.name for layout in layouts}
-    done = 0
-    for work in (_Resources, _Members, _Paths):
-        for layout in layouts:
-            step = work(database, layout, names)
-            done += _repeat(step, f"{layout.resource_type.name}: {step.doing}")
-    if done and database.dialect.count_values:
-        database.run_ddl(database.dialect.count_values)
-
-
-def _repeat(step: "_Step", title: str) -> int:
-    done, reported = 0, time.monotonic()
-    while (count := step.once()) is not None:
-        done += count
-        if time.monotonic() - reported > _REPORT_S:
-            _LOG.warning("%s: %d so far", title, done)
-            reported = time.monotonic()
-    if done:
-        _LOG.warning("%s: %d, done", title, done)
-    return done
-
-
-class _Step:
-    """A part of the work on one type; `once` does a batch and returns its size, None at the end."""
-
-    doing = ""
-
-    def __init__(self, database: Database, layout: TypeLayout, names: dict[int, str]) -> None:
-        self._database = database
-        self._layout = layout
-        self._rows = ResourceRows(database)
-        self._members = MemberRows(database, names)
-        self._reader = ForeignReader(layout.resource_type)
-
-    def once(self) -> int | None:
-        database = self._database
-        if not self._pending(database.row):
-            return None
-        with database.transaction():
-            # One at a time: the row says how far the work has come.
-            database.row(
-                f"SELECT 1 FROM scim_type WHERE number = ?{database.dialect.for_update}",
-                (self._layout.number,),
-            )
-            if not self._pending(database.row):
-                return None
-            return self._batch()
-
-    def _pending(self, row: Callable[..., Any]) -> bool:
-        raise NotImplementedError
-
-    def _batch(self) -> int:
-        raise NotImplementedError
-
-    def _note(self, **columns: Any) -> None:
-        assignments = ", ".join(f"{name} = ?" for name in columns)
-        self._database.run(
-            f"UPDATE scim_type SET {assignments} WHERE number = ?", (*columns.values(), self._layout.number)
-        )
-
-    def _adopting(self, row: Callable[..., Any]) -> tuple[str | None, str]:
-        found: tuple[str | None, str] = row(
+    def _adopting(self) -> tuple[str | None, str]:
+        found: tuple[str | None, str] = self._database.row(
             "SELECT adopting, adopted_to FROM scim_type WHERE number = ?", (self._layout.number,)
         )
         return found
 
-    def _insert_rows(self, index: Mapping[int, set[IndexRow]], ids: Mapping[int, str]) -> None:
-        """Write the index rows of each row key, and claim the unique values in them.
 
-        The log names a resource whose value another one has; the resource keeps its other rows.
-        """
-        unique = {rid: self._layout.unique_rows(rows) for rid, rows in index.items()}
-        claims = sorted((path, value, rid) for rid, rows in unique.items() for path, value in rows)
-        for batch in batches(claims):
-            values = ", ".join(["(?, ?, ?)"] * len(batch))
-            statement = self._database.dialect.insert_ignoring(
-                "scim_unique", "path, value, rid", f"VALUES {values}"
-            )
-            cells = [cell for row in batch for cell in row]
-            if self._database.run(statement, cells).rowcount < len(batch):
-                self._report_duplicates(batch, ids)
-        self._rows.insert_index_rows((rid, row) for rid, rows in index.items() for row in rows)
-
-    def _report_duplicates(self, rows: list[tuple[int, str, int]], ids: Mapping[int, str]) -> None:
-        for path, value, rid in rows:
-            (owner,) = self._database.row(
-                "SELECT rid FROM scim_unique WHERE path = ? AND value = ?", (path, value)
-            )
-            if owner != rid:
-                _LOG.warning(
-                    "%s %s: another resource has the same %s",
-                    self._layout.resource_type.name,
-                    ids[rid],
-                    self._layout.unique_path(path),
-                )
-
-
-class _Resources(_Step):
+class _Resources(_Adoption):
     """Documents that HarryKodden/scim left behind: a row each in scim_resource."""
 
     doing = "adopting documents"
 
-    def _pending(self, row: Callable[..., Any]) -> bool:
-        return self._adopting(row)[0] == "resources"
+    def __init__(self, database: Database, layout: TypeLayout, names: Mapping[int, str]) -> None:
+        super().__init__(database, layout, names)
+        self._reader = ForeignReader(layout.resource_type)
+
+    def _pending(self) -> bool:
+        return self._adopting()[0] == "resources"
 
     def _batch(self) -> int:
         database, layout = self._database, self._layout
-        last = self._adopting(database.row)[1] or ""
+        last = self._adopting()[1] or ""
         rows = database.rows(
             f"SELECT d.id, {database.dialect.text} FROM {layout.table} d "
             "WHERE d.id > ? ORDER BY d.id LIMIT ?",
@@ -198,10 +104,7 @@ class _Resources(_Step):
             database,
             "scim_resource",
             RESOURCE,
-            [
-                (layout.number, r.id, 1, r.created, r.last_modified, *narrow(layout, r), twins.get(r.id, 0))
-                for r in resources
-            ],
+            [resource_row(layout, one, "1", twins.get(one.id, 0)) for one in resources],
         )
         rids = self._rows.rids(layout, list(found))
         index = {rids[r.id]: layout.index_rows(r) for r in resources}
@@ -224,17 +127,17 @@ class _Resources(_Step):
         return twins
 
 
-class _Members(_Step):
+class _Members(_Adoption):
     """Members that stand in the documents: a row each in scim_member."""
 
     doing = "adopting members"
 
-    def _pending(self, row: Callable[..., Any]) -> bool:
-        return self._adopting(row)[0] == "members"
+    def _pending(self) -> bool:
+        return self._adopting()[0] == "members"
 
     def _batch(self) -> int:
         database, layout = self._database, self._layout
-        last = self._adopting(database.row)[1] or ""
+        last = self._adopting()[1] or ""
         # One group at a time: it may be large.
         row = database.row(
             f"SELECT d.id, {database.dialect.text}, r.rid FROM {layout.table} d "
@@ -260,7 +163,8 @@ class _Members(_Step):
         return 1
 
     def _join(self, resource_id: str, rid: int, members: Mapping[Key, str | None]) -> None:
-        found = self._members.find([member_id for _, member_id in members])
+        rows = MemberRows(self._database, self._names)
+        found = rows.find([member_id for _, member_id in members])
         known = {one.resource_id for one in found}
         missing = [member_id for _, member_id in members if member_id not in known]
         if missing:
@@ -271,40 +175,7 @@ class _Members(_Step):
                 len(missing),
                 missing[0],
             )
-        self._members.change(rid, adopted(members, found), ())
+        rows.change(rid, adopted(members, found), ())
 
 
-class _Paths(_Step):
-    """Paths whose rows are missing, because they are new or follow other rules now."""
-
-    doing = "building index rows"
-
-    def _pending(self, row: Callable[..., Any]) -> bool:
-        (unready,) = row(
-            "SELECT COUNT(*) FROM scim_path WHERE type = ? AND ready = 0", (self._layout.number,)
-        )
-        return bool(unready)
-
-    def _batch(self) -> int:
-        database, layout = self._database, self._layout
-        (last,) = database.row("SELECT indexed_to FROM scim_type WHERE number = ?", (layout.number,))
-        rows = database.rows(
-            f"{resource_columns(database.dialect.text)} FROM scim_resource r "
-            f"JOIN {layout.table} d ON d.id = r.id WHERE r.type = ? AND r.rid > ? ORDER BY r.rid LIMIT ?",
-            (layout.number, last or 0, BATCH),
-        )
-        if not rows:
-            database.run("UPDATE scim_path SET ready = 1 WHERE type = ?", (layout.number,))
-            self._note(indexed_to=None)
-            return 0
-        wanted = {
-            number
-            for (number,) in database.rows(
-                "SELECT number FROM scim_path WHERE type = ? AND ready = 0", (layout.number,)
-            )
-        }
-        resources = [stored(row) for row in rows]
-        index = {r.source: {row for row in layout.index_rows(r) if row[0] in wanted} for r in resources}
-        self._insert_rows(index, {r.source: r.id for r in resources})
-        self._note(indexed_to=rows[-1][0])
-        return len(rows)
+STEPS: Final = (_Resources, _Members)

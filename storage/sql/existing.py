@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from schema.resource_type import ResourceType
 from storage.errors import StorageError, StorageReadOnly, StorageUnavailable
+from storage.index.database import Database
+from storage.index.layout import TypeLayout
+from storage.index.tables import VERSION, prepare_tables, version_of
 from storage.index_keys import numbered_paths, signature
-from storage.sql.database import Database
-from storage.sql.layout import TypeLayout
-from storage.sql.tables import VERSION, prepare_tables, version_of
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,8 +11,7 @@ from playhouse.pool import PooledDatabase
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
-from storage.sql.database import Database
-from storage.sql.dialect import MEMBER, Dialect, Row
+from storage.index.dialect import MEMBER, Dialect, Row, Statements
 
 _IN_TRANSACTION = 1
 # CLIENT_FOUND_ROWS of the protocol: an UPDATE counts the rows that it finds, as on other databases, and
@@ -120,7 +119,7 @@ class Mysql(Dialect):
         return pool
 
     @contextmanager
-    def preparing(self, database: Database) -> Iterator[None]:
+    def preparing(self, database: Statements) -> Iterator[None]:
         """A named lock: definitions take effect at once and are part of no transaction."""
         (version,) = database.row("SELECT VERSION()")
         if "mariadb" not in version.lower():
@@ -146,7 +145,7 @@ class Mysql(Dialect):
     def is_usable(self, connection: Any) -> bool:
         return bool(connection.open)
 
-    def bytes_of(self, database: Database, tables: Sequence[str]) -> int:
+    def bytes_of(self, database: Statements, tables: Sequence[str]) -> int:
         names = ", ".join("?" * len(tables))
         row = database.row(
             "SELECT SUM(data_length + index_length) FROM information_schema.tables "
@@ -158,7 +157,7 @@ class Mysql(Dialect):
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         return f"INSERT IGNORE INTO {table} ({columns}) {rows}"
 
-    def insert_rows(self, database: Database, table: str, columns: str, rows: Iterable[Row]) -> None:
+    def insert_rows(self, database: Statements, table: str, columns: str, rows: Iterable[Row]) -> None:
         marks = ", ".join(["%s"] * (columns.count(",") + 1))
         with database.translated():
             # The driver makes few statements of many rows from this.
@@ -170,7 +169,7 @@ class Mysql(Dialect):
     def ends_with(self, text: str) -> str:
         return f"RIGHT({text}, ?) = ?"
 
-    def ids_by_type_no_more(self, database: Database) -> list[str]:
+    def ids_by_type_no_more(self, database: Statements) -> list[str]:
         # The constraint has the name of its first column.
         row = database.row(
             "SELECT 1 FROM information_schema.statistics WHERE table_schema = DATABASE() "
@@ -178,13 +177,13 @@ class Mysql(Dialect):
         )
         return ["ALTER TABLE scim_resource DROP INDEX id"] if row is not None else []
 
-    def constrain(self, database: Database, table: str, definition: str, added: Sequence[str]) -> None:
+    def constrain(self, database: Statements, table: str, definition: str, added: Sequence[str]) -> None:
         changes = [f"ADD {one}" for one in added]
         if added[0].startswith("PRIMARY KEY") and self.key_of(database, table):
             changes.insert(0, "DROP PRIMARY KEY")
         database.run_ddl(f"ALTER TABLE {table} {', '.join(changes)}")
 
-    def adopt(self, database: Database, table: str) -> None:
+    def adopt(self, database: Statements, table: str) -> None:
         (collation,) = database.row(
             "SELECT collation_name FROM information_schema.columns "
             "WHERE table_schema = DATABASE() AND table_name = ? AND column_name = 'id'",

@@ -1,11 +1,11 @@
 """From settings to the adapter of an SQL database, or to a database for other rows."""
 
 from storage.database_url import DatabaseUrl, parse_database_url
+from storage.index.database import Database
+from storage.index.dialect import Dialect
+from storage.index.sqlite import Sqlite
 from storage.sql.adapter import SqlAdapter, SqlOptions
-from storage.sql.database import Database
-from storage.sql.dialect import Dialect
 from storage.sql.options import Options
-from storage.sql.sqlite import Sqlite
 
 
 def open_adapter(options: Options) -> SqlAdapter:

@@ -10,10 +10,8 @@ from playhouse.pool import PooledDatabase
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
-from storage.sql.database import Database
-from storage.sql.dialect import MEMBER, Dialect, Row
-from storage.sql.inserts import RESOURCE
-from storage.sql.layout import IndexRow
+from storage.index.dialect import MEMBER, Dialect, Row, Statements
+from storage.index.layout import RESOURCE, IndexRow
 
 # Any number will do for the lock that processes take while they prepare the tables.
 _PREPARING = 7_644_001
@@ -77,7 +75,7 @@ class Postgresql(Dialect):
         )
 
     @contextmanager
-    def preparing(self, database: Database) -> Iterator[None]:
+    def preparing(self, database: Statements) -> Iterator[None]:
         """A transaction, of which definitions are a part, and an advisory lock."""
         (encoding,) = database.row("SHOW server_encoding")
         if encoding != "UTF8":
@@ -100,7 +98,7 @@ class Postgresql(Dialect):
     def is_usable(self, connection: Any) -> bool:
         return not connection.closed
 
-    def bytes_of(self, database: Database, tables: Sequence[str]) -> int:
+    def bytes_of(self, database: Statements, tables: Sequence[str]) -> int:
         sizes = " + ".join(["pg_total_relation_size(to_regclass(?))"] * len(tables))
         return int(database.row(f"SELECT {sizes}", tables)[0] or 0)
 
@@ -109,13 +107,13 @@ class Postgresql(Dialect):
 
     def insert_whole(
         self,
-        database: Database,
+        database: Statements,
         table: str,
         resource: Row,
         details: str,
         unique: Sequence[tuple[int, str]],
         index: Sequence[IndexRow],
-    ) -> tuple[int, set[int]]:
+    ) -> tuple[int, list[int]]:
         """One statement: each one more is another way to the server and back."""
         columns = [list(column) for column in zip(*index, strict=True)]
         row = database.run(
@@ -138,9 +136,12 @@ class Postgresql(Dialect):
                 [value for _, value in unique],
             ),
         ).fetchone()
-        return int(row[0]), set(row[1])
+        taken = [path for path, _ in unique]
+        for path in row[1]:
+            taken.remove(path)
+        return int(row[0]), taken
 
-    def run_joined(self, database: Database, statements: Sequence[tuple[str, Row, str]]) -> None:
+    def run_joined(self, database: Statements, statements: Sequence[tuple[str, Row, str]]) -> None:
         """All but the last become legs of the last."""
         *before, (last, _, legs) = statements
         parts = [
@@ -152,7 +153,7 @@ class Postgresql(Dialect):
         params = [cell for _, cells, _ in statements for cell in cells]
         database.run(f"WITH {text} {last}" if text else last, params)
 
-    def insert_rows(self, database: Database, table: str, columns: str, rows: Iterable[Row]) -> None:
+    def insert_rows(self, database: Statements, table: str, columns: str, rows: Iterable[Row]) -> None:
         with database.translated(), database.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
@@ -163,16 +164,16 @@ class Postgresql(Dialect):
     def ends_with(self, text: str) -> str:
         return f"RIGHT({text}, ?) = ?"
 
-    def ids_by_type_no_more(self, database: Database) -> list[str]:
+    def ids_by_type_no_more(self, database: Statements) -> list[str]:
         return ["ALTER TABLE scim_resource DROP CONSTRAINT IF EXISTS scim_resource_id_type_key"]
 
-    def constrain(self, database: Database, table: str, definition: str, added: Sequence[str]) -> None:
+    def constrain(self, database: Statements, table: str, definition: str, added: Sequence[str]) -> None:
         changes = [f"ADD {one}" for one in added]
         if added[0].startswith("PRIMARY KEY"):
             changes.insert(0, f"DROP CONSTRAINT IF EXISTS {table}_pkey")
         database.run_ddl(f"ALTER TABLE {table} {', '.join(changes)}")
 
-    def adopt(self, database: Database, table: str) -> None:
+    def adopt(self, database: Statements, table: str) -> None:
         (collation,) = database.row(
             "SELECT collation_name FROM information_schema.columns "
             "WHERE table_schema = current_schema() AND table_name = ? AND column_name = 'id'",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pymongo import monitoring
 
-from storage.sql.database import Database
+from storage.index.database import Database
 from tests.conftest import ScimClient
 from tests.storage.mongo.conftest import Recorder
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from storage.sql.database import Database
+from storage.index.database import Database
 from tests.conftest import ScimClient, error_of
 
 SRAM = "urn:mace:surf.nl:sram:scim:extension:User"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.protocol import representation
-from storage.sql.members import MemberRows
+from storage.index.members import MemberRows
 from tests.conftest import ScimClient, error_of
 
 

@@ -19,7 +19,7 @@ import pytest
 from app import create_app
 from app.configuration.settings import Settings
 from set_delivery import tables as state_tables
-from storage.sql import tables
+from storage.index import tables
 from tests.conftest import KEY, ScimClient, error_of
 from tests.events import kinds, sets
 from tests.receivers import HttpReceiver

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from set_delivery import tables as state_tables
-from storage.sql import tables
+from storage.index import tables
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -13,7 +13,7 @@ from set_delivery.dispatch import Dispatcher
 from set_delivery.events import CREATE, ChangeEvents, Event, FeedMembership, Subject
 from set_delivery.streams import Publishing
 from set_delivery.tables import prepare_state
-from storage.sql.database import Database
+from storage.index.database import Database
 from storage.sql.opening import open_database
 from tests.receivers import HttpReceiver
 

@@ -8,7 +8,7 @@ from set_delivery.change_verification import LogBroken
 from set_delivery.dispatch import Dispatcher
 from set_delivery.streams import Publishing
 from storage.errors import ValueRefused
-from storage.sql.database import Database
+from storage.index.database import Database
 
 KEY = b"k" * 32
 ENTRY = ChangeEntry(

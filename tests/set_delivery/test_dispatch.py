@@ -15,7 +15,7 @@ from set_delivery.clock import now_ms
 from set_delivery.events import DELETE, FEED_ADD, ChangeEvents
 from set_delivery.poll import Streams
 from set_delivery.streams import Feed, Publishing, Receiver
-from storage.sql.database import Database
+from storage.index.database import Database
 from tests.set_delivery.conftest import (
     append,
     dispatcher_of,

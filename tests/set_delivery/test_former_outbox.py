@@ -11,7 +11,7 @@ from set_delivery.dispatch import Dispatcher
 from set_delivery.events import DELETE, ChangeEvents
 from set_delivery.former_outbox import FormerOutbox
 from set_delivery.intents import IntentTable
-from storage.sql.database import Database
+from storage.index.database import Database
 from tests.set_delivery.conftest import members_change, user_change, user_event
 from tests.set_delivery.test_dispatch import POLL, subjects
 

@@ -8,7 +8,7 @@ from app.protocol.changes import Note
 from app.protocol.notes import Notes
 from set_delivery.change_log import ChangeLog
 from set_delivery.intents import IntentTable
-from storage.sql.database import Database
+from storage.index.database import Database
 from tests.set_delivery.conftest import dispatcher_of, entry_of, user_change
 from tests.set_delivery.test_dispatch import POLL, subjects
 

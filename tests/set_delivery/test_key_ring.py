@@ -8,7 +8,7 @@ import pytest
 
 from set_delivery.key_ring import open_ring, read_ring
 from storage.errors import StorageReadOnly
-from storage.sql.database import Database
+from storage.index.database import Database
 from storage.sql.opening import open_database
 
 PROCESS = """

@@ -8,7 +8,7 @@ from set_delivery.change_log import ChangeLog
 from set_delivery.poll import OutOfWindow, Part, Streams
 from set_delivery.retention import Retention
 from set_delivery.streams import Publishing
-from storage.sql.database import Database
+from storage.index.database import Database
 from tests.set_delivery.conftest import (
     append,
     dispatcher_of,

@@ -20,7 +20,7 @@ from set_delivery.inventory import Inventory
 from set_delivery.leases import take_lease
 from set_delivery.push import Pusher
 from set_delivery.streams import Publishing, Receiver
-from storage.sql.database import Database
+from storage.index.database import Database
 from tests.receivers import (
     ACCEPTS,
     Behaviour,

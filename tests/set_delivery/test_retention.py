@@ -9,7 +9,7 @@ from set_delivery.clock import now_ms
 from set_delivery.inventory import Inventory
 from set_delivery.retention import Retention
 from set_delivery.streams import Publishing, Receiver
-from storage.sql.database import Database
+from storage.index.database import Database
 from tests.set_delivery.conftest import (
     append,
     dispatcher_of,

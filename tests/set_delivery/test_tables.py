@@ -7,7 +7,7 @@ import pytest
 from set_delivery.change_log import ChangeLog
 from set_delivery.leases import take_lease
 from set_delivery.tables import VERSION, StateTooNew, prepare_state
-from storage.sql.database import Database
+from storage.index.database import Database
 from storage.sql.opening import open_database
 from tests.set_delivery.conftest import (
     append,

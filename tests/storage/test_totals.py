@@ -10,9 +10,9 @@ import pytest
 
 from scim_filter import parse_filter, resolve
 from storage.adapter import Page, Position, Selection, Sort, StorageAdapter
+from storage.index.database import Database
 from storage.index_keys import place_of
 from storage.search import fitting_total, search
-from storage.sql.database import Database
 from storage.testing import REGISTRY, USER, represent, stored
 from tests.backends import open_backend
 

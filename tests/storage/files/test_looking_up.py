@@ -6,7 +6,7 @@ import pytest
 
 from storage.adapter import Member, StorageAdapter
 from storage.files.folders import Folders
-from storage.sql.database import Database
+from storage.index.database import Database
 from storage.testing import GROUP, USER, change_members, stored
 from tests.storage.files.conftest import Open, ids, write, written
 
@@ -33,7 +33,7 @@ def test_common_filters_read_neither_files_nor_other_documents(
     def refused(*_: object) -> None:
         raise AssertionError("every candidate is read")
 
-    monkeypatch.setattr("storage.sql.pages.Pages.every", refused)
+    monkeypatch.setattr("storage.index.pages.Pages.every", refused)
     monkeypatch.setattr(Folders, "read", refused)
     monkeypatch.setattr(Folders, "listing", refused)
 

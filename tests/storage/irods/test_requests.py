@@ -38,7 +38,7 @@ class Service:
         account = self.store.fake.catalog.add(name, "rodsuser")
         document = {"userName": name, "emails": [{"value": f"{name}@x"}]}
         kept = with_id(stored("1", **document), account.number, "1.x")
-        avus = [*document_avus(kept), *KeyAvus.of(USER).all_of(kept.document), Avu(VERSION, "1.x")]
+        avus = [*document_avus(kept), *KeyAvus(USER).all_of(kept.document), Avu(VERSION, "1.x")]
         self.store.fake.catalog.change_avus(
             name, [("add", (avu.attribute, avu.value, avu.unit)) for avu in avus], strictly=True
         )

@@ -13,8 +13,9 @@ import pytest
 from app import create_app
 from app.configuration.settings import Settings
 from storage.errors import StorageUnavailable
+from storage.index import building
+from storage.index.tables import VERSION
 from storage.sql import adoption
-from storage.sql.tables import VERSION
 from storage.testing import GROUP, REGISTRY, USER, members_of
 from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient, error_of
@@ -177,14 +178,14 @@ def test_it_goes_on_where_it_was_stopped(
     users, groups = many(20)
     whole = contents(reference_store(server, users, groups))
     url = reference_store(server, users, groups)
-    steps, note = iter(range(1, 1000)), adoption._Step._note
+    steps, note = iter(range(1, 1000)), building.Step._note
 
     def stopping(step: Any, **columns: Any) -> None:
         if next(steps) == stop_at:
             raise KeyboardInterrupt
         note(step, **columns)
 
-    monkeypatch.setattr(adoption._Step, "_note", stopping)
+    monkeypatch.setattr(building.Step, "_note", stopping)
     adapter = open_backend("sql", database_url=url)
     with pytest.raises(KeyboardInterrupt):
         adapter.prepare(REGISTRY.resource_types)

@@ -96,6 +96,29 @@ def test_an_extension_that_comes_later_is_found(
     assert scim.names(f"not ({urn}:desk pr)") == ["a"]
 
 
+@pytest.mark.on("sqlite", "files", "postgresql", "mariadb", "mongodb")
+def test_a_resource_can_have_several_values_of_one_unique_attribute(
+    definitions: Path, make_scim: Callable[..., ScimClient]
+) -> None:
+    urn = "urn:example:params:scim:schemas:Desk"
+    badges = {"name": "badges", "type": "string", "multiValued": True, "uniqueness": "server"}
+    badges["description"] = "x"
+    (definitions / "extensions" / "User" / "Desk.json").write_text(
+        json.dumps({"id": urn, "name": "Desk", "description": "x", "attributes": [badges]})
+    )
+    scim = make_scim(SCHEMA_PATH=str(definitions))
+    first = scim.user("a", **{urn: {"badges": ["1", "2"]}})
+    other = scim.user("b")
+
+    for taken in (["2"], ["3", "1"], ["1", "2"]):
+        user = {"userName": "c", urn: {"badges": taken}}
+        error_of(scim("POST", "/Users", user), 409, "uniqueness")
+        error_of(scim("PUT", f"/Users/{other['id']}", user), 409, "uniqueness")
+    changed = scim("PUT", f"/Users/{first['id']}", {"userName": "a", urn: {"badges": ["3", "4"]}})
+    assert changed.status_code == 200
+    assert scim("POST", "/Users", {"userName": "c", urn: {"badges": ["1", "2"]}}).status_code == 201
+
+
 @pytest.mark.sqlite
 def test_a_resource_stands_in_one_place_of_an_order(
     definitions: Path, make_scim: Callable[..., ScimClient]

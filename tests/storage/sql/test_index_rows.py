@@ -10,9 +10,9 @@ import pytest
 
 from schema.attribute import Attribute
 from storage.adapter import StoredResource
+from storage.index.layout import IndexRow, TypeLayout
 from storage.index_keys import numbered_paths
 from storage.sql.adapter import SqlAdapter
-from storage.sql.layout import IndexRow, TypeLayout
 from storage.testing import USER
 from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder

@@ -8,9 +8,9 @@ import pytest
 
 from storage.adapter import Member
 from storage.errors import Contention
+from storage.index.database import Database
+from storage.index.tables import VERSION, generation_of
 from storage.sql.adapter import SqlAdapter
-from storage.sql.database import Database
-from storage.sql.tables import VERSION, generation_of
 from storage.testing import GROUP, REGISTRY, USER, stored
 from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from storage.sql.database import Database
+from storage.index.database import Database
 from tests.conftest import ScimClient
 from tests.events import PATCH_OP, POLL
 

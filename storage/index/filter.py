@@ -11,9 +11,9 @@ from schema.resource_type import AttributePath
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.evaluate import matches
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
+from storage.index.dialect import Dialect
+from storage.index.layout import TypeLayout
 from storage.index_keys import KEY_LENGTH, index_key, successor
-from storage.sql.dialect import Dialect
-from storage.sql.layout import TypeLayout
 
 _ORDERINGS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 

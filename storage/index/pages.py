@@ -1,18 +1,18 @@
 """Reading many resources: the pages of a search, found by index wherever that is possible."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 from storage.adapter import Found, Selection, StoredResource
 from storage.batches import BATCH, batches
-from storage.index_keys import number_at, place_of
-from storage.sql.database import Database, marks
-from storage.sql.dialect import UNLIMITED
-from storage.sql.filter import Native, SqlFilterCompiler
-from storage.sql.layout import TypeLayout
+from storage.index.database import Database, marks
+from storage.index.dialect import UNLIMITED
+from storage.index.filter import Native, SqlFilterCompiler
+from storage.index.layout import TypeLayout
+from storage.index.rows import resource_columns, stored
+from storage.index_keys import number_at
+from storage.order import OrderPart, read_page
 
 # How many row keys are looked up at a time where every candidate must be read.
 _BLOCK = 50_000
@@ -71,7 +71,7 @@ class Pages:
         with self._database.snapshot():
             if selection.sort is None:
                 return self._unsorted(selection, native, limit) or _page([], self.total(native))
-            found = self._load(self._ordered_rids(selection, native, limit))
+            found = self._load(self._sorted_rids(selection, native))
             if found and len(found) < limit and _is_from_start(selection):
                 return _page(found, selection.offset + len(found))
             return _page(found, self.total(native))
@@ -109,37 +109,53 @@ class Pages:
             selection.offset + len(rows) if total is None else int(total),
         )
 
-    def _keys(self, native: Native | None) -> "_Part":
+    def _keys(self, native: Native | None) -> "_Keys":
         """Return the row keys of what matches `native`, from whatever tells them fastest."""
         number = self._layout.number
         if native is None:
             hint = self._database.dialect.by_type
-            return _Part(f"FROM scim_resource r{hint} WHERE r.type = ?", (number,))
+            return _Keys(f"FROM scim_resource r{hint} WHERE r.type = ?", (number,))
         if native.rids is None or not native.keys_only:
             source = f"FROM scim_resource r WHERE r.type = ? AND {native.where}"
-            return _Part(source, (number, *native.params))
+            return _Keys(source, (number, *native.params))
         select = "SELECT r.rid" if native.distinct else "SELECT DISTINCT r.rid"
-        return _Part(f"FROM ({native.rids}) r WHERE 1 = 1", native.params, select=select)
+        return _Keys(f"FROM ({native.rids}) r WHERE 1 = 1", native.params, select)
 
-    def _ordered_rids(self, selection: Selection, native: Native | None, limit: int) -> list[int]:
-        """Return the row keys of a page; a page that ends at a position is read backwards."""
-        backwards = selection.before is not None
-        descending = backwards != (selection.sort is not None and selection.sort.descending)
-        found: list[int] = []
-        offset = selection.offset
-        for part in self._parts(selection, native, descending):
+    def _sorted_rids(self, selection: Selection, native: Native | None) -> list[int]:
+        """Return the row keys of a page of a sorted order."""
+        assert selection.sort is not None
+        path = self._layout.numbers[selection.sort.path.text]
+
+        def read(part: OrderPart, offset: int, limit: int | None) -> list[int]:
+            keys = self._keys_in(part, path, native)
+            onward, position = _onward(part)
+            direction = "DESC" if part.descending else "ASC"
+            order = f"s.value {direction}, s.rid {direction}" if part.has_value else f"r.rid {direction}"
             rows = self._database.rows(
-                f"{part.select} {part.source}{part.beyond} ORDER BY {part.order} LIMIT ? OFFSET ?",
-                (*part.params, *part.beyond_params, limit - len(found), offset),
+                f"{keys.select} {keys.source}{onward} ORDER BY {order} LIMIT ? OFFSET ?",
+                (*keys.params, *position, UNLIMITED if limit is None else limit, offset),
             )
-            found += [row[0] for row in rows]
-            if len(found) == limit:
-                break
-            if not rows and offset:
-                offset -= self._database.row(f"SELECT COUNT(*) {part.source}", part.params)[0]
-            else:
-                offset = 0
-        return found[::-1] if backwards else found
+            return [rid for (rid,) in rows]
+
+        def count(part: OrderPart) -> int:
+            keys = self._keys_in(part, path, native)
+            return int(self._database.row(f"SELECT COUNT(*) {keys.source}", keys.params)[0])
+
+        return read_page(selection, read, count)
+
+    def _keys_in(self, part: OrderPart, path: int, native: Native | None) -> "_Keys":
+        """Return the row keys of what matches `native` in a part of the order by a path."""
+        where, params = (f" AND {native.where}", native.params) if native else ("", ())
+        if not part.has_value:
+            return _Keys(
+                "FROM scim_resource r WHERE r.type = ? AND r.rid NOT IN "
+                f"(SELECT rid FROM scim_attribute WHERE path = ? AND element = 0){where}",
+                (self._layout.number, path, *params),
+            )
+        # The index has all that an order takes; a filter is on the resource.
+        joined = "JOIN scim_resource r ON r.rid = s.rid " if native else ""
+        source = f"FROM scim_attribute s {joined}WHERE s.path = ? AND s.element = 0{where}"
+        return _Keys(source, (path, *params), "SELECT s.rid")
 
     def total(self, native: Native | None) -> int:
         """Return how many resources match `native`, or how many there are."""
@@ -171,106 +187,31 @@ class Pages:
             found |= {row[0]: stored(row) for row in rows}
         return [found[rid] for rid in rids if rid in found]
 
-    def _parts(self, selection: Selection, native: Native | None, descending: bool) -> "list[_Part]":
-        """Return the parts of a sorted order; resources without a value are one of their own.
-
-        Ascending they come last, descending first, so that one order is the other reversed.
-        """
-        where, params = (f" AND {native.where}", native.params) if native else ("", ())
-        direction, beyond = ("DESC", "<") if descending else ("ASC", ">")
-        position = selection.after or selection.before
-        assert selection.sort is not None
-        path = self._layout.numbers[selection.sort.path.text]
-        # The index has all that an order takes; a filter is on the resource.
-        joined = "JOIN scim_resource r ON r.rid = s.rid " if native else ""
-        valued = _Part(
-            f"FROM scim_attribute s {joined}WHERE s.path = ? AND s.element = 0{where}",
-            (path, *params),
-            f"s.value {direction}, s.rid {direction}",
-            select="SELECT s.rid",
-        )
-        missing = _Part(
-            "FROM scim_resource r WHERE r.type = ? AND r.rid NOT IN "
-            f"(SELECT rid FROM scim_attribute WHERE path = ? AND element = 0){where}",
-            (self._layout.number, path, *params),
-            f"r.rid {direction}",
-        )
-        parts = [missing, valued] if descending else [valued, missing]
-        if selection.sort.path.attribute.name == "meta":
-            # Nothing is without it: looking for that would take a walk through all.
-            parts = [valued]
-        if position is None:
-            return parts
-        place = number_at(position.place)
-        if position.key is None:
-            missing = replace(missing, beyond=f" AND r.rid {beyond} ?", beyond_params=(place,))
-            return [missing, valued] if descending else [missing]
-        valued = replace(
-            valued,
-            # The first condition lets the index find the place; the second goes on from there.
-            beyond=f" AND s.value {beyond}= ? AND (s.value {beyond} ? OR s.rid {beyond} ?)",
-            beyond_params=(position.key, position.key, place),
-        )
-        return [valued] if descending else [valued, *parts[1:]]
-
 
 def _is_from_start(selection: Selection) -> bool:
     return selection.after is None and selection.before is None
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Row keys: where they come from, in which order, and which are beyond the position to go on from."""
+class _Keys:
+    """Where row keys come from."""
 
     source: str
     params: tuple[Any, ...]
-    order: str = ""
-    beyond: str = ""
-    beyond_params: tuple[Any, ...] = ()
     select: str = "SELECT r.rid"
+
+
+def _onward(part: OrderPart) -> tuple[str, tuple[Any, ...]]:
+    """Return the condition on what is beyond the position to go on from, and its parameters."""
+    if part.beyond is None:
+        return "", ()
+    beyond, place = "<" if part.descending else ">", number_at(part.beyond.place)
+    if not part.has_value:
+        return f" AND r.rid {beyond} ?", (place,)
+    # The first condition lets the index find the place; the second goes on from there.
+    condition = f" AND s.value {beyond}= ? AND (s.value {beyond} ? OR s.rid {beyond} ?)"
+    return condition, (part.beyond.key, part.beyond.key, place)
 
 
 def _page(resources: Sequence[StoredResource], total: int) -> Found:
     return Found(resources, is_page=True, total=total)
-
-
-def as_row(resource: StoredResource, version: str, rid: int, joined: bool | None) -> StoredResource:
-    """Return a resource as the row with this key keeps it."""
-    row = StoredResource(
-        resource.id,
-        resource.text,
-        version,
-        resource.created,
-        resource.last_modified,
-        resource.secrets,
-        place_of(rid),
-        joined,
-        source=rid,
-    )
-    # Of the same text, it need not be parsed again.
-    vars(row)["document"] = resource.document
-    return row
-
-
-def resource_columns(text: str) -> str:
-    """Return what makes a StoredResource, and whether it is a member of anything, as a SELECT."""
-    return (
-        f"SELECT r.rid, r.id, {text}, r.version, r.created, r.last_modified, r.secrets, "
-        "EXISTS (SELECT 1 FROM scim_member m WHERE m.member_rid = r.rid)"
-    )
-
-
-def stored(row: Sequence[Any]) -> StoredResource:
-    """Return the resource that a row of `resource_columns` stands for; its source is the row's key."""
-    rid, resource_id, details, version, created, last_modified, secrets, joined = row
-    return StoredResource(
-        resource_id,
-        details,
-        str(version),
-        created,
-        last_modified,
-        orjson.loads(secrets) if secrets else {},
-        place_of(rid),
-        bool(joined),
-        source=rid,
-    )

@@ -21,9 +21,9 @@ from typing import Final
 from schema.resource_type import ResourceType
 from storage.attempts import repeated
 from storage.errors import Contention, StorageUnavailable
+from storage.index.database import Database
+from storage.index.layout import TypeLayout
 from storage.index_keys import numbered_paths, signature
-from storage.sql.database import Database
-from storage.sql.layout import TypeLayout
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def prepare_tables(
 
     `tables` maps names of resource types to names of tables, `indexed` is the setting of
     `storage.index_keys.indexed_paths`. Paths whose rows are missing or were made by other rules
-    are marked as not ready (`storage.sql.adoption`). Raises StorageUnavailable for tables of a
+    are marked as not ready (`storage.index.building`). Raises StorageUnavailable for tables of a
     later version.
     """
     _bring_up_to_date(database)

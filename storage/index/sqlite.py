@@ -12,11 +12,10 @@ import peewee
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
+from storage.index.dialect import MEMBER, Dialect, Row, Statements
+from storage.index.reading import CANNOT_WRITE, PassingConnection, open_to_read
 from storage.ownership import advice, is_full, is_meant_read_only
 from storage.queue import FairQueue
-from storage.sql.database import Database
-from storage.sql.dialect import MEMBER, Dialect, Row
-from storage.sql.reading import CANNOT_WRITE, PassingConnection, open_to_read
 
 _RETRY_AFTER_S: Final = 0.01
 
@@ -130,7 +129,7 @@ class Sqlite(Dialect):
         return not isinstance(connection, PassingConnection) or connection.is_sound
 
     @contextmanager
-    def preparing(self, database: Database) -> Iterator[None]:
+    def preparing(self, database: Statements) -> Iterator[None]:
         """A write transaction: definitions are part of it."""
         folder = Path(database.name).parent
         try:
@@ -142,14 +141,14 @@ class Sqlite(Dialect):
         with database.transaction():
             yield
 
-    def key_of(self, database: Database, table: str) -> list[str]:
+    def key_of(self, database: Statements, table: str) -> list[str]:
         rows = database.rows("SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk", (table,))
         return [name for (name,) in rows]
 
-    def has_reference(self, database: Database, table: str) -> bool:
+    def has_reference(self, database: Statements, table: str) -> bool:
         return database.row("SELECT 1 FROM pragma_foreign_key_list(?)", (table,)) is not None
 
-    def constrain(self, database: Database, table: str, definition: str, added: Sequence[str]) -> None:
+    def constrain(self, database: Statements, table: str, definition: str, added: Sequence[str]) -> None:
         """SQLite cannot change a key: the rows move to a table that has it."""
         names = ", ".join(database.columns(table))
         # Views on the table, ours and those of others, refer to its name and stay.
@@ -163,14 +162,14 @@ class Sqlite(Dialect):
         ):
             database.run_ddl(statement)
 
-    def bytes_of(self, database: Database, tables: Sequence[str]) -> int:
+    def bytes_of(self, database: Statements, tables: Sequence[str]) -> int:
         (pages,), (size,) = database.row("PRAGMA page_count"), database.row("PRAGMA page_size")
         return int(pages) * int(size)
 
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         return f"INSERT OR IGNORE INTO {table} ({columns}) {rows}"
 
-    def insert_rows(self, database: Database, table: str, columns: str, rows: Iterable[Row]) -> None:
+    def insert_rows(self, database: Statements, table: str, columns: str, rows: Iterable[Row]) -> None:
         marks = ", ".join("?" * (columns.count(",") + 1))
         with database.translated():
             database.cursor().executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
@@ -181,7 +180,7 @@ class Sqlite(Dialect):
     def ends_with(self, text: str) -> str:
         return f"SUBSTR({text}, -?) = ?"
 
-    def adopt(self, database: Database, table: str) -> None:
+    def adopt(self, database: Statements, table: str) -> None:
         """SQLite compares text byte by byte unless told otherwise."""
 
     def whole_document(self, name: str, members: str) -> str:

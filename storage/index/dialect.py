@@ -7,17 +7,13 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import peewee
 
 from storage.database_url import DatabaseUrl
+from storage.index.layout import IndexRow
 from storage.queue import FairQueue
-from storage.sql.inserts import RESOURCE, claim_unique, insert_index
-from storage.sql.layout import IndexRow
-
-if TYPE_CHECKING:
-    from storage.sql.database import Database
 
 # What stands for "all" in a LIMIT: it is a number in every dialect.
 UNLIMITED = 2**63 - 1
@@ -27,6 +23,30 @@ Row = Sequence[Any]
 # Between two parts of the description of a table.
 _COMMA = re.compile(r", (?![^()]*\))")
 _KEY = re.compile(r"(\w+) [^,]*PRIMARY KEY(?: AUTOINCREMENT)?$|PRIMARY KEY \((.*)\)$")
+
+
+class Statements(Protocol):
+    """A database, as far as a dialect runs statements there; `name` is its name, or its file."""
+
+    name: str
+
+    def transaction(self) -> AbstractContextManager[None]: ...
+
+    def lease(self) -> AbstractContextManager[None]: ...
+
+    def translated(self) -> AbstractContextManager[None]: ...
+
+    def columns(self, table: str) -> dict[str, str]: ...
+
+    def rows(self, statement: str, params: Row = ()) -> list[Any]: ...
+
+    def row(self, statement: str, params: Row = ()) -> Any: ...
+
+    def run(self, statement: str, params: Row = ()) -> Any: ...
+
+    def run_ddl(self, statement: str) -> None: ...
+
+    def cursor(self) -> Any: ...
 
 
 class Dialect(ABC):
@@ -84,13 +104,13 @@ class Dialect(ABC):
         return f"{self.quote}{name.replace(self.quote, self.quote * 2)}{self.quote}"
 
     @abstractmethod
-    def preparing(self, database: "Database") -> AbstractContextManager[None]:
+    def preparing(self, database: Statements) -> AbstractContextManager[None]:
         """Return a context in which no other process changes tables."""
 
     # -- definitions
 
     def create_tables(
-        self, database: "Database", tables: Mapping[str, str], keyed: Collection[str] = ()
+        self, database: Statements, tables: Mapping[str, str], keyed: Collection[str] = ()
     ) -> None:
         """Make tables, and add the columns, keys and foreign keys that earlier ones lack, in a transaction.
 
@@ -126,7 +146,7 @@ class Dialect(ABC):
                 )
 
     def create_indexes(
-        self, database: "Database", indexes: Mapping[str, str], unique: Collection[str] = ()
+        self, database: Statements, indexes: Mapping[str, str], unique: Collection[str] = ()
     ) -> None:
         """Make the indexes that are missing; each name stands for `table (columns)`."""
         for name, target in indexes.items():
@@ -134,7 +154,7 @@ class Dialect(ABC):
                 kind = "UNIQUE INDEX" if name in unique else "INDEX"
                 database.run_ddl(f"CREATE {kind} {name} ON {target}")
 
-    def key_of(self, database: "Database", table: str) -> list[str]:
+    def key_of(self, database: Statements, table: str) -> list[str]:
         """Return the columns of the primary key of a table, in order."""
         rows = database.rows(
             "SELECT column_name FROM information_schema.key_column_usage WHERE table_schema = "
@@ -144,7 +164,7 @@ class Dialect(ABC):
         )
         return [name for (name,) in rows]
 
-    def has_reference(self, database: "Database", table: str) -> bool:
+    def has_reference(self, database: Statements, table: str) -> bool:
         """Return whether a table has a foreign key."""
         row = database.row(
             "SELECT 1 FROM information_schema.table_constraints WHERE constraint_type = 'FOREIGN KEY' "
@@ -154,7 +174,7 @@ class Dialect(ABC):
         return row is not None
 
     @abstractmethod
-    def constrain(self, database: "Database", table: str, definition: str, added: Sequence[str]) -> None:
+    def constrain(self, database: Statements, table: str, definition: str, added: Sequence[str]) -> None:
         """Give a table a primary key in place of the one it has, and foreign keys: those in `added`.
 
         `definition` is the whole table with them, for databases that have to copy it.
@@ -195,7 +215,7 @@ class Dialect(ABC):
         return True
 
     @abstractmethod
-    def bytes_of(self, database: "Database", tables: Sequence[str]) -> int:
+    def bytes_of(self, database: Statements, tables: Sequence[str]) -> int:
         """Return how many bytes tables take with their indexes; on SQLite, those of the whole database."""
 
     @abstractmethod
@@ -204,33 +224,27 @@ class Dialect(ABC):
 
     def insert_whole(
         self,
-        database: "Database",
+        database: Statements,
         table: str,
         resource: Row,
         details: str,
         unique: Sequence[tuple[int, str]],
         index: Sequence[IndexRow],
-    ) -> tuple[int, set[int]]:
-        """Write a new resource: its row, its document, its unique values and its index rows.
+    ) -> tuple[int, list[int]] | None:
+        """Write a new resource by one statement; None where it takes one for each table.
 
-        Return the row key and the paths whose unique value was free; the rest may be missing when
-        that is not all of them. Raises DuplicateKey when the id is taken.
+        The statement writes its row, its document, its unique values and its index rows. Return the row key
+        and the path of each unique value that was taken. Raises DuplicateKey when the id is taken.
         """
-        statement = f"INSERT INTO scim_resource ({RESOURCE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-        rid = int(database.run(statement, resource).lastrowid)
-        claimed = claim_unique(database, rid, unique)
-        if len(claimed) == len(unique):
-            database.run(f"INSERT INTO {table} (id, details) VALUES (?, ?)", (resource[1], details))
-            insert_index(database, rid, index)
-        return rid, claimed
+        return None
 
-    def run_joined(self, database: "Database", statements: Sequence[tuple[str, Row, str]]) -> None:
+    def run_joined(self, database: Statements, statements: Sequence[tuple[str, Row, str]]) -> None:
         """Run statements of `run_soon`, each given with its parameters and legs, as one for the server."""
         for statement, params, _ in statements:
             database.run(statement, params)
 
     @abstractmethod
-    def insert_rows(self, database: "Database", table: str, columns: str, rows: Iterable[Row]) -> None:
+    def insert_rows(self, database: Statements, table: str, columns: str, rows: Iterable[Row]) -> None:
         """Insert many rows as fast as the driver can. Raises DuplicateKey."""
 
     @abstractmethod
@@ -241,7 +255,7 @@ class Dialect(ABC):
     def ends_with(self, text: str) -> str:
         """Return the condition on `text` whose parameters are a length in characters and an end."""
 
-    def ids_by_type_no_more(self, database: "Database") -> list[str]:
+    def ids_by_type_no_more(self, database: Statements) -> list[str]:
         """Return what ends the constraint on ids within a type, once ids are unique over all types.
 
         SQLite cannot drop it: it stays beside the new one.
@@ -249,7 +263,7 @@ class Dialect(ABC):
         return []
 
     @abstractmethod
-    def adopt(self, database: "Database", table: str) -> None:
+    def adopt(self, database: Statements, table: str) -> None:
         """Make the columns of a table that others have made comparable with ours."""
 
     @abstractmethod

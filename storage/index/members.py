@@ -6,8 +6,8 @@ from typing import Any
 
 from storage.adapter import Member, Membership
 from storage.batches import BATCH, batches
-from storage.sql.database import Database, marks
-from storage.sql.layout import TypeLayout
+from storage.index.database import Database, marks
+from storage.index.layout import TypeLayout
 
 # The members of a group. SQLite gives the row key of a resource that is gone to another one.
 _MEMBERS = (

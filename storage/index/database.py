@@ -19,7 +19,7 @@ from storage.errors import (
     ValueRefused,
 )
 from storage.forks import in_child
-from storage.sql.dialect import Dialect, Row
+from storage.index.dialect import Dialect, Row
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")

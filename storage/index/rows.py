@@ -1,0 +1,264 @@
+"""The rows of a resource: its document and what it is found by, in the transaction of the caller."""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import orjson
+
+from storage.adapter import StoredResource
+from storage.batches import batches
+from storage.errors import UniquenessConflict
+from storage.index.database import Database, DuplicateKey, marks
+from storage.index.layout import ATTRIBUTE, RESOURCE, IndexRow, TypeLayout
+from storage.index_keys import place_of
+
+
+class ResourceRows:
+    """The rows of single resources, and of many at once.
+
+    No two resources have one id, whatever their types, but for twins: resources of others that were
+    taken over so. `has_twins` says whether there may be any.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.has_twins = True
+
+    def insert(
+        self, layout: TypeLayout, resource: StoredResource, version: str = "1", strict: bool = True
+    ) -> StoredResource:
+        """Write a new resource and return it as kept; its source is its row key.
+
+        Unless `strict`, others may have the same values, which stay theirs, and one of another type the
+        same id. Raises UniquenessConflict.
+        """
+        twin = 0 if strict or not self._is_taken(resource.id) else layout.number
+        row = resource_row(layout, resource, version, twin)
+        index = sorted(layout.index_rows(resource), key=_by_key)
+        unique = sorted(layout.unique_rows(index))
+        database, run = self._database, self._database.run
+        try:
+            whole = database.dialect.insert_whole(database, layout.table, row, resource.text, unique, index)
+            if whole is None:
+                statement = f"INSERT INTO scim_resource ({RESOURCE}) VALUES ({marks(row)})"
+                rid = int(run(statement, row).lastrowid)
+                taken = self._claim_own(rid, unique)
+            else:
+                rid, taken = whole
+            if strict and taken:
+                raise UniquenessConflict(layout.unique_path(min(taken)))
+            if whole is None:
+                run(f"INSERT INTO {layout.table} (id, details) VALUES (?, ?)", (resource.id, resource.text))
+                self._insert_index(rid, index)
+        except DuplicateKey as exc:
+            # Or a row of the same id that another program wrote among the documents.
+            raise UniquenessConflict("id") from exc
+        database.count(layout.number, 1)
+        return _kept(resource, version, rid, False)
+
+    def insert_many(
+        self, layout: TypeLayout, resources: Sequence[StoredResource], version: str | None = None
+    ) -> dict[str, int]:
+        """Write new resources, all of them or none, and return the row key of each id.
+
+        `version` is that of all of them, None for what each has. Raises UniquenessConflict.
+        """
+        database, insert_rows = self._database, self._database.dialect.insert_rows
+        try:
+            rows = [resource_row(layout, resource, version or resource.version) for resource in resources]
+            insert_rows(database, "scim_resource", RESOURCE, rows)
+            insert_rows(database, layout.table, "id, details", [(r.id, r.text) for r in resources])
+        except DuplicateKey as exc:
+            raise UniquenessConflict("id") from exc
+        rids = self.rids(layout, [resource.id for resource in resources])
+        index = {rids[r.id]: layout.index_rows(r) for r in resources}
+        unique = sorted(
+            (path, value, rid) for rid, rows in index.items() for path, value in layout.unique_rows(rows)
+        )
+        try:
+            insert_rows(database, "scim_unique", "path, value, rid", unique)
+        except DuplicateKey as exc:
+            raise UniquenessConflict("an attribute") from exc
+        self.insert_index_rows((rid, row) for rid, rows in index.items() for row in rows)
+        database.count(layout.number, len(resources))
+        return rids
+
+    def rids(self, layout: TypeLayout, ids: Sequence[str]) -> dict[str, int]:
+        """Return the row key of each id that exists in the type."""
+        found: dict[str, int] = {}
+        for batch in batches(ids):
+            # By id alone: a planner without statistics would rather read the whole type.
+            rows = self._database.rows(
+                f"SELECT id, rid, type FROM scim_resource WHERE id IN ({marks(batch)})", batch
+            )
+            found |= {resource_id: rid for resource_id, rid, number in rows if number == layout.number}
+        return found
+
+    def insert_index_rows(self, rows: Iterable[tuple[int, IndexRow]]) -> None:
+        """Write rows of scim_attribute, each given with its row key, in the order of the table."""
+        ordered = sorted((path, value, rid, element, long) for rid, (path, value, element, long) in rows)
+        self._database.dialect.insert_rows(self._database, "scim_attribute", ATTRIBUTE, ordered)
+
+    def replace(
+        self,
+        layout: TypeLayout,
+        before: StoredResource,
+        after: StoredResource,
+        version: str,
+        strict: bool = True,
+    ) -> StoredResource:
+        """Write what is different in `after` and return it as kept; `strict` as in `insert`.
+
+        `before` is as kept. Raises UniquenessConflict.
+        """
+        run, rid = self._database.run, before.source
+        run(
+            "UPDATE scim_resource SET version = ?, created = ?, last_modified = ?, display = ?, "
+            "secrets = ? WHERE rid = ?",
+            (int(version), after.created, after.last_modified, *_narrow(layout, after), rid),
+        )
+        old, new = layout.changed_rows(before, after)
+        if before.text != after.text:
+            old_unique, new_unique = layout.unique_rows(old), layout.unique_rows(new)
+            self._delete_unique(rid, old_unique - new_unique)
+            # What others had may be free now.
+            wanted = new_unique - old_unique if strict else layout.unique_rows(layout.index_rows(after))
+            taken = self._claim_own(rid, wanted)
+            if strict and taken:
+                raise UniquenessConflict(layout.unique_path(min(taken)))
+            run(f"UPDATE {layout.table} SET details = ? WHERE id = ?", (after.text, after.id))
+        self._delete_index(rid, old - new)
+        self._insert_index(rid, sorted(new - old, key=_by_key))
+        return _kept(after, version, rid, before.joined)
+
+    def delete(self, layout: TypeLayout, resource: StoredResource) -> None:
+        """Remove every row of a resource, which is given as kept."""
+        run, rid = self._database.run, resource.source
+        self._delete_unique(rid, layout.unique_rows(layout.index_rows(resource)))
+        run("DELETE FROM scim_attribute WHERE rid = ?", (rid,))
+        run("DELETE FROM scim_member WHERE group_rid = ?", (rid,))
+        run("DELETE FROM scim_member WHERE member_rid = ?", (rid,))
+        run("DELETE FROM scim_resource WHERE rid = ?", (rid,))
+        run(f"DELETE FROM {layout.table} WHERE id = ?", (resource.id,))
+        self._database.count(layout.number, -1)
+        if self.has_twins:
+            # The id belongs to the next one that has it.
+            (heir,) = self._database.row("SELECT MIN(rid) FROM scim_resource WHERE id = ?", (resource.id,))
+            if heir is not None:
+                run("UPDATE scim_resource SET twin = 0 WHERE rid = ?", (heir,))
+
+    def _is_taken(self, resource_id: str) -> bool:
+        return self._database.row("SELECT 1 FROM scim_resource WHERE id = ?", (resource_id,)) is not None
+
+    def _claim_own(self, rid: int, rows: Iterable[tuple[int, str]]) -> list[int]:
+        return [path for path, *_ in self.claim(sorted((path, value, rid) for path, value in rows))]
+
+    def claim(self, rows: Sequence[tuple[int, str, int]]) -> list[tuple[int, str, int]]:
+        """Write rows of scim_unique and return those whose value another resource has.
+
+        `rows` come in the order of the key: two transactions that want the same values wait for each
+        other, but not in a circle.
+        """
+        taken: list[tuple[int, str, int]] = []
+        for batch in batches(rows):
+            statement = self._database.dialect.insert_ignoring(
+                "scim_unique", "path, value, rid", f"VALUES {', '.join(['(?, ?, ?)'] * len(batch))}"
+            )
+            if self._database.run(statement, list(chain.from_iterable(batch))).rowcount == len(batch):
+                continue
+            keys = " OR ".join(["(path = ? AND value = ?)"] * len(batch))
+            owners = {
+                (path, value): rid
+                for path, value, rid in self._database.rows(
+                    f"SELECT path, value, rid FROM scim_unique WHERE {keys}",
+                    [cell for row in batch for cell in row[:2]],
+                )
+            }
+            taken += [row for row in batch if owners.get(row[:2]) != row[2]]
+        return taken
+
+    def _insert_index(self, rid: int, rows: Sequence[IndexRow]) -> None:
+        for batch in batches(rows):
+            values = ", ".join(["(?, ?, ?, ?, ?)"] * len(batch))
+            cells = [
+                cell for path, value, element, long in batch for cell in (path, value, rid, element, long)
+            ]
+            self._database.run_soon(f"INSERT INTO scim_attribute ({ATTRIBUTE}) VALUES {values}", cells)
+
+    def _delete_unique(self, rid: int, rows: Iterable[tuple[int, str]]) -> None:
+        for path, value in sorted(rows):
+            # What was taken over with a conflict does not own its value.
+            self._database.run(
+                "DELETE FROM scim_unique WHERE path = ? AND value = ? AND rid = ?", (path, value, rid)
+            )
+
+    def _delete_index(self, rid: int, rows: Iterable[IndexRow]) -> None:
+        condition = "(path = ? AND value = ? AND rid = ? AND element = ?)"
+        # A statement each is as fast where there is no server to send it to.
+        size = 50 if self._database.dialect.pooled else 1
+        for batch in batches(sorted(rows, key=_by_key), size):
+            self._database.run(
+                f"DELETE FROM scim_attribute WHERE {' OR '.join([condition] * len(batch))}",
+                [cell for path, value, element, _ in batch for cell in (path, value, rid, element)],
+            )
+
+
+# The order of the key of scim_attribute, within one resource.
+_by_key = itemgetter(0, 1, 2)
+
+
+def _narrow(layout: TypeLayout, resource: StoredResource) -> tuple[str | None, str | None]:
+    """Return the columns `display` and `secrets` of scim_resource."""
+    secrets = orjson.dumps(dict(resource.secrets)).decode() if resource.secrets else None
+    return layout.resource_type.display(resource.document), secrets
+
+
+def resource_row(
+    layout: TypeLayout, resource: StoredResource, version: str, twin: int = 0
+) -> tuple[Any, ...]:
+    """Return a row of scim_resource."""
+    dates = resource.created, resource.last_modified
+    return layout.number, resource.id, int(version), *dates, *_narrow(layout, resource), twin
+
+
+def _kept(resource: StoredResource, version: str, rid: int, joined: bool | None) -> StoredResource:
+    row = StoredResource(
+        resource.id,
+        resource.text,
+        version,
+        resource.created,
+        resource.last_modified,
+        resource.secrets,
+        place_of(rid),
+        joined,
+        source=rid,
+    )
+    # Of the same text, it need not be parsed again.
+    vars(row)["document"] = resource.document
+    return row
+
+
+def resource_columns(text: str) -> str:
+    """Return what makes a StoredResource, and whether it is a member of anything, as a SELECT."""
+    return (
+        f"SELECT r.rid, r.id, {text}, r.version, r.created, r.last_modified, r.secrets, "
+        "EXISTS (SELECT 1 FROM scim_member m WHERE m.member_rid = r.rid)"
+    )
+
+
+def stored(row: Sequence[Any]) -> StoredResource:
+    """Return the resource that a row of `resource_columns` stands for; its source is the row's key."""
+    rid, resource_id, details, version, created, last_modified, secrets, joined = row
+    return StoredResource(
+        resource_id,
+        details,
+        str(version),
+        created,
+        last_modified,
+        orjson.loads(secrets) if secrets else {},
+        place_of(rid),
+        bool(joined),
+        source=rid,
+    )
