@@ -8,7 +8,7 @@ import pytest
 
 from storage.adapter import Position, Selection, Sort
 from storage.order import OrderPart, read_page
-from tests.storage.contract import USER
+from storage.testing import USER
 
 KEYS = ("a", None, "b", "a", None, "c", None, "b")
 POSITIONS = [Position(f"{number:02}", key) for number, key in enumerate(KEYS)]
