@@ -143,6 +143,7 @@ def operations(scim: ScimClient) -> dict[str, Callable[[], Any]]:
     }
 
 
+@pytest.mark.on(*COUNTERS)
 def test_operations_take_the_documented_number_of_calls(
     calls: tuple[str, Count], make_scim: Callable[..., ScimClient]
 ) -> None:
