@@ -19,7 +19,7 @@ from scim_filter.nodes import Node
 from storage.errors import StorageError, UnsupportedByBackend
 
 CONTRACT_VERSION: Final = 1
-"""Raised when an adapter that fulfilled the contract may fulfil it no longer."""
+"""Raised when an adapter that fulfilled the contract may fulfil it no longer (docs/writing-a-backend.md)."""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,9 @@ def pool_size(of: str, wait_s: int) -> Any:
 class StorageOptions:
     """The settings of one backend. The docstring of a child is the name of the backend for people."""
 
+    # The version of the contract that a backend of another distribution is written for, as a number: the
+    # server refuses every version but its own.
+    contract_version: ClassVar[int | None] = None
     # The setting with the address of the backend. STORAGE without it stops the start.
     address: ClassVar[str]
     # Without STORAGE, the server uses the lowest of its own backends whose address is set.

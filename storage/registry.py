@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
-from storage.adapter import StorageAdapter
+from storage.adapter import CONTRACT_VERSION, StorageAdapter
 from storage.options import StorageOptions
 
 _GROUP: Final = "scim.storage"
@@ -75,4 +75,10 @@ def _declared(point: EntryPoint) -> type[StorageOptions]:
         raise ValueError(f"the backend {point.name} cannot be used: {exc}") from exc
     if not issubclass(options, StorageOptions) or not hasattr(options, "address"):
         raise ValueError(f"the backend {point.name} cannot be used: its Options have no address")
+    version = CONTRACT_VERSION if _is_ours(point) else options.contract_version
+    if version != CONTRACT_VERSION:
+        raise ValueError(
+            f"the backend {point.name} cannot be used: it is written for version {version} of the contract,"
+            f" and this server has version {CONTRACT_VERSION}"
+        )
     return options

@@ -17,8 +17,8 @@ import pytest
 from app import create_app
 from app.configuration.settings import Settings, SettingsError
 from tests.conftest import GROUP, KEY, ScimClient, Server, error_of
+from tests.distributions import memory_at
 from tests.events import PATCH_OP
-from tests.plugged import plug
 
 SCIM = Path(sys.executable).parent / "scim"
 
@@ -176,9 +176,11 @@ def test_a_user_that_is_deleted_while_it_joins_groups_is_in_none(servers: list[S
 @pytest.fixture
 def environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     """The variables of a server whose storage is for one process."""
+    found = memory_at(tmp_path / "site")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    chosen = {"STORAGE": "memory", "MEMORY_NAME": "test", "WORKERS": "1"}
     state = {"STATE_DATABASE_URL": f"sqlite:///{tmp_path}/state.db"}
-    plugged = plug(monkeypatch.setattr, "tests.storage.memory")
-    return {"API_KEY": KEY, "WORKERS": "1", "PATH": os.environ["PATH"], **state, **plugged}
+    return {"API_KEY": KEY, "PATH": os.environ["PATH"], **chosen, **state, **found}
 
 
 def test_a_storage_for_one_process_serves_and_says_so(

@@ -14,7 +14,6 @@ from storage.search import search
 from storage.testing import GROUP, REGISTRY, USER, StorageContract, represent, stored
 from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer
-from tests.storage.lines import LinesAdapter
 from tests.storage.memory import MemoryAdapter
 
 
@@ -128,24 +127,5 @@ class TestFiveMethods(StorageContract):
     def twins(self, memory: MemoryAdapter, adapter: StorageAdapter) -> StorageAdapter:
         memory.create(USER, stored("twin", userName="ann", displayName="Ann"))
         memory.create(GROUP, stored("twin", displayName="Crew"))
-        adapter.create(GROUP, stored("g", displayName="G"))
-        return adapter
-
-
-class TestLines(StorageContract):
-    @pytest.fixture
-    def lines(self, tmp_path: Path) -> LinesAdapter:
-        return LinesAdapter(tmp_path / "scim.jsonl")
-
-    @pytest.fixture
-    def adapter(self, lines: LinesAdapter) -> StorageAdapter:
-        adapter = complete(lines, REGISTRY.resource_types)
-        adapter.prepare(REGISTRY.resource_types)
-        return adapter
-
-    @pytest.fixture
-    def twins(self, lines: LinesAdapter, adapter: StorageAdapter) -> StorageAdapter:
-        lines.create(USER, stored("twin", userName="ann", displayName="Ann"))
-        lines.create(GROUP, stored("twin", displayName="Crew"))
         adapter.create(GROUP, stored("g", displayName="G"))
         return adapter

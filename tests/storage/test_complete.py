@@ -1,5 +1,6 @@
 """What is done for adapters of five methods, beyond the contract: turns of writers, and single writes."""
 
+import os
 import subprocess
 import sys
 import time
@@ -13,26 +14,25 @@ from typing import Any
 
 import pytest
 
+from json_lines.adapter import JsonLinesAdapter
 from storage.adapter import Member, StorageAdapter
 from storage.complete import complete, is_for_one_process
 from storage.errors import UniquenessConflict
-from storage.registry import open_storage
 from storage.testing import GROUP, REGISTRY, USER, members, members_of, memberships_of, stored
-from tests.storage.lines import LinesAdapter
+from tests.backends import open_backend
+from tests.distributions import EXAMPLE, ROOT
 from tests.storage.memory import MemoryAdapter, MemoryWithMembers
-
-ROOT = Path(__file__).parents[2]
 
 # Writes until it is killed, and says what was written: a user, then a group that the user joins.
 WRITER = """
 import sys
 from pathlib import Path
+from json_lines.adapter import JsonLinesAdapter
 from storage.adapter import Member
 from storage.complete import complete
 from storage.testing import GROUP, REGISTRY, USER, stored
-from tests.storage.lines import LinesAdapter
 
-adapter = complete(LinesAdapter(Path(sys.argv[1])), REGISTRY.resource_types)
+adapter = complete(JsonLinesAdapter(Path(sys.argv[1])), REGISTRY.resource_types)
 for number in range(1_000_000):
     name = f"{sys.argv[2]}-{number}"
     adapter.create(USER, stored(name, userName=name))
@@ -44,13 +44,13 @@ for number in range(1_000_000):
 RACER = """
 import sys
 from pathlib import Path
+from json_lines.adapter import JsonLinesAdapter
 from storage.adapter import Member
 from storage.complete import complete
 from storage.errors import UniquenessConflict, VersionMismatch
 from storage.testing import GROUP, REGISTRY, USER, stored
-from tests.storage.lines import LinesAdapter
 
-adapter, me = complete(LinesAdapter(Path(sys.argv[1])), REGISTRY.resource_types), sys.argv[2]
+adapter, me = complete(JsonLinesAdapter(Path(sys.argv[1])), REGISTRY.resource_types), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(100):
@@ -71,8 +71,8 @@ for number in range(100):
 
 
 @pytest.fixture
-def lines(tmp_path: Path) -> LinesAdapter:
-    adapter = LinesAdapter(tmp_path / "scim.jsonl")
+def lines(tmp_path: Path) -> JsonLinesAdapter:
+    adapter = JsonLinesAdapter(tmp_path / "scim.jsonl")
     adapter.prepare(REGISTRY.resource_types)
     return adapter
 
@@ -84,7 +84,8 @@ def completed(adapter: StorageAdapter) -> StorageAdapter:
 def started(script: str, *arguments: str) -> subprocess.Popen[str]:
     """Start a process of a script."""
     command, pipe = [sys.executable, "-c", script, *arguments], subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
+    environ = {**os.environ, "PYTHONPATH": str(EXAMPLE)}
+    return subprocess.Popen(command, cwd=ROOT, env=environ, stdin=pipe, stdout=pipe, text=True)
 
 
 def killed(script: str, seconds: float, *arguments: str) -> set[str]:
@@ -103,7 +104,7 @@ def killed(script: str, seconds: float, *arguments: str) -> set[str]:
 
 @pytest.mark.parametrize("make", [MemoryAdapter, None], ids=["of one process", "of several"])
 def test_a_group_and_its_members_are_one_version(
-    make: Callable[[], StorageAdapter] | None, lines: LinesAdapter
+    make: Callable[[], StorageAdapter] | None, lines: JsonLinesAdapter
 ) -> None:
     kept = make() if make else lines
     adapter = completed(kept)
@@ -210,8 +211,8 @@ def test_what_an_adapter_returned_comes_back_to_it_whole() -> None:
 # -- several processes
 
 
-def test_an_adapter_says_how_many_processes_it_is_for(lines: LinesAdapter, tmp_path: Path) -> None:
-    sql = open_storage("sql", {"url": f"sqlite:///{tmp_path}/scim.db", "tables": {}})
+def test_an_adapter_says_how_many_processes_it_is_for(lines: JsonLinesAdapter, tmp_path: Path) -> None:
+    sql = open_backend("sql", database_url=f"sqlite:///{tmp_path}/scim.db")
 
     assert is_for_one_process(completed(MemoryAdapter()))
     assert is_for_one_process(completed(MemoryWithMembers()))
@@ -219,7 +220,7 @@ def test_an_adapter_says_how_many_processes_it_is_for(lines: LinesAdapter, tmp_p
     assert completed(sql) is sql and not is_for_one_process(sql)
 
 
-def test_processes_that_race_overwrite_nothing_of_each_other(lines: LinesAdapter) -> None:
+def test_processes_that_race_overwrite_nothing_of_each_other(lines: JsonLinesAdapter) -> None:
     adapter = completed(lines)
     adapter.create(GROUP, stored("g", displayName="G"))
     adapter.create(USER, stored("counter", userName="counter", title="0"))
@@ -242,7 +243,7 @@ def test_processes_that_race_overwrite_nothing_of_each_other(lines: LinesAdapter
     assert said["counted"] == int(adapter.get(USER, "counter").document["title"]) >= 100
 
 
-def test_processes_that_are_killed_leave_whole_resources(lines: LinesAdapter) -> None:
+def test_processes_that_are_killed_leave_whole_resources(lines: JsonLinesAdapter) -> None:
     adapter, path = completed(lines), path_of(lines)
     adapter.create(GROUP, stored("g", displayName="G"))
 
@@ -257,23 +258,5 @@ def test_processes_that_are_killed_leave_whole_resources(lines: LinesAdapter) ->
     assert len(kept - joined) <= 6
 
 
-def test_a_line_without_its_end_has_no_effect(
-    lines: LinesAdapter, caplog: pytest.LogCaptureFixture
-) -> None:
-    adapter, path = completed(lines), path_of(lines)
-    adapter.create(USER, stored("1", userName="a"))
-    with open(path, "ab") as file:
-        file.write(b'{"type":"User","id":"2","text":"{')
-
-    assert [one.id for one in adapter.scan(USER)] == ["1"]
-    assert caplog.messages == []
-    adapter.replace(USER, stored("1", userName="b"))
-    adapter.create(USER, stored("2", userName="a"))
-
-    for reader in (adapter, completed(LinesAdapter(Path(path)))):
-        assert [one.document["userName"] for one in reader.scan(USER)] == ["b", "a"]
-    assert caplog.messages == [f"{path}: line 2 is not complete; it has no effect"] * 2
-
-
-def path_of(lines: LinesAdapter) -> str:
+def path_of(lines: JsonLinesAdapter) -> str:
     return str(lines._path)

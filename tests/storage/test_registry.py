@@ -9,23 +9,22 @@ from pathlib import Path
 import pytest
 
 from app.configuration.settings import Settings, SettingsError
-from storage.registry import own_backends
+from storage.adapter import CONTRACT_VERSION
+from storage.registry import options_of, own_backends
 from tests.conftest import Server
+from tests.distributions import ROOT, write_metadata
 
-ROOT = Path(__file__).parents[2]
-# What a distribution needs to bring a backend; its driver is the adapter of these tests.
 SETUP = """
 [metadata]
 name = acme-store
 version = 1.0
-[options]
-packages = acme_store
 [options.entry_points]
 scim.storage =
     Acme = acme_store
     SQL = acme_store
     broken = acme_lost
 """
+# What a distribution needs to bring a backend; its driver is the adapter of these tests.
 OPTIONS = '''
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from storage.options import StorageOptions, secret, setting
 class Options(StorageOptions):
     """Acme"""
 
+    contract_version: ClassVar[int] = 1
     address: ClassVar[str] = "acme_url"
 
     acme_url: str = setting("", types.base_url, "The address of Acme.")
@@ -65,17 +65,11 @@ def open_adapter(options: Options) -> acme_driver.MemoryAdapter:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which another distribution is installed, without its driver."""
-    # An environment of Python 3.12 or later has no setuptools, and pip would have to fetch it.
-    pytest.importorskip("setuptools")
-    source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
-    (source / "acme_store").mkdir()
-    (source / "setup.cfg").write_text(SETUP)
+    site = tmp_path_factory.mktemp("site")
+    write_metadata(SETUP, site)
+    (site / "acme_store").mkdir()
     for name, text in {"__init__": "", "options": OPTIONS, "opening": OPENING}.items():
-        (source / "acme_store" / f"{name}.py").write_text(text)
-    into = ["--install-dir", str(site)]
-    build = ["install_lib", *into, "install_egg_info", *into]
-    setup = [sys.executable, "-c", "import setuptools; setuptools.setup()", "--quiet", *build]
-    subprocess.run(setup, cwd=source, check=True)
+        (site / "acme_store" / f"{name}.py").write_text(text)
     return site
 
 
@@ -192,6 +186,21 @@ def test_a_package_that_cannot_be_imported_is_named() -> None:
     (problem,) = problems_of(STORAGE="broken")
 
     assert problem == "STORAGE: the backend broken cannot be used: No module named 'acme_lost'"
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("version", [None, CONTRACT_VERSION - 1, CONTRACT_VERSION + 1])
+def test_a_backend_of_another_version_of_the_contract_is_refused(
+    version: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options_of("acme"), "contract_version", version)
+
+    (problem,) = problems_of(**CHOSEN)
+
+    assert problem == (
+        f"STORAGE: the backend Acme cannot be used: it is written for version {version} of the contract, and"
+        f" this server has version {CONTRACT_VERSION}"
+    )
 
 
 @pytest.mark.usefixtures("installed")

@@ -1,10 +1,10 @@
-"""The least that a backend can be: all else is done by `storage.complete` and `storage.search`."""
+"""The example: all that it lacks is done by `storage.complete` and `storage.search`."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.plugged import plug
+from tests.distributions import example_at
 
 BACKENDS = ("lines",)
 
@@ -12,5 +12,7 @@ BACKENDS = ("lines",)
 @pytest.fixture
 def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The variables that choose an empty file."""
-    plugged = plug(monkeypatch.setattr, "tests.storage.lines", path=f"{tmp_path}/scim.jsonl")
-    return {"STATE_DATABASE_URL": f"sqlite:///{tmp_path}/state.db", **plugged}
+    found = example_at(tmp_path / "site")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    chosen = {"STORAGE": "json_lines", "JSON_LINES_PATH": f"{tmp_path}/scim.jsonl"}
+    return {"STATE_DATABASE_URL": f"sqlite:///{tmp_path}/state.db", **chosen, **found}

@@ -96,8 +96,3 @@ class MemoryWithMembers(MemoryAdapter):
 
     def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         return [Member(one, name) for name, one in self._resources if one in resource_ids]
-
-
-def open_adapter() -> MemoryAdapter:
-    """Return an adapter without any resource."""
-    return MemoryAdapter()
