@@ -1,6 +1,6 @@
 """The iRODS adapter: users and groups as accounts of a zone, everything else as their metadata.
 
-What is kept is described in `storage.irods.metadata`, how it is changed in `storage.irods.changes`.
+What is kept is described in `storage.irods.form`, how it is changed in `storage.irods.write`.
 """
 
 import logging
@@ -22,16 +22,16 @@ from storage.adapter import (
 )
 from storage.errors import StorageReadOnly, StorageUnavailable, UnsupportedByBackend, ValueRefused
 from storage.index_keys import place_of
-from storage.irods.accounts import Accounts
-from storage.irods.changes import Changes
 from storage.irods.creation import Creation
 from storage.irods.filter import LookupCompiler
+from storage.irods.find import Accounts
+from storage.irods.form import KeyAvus
 from storage.irods.kinds import Kind
-from storage.irods.members import Members
-from storage.irods.metadata import KeyAvus
+from storage.irods.links import Members
 from storage.irods.sessions import Login
 from storage.irods.uniqueness import UniqueValues
-from storage.irods.zone import GROUPS, USERS, Zone
+from storage.irods.wire import GROUPS, USERS, Zone
+from storage.irods.write import Changes
 
 _LOG = logging.getLogger(__name__)
 # By resource type: the type of the accounts, and the attribute that their name is.

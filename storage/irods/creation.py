@@ -22,13 +22,13 @@ from storage.errors import (
     ValueRefused,
     after_write,
 )
-from storage.irods.accounts import Accounts
+from storage.irods.find import Accounts
+from storage.irods.form import CREATING, FOREIGN, VERSION, document_avus, next_version, with_id
 from storage.irods.kinds import Account, Kind
 from storage.irods.marks import age, is_stale, limit_s, mark
-from storage.irods.metadata import CREATING, FOREIGN, VERSION, document_avus, next_version, with_id
 from storage.irods.names import names_of_group, names_of_user
 from storage.irods.uniqueness import UniqueValues, owner_of, values_of
-from storage.irods.zone import USERS, Avu, Zone
+from storage.irods.wire import USERS, Avu, Zone
 
 _LOG = logging.getLogger(__name__)
 # How often, and how many seconds apart, a writer looks whether an account that is being made is finished.

@@ -12,10 +12,10 @@ from irods.models import Group, UserMeta
 
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, all_of
-from storage.irods.accounts import Accounts
+from storage.irods.find import Accounts
+from storage.irods.form import KEY, key_avu, key_prefix
 from storage.irods.kinds import Kind, number_of
-from storage.irods.members import Members
-from storage.irods.metadata import KEY, key_avu, key_prefix
+from storage.irods.links import Members
 from storage.irods.names import is_plain
 
 

@@ -7,8 +7,8 @@ from typing import Final
 from schema.resource_type import ResourceType
 from storage.adapter import StoredResource
 from storage.errors import ResourceNotFound
-from storage.irods.metadata import KeyAvus
-from storage.irods.zone import Avu
+from storage.irods.form import KeyAvus
+from storage.irods.wire import Avu
 
 _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 # How many ids are asked for in one query.

@@ -10,9 +10,9 @@ from irods.models import Collection, DataObject
 
 from schema.values import format_date_time
 from storage.errors import StorageUnavailable
+from storage.irods.form import DELETED, TIMESTAMP
 from storage.irods.kinds import State
-from storage.irods.metadata import DELETED, TIMESTAMP
-from storage.irods.zone import GROUPS, USERS, Avu, Zone
+from storage.irods.wire import GROUPS, USERS, Avu, Zone
 
 # What the names of the groups begin with that data of deleted users passes to.
 _HEIR: Final = "deleted."

@@ -16,12 +16,12 @@ from irods.models import User, UserMeta
 from storage.claims import Claim, Claims, UniqueValue
 from storage.errors import ResourceNotFound, UniquenessConflict
 from storage.index_keys import number_at, place_of
-from storage.irods.accounts import Accounts
+from storage.irods.find import Accounts
+from storage.irods.form import KEY, path_of
 from storage.irods.kinds import Kind
 from storage.irods.marks import age, limit_s, mark
-from storage.irods.metadata import KEY, path_of
 from storage.irods.names import SYSTEM_NAMES, is_plain
-from storage.irods.zone import GROUPS, Avu, Zone
+from storage.irods.wire import GROUPS, Avu, Zone
 
 _CLAIM: Final = "claim:"
 

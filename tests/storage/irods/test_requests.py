@@ -10,8 +10,8 @@ import pytest
 from app import create_app
 from app.configuration.settings import Settings
 from storage.adapter import Member
-from storage.irods.metadata import VERSION, KeyAvus, document_avus, with_id
-from storage.irods.zone import Avu
+from storage.irods.form import VERSION, KeyAvus, document_avus, with_id
+from storage.irods.wire import Avu
 from storage.testing import GROUP, USER, stored
 from tests.conftest import KEY, ScimClient
 from tests.fake_irods import FakeIrodsServer

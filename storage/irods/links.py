@@ -12,11 +12,11 @@ from irods.models import Group, User, UserMeta
 from storage.adapter import Member, Membership
 from storage.batches import batches
 from storage.errors import ResourceNotFound, ValueRefused, after_write
-from storage.irods.accounts import Accounts
+from storage.irods.find import Accounts
+from storage.irods.form import CHUNK, MEMBER, MEMBER_DISPLAY, of_attribute
 from storage.irods.kinds import SOME, Account, Kind, number_of
-from storage.irods.metadata import CHUNK, MEMBER, MEMBER_DISPLAY, of_attribute
 from storage.irods.names import SYSTEM_NAMES
-from storage.irods.zone import GROUPS, USERS, Avu, Zone
+from storage.irods.wire import GROUPS, USERS, Avu, Zone
 from storage.nesting import nested
 
 # The first members are often all that is asked for.

@@ -17,10 +17,10 @@ from storage.adapter import Member, StoredResource
 from storage.batches import batches
 from storage.errors import ResourceNotFound
 from storage.index_keys import place_of
+from storage.irods.form import CREATING, DELETED, DOCUMENT, FOREIGN, OURS, stored_from
 from storage.irods.kinds import SOME, Account, Kind, State, number_of, required
-from storage.irods.metadata import CREATING, DELETED, DOCUMENT, FOREIGN, OURS, stored_from
 from storage.irods.names import SYSTEM_NAMES
-from storage.irods.zone import GROUPS, Avu, Row, Zone
+from storage.irods.wire import GROUPS, Avu, Row, Zone
 
 _LOG = logging.getLogger(__name__)
 # How many accounts in a row are asked for in one query.

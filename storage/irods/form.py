@@ -17,7 +17,7 @@ from schema.resource_type import AttributePath, ResourceType
 from storage.adapter import StoredResource
 from storage.foreign import instant_of
 from storage.index_keys import IndexWalk, indexed_paths, place_of
-from storage.irods.zone import Avu
+from storage.irods.wire import Avu
 from storage.uniqueness import unique_values
 
 # All that belongs to a resource begins so; members are apart, for there may be very many.

@@ -22,10 +22,8 @@ from storage.errors import (
     VersionMismatch,
     after_write,
 )
-from storage.irods.accounts import Accounts
-from storage.irods.kinds import Kind, State
-from storage.irods.marks import is_stale, limit_s, mark
-from storage.irods.metadata import (
+from storage.irods.find import Accounts
+from storage.irods.form import (
     ADOPTED,
     FOREIGN,
     VERSION,
@@ -35,10 +33,12 @@ from storage.irods.metadata import (
     of_attribute,
     with_id,
 )
+from storage.irods.kinds import Kind, State
+from storage.irods.marks import is_stale, limit_s, mark
 from storage.irods.removal import Removal
 from storage.irods.sessions import ConnectionLost
 from storage.irods.uniqueness import UniqueValues, claim_avu, owner_of, values_of
-from storage.irods.zone import Avu, Zone
+from storage.irods.wire import Avu, Zone
 
 # How often, and how many seconds apart, a writer looks whether the one before it is finished.
 _LOOKS: Final = 20
