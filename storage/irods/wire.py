@@ -1,8 +1,9 @@
-"""What is asked of a zone: each method is one call of the client, and says what became of it."""
+"""The calls of the client as methods of a zone; each returns whether it changed anything."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from irods.access import iRODSAccess
 from irods.column import Column, Criterion
@@ -16,11 +17,13 @@ from irods.exception import (
 )
 from irods.meta import AVUOperation, iRODSMeta
 from irods.models import User
+from irods.session import iRODSSession
 
-from storage.irods.sessions import ConnectionLost, Login, Sessions
+from storage.irods.options import Options
+from storage.irods.sessions import ConnectionLost, Sessions
 
-USERS = "rodsuser"
-GROUPS = "rodsgroup"
+USERS: Final = "rodsuser"
+GROUPS: Final = "rodsgroup"
 
 Row = Mapping[Column, Any]
 
@@ -37,11 +40,12 @@ class Avu:
 class Zone:
     """The accounts of a zone, their metadata, and the data they own."""
 
-    def __init__(self, login: Login, timeout_s: float = 10.0, pool_size: int = 10) -> None:
-        self._sessions = Sessions(login, timeout_s, pool_size)
-        self.name = login.zone
-        self.username = login.username
-        self.timeout_s = timeout_s
+    def __init__(self, options: Options) -> None:
+        self._sessions = Sessions(options)
+        self.name = options.irods_zone
+        self.username = options.irods_admin_username
+        # A write takes at most half of this time; after all of it, other writers repair a lost write.
+        self.write_limit_s = 3 * options.remote_timeout + 10.0
 
     def close(self) -> None:
         self._sessions.close()
@@ -57,7 +61,7 @@ class Zone:
     ) -> list[Row]:
         """Return the rows that meet all criteria; the `first` ones in the order of the first column.
 
-        A criterion is used once: the client may change it. Values in criteria must not contain quotes.
+        The client may change a criterion, so a caller passes new ones. Their values contain no quotes.
         """
 
         def ask() -> list[Row]:
@@ -70,13 +74,22 @@ class Zone:
         try:
             return ask()
         except ConnectionLost:
-            # A server that was restarted is there again; asking twice does no harm.
+            # A restart of the iRODS server ends all connections. A second query does no harm.
             return ask()
 
-    # -- accounts
+    # -- changes
+
+    def _change(self, call: Callable[[iRODSSession], object], *unchanged: type[Exception]) -> bool:
+        """Make a change and return True; return False if the zone answers with an error in `unchanged`."""
+        with self._sessions.session(writes=True) as session:
+            try:
+                call(session)
+            except unchanged:
+                return False
+        return True
 
     def add_account(self, name: str, account_type: str) -> int | None:
-        """Make a user or a group and return its id, or None when the name is taken."""
+        """Create a user or a group and return its id, or None when the name is taken."""
         with self._sessions.session(writes=True) as session:
             try:
                 if account_type == GROUPS:
@@ -86,92 +99,70 @@ class Zone:
                 return None
 
     def remove_account(self, name: str) -> bool:
-        """Remove a user or a group and return whether it is gone; it is not while its home holds data."""
-        with self._sessions.session(writes=True) as session:
-            try:
+        """Remove a user or a group; return False if it remains because its home holds data."""
+
+        def remove(session: iRODSSession) -> None:
+            with suppress(UserDoesNotExist, CAT_INVALID_USER):
                 session.users.remove(name, self.name)
-            except CAT_COLLECTION_NOT_EMPTY:
-                return False
-            except (UserDoesNotExist, CAT_INVALID_USER):
-                pass
-        return True
+
+        return self._change(remove, CAT_COLLECTION_NOT_EMPTY)
 
     def set_password(self, name: str, password: str) -> None:
-        with self._sessions.session(writes=True) as session:
-            session.users.modify(name, "password", password)
-
-    # -- groups
+        self._change(lambda session: session.users.modify(name, "password", password))
 
     def join(self, group: str, user: str) -> bool:
-        """Make a user a member of a group and return whether that changed anything."""
-        with self._sessions.session(writes=True) as session:
-            try:
-                session.groups.addmember(group, user, group_admin=False)
-            except CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME:
-                return False
-            except CAT_INVALID_USER:
-                # Removed a moment ago.
-                return False
-        return True
+        """Make a user a member of a group; return False for a member, and for a user that was removed."""
+        return self._change(
+            lambda session: session.groups.addmember(group, user, group_admin=False),
+            CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME,
+            CAT_INVALID_USER,
+        )
 
     def leave(self, group: str, user: str) -> bool:
-        """End the membership of a user in a group and return whether that changed anything."""
-        with self._sessions.session(writes=True) as session:
-            try:
-                session.groups.removemember(group, user, group_admin=False)
-            except (KeyError, CAT_INVALID_USER):
-                # The client does not know the code for "is no member", and calls it a KeyError.
-                return False
-        return True
-
-    # -- metadata of accounts
+        """End the membership of a user in a group; return False if there was none."""
+        return self._change(
+            lambda session: session.groups.removemember(group, user, group_admin=False),
+            # The client has no name for the code of this case, and raises a KeyError.
+            KeyError,
+            CAT_INVALID_USER,
+        )
 
     def add_metadata(self, name: str, avu: Avu) -> bool:
-        """Add one piece and return True; return False when it is there. Of several callers one adds it."""
-        with self._sessions.session(writes=True) as session:
-            try:
-                session.metadata.add(User, name, _meta(avu))
-            except (CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, CAT_INVALID_USER):
-                return False
-        return True
+        """Add one piece; return False if it exists. Of several callers one adds it."""
+        return self._change(
+            lambda session: session.metadata.add(User, name, _meta(avu)),
+            CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME,
+            CAT_INVALID_USER,
+        )
 
     def take_metadata(self, name: str, avu: Avu) -> bool:
-        """Remove one piece and return whether it was there. Of several callers one takes it."""
-        with self._sessions.session(writes=True) as session:
-            try:
-                session.metadata.remove(User, name, _meta(avu))
-            except (CAT_SUCCESS_BUT_WITH_NO_INFO, CAT_INVALID_USER):
-                return False
-        return True
+        """Remove one piece; return False if it does not exist. Of several callers one removes it."""
+        return self._change(
+            lambda session: session.metadata.remove(User, name, _meta(avu)),
+            CAT_SUCCESS_BUT_WITH_NO_INFO,
+            CAT_INVALID_USER,
+        )
 
     def change_metadata(self, name: str, remove: Iterable[Avu] = (), add: Iterable[Avu] = ()) -> bool:
         """Remove and add pieces, all at once or not at all; return False when there is no such account.
 
-        What is gone or there already is no matter.
+        A piece to remove may be missing, and a piece to add may exist.
         """
         operations = [AVUOperation(operation="remove", avu=_meta(avu)) for avu in remove]
         operations += [AVUOperation(operation="add", avu=_meta(avu)) for avu in add]
-        if not operations:
-            return True
-        with self._sessions.session(writes=True) as session:
-            try:
-                # Not by way of an iRODSMetaCollection: that reads everything before and after.
-                session.metadata.apply_atomic_operations(User, name, *operations)
-            except CAT_INVALID_USER:
-                return False
-        return True
-
-    # -- data
+        # An iRODSMetaCollection would read everything before and after.
+        return not operations or self._change(
+            lambda session: session.metadata.apply_atomic_operations(User, name, *operations),
+            CAT_INVALID_USER,
+        )
 
     def own(self, path: str, name: str, recursive: bool = False) -> None:
-        """Make an account an owner of a collection or data object, or of all that is in it."""
-        with self._sessions.session(writes=True) as session:
-            access = iRODSAccess("own", path, name, self.name)
-            session.acls.set(access, recursive=recursive, admin=True)
+        """Make an account an owner of a collection or data object; with `recursive` of its content too."""
+        access = iRODSAccess("own", path, name, self.name)
+        self._change(lambda session: session.acls.set(access, recursive=recursive, admin=True))
 
     def make_collection(self, path: str) -> None:
-        with self._sessions.session(writes=True) as session:
-            session.collections.create(path)
+        self._change(lambda session: session.collections.create(path))
 
     def move(self, collections: Collection[str], data_objects: Collection[str], target: str) -> None:
         """Move collections and data objects into the collection `target`."""
