@@ -1,6 +1,6 @@
 """The iRODS adapter: users and groups as accounts of a zone, everything else as their metadata.
 
-What is kept is described in `storage.irods.metadata`, how it is changed in `storage.irods.changes`.
+`form` has the metadata of an account, `write` the steps of a change.
 """
 
 import logging
@@ -20,31 +20,24 @@ from storage.adapter import (
     StorageAdapter,
     StoredResource,
 )
-from storage.errors import StorageReadOnly, StorageUnavailable, UnsupportedByBackend, ValueRefused
+from storage.errors import StorageReadOnly, StorageUnavailable, ValueRefused
 from storage.index_keys import place_of
-from storage.irods.accounts import Accounts
-from storage.irods.changes import Changes
 from storage.irods.creation import Creation
 from storage.irods.filter import LookupCompiler
-from storage.irods.kinds import Kind
-from storage.irods.members import Members
-from storage.irods.metadata import KeyAvus
-from storage.irods.sessions import Login
-from storage.irods.uniqueness import UniqueValues
-from storage.irods.zone import GROUPS, USERS, Zone
+from storage.irods.find import Accounts
+from storage.irods.form import ACCOUNTS, Kind
+from storage.irods.links import Links
+from storage.irods.options import Options
+from storage.irods.wire import Zone
+from storage.irods.write import Changes
 
 _LOG = logging.getLogger(__name__)
-# By resource type: the type of the accounts, and the attribute that their name is.
-_ACCOUNTS: Final[Mapping[str, tuple[str, str]]] = {
-    "User": (USERS, "userName"),
-    "Group": (GROUPS, "displayName"),
-}
-# iRODS keeps passwords in 50 bytes, of which it needs 8 itself.
+# iRODS stores passwords in 50 bytes, and needs 8 of them itself.
 _LONGEST_PASSWORD: Final = 42
 
 
 class IrodsAdapter(StorageAdapter):
-    """Keeps users and groups in an iRODS zone."""
+    """Stores users and groups in an iRODS zone."""
 
     capabilities = Capabilities(
         native_uniqueness=True,
@@ -53,30 +46,22 @@ class IrodsAdapter(StorageAdapter):
         takes_secrets=True,
     )
 
-    def __init__(self, login: Login, timeout_s: float = 10.0, pool_size: int = 10) -> None:
-        self._takes_passwords = login.authentication == "native"
-        self._zone = Zone(login, timeout_s, pool_size)
+    def __init__(self, options: Options) -> None:
+        self._takes_passwords = options.irods_authentication == "native"
+        self._zone = Zone(options)
+        # By the type of account.
         self._kinds: dict[str, Kind] = {}
-        by_account: dict[str, Kind] = {}
-        self._by_account = by_account
         self._accounts = Accounts(self._zone, self._kinds)
-        unique = UniqueValues(self._zone, self._accounts)
-        self._creation = Creation(self._zone, self._accounts, unique)
-        self._changes = Changes(self._zone, self._accounts, unique)
-        self._members = Members(self._zone, self._accounts, by_account)
+        self._creation = Creation(self._zone, self._accounts)
+        self._changes = Changes(self._zone, self._accounts)
+        self._links = Links(self._zone, self._accounts, self._kinds)
 
     # -- the backend as a whole
 
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
         for resource_type in resource_types:
-            if resource_type.name not in _ACCOUNTS:
-                raise UnsupportedByBackend(
-                    f"iRODS stores only users and groups, no resources of type {resource_type.name}"
-                )
-            account_type, naming = _ACCOUNTS[resource_type.name]
-            kind = Kind(resource_type, account_type, naming, KeyAvus(resource_type))
-            self._kinds[resource_type.name] = kind
-            self._by_account[account_type] = kind
+            kind = Kind(resource_type)
+            self._kinds[kind.account_type] = kind
         try:
             if self._own_type() == "rodsadmin":
                 self._creation.repair()
@@ -103,22 +88,26 @@ class IrodsAdapter(StorageAdapter):
     def close(self) -> None:
         self._zone.close()
 
+    def _kind(self, resource_type: ResourceType) -> Kind:
+        account_type, _ = ACCOUNTS[resource_type.name]
+        return self._kinds[account_type]
+
     # -- one resource
 
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
-        return self._accounts.get(self._kinds[resource_type.name], resource_id)
+        return self._accounts.get(self._kind(resource_type), resource_id)
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
-        return self._creation.create(self._kinds[resource_type.name], resource, self._password(resource))
+        return self._creation.create(self._kind(resource_type), resource, self._password(resource))
 
     def replace(
         self, resource_type: ResourceType, resource: StoredResource, if_version: str | None = None
     ) -> StoredResource:
-        kind = self._kinds[resource_type.name]
+        kind = self._kind(resource_type)
         return self._changes.replace(kind, resource, self._password(resource), if_version)
 
     def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
-        self._changes.delete(self._kinds[resource_type.name], resource_id, if_version)
+        self._changes.delete(self._kind(resource_type), resource_id, if_version)
 
     def _password(self, resource: StoredResource) -> str | None:
         """Return the new password of an account, or None for none. Raises ValueRefused."""
@@ -141,40 +130,40 @@ class IrodsAdapter(StorageAdapter):
     # -- many resources
 
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
-        kind = self._kinds[resource_type.name]
+        kind = self._kind(resource_type)
         return self._accounts.read(kind, self._accounts.listed(kind))
 
     def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
-        kind = self._kinds[resource_type.name]
+        kind = self._kind(resource_type)
         if selection.filter is None and selection.sort is None:
             return self._listed(kind)
         if selection.filter is not None:
-            lookup = LookupCompiler(kind, self._accounts, self._members).lookup(selection.filter)
+            lookup = LookupCompiler(kind, self._accounts).lookup(selection.filter)
             if lookup is not None:
                 return Found(self._accounts.with_ids(kind, lookup.ids()), selection.filter)
         return Found(self.scan(resource_type), selection.filter)
 
     def _listed(self, kind: Kind) -> Found:
-        """Return all accounts, of which only those of the page are read."""
+        """Return all accounts; `storage.search` reads the resources of the page alone."""
         accounts = {str(account.number): account for account in self._accounts.listed(kind)}
-        outlines = [StoredResource(i, "{}", place=place_of(a.number)) for i, a in accounts.items()]
+        unread = [StoredResource(i, "{}", place=place_of(a.number)) for i, a in accounts.items()]
 
         def read(page: Sequence[StoredResource]) -> Sequence[StoredResource]:
             return list(self._accounts.read(kind, [accounts[one.id] for one in page]))
 
-        return Found(outlines, read=read)
+        return Found(unread, read=read)
 
     # -- members
 
     def members(
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
     ) -> Iterator[Member]:
-        return islice(self._members.of(stored.id, limit), limit)
+        return islice(self._links.members(stored.id, limit), limit)
 
     def among_members(
         self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
     ) -> Sequence[Member]:
-        return self._members.among(stored.id, member_ids)
+        return self._links.among(stored.id, member_ids)
 
     def change_members(
         self,
@@ -183,14 +172,12 @@ class IrodsAdapter(StorageAdapter):
         add: Iterable[Member],
         remove: Iterable[Member],
     ) -> bool:
-        # By its name, which another program may have changed since it was read.
-        group = self._members.account_of(self._kinds[resource_type.name], stored.id)
-        return self._members.change(group, add, remove)
+        return self._links.change(self._kind(resource_type), stored.id, add, remove)
 
     def memberships(
         self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
-        return self._members.above(self._kinds[resource_type.name], [one.id for one in stored])
+        return self._links.memberships(self._kind(resource_type), [one.id for one in stored])
 
     def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         return [member for _, member in self._accounts.find(resource_ids).values()]

@@ -1,135 +1,218 @@
-"""Making accounts for new resources, and undoing what was left half made.
+"""Creating accounts, and claims on the unique values of resources (`storage.claims`).
 
-What is being made is noted in metadata of the service's own account until it is done.
+The service's own account has a note about each account that is being created. A claim is the metadata of
+a key: while its unit begins with `claim:`, the account does not have the value yet.
 """
 
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from irods.column import In
+from irods.models import User, UserMeta
+
 from storage.adapter import StoredResource
-from storage.claims import Claim, UniqueValue
+from storage.claims import Claim, Claims, UniqueValue
 from storage.errors import (
     BackendTimeout,
+    ResourceNotFound,
     StorageError,
     StorageUnavailable,
     UniquenessConflict,
     ValueRefused,
     after_write,
 )
-from storage.irods.accounts import Accounts
-from storage.irods.kinds import Account, Kind
-from storage.irods.marks import age, is_stale, limit_s, mark
-from storage.irods.metadata import CREATING, FOREIGN, VERSION, document_avus, next_version, with_id
-from storage.irods.names import names_of_group, names_of_user
-from storage.irods.uniqueness import UniqueValues, owner_of, values_of
-from storage.irods.zone import USERS, Avu, Zone
+from storage.index_keys import number_at, place_of
+from storage.irods.find import Accounts
+from storage.irods.form import (
+    CREATING,
+    FOREIGN,
+    KEY,
+    Kind,
+    age,
+    mark,
+    names_of_group,
+    names_of_user,
+    next_version,
+    with_id,
+)
+from storage.irods.wire import USERS, Avu, Zone
 
 _LOG = logging.getLogger(__name__)
-# How often, and how many seconds apart, a writer looks whether an account that is being made is finished.
-_LOOKS: Final = 20
-_PAUSE_S: Final = 0.1
-# Clocks of servers differ by less, in seconds.
+# The number of times, and the seconds between them, that a writer looks whether another one has finished.
+LOOKS: Final = 20
+LOOK_S: Final = 0.1
+# The largest difference between the clocks of servers, in seconds.
 _SKEW_S: Final = 60.0
+_CLAIM: Final = "claim:"
 
 
 class Creation:
-    """Makes the accounts of resources."""
+    """Creates the accounts of resources."""
 
-    def __init__(self, zone: Zone, accounts: Accounts, unique: UniqueValues) -> None:
+    def __init__(self, zone: Zone, accounts: Accounts) -> None:
         self._zone = zone
         self._accounts = accounts
-        self._unique = unique
 
     def create(self, kind: Kind, resource: StoredResource, password: str | None) -> StoredResource:
-        """As `StorageAdapter.create` says."""
-        values = values_of(kind, resource.document)
-        self._unique.claims(kind).refuse(values)
-        self._unique.refuse_named(kind, values, 0)
-        number, name, note = self._make(kind, resource, values)
+        """Create a resource as `StorageAdapter.create` does."""
+        values = kind.unique_values(resource.document)
+        claims_of(self._zone, kind).refuse(values)
+        self._accounts.refuse_named(kind, values, 0)
+        number, name, note = self._account(kind, resource, values)
         kept = with_id(resource, number, next_version(FOREIGN, secrets.token_hex(8)))
-        avus = {*document_avus(kept), *kind.keys.all_of(kept.document), Avu(VERSION, kept.version)}
         try:
             if password is not None:
                 self._zone.set_password(name, password)
-            if age(note.unit) > limit_s(self._zone.timeout_s) / 2:
+            if age(note.unit) > self._zone.write_limit_s / 2:
                 raise BackendTimeout("iRODS took too long; nothing was created")
-            self._zone.change_metadata(name, add=avus)
+            self._zone.change_metadata(name, add=kind.metadata(kept))
             with after_write():
                 owner = owner_of(number, name)
-                for lost in self._unique.claims(kind, owner).lost([Claim(v, owner) for v in values]):
+                for lost in claims_of(self._zone, kind, owner).lost([Claim(v, owner) for v in values]):
                     raise UniquenessConflict(lost.value.path)
         except StorageError:
             with suppress(StorageError):
                 self._zone.remove_account(name)
                 self._zone.take_metadata(self._zone.username, note)
             raise
-        # The resource is there: a note that stays is dropped by who meets it.
+        # The resource exists: the next repair removes a note that remains.
         with suppress(StorageError):
             self._zone.take_metadata(self._zone.username, note)
         return replace(kept, joined=False)
 
     def repair(self, only: str | None = None) -> None:
-        """Remove the accounts whose making was interrupted, or the one with a name."""
+        """Remove the accounts whose creation was interrupted, or the one with a name."""
         for note in self._accounts.notes():
-            if only in (None, note.value) and is_stale(note.unit, self._zone.timeout_s):
-                for account in self._accounts.named(note.value):
-                    self._remove_half_made(account, note)
-                self._zone.take_metadata(self._zone.username, note)
-
-    def _remove_half_made(self, account: Account, note: Avu) -> None:
-        made = datetime.fromisoformat(account.created).timestamp()
-        began = datetime.now().timestamp() - age(note.unit)
-        # An account that somebody made by that name at another time is not ours.
-        near = -_SKEW_S <= made - began <= limit_s(self._zone.timeout_s) + _SKEW_S
-        if near and account.name == note.value and self._accounts.is_bare(account):
-            _LOG.warning("iRODS account %s is removed: its creation was interrupted", account.number)
-            self._zone.remove_account(account.name)
+            if only in (None, note.value) and age(note.unit) > self._zone.write_limit_s:
+                self._undo(note)
 
     def _undo(self, note: Avu) -> None:
-        """Remove what an account is if it was made at all, and nobody else is making it."""
-        if [known for known in self._accounts.notes() if known.value == note.value] == [note]:
-            for account in self._accounts.named(note.value):
-                self._remove_half_made(account, note)
-            self._zone.take_metadata(self._zone.username, note)
+        """Remove a note, and the account that it announces if that exists and has no document."""
+        for account in self._accounts.named(note.value):
+            made = datetime.fromisoformat(account.created).timestamp()
+            began = time.time() - age(note.unit)
+            # Another program may have created an account with this name at another time.
+            is_near = -_SKEW_S <= made - began <= self._zone.write_limit_s + _SKEW_S
+            if is_near and account.name == note.value and self._accounts.is_bare(account):
+                _LOG.warning("iRODS account %s is removed: its creation was interrupted", account.number)
+                self._zone.remove_account(account.name)
+        self._zone.take_metadata(self._zone.username, note)
 
-    def _make(
+    def _account(
         self, kind: Kind, resource: StoredResource, values: set[UniqueValue]
     ) -> tuple[int, str, Avu]:
+        """Create an account under the first free name; return its number, its name and the note about it."""
         for name in self._names(kind, resource):
-            for _ in range(_LOOKS):
+            for _ in range(LOOKS):
                 note = Avu(CREATING, name, mark())
                 self._zone.add_metadata(self._zone.username, note)
                 try:
                     number = self._zone.add_account(name, kind.account_type)
                 except StorageError:
                     with suppress(StorageError):
-                        self._undo(note)
+                        # With another note, another writer is creating the account.
+                        if [known for known in self._accounts.notes() if known.value == name] == [note]:
+                            self._undo(note)
                     raise
                 if number is not None:
                     return number, name, note
                 self._zone.take_metadata(self._zone.username, note)
-                # Whoever was first has the value, unless it only has the name.
-                self._unique.claims(kind).refuse(values)
+                # The other account has the value too, or only the name.
+                claims_of(self._zone, kind).refuse(values)
                 self.repair(name)
-                self._unique.refuse_named(kind, values, 0)
+                self._accounts.refuse_named(kind, values, 0)
                 if any(a.name == name and not self._accounts.is_bare(a) for a in self._accounts.named(name)):
                     break
-                time.sleep(_PAUSE_S)
+                time.sleep(LOOK_S)
             else:
-                wait = limit_s(self._zone.timeout_s)
+                wait = self._zone.write_limit_s
                 raise StorageUnavailable(f"an account is incomplete; it is removed within {wait:.0f} s")
         raise UniquenessConflict(kind.naming)
 
     @staticmethod
     def _names(kind: Kind, resource: StoredResource) -> Iterator[str]:
-        path = kind.resource_type.path(kind.naming)
         value = resource.document.get(kind.naming)
-        if path is None or not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value:
             raise ValueRefused(f"{kind.naming}: is required, because it is the name of the account")
         return names_of_user(value.casefold()) if kind.account_type == USERS else names_of_group(value)
+
+
+# -- claims: the catalogue admits several on one value
+
+
+def claims_of(zone: Zone, kind: Kind, owner: str = "", beside: Sequence[Avu] = ()) -> Claims:
+    """Return the claims of an account; the metadata `beside` is added and removed together with them."""
+    return Claims(_ZoneClaims(zone, kind, owner, beside), lambda: f"{_CLAIM}{mark()}")
+
+
+class _ZoneClaims:
+    """The claims of an account on values of its kind: a `storage.claims.ClaimStore`."""
+
+    admits_several = True
+
+    def __init__(self, zone: Zone, kind: Kind, owner: str, beside: Sequence[Avu]) -> None:
+        self.lease_s = zone.write_limit_s
+        self._zone = zone
+        self._kind = kind
+        self._owner = owner
+        self._beside = beside
+
+    def put_if_absent(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        added = [*self._beside, *map(claim_avu, claims)]
+        if not self._zone.change_metadata(_name_of(self._owner), add=added):
+            number = number_at(self._owner.partition(" ")[0])
+            raise ResourceNotFound(self._kind.resource_type.name, str(number))
+        return ()
+
+    def read(self, values: Sequence[UniqueValue]) -> Sequence[Claim]:
+        wanted = {(KEY + value.path, value.key): value for value in values}
+        if not wanted:
+            return []
+        rows = self._zone.rows(
+            (User.id, User.name, UserMeta.name, UserMeta.value, UserMeta.units),
+            User.type == self._kind.account_type,
+            User.zone == self._zone.name,
+            In(UserMeta.name, sorted({attribute for attribute, _ in wanted})),
+            In(UserMeta.value, sorted({key for _, key in wanted})),
+        )
+        found = []
+        for row in rows:
+            value, unit = wanted.get((row[UserMeta.name], row[UserMeta.value])), row[UserMeta.units] or ""
+            if value is not None:
+                # A clock that is ahead must not make a writer look gone.
+                at = time.time() - max(0.0, age(unit)) if unit.startswith(_CLAIM) else None
+                found.append(Claim(value, owner_of(row[User.id], row[User.name]), unit, at))
+        return found
+
+    def replace_if(self, seen: Claim, new: Claim) -> bool:
+        # The catalogue has the new one already.
+        return self._zone.take_metadata(_name_of(seen.owner), claim_avu(seen))
+
+    def remove_if(self, claims: Sequence[Claim]) -> None:
+        removed = [*self._beside, *map(claim_avu, claims)]
+        self._zone.change_metadata(_name_of(self._owner), remove=removed)
+
+    def holds(
+        self, values: Sequence[UniqueValue], owners: Collection[str] = ()
+    ) -> Collection[tuple[str, UniqueValue]]:
+        return {(found.owner, found.value) for found in self.read(values) if found.at is None}
+
+
+def owner_of(number: int, name: str) -> str:
+    """Return an account as the owner of claims: older accounts come first."""
+    return f"{place_of(number)} {name}"
+
+
+def _name_of(owner: str) -> str:
+    return owner.partition(" ")[2]
+
+
+def claim_avu(claim: Claim) -> Avu:
+    """Return the metadata for a claim on a value that the account does not have yet."""
+    return Avu(KEY + claim.value.path, claim.value.key, str(claim.token))

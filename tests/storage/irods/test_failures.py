@@ -149,7 +149,7 @@ def test_credentials_never_appear_in_the_log(store: Store, caplog: pytest.LogCap
     store.fake.start()
 
     assert PASSWORD not in caplog.text and "digest" not in caplog.text
-    assert PASSWORD not in repr(adapter.__dict__) + repr(vars(adapter)["_zone"]._sessions.login)
+    assert PASSWORD not in repr(adapter.__dict__) + repr(vars(adapter)["_zone"]._sessions.options)
 
 
 def test_who_is_no_administrator_can_read(store: Store, adapter: StorageAdapter, caplog: Any) -> None:

@@ -10,8 +10,7 @@ import pytest
 from app import create_app
 from app.configuration.settings import Settings
 from storage.adapter import Member
-from storage.irods.metadata import VERSION, KeyAvus, document_avus, with_id
-from storage.irods.zone import Avu
+from storage.irods.form import Kind, with_id
 from storage.testing import GROUP, USER, stored
 from tests.conftest import KEY, ScimClient
 from tests.fake_irods import FakeIrodsServer
@@ -38,7 +37,7 @@ class Service:
         account = self.store.fake.catalog.add(name, "rodsuser")
         document = {"userName": name, "emails": [{"value": f"{name}@x"}]}
         kept = with_id(stored("1", **document), account.number, "1.x")
-        avus = [*document_avus(kept), *KeyAvus(USER).all_of(kept.document), Avu(VERSION, "1.x")]
+        avus = Kind(USER).metadata(kept)
         self.store.fake.catalog.change_avus(
             name, [("add", (avu.attribute, avu.value, avu.unit)) for avu in avus], strictly=True
         )
