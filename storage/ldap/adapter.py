@@ -1,6 +1,6 @@
 """The LDAP adapter: an entry for each resource, which ordinary LDAP clients read as a person or a group.
 
-How an entry holds a resource is in `storage.ldap.entries`, which attributes are used in
+How an entry holds a resource is in `storage.ldap.form`, which attributes are used in
 `storage.ldap.layout` and `storage.ldap.mapping`, unique values in `storage.ldap.claims`.
 """
 
@@ -37,17 +37,17 @@ from storage.errors import (
     without_effect,
 )
 from storage.ldap.claims import UNIT, Uniqueness
-from storage.ldap.connections import Directory, Target, sentence
-from storage.ldap.entries import Located, Unit
-from storage.ldap.filter import LdapFilterCompiler
+from storage.ldap.find import Tree, is_name, normal
+from storage.ldap.form import Located, Unit
 from storage.ldap.layout import WITH_SCHEMA, WITHOUT_SCHEMA, kind_of
+from storage.ldap.links import Members
 from storage.ldap.listing import Listing
 from storage.ldap.mapping import StandardAttributes
-from storage.ldap.members import Members
 from storage.ldap.offer import Offer, read_offer
-from storage.ldap.resources import Tree, is_name, normal
-from storage.ldap.session import Modification, Session
-from storage.ldap.writes import Writer, new_place, placeholder
+from storage.ldap.selection import LdapFilterCompiler
+from storage.ldap.server import Directory, Target, sentence
+from storage.ldap.wire import Modification, Session
+from storage.ldap.write import Writer, new_place, placeholder
 
 _BATCH: Final = 500
 

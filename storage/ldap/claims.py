@@ -11,11 +11,11 @@ from ldap.controls.libldap import AssertionControl
 
 from storage.adapter import StoredResource
 from storage.claims import Claim, Claims, UniqueValue
-from storage.ldap.entries import Unit
-from storage.ldap.filter import LdapFilterCompiler
+from storage.ldap.find import Tree, normal
+from storage.ldap.form import Unit
 from storage.ldap.layout import all_of, equality
-from storage.ldap.resources import Tree, normal
-from storage.ldap.session import Modification, Session
+from storage.ldap.selection import LdapFilterCompiler
+from storage.ldap.wire import Modification, Session
 from storage.uniqueness import unique_values
 
 UNIT: Final = "scim-unique"

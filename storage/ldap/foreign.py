@@ -10,7 +10,7 @@ from schema.resource_type import ResourceType
 from schema.values import parse_date_time
 from storage.index_keys import place_of
 from storage.ldap.layout import LAYOUTS, date_time
-from storage.ldap.session import Entry
+from storage.ldap.wire import Entry
 
 
 def foreign_place(entry: Entry) -> str:

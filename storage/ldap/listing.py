@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from storage.adapter import Found, Selection, StoredResource
-from storage.ldap.connections import Directory
-from storage.ldap.entries import DELETED, Unit
+from storage.ldap.find import Tree
+from storage.ldap.form import DELETED, Unit
 from storage.ldap.layout import all_of
 from storage.ldap.outline import sort_outline
-from storage.ldap.resources import Tree
-from storage.ldap.session import Session
+from storage.ldap.server import Directory
+from storage.ldap.wire import Session
 
 
 class Listing:

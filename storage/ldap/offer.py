@@ -7,7 +7,7 @@ import ldap
 from ldap.schema import AttributeType, ObjectClass, SubSchema
 
 from storage.errors import StorageUnavailable
-from storage.ldap.session import Session
+from storage.ldap.wire import Session
 
 _SORT: Final = "1.2.840.113556.1.4.473"
 _VIEW: Final = "2.16.840.1.113730.3.4.9"

@@ -12,10 +12,10 @@ import orjson
 from schema.resource_type import AttributePath
 from storage.adapter import Sort, StoredResource
 from storage.index_keys import place_of
-from storage.ldap.entries import DELETED, Located, Unit, rdn_of
+from storage.ldap.form import DELETED, Located, Unit, rdn_of
 from storage.ldap.layout import date_time
 from storage.ldap.mapping import Link
-from storage.ldap.session import Entry
+from storage.ldap.wire import Entry
 
 _CREATED = "meta.created"
 _MODIFIED = "meta.lastModified"

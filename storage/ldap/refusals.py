@@ -6,7 +6,7 @@ from typing import Any
 import ldap
 
 from storage.errors import UniquenessConflict
-from storage.ldap.entries import Unit
+from storage.ldap.form import Unit
 
 # What a server says of a value that it does not take, at the head of its explanation.
 _REFUSALS = (ldap.INVALID_SYNTAX, ldap.CONSTRAINT_VIOLATION, ldap.TYPE_OR_VALUE_EXISTS)

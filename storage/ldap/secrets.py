@@ -10,9 +10,9 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from storage.adapter import StoredResource
 from storage.errors import ValueRefused
-from storage.ldap.connections import sentence
 from storage.ldap.offer import Offer
-from storage.ldap.session import Session
+from storage.ldap.server import sentence
+from storage.ldap.wire import Session
 
 # The one that has an attribute: the server hashes it, and LDAP clients bind with it.
 PASSWORD: Final = "password"

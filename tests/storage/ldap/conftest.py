@@ -9,8 +9,8 @@ import ldap
 import pytest
 
 from storage.ldap.adapter import LdapAdapter
-from storage.ldap.connections import Target
 from storage.ldap.offer import Offer
+from storage.ldap.server import Target
 from storage.testing import REGISTRY
 from tests.backends import open_backend
 from tests.openldap import ADMIN, PASSWORD, LdapServer

@@ -11,7 +11,7 @@ import pytest
 from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Selection, Sort, StoredResource
 from storage.index_keys import place_of
-from storage.ldap.written import laid_out
+from storage.ldap.changes import laid_out
 from storage.search import cut, search
 from storage.testing import (
     GROUP,

@@ -18,7 +18,7 @@ from storage.errors import (
     after_write,
 )
 from storage.forks import in_child
-from storage.ldap.session import Session
+from storage.ldap.wire import Session
 
 _CONNECT_S = 5
 _ANSWER_S = 30

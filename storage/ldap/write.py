@@ -13,16 +13,16 @@ from storage.attempts import Changed
 from storage.claims import Claim
 from storage.errors import StorageError, UniquenessConflict, ValueRefused, VersionMismatch
 from storage.index_keys import place_of
+from storage.ldap.changes import changes as changes_of
+from storage.ldap.changes import laid_out
 from storage.ldap.claims import Uniqueness, unique_of
-from storage.ldap.connections import LOST, sentence
-from storage.ldap.entries import DELETED, Located, Unit
+from storage.ldap.form import DELETED, Located, Unit
 from storage.ldap.layout import LAYOUTS, equality
 from storage.ldap.offer import Offer
 from storage.ldap.refusals import with_refusals
 from storage.ldap.secrets import PASSWORD, kept_secrets, without_empty, write_password
-from storage.ldap.session import Modification, Session
-from storage.ldap.written import changes as changes_of
-from storage.ldap.written import laid_out
+from storage.ldap.server import LOST, sentence
+from storage.ldap.wire import Modification, Session
 from storage.uniqueness import Twin, create_alone
 
 _CLASSES = {"inetOrgPerson": ("top", "person", "organizationalPerson", "inetOrgPerson")}

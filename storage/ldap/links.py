@@ -9,10 +9,10 @@ import ldap
 from ldap.controls.libldap import MatchedValuesControl
 
 from storage.adapter import Key, Member, Membership, StoredResource
-from storage.ldap.entries import Located, Unit
+from storage.ldap.find import Tree, is_name, normal
+from storage.ldap.form import Located, Unit
 from storage.ldap.layout import LAYOUTS, any_of, equality
-from storage.ldap.resources import Tree, is_name, normal
-from storage.ldap.session import Entry, Modification, Session
+from storage.ldap.wire import Entry, Modification, Session
 from storage.nesting import nested
 
 _PREFIX = "urn:scim:member:"

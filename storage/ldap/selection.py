@@ -12,7 +12,7 @@ from schema.resource_type import AttributePath
 from schema.values import format_date_time, parse_date_time
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node
-from storage.ldap.entries import Unit
+from storage.ldap.form import Unit
 from storage.ldap.layout import LAYOUTS, Layout, all_of, any_of, equality, generalized_time
 from storage.ldap.matching import is_exact, substring
 

@@ -9,11 +9,11 @@ import orjson
 from storage.adapter import StoredResource
 from storage.errors import ValueRefused
 from storage.index_keys import number_at
-from storage.ldap.entries import FORMAT, Located, Unit, rdn_of
+from storage.ldap.form import FORMAT, Located, Unit, rdn_of
 from storage.ldap.layout import LAYOUTS, OLD_CLASSES, Layout
 from storage.ldap.mapping import Projection
 from storage.ldap.matching import is_exact
-from storage.ldap.session import Modification
+from storage.ldap.wire import Modification
 
 # A server takes 4 MiB at once, and says nothing when it is more.
 _LARGEST = 4_000_000

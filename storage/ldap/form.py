@@ -22,7 +22,7 @@ from storage.index_keys import place_of
 from storage.ldap.foreign import complete_old, digest, foreign_id, foreign_place, old_document
 from storage.ldap.layout import LAYOUTS, OLD_CLASSES, Kind, Layout, all_of, any_of, date_time, equality
 from storage.ldap.mapping import StandardAttributes
-from storage.ldap.session import Entry
+from storage.ldap.wire import Entry
 
 _LOG = logging.getLogger(__name__)
 FORMAT: Final = "scim"

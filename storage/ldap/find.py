@@ -6,11 +6,11 @@ from itertools import chain
 from ldap.dn import str2dn
 
 from storage.adapter import Key
-from storage.ldap.entries import Located, Unit
+from storage.ldap.form import Located, Unit
 from storage.ldap.layout import WITH_SCHEMA, all_of, any_of, equality
 from storage.ldap.matching import is_exact
 from storage.ldap.outline import Outline, Unclear, member_outline
-from storage.ldap.session import Entry, Session
+from storage.ldap.wire import Entry, Session
 from storage.uniqueness import is_universal
 
 # How many ids one filter asks for.
