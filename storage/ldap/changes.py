@@ -1,35 +1,42 @@
-"""What is written for a resource: the attributes and classes of its entry."""
+"""Changes of an entry: the attributes of a resource, modifications, refused values and secrets."""
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any, Final
 
 import ldap
 import orjson
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
 
 from storage.adapter import StoredResource
-from storage.errors import ValueRefused
+from storage.errors import UniquenessConflict, ValueRefused
 from storage.index_keys import number_at
-from storage.ldap.form import FORMAT, Located, Unit, rdn_of
-from storage.ldap.layout import LAYOUTS, OLD_CLASSES, Layout
-from storage.ldap.mapping import Projection
-from storage.ldap.matching import is_exact
-from storage.ldap.wire import Modification
+from storage.ldap.form import FORMAT, Located, Unit
+from storage.ldap.layout import LAYOUTS, OLD_CLASSES, Layout, rdn_of
+from storage.ldap.mapping import Projection, is_exact
+from storage.ldap.server import ServerCapabilities, sentence
+from storage.ldap.wire import Modification, Session
 
-# A server takes 4 MiB at once, and says nothing when it is more.
+# OpenLDAP reads requests of up to 4 MiB, and drops the connection for a larger one.
 _LARGEST = 4_000_000
 _KEY_CLASS = "ldapPublicKey"
+# Results for a value that the server refuses. Its message begins with the name of the attribute.
+_REFUSALS = (ldap.INVALID_SYNTAX, ldap.CONSTRAINT_VIOLATION, ldap.TYPE_OR_VALUE_EXISTS)
+# The secret with an attribute (`userPassword`): the LDAP server hashes it, and LDAP clients bind with it.
+PASSWORD: Final = "password"
 
 
-def laid_out(
+def attributes_of(
     unit: Unit,
     stored: StoredResource,
     version: int,
     secrets: Mapping[str, str],
     refused: Collection[str],
 ) -> tuple[dict[str, list[bytes]], frozenset[str]]:
-    """Return every attribute that an entry of the resource has, and the classes it needs more.
+    """Return the attributes of a resource, and the auxiliary classes of its entry.
 
-    What has no values must be absent. Raises ValueRefused for what is too large.
+    The entry must not have those attributes without a value. Raises ValueRefused for a resource too large.
     """
     layout, document = unit.layout, stored.document
     projection = unit.standard.project(document, refused)
@@ -40,6 +47,8 @@ def laid_out(
         **({"secrets": secrets} if secrets else {}),
         "document": document,
     }
+    lookups, inexact = _lookups(layout, document, refused)
+    inexact |= projection.inexact
     data = orjson.dumps(envelope)
     if len(data) > _LARGEST:
         raise ValueRefused(f"the resource is larger than {_LARGEST} bytes")
@@ -49,11 +58,10 @@ def laid_out(
         layout.version: [str(version)],
         layout.place: [str(number_at(stored.place))],
         layout.modified: [layout.time(stored.last_modified)],
-        **_found_by(unit.layout, document, refused),
+        **lookups,
     }
     if layout.created:
         values[layout.created] = [layout.time(stored.created)]
-    inexact = projection.inexact | _inexact(unit.layout, document, refused)
     if layout.inexact is not None:
         values[layout.inexact] = sorted(inexact)
     encoded = {name: [text.encode() for text in texts] for name, texts in values.items()}
@@ -61,27 +69,22 @@ def laid_out(
     return encoded, _classes(unit, projection, inexact)
 
 
-def _found_by(
+def _lookups(
     layout: Layout, document: Mapping[str, Any], refused: Collection[str]
-) -> dict[str, list[str]]:
-    """Return the attributes that are there to be found by, other than standard ones."""
-    external_id = document.get("externalId")
-    kept = isinstance(external_id, str) and external_id and "\0" not in external_id
-    wanted = [str(external_id)] if kept and layout.external_id not in refused else []
-    values = {layout.external_id: wanted}
+) -> tuple[dict[str, list[str]], set[str]]:
+    """Return the other attributes for searches, and those of them that lack or alter a value."""
+    external_id, name = document.get("externalId"), layout.external_id
+    values: dict[str, list[str]] = {name: []}
+    inexact = set()
+    if isinstance(external_id, str) and external_id:
+        if name not in refused and "\0" not in external_id:
+            values[name] = [external_id]
+        if name in refused or not is_exact(external_id):
+            inexact.add(name)
     if layout.active:
         active = document.get("active")
         values[layout.active] = [str(active).upper()] if isinstance(active, bool) else []
-    return values
-
-
-def _inexact(layout: Layout, document: Mapping[str, Any], refused: Collection[str]) -> set[str]:
-    external_id = document.get("externalId")
-    name = layout.external_id
-    if isinstance(external_id, str) and external_id:
-        if name in refused or not is_exact(external_id):
-            return {name}
-    return set()
+    return values, inexact
 
 
 def _classes(unit: Unit, projection: Projection, inexact: Collection[str]) -> frozenset[str]:
@@ -93,10 +96,10 @@ def _classes(unit: Unit, projection: Projection, inexact: Collection[str]) -> fr
     return frozenset(classes)
 
 
-def changes(
+def modifications_of(
     unit: Unit, found: Located, values: Mapping[str, list[bytes]], classes: frozenset[str]
 ) -> list[Modification]:
-    """Return what makes an entry what `laid_out` returned, and leaves alone what is not ours."""
+    """Return the modifications from an entry to the result of `attributes_of`; other attributes stay."""
     entry = found.entry
     rdn = rdn_of(entry.dn)
     wanted = dict(values)
@@ -109,7 +112,7 @@ def changes(
     for name, new in wanted.items():
         named = rdn.get(name.lower())
         if named is not None and named.encode() not in new:
-            # An entry cannot lose what it is called by.
+            # An entry cannot lose the value in its RDN.
             new = [*new, named.encode()]
         if sorted(new) != sorted(entry.attributes.get(name.lower(), ())):
             modifications.append((ldap.MOD_REPLACE, name, new or None))
@@ -119,9 +122,74 @@ def changes(
         modifications.insert(0, (ldap.MOD_ADD, "objectClass", joining))
     optional = [unit.layout.inexact_class]
     if unit.key_class and values.get("sshPublicKey") == []:
-        # On some servers, an entry of this class may not be without a key.
+        # Some servers demand a key in an entry of this class.
         optional.append(_KEY_CLASS)
     for unneeded in optional:
         if unneeded and unneeded not in classes and unneeded.lower() in had:
             modifications.append((ldap.MOD_DELETE, "objectClass", [unneeded.encode()]))
     return modifications
+
+
+def with_refusals(unit: Unit, write: Callable[[set[str]], str]) -> str:
+    """Call `write` again without each attribute that the server refuses: the JSON has its values."""
+    refused: set[str] = set()
+    while True:
+        try:
+            return write(refused)
+        except _REFUSALS as exc:
+            said: Any = exc.args[0].get("info", "") if exc.args else ""
+            if "non-unique" in said:
+                raise UniquenessConflict(_path_in(unit, said)) from exc
+            name = said.partition(":")[0].strip()
+            known = {*unit.standard.attributes, unit.layout.external_id}
+            if name not in known - refused:
+                raise
+            refused.add(name)
+
+
+def _path_in(unit: Unit, said: str) -> str:
+    """Return the SCIM path in the message of a conflict, or the first unique path."""
+    for pair in unit.standard.pairs:
+        if f"({pair.attribute}=" in said:
+            return pair.path.text
+    return unit.resource_type.unique_paths[0].text
+
+
+def without_empty(stored: StoredResource) -> StoredResource:
+    """Return a resource with its empty password removed: a bind with an empty password is anonymous."""
+    if stored.secrets.get(PASSWORD) != "":
+        return stored
+    secrets = {path: value for path, value in stored.secrets.items() if path != PASSWORD}
+    return replace(stored, secrets=secrets, removed_secrets=stored.removed_secrets | {PASSWORD})
+
+
+def kept_secrets(stored: StoredResource, known: Mapping[str, str]) -> dict[str, str]:
+    """Return the hashes of secrets after a write: one of `known` stays if its secret is the same."""
+    new = {path: value for path, value in stored.secrets.items() if path != PASSWORD}
+    known = {path: hashed for path, hashed in known.items() if path not in stored.removed_secrets}
+    hasher = PasswordHasher()
+    hashed = {path: hasher.hash(value) for path, value in new.items() if not _fits(known.get(path), value)}
+    return {**known, **hashed}
+
+
+def write_password(session: Session, dn: str, stored: StoredResource, server: ServerCapabilities) -> None:
+    """Set the password of a resource, or remove it. Raises ValueRefused."""
+    password = stored.secrets.get(PASSWORD)
+    if password is not None and not server.sets_passwords:
+        raise ValueRefused("password: the directory does not let clients set passwords (RFC 3062)")
+    try:
+        if password is not None:
+            session.set_password(dn, password)
+        elif PASSWORD in stored.removed_secrets:
+            session.modify(dn, [(ldap.MOD_REPLACE, "userPassword", None)])
+    except (ldap.CONSTRAINT_VIOLATION, ldap.INVALID_SYNTAX, ldap.UNWILLING_TO_PERFORM) as exc:
+        raise ValueRefused(f"password: the directory refuses it: {sentence(exc)}") from exc
+
+
+def _fits(known: str | None, value: str) -> bool:
+    if known is None:
+        return False
+    try:
+        return PasswordHasher().verify(known, value)
+    except (VerificationError, InvalidHashError):
+        return False

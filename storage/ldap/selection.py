@@ -1,7 +1,7 @@
-"""From a filter (RFC 7644 section 3.4.2.2) to one of LDAP (RFC 4515) that finds at least as much.
+"""Selections as LDAP searches: filters (RFC 7644 section 3.4.2.2) and lists in an order.
 
-What it finds is evaluated again: a directory compares text in its own way, and keeps no elements
-together.
+An LDAP filter (RFC 4515) finds no less than the SCIM filter, and the server evaluates the SCIM filter on the
+result: a directory compares text by other rules, and has no complex values.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,24 +12,28 @@ from schema.resource_type import AttributePath
 from schema.values import format_date_time, parse_date_time
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node
-from storage.ldap.form import Unit
+from storage.adapter import Found, Selection, StoredResource
+from storage.ldap.find import Tree, sort_reader
+from storage.ldap.form import DELETED, Unit
 from storage.ldap.layout import LAYOUTS, Layout, all_of, any_of, equality, generalized_time
-from storage.ldap.matching import is_exact, substring
+from storage.ldap.mapping import is_exact, substring
+from storage.ldap.server import Directory
+from storage.ldap.wire import Session
 
 _SUBSTRINGS = {"co": "(%s=*%s*)", "sw": "(%s=%s*)", "ew": "(%s=*%s)"}
-# Text much longer than this is no help in an index, and makes a long filter.
+# A longer text makes a long filter, and no index helps.
 _LONGEST = 256
 
 
 class LdapFilterCompiler(FilterCompiler[str]):
-    """Compiles the filters of one unit; `members` gives the filter for what has a member, by its id."""
+    """Compiles filters of one resource type; `members` returns the filter for groups with a member, by id."""
 
     def __init__(self, unit: Unit, members: Callable[[str], str]) -> None:
         self._unit = unit
         self._members = members
 
     def unique(self, path: AttributePath, key: str) -> str | None:
-        """Return the filter for the entries that may have a unique value, None when none can tell."""
+        """Return the filter for entries that can have a unique value, None if there is none."""
         try:
             return self.comparison(BoundComparison(path, "eq", key, key))
         except NotPushable:
@@ -46,30 +50,30 @@ class LdapFilterCompiler(FilterCompiler[str]):
                 return self._or_others(f"({self._unit.layout.active}={node.key.upper()})")
             case "meta.created" | "meta.lastModified":
                 return self._time(node)
-        links = [link for link in self._unit.standard.of(path) if link.attribute != "sshPublicKey"]
-        if not links:
+        pairs = [pair for pair in self._unit.standard.of(path) if pair.attribute != "sshPublicKey"]
+        if not pairs:
             raise NotPushable(node)
         parts = []
-        for link in links:
-            parts.append(self._assertion(link.attribute, node))
-            parts += [layout.inexact_filter(link.attribute) for layout in self._layouts()]
+        for pair in pairs:
+            parts.append(self._assertion(pair.attribute, node))
+            parts += [layout.inexact_filter(pair.attribute) for layout in self._layouts()]
         found = any_of(parts)
-        # HarryKodden/scim writes this one where we do.
+        # HarryKodden/scim also has the userName in `uid`.
         return found if path.text == "userName" else self._or_others(found)
 
     def presence(self, node: BoundPresence) -> str:
-        links = [link for link in self._unit.standard.of(node.path) if link.attribute != "sshPublicKey"]
-        if not links:
+        pairs = [pair for pair in self._unit.standard.of(node.path) if pair.attribute != "sshPublicKey"]
+        if not pairs:
             raise NotPushable(node)
-        parts = [f"({link.attribute}=*)" for link in links]
-        parts += [layout.inexact_filter(x.attribute) for layout in self._layouts() for x in links]
+        parts = [f"({pair.attribute}=*)" for pair in pairs]
+        parts += [layout.inexact_filter(x.attribute) for layout in self._layouts() for x in pairs]
         return self._or_others(any_of(parts))
 
     def value_path(self, node: BoundValuePath) -> str:
         return self._within(node.filter)
 
     def _within(self, node: Node) -> str:
-        """Return the filter for what may have an element that `node` holds for."""
+        """Return the filter for resources that can have an element for which `node` is true."""
         if not isinstance(node, And):
             return self.compile(node)
         parts = []
@@ -116,12 +120,73 @@ class LdapFilterCompiler(FilterCompiler[str]):
         time = generalized_time(format_date_time(parse_date_time(node.key)))
         parts = [f"({attribute}>={time})", f"(!({attribute}=*))"]
         if not created:
-            # What others changed is as new as that.
+            # Changes by LDAP clients count as changes of the resource.
             parts.append(f"(modifyTimestamp>={time[:14]}Z)")
         return any_of(parts)
 
     def _or_others(self, found: str) -> str:
-        """Add the entries that are laid out in another way, if there were any at the start."""
+        """Add the entries of other layouts, if there were any at the start."""
         if not self._unit.has_others:
             return found
-        return any_of([found, f"(&(objectClass=extensibleObject)(!({self._unit.layout.place}=*)))"])
+        return any_of([found, self._unit.layout.others_filter])
+
+
+class Listing:
+    """Lists of all resources of a type; `sorts` is true if the server sorts and returns windows."""
+
+    def __init__(self, directory: Directory, tree: Tree, sorts: bool) -> None:
+        self._directory = directory
+        self._tree = tree
+        self._sorts = sorts
+
+    def found(self, session: Session, unit: Unit, selection: Selection) -> Found | None:
+        """Return a selection without filter, None if the order depends on whole resources."""
+        page = self._sorted_by_server(session, unit, selection) if self._sorts else None
+        if page is not None:
+            return page
+        reader = sort_reader(unit, selection.sort)
+        if reader is None:
+            return None
+        readers = self._tree.read_list(session, reader)
+        names = {one.stored.id: one.entry.dn for one in readers}
+
+        def read(page: Sequence[StoredResource]) -> Sequence[StoredResource]:
+            with self._directory.lease() as reading:
+                found = self._tree.read(reading, [names[stored.id] for stored in page])
+            return [one.resource for _, one in found]
+
+        return Found(sorted((one.stored for one in readers), key=lambda stored: stored.place), read=read)
+
+    def _sorted_by_server(self, session: Session, unit: Unit, selection: Selection) -> Found | None:
+        """Return a page that the server sorts, None if its order is not that of SCIM.
+
+        The order of times and numbers is the same, that of text is not.
+        """
+        keys = _keys(unit, selection)
+        if keys is None or selection.limit is None:
+            return None
+        placed = f"({unit.layout.place}=*)"
+        if session.has(unit.dn, all_of([unit.kind.filter, f"(!{placed})"])):
+            # Foreign entries: some may be no resources, and they have no place.
+            return None
+        text = all_of([unit.kind.filter, placed, f"(!({unit.layout.version}={DELETED}))"])
+        window = session.window(unit.dn, text, keys, selection.offset, selection.limit, unit.attributes)
+        if window is None:
+            return None
+        entries, total = window
+        read = [unit.read(entry) for entry in entries]
+        resources = [one.resource for one in read if one is not None]
+        return Found(resources, is_page=True, total=total) if len(resources) == len(entries) else None
+
+
+def _keys(unit: Unit, selection: Selection) -> list[str] | None:
+    """Return the sort keys for an order, None if the order of the server is not that of SCIM."""
+    layout, sort = unit.layout, selection.sort
+    if not layout.has_times or layout.created is None or selection.after or selection.before:
+        return None
+    if sort is None:
+        return [layout.place]
+    if sort.path.text != "meta.created":
+        return None
+    sign = "-" if sort.descending else ""
+    return [f"{sign}{layout.created}", f"{sign}{layout.place}"]
