@@ -1,13 +1,8 @@
-"""The LDAP adapter: an entry for each resource, which ordinary LDAP clients read as a person or a group.
-
-How an entry holds a resource is in `storage.ldap.entries`, which attributes are used in
-`storage.ldap.layout` and `storage.ldap.mapping`, unique values in `storage.ldap.claims`.
-"""
+"""The LDAP adapter: an entry for each resource, which ordinary LDAP clients read as a person or a group."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -15,7 +10,6 @@ import ldap
 from ldap.dn import dn2str, escape_dn_chars, str2dn
 
 from schema.resource_type import ResourceType
-from schema.values import format_date_time
 from scim_filter.nodes import And, BoundComparison, Node
 from storage.adapter import (
     Capabilities,
@@ -37,17 +31,14 @@ from storage.errors import (
     without_effect,
 )
 from storage.ldap.claims import UNIT, Uniqueness
-from storage.ldap.connections import Directory, Target, sentence
-from storage.ldap.entries import Located, Unit
-from storage.ldap.filter import LdapFilterCompiler
-from storage.ldap.layout import WITH_SCHEMA, WITHOUT_SCHEMA, kind_of
-from storage.ldap.listing import Listing
-from storage.ldap.mapping import StandardAttributes
-from storage.ldap.members import Members
-from storage.ldap.offer import Offer, read_offer
-from storage.ldap.resources import Tree, is_name, normal
-from storage.ldap.session import Modification, Session
-from storage.ldap.writes import Writer, new_place, placeholder
+from storage.ldap.find import Tree
+from storage.ldap.form import Located, Unit
+from storage.ldap.layout import is_id, normal
+from storage.ldap.links import Members
+from storage.ldap.selection import LdapFilterCompiler, Listing
+from storage.ldap.server import Directory, ServerCapabilities, Target, read_capabilities, sentence
+from storage.ldap.wire import Session
+from storage.ldap.write import Writer
 
 _BATCH: Final = 500
 
@@ -55,7 +46,7 @@ _Result = TypeVar("_Result")
 
 
 class LdapAdapter(StorageAdapter):
-    """Keeps resources below `base` in a directory."""
+    """Stores resources in entries below `base`, in one organizational unit for each resource type."""
 
     capabilities = Capabilities(
         native_uniqueness=True,
@@ -70,13 +61,13 @@ class LdapAdapter(StorageAdapter):
         base: str,
         units: Mapping[str, str],
         pool_size: int,
-        restrict: Callable[[Offer], Offer] = lambda offer: offer,
+        restrict: Callable[[ServerCapabilities], ServerCapabilities] = lambda server: server,
     ) -> None:
         self._directory = Directory(target, pool_size)
         self._target = target
         self._base = base
         self._names = units
-        # What is not used of what the server offers.
+        # Returns the capabilities that the adapter may use.
         self._restrict = restrict
         self._tree = Tree(())
 
@@ -85,37 +76,26 @@ class LdapAdapter(StorageAdapter):
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
         try:
             with self._directory.lease() as session:
-                offer = self._restrict(read_offer(session))
-                # Written as the server writes it: the names of entries end in it.
+                server = self._restrict(read_capabilities(session))
+                # In the spelling of the server: the DNs of entries end in the base.
                 self._base = _canonical(self._base)
                 self._make_base(session)
-                units = [self._unit(session, offer, resource_type) for resource_type in resource_types]
+                units = [self._unit(session, server, resource_type) for resource_type in resource_types]
                 self._make_unit(session, f"ou={UNIT},{self._base}", UNIT)
         finally:
             # Connections do not survive a fork, and preparing may happen before one.
             self.close()
         self._tree = Tree(units)
         self._members = Members(self._tree)
-        self._listing = Listing(self._directory, self._tree, offer.sorts and offer.has_schema)
-        uniqueness = Uniqueness(self._tree, self._base, ldap.CONTROL_ASSERT in offer.controls)
-        self._writer = Writer(offer, uniqueness, self._directory.fits)
+        self._listing = Listing(self._directory, self._tree, server.sorts and server.has_schema)
+        uniqueness = Uniqueness(self._tree, self._base, ldap.CONTROL_ASSERT in server.controls)
+        self._writer = Writer(server, uniqueness, self._directory.fits)
 
-    def _unit(self, session: Session, offer: Offer, resource_type: ResourceType) -> Unit:
+    def _unit(self, session: Session, server: ServerCapabilities, resource_type: ResourceType) -> Unit:
         name = self._names.get(resource_type.name) or resource_type.endpoint.strip("/")
-        kind = kind_of(resource_type, offer.classes)
-        unit = Unit(
-            resource_type,
-            f"ou={escape_dn_chars(name)},{self._base}",
-            kind,
-            WITH_SCHEMA if offer.has_schema else WITHOUT_SCHEMA,
-            StandardAttributes(resource_type, kind.structural == "inetOrgPerson", offer.knows),
-            counts_versions=not offer.names_changes,
-            key_class="ldappublickey" in offer.classes,
-        )
+        unit = Unit(resource_type, f"ou={escape_dn_chars(name)},{self._base}", server)
         self._make_unit(session, unit.dn, name)
-        unit.has_others = session.has(
-            unit.dn, f"(&(objectClass=extensibleObject)(!({unit.layout.place}=*)))"
-        )
+        unit.has_others = session.has(unit.dn, unit.layout.others_filter)
         return unit
 
     def _make_unit(self, session: Session, dn: str, name: str) -> None:
@@ -124,7 +104,7 @@ class LdapAdapter(StorageAdapter):
                 session.add(dn, {"objectClass": [b"organizationalUnit"], "ou": [name.encode()]})
 
     def _make_base(self, session: Session) -> None:
-        """Add the entry at the base if it is missing and one knows what it has to be."""
+        """Add a missing entry at the base, if its RDN is of `dc`, `o` or `ou`. Raises StorageUnavailable."""
         if session.read(self._base, ["1.1"]) is not None:
             return
         attribute, value, _ = str2dn(self._base)[0][0]
@@ -149,7 +129,7 @@ class LdapAdapter(StorageAdapter):
                     raise StorageUnavailable(f"there is no entry {unit.dn} in the directory")
 
     def check_writable(self) -> None:
-        # What is there already is not added; a server that takes no changes says that first.
+        # The entry exists, so the server adds nothing. A read-only server refuses before it looks.
         with without_effect(), self._directory.lease() as session, suppress(ldap.ALREADY_EXISTS):
             dn, name = f"ou={UNIT},{self._base}", UNIT.encode()
             session.add(dn, {"objectClass": [b"organizationalUnit"], "ou": [name]})
@@ -178,22 +158,20 @@ class LdapAdapter(StorageAdapter):
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         unit = self._unit_of(resource_type)
-        try:
-            unit.name_of(resource.id)
-        except ResourceNotFound as exc:
-            raise ValueRefused("id: cannot be the name of an LDAP entry") from exc
+        if not is_id(resource.id):
+            raise ValueRefused("id: cannot be the name of an LDAP entry")
         with self._directory.lease() as session:
-            return self._writer.create(session, unit, replace(resource, place=new_place(), source=None))
+            return self._writer.create(session, unit, resource)
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
-        """Keep new resources; when one of them fails, those before it are removed again."""
+        """Create resources. If the creation of one fails, the adapter deletes those before it."""
         created: list[StoredResource] = []
         try:
             for resource in resources:
                 created.append(self.create(resource_type, resource))
         except StorageError:
             for resource in created:
-                # What others have changed meanwhile is theirs.
+                # A resource that another writer has changed since stays.
                 with suppress(ResourceNotFound, VersionMismatch):
                     self.delete(resource_type, resource.id, resource.version)
             raise
@@ -221,7 +199,7 @@ class LdapAdapter(StorageAdapter):
         self._attempted(change, if_version)
 
     def _attempted(self, change: Callable[[Session], _Result], if_version: str | None = None) -> _Result:
-        """Do `change`, without a condition until nobody else changes the entry at the same time."""
+        """Make a change. Without `if_version`, repeat it while other writers change the same entry."""
 
         def attempt() -> _Result:
             with self._directory.lease() as session:
@@ -245,10 +223,10 @@ class LdapAdapter(StorageAdapter):
             return Found(self._matching(session, unit, selection.filter), selection.filter)
 
     def _matching(self, session: Session, unit: Unit, node: Node | None) -> Iterable[StoredResource]:
-        """Return what may match a filter, found by the directory as far as it can."""
+        """Return the resources that can match a filter; the directory evaluates the native part of it."""
         wanted = _wanted(node, "id")
         if wanted is not None:
-            one = self._tree.get(session, unit, wanted) if is_name(wanted) else None
+            one = self._tree.get(session, unit, wanted) if is_id(wanted) else None
             return [one.resource] if one is not None else []
         memberships = unit.resource_type.memberships
         group = _wanted(node, f"{memberships.name}.value") if memberships is not None else None
@@ -303,45 +281,27 @@ class LdapAdapter(StorageAdapter):
         def change(session: Session) -> bool:
             nonlocal stored
             group = self._group(session, unit, stored)
-            # Where others have changed it since, it is read anew.
+            # A repeated attempt reads the group again.
             stored = replace(stored, source=None)
             changes = self._members.change(session, unit, group, joining, leaving)
             if not changes:
                 return False
             if group.layout is not unit.layout:
-                # Written by others: it becomes one of ours, so that it can carry what changes.
+                # A group of another layout first gets this layout, which has a version to change.
                 self._writer.replace(session, unit, group, group.stored)
                 group = self._found(session, unit, stored.id)
-            self._write_members(session, unit, group, changes)
+            self._writer.change_members(session, unit, group, changes)
             return True
 
         return self._attempted(change)
-
-    def _write_members(
-        self, session: Session, unit: Unit, group: Located, changes: Sequence[Modification]
-    ) -> None:
-        """Change members together with the version; what others change at the same time stays."""
-        now = unit.layout.time(format_date_time(datetime.now(UTC))).encode()
-        number = self._writer.number_after(unit, group)
-        stamps = [
-            (ldap.MOD_REPLACE, unit.layout.modified, [now]),
-            *self._writer.counted(unit, group, number),
-        ]
-        try:
-            session.modify(group.entry.dn, [*changes, *stamps])
-        except (ldap.NO_SUCH_ATTRIBUTE, ldap.TYPE_OR_VALUE_EXISTS, ldap.NO_SUCH_OBJECT) as exc:
-            raise Changed from exc
-        except ldap.OBJECT_CLASS_VIOLATION:
-            # A group by others that may not be empty, and would be.
-            kept = (ldap.MOD_ADD, "member", [placeholder(unit)])
-            session.modify(group.entry.dn, [kept, *changes, *stamps])
 
     def memberships(
         self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
         unit = self._unit_of(resource_type)
         with self._directory.lease() as session:
-            found = self._members.above(session, unit.names_of(one.id for one in stored))
+            names = {one.id: unit.dn_of(one.id) for one in stored if is_id(one.id)}
+            found = self._members.above(session, names)
         return {resource_id: above for resource_id, above in found.items() if above}
 
     def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
@@ -351,7 +311,7 @@ class LdapAdapter(StorageAdapter):
 
 
 def _wanted(node: Node | None, path: str) -> str | None:
-    """Return the id that a filter demands at a caseExact path, so that nothing else can match."""
+    """Return the id that a filter demands at a caseExact path, or None."""
     for operand in node.operands if isinstance(node, And) else (node,):
         if isinstance(operand, BoundComparison) and operand.operator == "eq" and operand.path.text == path:
             return operand.key if operand.path.leaf.case_exact else None
@@ -359,7 +319,7 @@ def _wanted(node: Node | None, path: str) -> str | None:
 
 
 def _canonical(base: str) -> str:
-    """Return a DN as the server writes it. Raises StorageUnavailable for what is none."""
+    """Return a DN in the spelling of the server. Raises StorageUnavailable for an invalid one."""
     try:
         parts = str2dn(base)
     except ldap.DECODING_ERROR:

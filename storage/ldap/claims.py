@@ -1,4 +1,4 @@
-"""Claims on unique values (`storage.claims`) as entries, each with a name that only one writer can add."""
+"""Claims on unique values (`storage.claims`) as entries: only one writer can add an entry with a DN."""
 
 import hashlib
 import time
@@ -11,20 +11,20 @@ from ldap.controls.libldap import AssertionControl
 
 from storage.adapter import StoredResource
 from storage.claims import Claim, Claims, UniqueValue
-from storage.ldap.entries import Unit
-from storage.ldap.filter import LdapFilterCompiler
-from storage.ldap.layout import all_of, equality
-from storage.ldap.resources import Tree, normal
-from storage.ldap.session import Modification, Session
+from storage.ldap.find import Tree
+from storage.ldap.form import Unit
+from storage.ldap.layout import all_of, equality, normal
+from storage.ldap.selection import LdapFilterCompiler
+from storage.ldap.wire import Modification, Session
 from storage.uniqueness import unique_values
 
 UNIT: Final = "scim-unique"
-# A claim whose owner does not have the value, yet, is left alone for so long.
+# A younger claim stays, even if its owner does not have the value yet.
 _LEASE_S: Final = 30.0
 
 
 class Uniqueness:
-    """The unique values of a tree; `asserts` says whether a deletion can be conditional (RFC 4528)."""
+    """The claims of a tree; `asserts` is true if the server has the assertion control (RFC 4528)."""
 
     def __init__(self, tree: Tree, base: str, asserts: bool) -> None:
         self.tree = tree
@@ -38,11 +38,11 @@ class Uniqueness:
     def claims(
         self, session: Session, unit: Unit, dn: str, clock: Callable[[], int] = time.time_ns
     ) -> Claims:
-        """Return the claims that a call makes for an entry."""
+        """Return the claims of one entry."""
         return Claims(LdapClaims(self, session, unit, dn), clock, lambda: clock() / 1e9)
 
     def filter_for(self, unit: Unit, value: UniqueValue) -> str | None:
-        """Return the filter for the entries that may have a value, None when none can tell."""
+        """Return the filter for entries that can have a value, None if there is none."""
         path = unit.resource_type.path(value.path)
         return self._compilers[value.resource_type].unique(path, value.key) if path is not None else None
 
@@ -50,14 +50,14 @@ class Uniqueness:
 class LdapClaims:
     """The claims of one entry on values of its type: a `storage.claims.ClaimStore`.
 
-    Owners are names of entries. The token of a claim is the time in nanoseconds that it was made at.
+    Owners are DNs. The token of a claim is the time of its creation in nanoseconds.
     """
 
     lease_s = _LEASE_S
     admits_several = False
 
-    def __init__(self, place: Uniqueness, session: Session, unit: Unit, dn: str) -> None:
-        self._place = place
+    def __init__(self, uniqueness: Uniqueness, session: Session, unit: Unit, dn: str) -> None:
+        self._uniqueness = uniqueness
         self._session = session
         self._unit = unit
         self._dn = dn
@@ -67,7 +67,7 @@ class LdapClaims:
             attributes = {
                 "objectClass": [b"device"],
                 "cn": [_name(claim.value).encode()],
-                # Not a DN by its syntax: what keeps references true must not empty it.
+                # The syntax is not that of a DN: the refint overlay of the server must not empty it.
                 "description": [claim.owner.encode()],
                 "o": [f"{claim.value.resource_type} {claim.value.path}".encode()],
                 "serialNumber": [str(claim.token).encode()],
@@ -89,7 +89,7 @@ class LdapClaims:
         return found
 
     def replace_if(self, seen: Claim, new: Claim) -> bool:
-        # The old token goes by name: of several writers that replace it, one finds it.
+        # Deleting the value of the old token fails for all writers but the first.
         changes: list[Modification] = [
             (ldap.MOD_DELETE, "serialNumber", [str(seen.token).encode()]),
             (ldap.MOD_ADD, "serialNumber", [str(new.token).encode()]),
@@ -104,7 +104,7 @@ class LdapClaims:
     def remove_if(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
             with suppress(ldap.NO_SUCH_OBJECT, ldap.ASSERTION_FAILED):
-                if self._place.asserts:
+                if self._uniqueness.asserts:
                     tests = [equality("description", claim.owner)]
                     if claim.token is not None:
                         tests.append(equality("serialNumber", str(claim.token)))
@@ -117,21 +117,21 @@ class LdapClaims:
     ) -> Collection[tuple[str, UniqueValue]]:
         found = set()
         for value in values:
-            text = self._place.filter_for(self._unit, value)
+            text = self._uniqueness.filter_for(self._unit, value)
             if text is not None:
-                there = self._place.tree.matching(self._session, self._unit, text)
+                there = self._uniqueness.tree.matching(self._session, self._unit, text)
             else:
-                there = [one for _, one in self._place.tree.read(self._session, filter(None, owners))]
+                there = [one for _, one in self._uniqueness.tree.read(self._session, filter(None, owners))]
             for one in there:
                 if value in unique_of(self._unit, one.stored):
                     found.add((self._spelled(one.entry.dn), value))
         return found
 
     def _dn_of(self, value: UniqueValue) -> str:
-        return f"cn={_name(value)},{self._place.dn}"
+        return f"cn={_name(value)},{self._uniqueness.dn}"
 
     def _spelled(self, dn: str) -> str:
-        """Return the name of the own entry as the caller spells it, and every other one as it is."""
+        """Return a DN; the DN of the own entry is returned in the spelling of the caller."""
         return self._dn if dn == self._dn or (dn and normal(dn) == normal(self._dn)) else dn
 
 
@@ -145,7 +145,7 @@ def _is_same(claim: Claim, seen: Claim) -> bool:
 
 
 def unique_of(unit: Unit, stored: StoredResource) -> list[UniqueValue]:
-    """Return the unique values of a resource; values that are not of their type are none."""
+    """Return the unique values of a resource, none if a value has the wrong type."""
     name = unit.resource_type.name
     try:
         found = list(unique_values(unit.resource_type, stored.document))

@@ -1,23 +1,28 @@
-"""Which attributes and classes of a directory hold what SCIM needs beyond the standard ones.
+"""Layouts of entries: the attributes and classes that hold a resource beyond the standard attributes.
 
-With the schema that we ship they are its own; without it, attributes that every server has and
-nobody else uses on a person or a group (RFC 4524, RFC 4519) carry the same.
+There are two own layouts. One uses `scim.schema`. The other uses attributes that every server has, and that
+no other program uses on persons or groups (RFC 4519, RFC 4524). The entries of HarryKodden/scim have a third.
 """
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import orjson
+from ldap.dn import str2dn
 from ldap.filter import escape_filter_chars
 
 from schema.resource_type import ResourceType
-from schema.values import check_date_time
+from schema.values import check_date_time, parse_date_time
+from storage.index_keys import place_of
+from storage.ldap.wire import Entry
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The names of one of the two ways; None is for what one of them has no attribute for."""
+    """The attributes and classes of an own layout; None where the layout has none."""
 
     resource_class: str
     id: str
@@ -35,28 +40,24 @@ class Layout:
 
     @property
     def attributes(self) -> tuple[str, ...]:
-        """Every attribute that has values for the resource itself, `display` apart."""
-        names = (
-            self.id,
-            self.data,
-            self.version,
-            self.place,
-            self.modified,
-            self.created,
-            self.external_id,
-            self.active,
-            self.inexact,
-        )
+        """Every attribute of the layout except `display`, which describes members."""
+        names = [self.id, self.data, self.version, self.place, self.modified, self.created]
+        names += [self.external_id, self.active, self.inexact]
         return tuple(name for name in names if name is not None)
 
     def inexact_filter(self, attribute: str) -> str:
-        """Return the filter for the entries whose `attribute` does not hold all of the resource."""
+        """Return the filter for entries whose `attribute` lacks or alters a value of the resource."""
         if self.inexact is not None:
             return f"({self.inexact}={attribute})"
         return f"(objectClass={self.inexact_class})"
 
+    @property
+    def others_filter(self) -> str:
+        """The filter for entries of other layouts, above all those of HarryKodden/scim."""
+        return f"(&(objectClass=extensibleObject)(!({self.place}=*)))"
+
     def time(self, instant: str) -> str:
-        """Return a dateTime as this layout keeps it."""
+        """Return a dateTime in the syntax of the layout."""
         return generalized_time(instant) if self.has_times else instant
 
 
@@ -87,19 +88,21 @@ WITHOUT_SCHEMA: Final = Layout(
     active=None,
     display="labeledURI",
     inexact=None,
-    # The X.509 algorithms of a user: it asks for nothing, and the index of classes finds it.
+    # A class without mandatory attributes; the index of `objectClass` finds it.
     inexact_class="userSecurityInformation",
     has_times=False,
 )
 LAYOUTS: Final = (WITH_SCHEMA, WITHOUT_SCHEMA)
+# The one caseExact attribute of our DNs.
+_EXACT: Final = WITH_SCHEMA.id.lower()
 
-# The structural classes that HarryKodden/scim gives everything it writes.
+# The structural classes of every entry of HarryKodden/scim.
 OLD_CLASSES: Final = ("document", "device")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What entries of a resource type are: the class of new ones, and of those that count."""
+    """The structural class of new entries of a resource type, and the classes of its existing entries."""
 
     structural: str
     classes: tuple[str, ...]
@@ -111,7 +114,7 @@ class Kind:
 
 
 def kind_of(resource_type: ResourceType, classes: Iterable[str]) -> Kind:
-    """Return the kind of a resource type on a server that has these classes (in lower case)."""
+    """Return the kind of a resource type on a server with these classes (in lower case)."""
     if resource_type.members is not None:
         empty = "groupOfMembers" if "groupofmembers" in classes else "groupOfNames"
         return Kind(empty, ("groupOfMembers", "groupOfNames"))
@@ -120,18 +123,41 @@ def kind_of(resource_type: ResourceType, classes: Iterable[str]) -> Kind:
     return Kind("device", ())
 
 
+def is_id(text: str) -> bool:
+    """Return whether a resource can have the id."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return bool(text) and "\0" not in text
+
+
+def rdn_of(dn: str) -> dict[str, str]:
+    """Return the attributes of the RDN in a DN, names in lower case."""
+    return {name.lower(): value for name, value, _ in str2dn(dn)[0]}
+
+
+def normal(dn: str) -> str:
+    """Return a key that is equal for every spelling of a DN."""
+    return repr([sorted(_normal_part(part[0].lower(), part[1]) for part in rdn) for rdn in str2dn(dn)])
+
+
+def _normal_part(attribute: str, value: str) -> tuple[str, str]:
+    return attribute, value if attribute == _EXACT else value.lower()
+
+
 def equality(attribute: str, value: str) -> str:
-    """Return the filter `attribute=value` (RFC 4515), with what is special in `value` escaped."""
+    """Return the filter `attribute=value` (RFC 4515), with special characters escaped."""
     return f"({attribute}={escape_filter_chars(value)})"
 
 
 def any_of(filters: Iterable[str]) -> str:
-    """Return the filter for what one of `filters`, at least one, finds."""
+    """Return the disjunction of one or more filters."""
     return _joined("|", filters)
 
 
 def all_of(filters: Iterable[str]) -> str:
-    """Return the filter for what each of `filters`, at least one, finds."""
+    """Return the conjunction of one or more filters."""
     return _joined("&", filters)
 
 
@@ -146,7 +172,7 @@ def generalized_time(instant: str) -> str:
 
 
 def date_time(time: str) -> str:
-    """Return a GeneralizedTime of UTC as a dateTime with milliseconds; empty when it is none."""
+    """Return a GeneralizedTime of UTC as a dateTime with milliseconds; empty for an invalid one."""
     match = re.fullmatch(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:[.,](\d{1,9}))?Z", time, re.ASCII)
     if match is None:
         return ""
@@ -154,3 +180,54 @@ def date_time(time: str) -> str:
     year, month, day, hour, minute, second = parts
     text = f"{year}-{month}-{day}T{hour}:{minute}:{second}.{(fraction or '').ljust(3, '0')[:3]}Z"
     return text if check_date_time(text) is None else ""
+
+
+def foreign_place(entry: Entry) -> str:
+    """Return a place for an entry without one: the second of its creation, then a hash of its UUID."""
+    created = date_time(entry.value("createTimestamp") or "") or "1970-01-01T00:00:00.000Z"
+    seconds = int(parse_date_time(created).timestamp())
+    spread = int(digest((entry.value("entryUUID") or entry.dn).encode()), 16) % 1_000_000_000
+    return place_of(seconds * 1_000_000_000 + spread)
+
+
+def old_document(entry: Entry) -> dict[str, Any] | None:
+    """Return the JSON object in an entry of HarryKodden/scim, or None."""
+    for value in entry.attributes.get("info", ()):
+        try:
+            document = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(document, dict):
+            return document
+    return None
+
+
+def foreign_id(entry: Entry, is_old: bool, document: Mapping[str, Any]) -> str | None:
+    """Return the id of a resource in a foreign entry, or None."""
+    ids = [entry.value(layout.id) for layout in LAYOUTS]
+    if is_old:
+        known = document.get("id")
+        ids += [entry.value("documentIdentifier"), known if isinstance(known, str) else None]
+        ids.append(entry.value("cn"))
+    return next((found for found in [*ids, entry.value("entryUUID")] if found), None)
+
+
+def complete_old(resource_type: ResourceType, resource: dict[str, Any], entry: Entry) -> None:
+    """Add the values that HarryKodden/scim moves from its JSON to attributes."""
+    for text, attribute in (("userName", "uid"), ("displayName", "displayName")):
+        value = entry.value(attribute)
+        if value and resource_type.path(text) is not None:
+            resource[text] = value
+    listed = (("emails", "email"), ("emails", "emailAddress"), ("x509Certificates", "sshPublicKey"))
+    for name, attribute in listed:
+        values = entry.values(attribute)
+        if values and name not in resource and resource_type.path(name) is not None:
+            resource[name] = [
+                {"value": v, **({"primary": True} if name == "emails" and not i else {})}
+                for i, v in enumerate(values)
+            ]
+
+
+def digest(data: bytes) -> str:
+    """Return a hash of 16 characters."""
+    return hashlib.sha256(data).hexdigest()[:16]

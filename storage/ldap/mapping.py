@@ -1,20 +1,22 @@
-"""Which SCIM attribute is which LDAP attribute, in both directions.
+"""SCIM attributes as standard LDAP attributes: ordinary LDAP clients read them, and may change them.
 
-What is projected is what ordinary LDAP clients read; what they write there is taken back.
+A directory compares text by other rules than SCIM. It ignores case one character at a time, and folds spaces
+and compatible characters (RFC 4518). SCIM folds case and nothing else (RFC 7643 section 2.2).
 """
 
 import base64
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from schema.resource_type import AttributePath, ResourceType
 from schema.urns import ENTERPRISE_USER
-from storage.ldap.matching import equality_key, is_plain
 
-# SCIM path, LDAP attribute, and the `type` that an element has for it, "" for any other.
-_LINKS: Final = (
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# SCIM path, LDAP attribute, and the `type` of its elements: "" for every type without an attribute.
+_PAIRS: Final = (
     ("userName", "uid", ""),
     ("name.formatted", "cn", ""),
     ("name.familyName", "sn", ""),
@@ -29,7 +31,7 @@ _LINKS: Final = (
     (f"{ENTERPRISE_USER}:employeeNumber", "employeeNumber", ""),
     (f"{ENTERPRISE_USER}:department", "departmentNumber", ""),
 )
-# An entry must have these: without a value of its own, the first of those paths that has one.
+# An entry must have these attributes. Their value is the first one of these paths.
 _FALLBACKS: Final = {
     "cn": ("name.formatted", "displayName", "userName", "id"),
     "sn": ("name.familyName", "displayName", "userName", "id"),
@@ -38,12 +40,55 @@ _PRINTABLE = re.compile(r"[A-Za-z0-9'()+,\-./:? ]+")
 _KEY = re.compile(r"(ssh-|ecdsa-|sk-)[\w.@\-]+ ", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Link:
-    """One LDAP attribute and the SCIM attribute it projects.
+def is_plain(text: str) -> bool:
+    """Return whether a directory finds `text` by every key that SCIM finds it by.
 
-    Of a multi-valued attribute it takes the elements of one `kind`; those of no kind of `others`
-    when that is empty.
+    An "ß" is not plain: SCIM finds it by "ss". Text with leading, trailing or double spaces is not plain.
+    """
+    if text.isascii():
+        return not _CONTROLS.search(text) and text == " ".join(text.split())
+    return (
+        not _CONTROLS.search(text)
+        and text == " ".join(text.split())
+        and unicodedata.normalize("NFKC", text) == text
+        and all(map(_folds_alone, text))
+    )
+
+
+def _folds_alone(character: str) -> bool:
+    folded = character.casefold()
+    if folded != character.lower() or len(folded) > 1:
+        return False
+    if character.lower() == character.upper():
+        return True
+    # RFC 4518 folds the capitals of Unicode 3.2: Latin, Greek and Cyrillic letters among them.
+    known = character < "\u0250" or "\u0370" <= character < "\u0530"
+    return known and all(unicodedata.ucd_3_2_0.category(one) != "Cn" for one in (character, folded))
+
+
+def substring(key: str) -> str | None:
+    """Return the part of a folded key that a directory finds within plain text, or None."""
+    if _CONTROLS.search(key) or "  " in key or unicodedata.normalize("NFKC", key) != key:
+        return None
+    return key.strip() or None
+
+
+def equality_key(text: str) -> str:
+    """Return a key that is equal for values that a directory may hold for equal."""
+    return re.sub(r"[\s\-]+", "", unicodedata.normalize("NFKC", text)).casefold()
+
+
+def is_exact(text: str) -> bool:
+    """Return whether a directory finds a caseExact value by the keys that SCIM finds it by."""
+    return text.isprintable() and text == " ".join(text.split()) and text.isascii()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A SCIM attribute and the LDAP attribute for it.
+
+    Of a multi-valued attribute, the pair has the elements of type `kind`. With an empty `kind`, it has the
+    elements of every type except `others`.
     """
 
     path: AttributePath
@@ -53,24 +98,24 @@ class Link:
 
     @property
     def is_single(self) -> bool:
-        """Whether a resource has one value at most."""
+        """Whether the SCIM attribute has at most one value."""
         return not self.path.attribute.multi_valued
 
     def takes(self, element: Any) -> bool:
-        """Return whether an element of the SCIM attribute is projected here."""
+        """Return whether an element of the SCIM attribute belongs to this pair."""
         if not isinstance(element, Mapping):
             return self.path.sub_attribute is None
         kind = str(element.get("type") or "").lower()
         return kind == self.kind if self.kind else kind not in self.others
 
     def text(self, value: Any) -> str | None:
-        """Return what a SCIM value is in the directory; None for what is not projected here."""
+        """Return a SCIM value as text of the directory, None if the directory does not hold it."""
         if not isinstance(value, str) or not value:
             return None
         return _ssh_key(value) if self.attribute == "sshPublicKey" else value
 
     def value(self, text: str) -> str:
-        """Return the SCIM value of what the directory has."""
+        """Return a text of the directory as a SCIM value."""
         return base64.b64encode(text.encode()).decode() if self.attribute == "sshPublicKey" else text
 
     def is_accepted(self, text: str) -> bool:
@@ -82,7 +127,7 @@ class Link:
         return "\x00" not in text
 
     def elements(self, document: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
-        """Yield each element that is projected here with what it is in the directory."""
+        """Yield each element of this pair with its text in the directory."""
         for element in self.path.elements(document):
             value = element
             if self.path.sub_attribute is not None:
@@ -94,25 +139,25 @@ class Link:
 
 @dataclass(frozen=True)
 class Projection:
-    """What a resource looks like in standard attributes, and which of these do not say it all."""
+    """A resource in standard attributes, and the names of those that lack or alter one of its values."""
 
     values: Mapping[str, list[str]]
     inexact: frozenset[str]
 
 
 class StandardAttributes:
-    """The links of one resource type to the attributes that a server has."""
+    """The pairs of one resource type, for the attributes that the server has."""
 
     def __init__(self, resource_type: ResourceType, is_person: bool, known: Callable[[str], bool]) -> None:
         self._type = resource_type
-        kinds = frozenset(kind for _, _, kind in _LINKS if kind)
-        table = _LINKS if is_person else (("displayName", "cn", ""),)
+        kinds = frozenset(kind for _, _, kind in _PAIRS if kind)
+        table = _PAIRS if is_person else (("displayName", "cn", ""),)
         found = []
         for text, attribute, kind in table:
             path = resource_type.path(text)
             if path is not None and known(attribute):
-                found.append(Link(path, attribute, kind, frozenset() if kind else kinds))
-        self.links: tuple[Link, ...] = tuple(found)
+                found.append(Pair(path, attribute, kind, frozenset() if kind else kinds))
+        self.pairs: tuple[Pair, ...] = tuple(found)
         needed = ("cn", "sn") if is_person else ("cn",)
         self._fallbacks = [(name, self._paths(_FALLBACKS[name])) for name in needed]
         self.attributes: tuple[str, ...] = tuple(dict.fromkeys([*(x.attribute for x in found), *needed]))
@@ -120,34 +165,34 @@ class StandardAttributes:
     def _paths(self, texts: Sequence[str]) -> list[AttributePath]:
         return [path for path in map(self._type.path, texts) if path is not None]
 
-    def of(self, path: AttributePath) -> list[Link]:
-        """Return the links of a SCIM attribute."""
-        return [link for link in self.links if link.path.text == path.text]
+    def of(self, path: AttributePath) -> list[Pair]:
+        """Return the pairs of a SCIM path."""
+        return [pair for pair in self.pairs if pair.path.text == path.text]
 
     def is_needed(self, attribute: str) -> bool:
-        """Return whether an entry has an attribute, in any case, even when the resource has no value."""
+        """Return whether every entry has an attribute, even if the resource has no value for it."""
         return any(name == attribute.lower() for name, _ in self._fallbacks)
 
-    def tells(self, link: Link) -> bool:
-        """Return whether a value other than the id in the attribute of a link can only be that path's."""
-        paths = next((paths for name, paths in self._fallbacks if name == link.attribute), [])
-        return all(path.text in (link.path.text, "id") for path in paths)
+    def tells(self, pair: Pair) -> bool:
+        """Return whether the attribute of a pair has values of its path and the id only."""
+        paths = next((paths for name, paths in self._fallbacks if name == pair.attribute), [])
+        return all(path.text in (pair.path.text, "id") for path in paths)
 
     def project(self, document: Mapping[str, Any], refused: Collection[str]) -> Projection:
-        """Return the projection of a resource; `refused` are attributes that the server did not take."""
+        """Return the projection of a resource without the attributes that the server refused."""
         values: dict[str, list[str]] = {}
         inexact = set()
-        for link in self.links:
+        for pair in self.pairs:
             kept: dict[str, str] = {}
-            for _, text in link.elements(document):
+            for _, text in pair.elements(document):
                 if not is_plain(text):
-                    inexact.add(link.attribute)
+                    inexact.add(pair.attribute)
                 key = equality_key(text)
-                if link.attribute in refused or not link.is_accepted(text):
-                    inexact.add(link.attribute)
+                if pair.attribute in refused or not pair.is_accepted(text):
+                    inexact.add(pair.attribute)
                 elif kept.setdefault(key, text) != text and kept[key].casefold() != text.casefold():
-                    inexact.add(link.attribute)
-            values[link.attribute] = list(kept.values())
+                    inexact.add(pair.attribute)
+            values[pair.attribute] = list(kept.values())
         for name, paths in self._fallbacks:
             texts = [v for path in paths for v in path.values(document) if isinstance(v, str)]
             usable = [text for text in texts if text.strip() and "\x00" not in text and name not in refused]
@@ -157,52 +202,52 @@ class StandardAttributes:
     def take_back(
         self, document: dict[str, Any], found: Mapping[str, list[str]], projected: Mapping[str, list[str]]
     ) -> bool:
-        """Change `document` to what others have made of the projection; return whether they have.
+        """Bring changes by LDAP clients into `document`; return whether there are any.
 
-        `found` are the standard attributes as they are, `projected` as they were written.
+        `found` has the present values of standard attributes, `projected` the values that this server wrote.
         """
         changed = False
-        for link in self.links:
-            now, then = found.get(link.attribute, []), projected.get(link.attribute, [])
+        for pair in self.pairs:
+            now, then = found.get(pair.attribute, []), projected.get(pair.attribute, [])
             if sorted(now) == sorted(then):
                 continue
-            if link.is_single:
-                changed = self._take_single(document, link, now, then) or changed
+            if pair.is_single:
+                changed = self._take_single(document, pair, now, then) or changed
             else:
-                self._take_several(document, link, now)
+                self._take_several(document, pair, now)
                 changed = True
         return changed
 
     @staticmethod
-    def _take_single(document: dict[str, Any], link: Link, now: list[str], then: list[str]) -> bool:
+    def _take_single(document: dict[str, Any], pair: Pair, now: list[str], then: list[str]) -> bool:
         fresh = [text for text in now if text not in then]
-        if not fresh and (now or link.path.leaf.required):
+        if not fresh and (now or pair.path.leaf.required):
             return False
-        _put(document, link.path, fresh[0] if fresh else None)
+        _put(document, pair.path, fresh[0] if fresh else None)
         return True
 
     @staticmethod
-    def _take_several(document: dict[str, Any], link: Link, now: list[str]) -> None:
-        name = link.path.leaf.name
+    def _take_several(document: dict[str, Any], pair: Pair, now: list[str]) -> None:
+        name = pair.path.leaf.name
         kept, left = [], {equality_key(text): text for text in now}
-        keys, texts = frozenset(left), {id(element): text for element, text in link.elements(document)}
-        for element in link.path.elements(document):
+        keys, texts = frozenset(left), {id(element): text for element, text in pair.elements(document)}
+        for element in pair.path.elements(document):
             text = texts.get(id(element))
             key = equality_key(text) if text is not None else None
-            if text is not None and key not in keys and link.is_accepted(text):
+            if text is not None and key not in keys and pair.is_accepted(text):
                 continue
             kept.append(element)
             left.pop(key or "", None)
-        kind = {"type": link.kind} if link.kind else {}
-        kept += [{name: link.value(text), **kind} for text in left.values()]
+        kind = {"type": pair.kind} if pair.kind else {}
+        kept += [{name: pair.value(text), **kind} for text in left.values()]
         if kept:
-            document[link.path.attribute.name] = kept
+            document[pair.path.attribute.name] = kept
         else:
-            document.pop(link.path.attribute.name, None)
+            document.pop(pair.path.attribute.name, None)
 
 
 def _put(document: dict[str, Any], path: AttributePath, value: str | None) -> None:
-    """Set a single value, or remove it, with the objects it is in as needed."""
+    """Set or remove a single value; create and remove the objects around it as needed."""
     holder = document
     names = [name for name in (path.extension, path.attribute.name) if name is not None]
     if path.sub_attribute is not None:
@@ -224,7 +269,7 @@ def _put(document: dict[str, Any], path: AttributePath, value: str | None) -> No
 
 
 def _ssh_key(value: str) -> str | None:
-    """Return the SSH key that a certificate value holds, plain or in base64, or None."""
+    """Return the SSH key in a certificate value, plain or in base64, or None."""
     text = value
     if not _KEY.match(value):
         try:

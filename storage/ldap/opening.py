@@ -2,8 +2,8 @@
 
 from storage.ldap.adapter import LdapAdapter
 from storage.ldap.claims import UNIT
-from storage.ldap.connections import Target
 from storage.ldap.options import Options
+from storage.ldap.server import Target
 
 
 def open_adapter(options: Options) -> LdapAdapter:

@@ -316,7 +316,7 @@ def test_a_worker_that_sleeps_beyond_its_lease_does_nothing_twice(service: Servi
 def test_a_slow_directory_makes_one_user_and_one_event(
     backend: Callable[[set[str]], dict[str, str]], ldap: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.ldap.connections._ANSWER_S", 1)
+    monkeypatch.setattr("storage.ldap.server._ANSWER_S", 1)
     with closing(CuttingProxy(ldap.port)) as proxy:
         environ = {"API_KEY": KEY, "SET_POLL_ENABLED": "true", "EMBEDDED_WORKER": "false", **backend(set())}
         environ["LDAP_HOSTNAME"] = environ["LDAP_HOSTNAME"].replace(str(ldap.port), str(proxy.port))

@@ -9,8 +9,7 @@ import ldap
 import pytest
 
 from storage.ldap.adapter import LdapAdapter
-from storage.ldap.connections import Target
-from storage.ldap.offer import Offer
+from storage.ldap.server import ServerCapabilities, Target
 from storage.testing import REGISTRY
 from tests.backends import open_backend
 from tests.openldap import ADMIN, PASSWORD, LdapServer
@@ -79,10 +78,10 @@ def start_server() -> Iterator[Start]:
         server.remove()
 
 
-def uncounted(offer: Offer) -> Offer:
+def uncounted(server: ServerCapabilities) -> ServerCapabilities:
     """Return what a server offers that has neither assertion nor post-read controls."""
     without = {ldap.CONTROL_ASSERT, ldap.CONTROL_POST_READ}
-    return replace(offer, controls=offer.controls - without)
+    return replace(server, controls=server.controls - without)
 
 
 def open_counting(server: LdapServer, base: str) -> LdapAdapter:

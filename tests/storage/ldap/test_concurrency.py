@@ -23,7 +23,7 @@ from storage.errors import (
     VersionMismatch,
 )
 from storage.ldap.claims import LdapClaims
-from storage.ldap.session import Session
+from storage.ldap.wire import Session
 from storage.testing import GROUP, USER, change_members, members_of, stored
 from tests.openldap import LdapServer
 from tests.storage.ldap.conftest import Place, make_place

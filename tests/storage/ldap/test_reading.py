@@ -11,7 +11,7 @@ import pytest
 from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Selection, Sort, StoredResource
 from storage.index_keys import place_of
-from storage.ldap.written import laid_out
+from storage.ldap.changes import attributes_of
 from storage.search import cut, search
 from storage.testing import (
     GROUP,
@@ -54,7 +54,7 @@ def large(request: pytest.FixtureRequest) -> Iterator[Place]:
         document["emails"] = [{"value": f"m{number}@x"}]
         resource = stored(f"id{number:05}", f"20{number % 90 + 10}-01-01T00:00:00.000Z", **document)
         resource = replace(resource, place=place_of(number + 1))
-        values, classes = laid_out(unit, resource, 1, {}, ())
+        values, classes = attributes_of(unit, resource, 1, {}, ())
         values["objectClass"] = [b"inetOrgPerson", *(name.encode() for name in classes)]
         entry = [(name, value) for name, value in values.items() if value]
         pending.append(connection.add(unit.name_of(resource.id), entry))

@@ -45,7 +45,7 @@ def found(adapter: Any, text: str) -> list[str]:
 
 @pytest.mark.parametrize("start_tls", [False, True])
 def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, start_tls: bool) -> None:
-    monkeypatch.setattr("storage.ldap.connections._ANSWER_S", 1)
+    monkeypatch.setattr("storage.ldap.server._ANSWER_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"ldap://127.0.0.1:{silent.getsockname()[1]}"
         options = {"ldap_hostname": url, "ldap_basename": SUFFIX, "ldap_start_tls": start_tls}

@@ -1,4 +1,4 @@
-"""What is said to a directory on one connection: entries read, found, added, changed and deleted."""
+"""LDAP operations on one connection (RFC 4511): search, add, modify, delete, password modify."""
 
 import select
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,9 +13,9 @@ from ldap.controls.readentry import PostReadControl
 from ldap.controls.sss import SSSRequestControl, SSSResponseControl
 from ldap.controls.vlv import VLVRequestControl, VLVResponseControl
 
-# How many entries come in one page: fewer where the server does not give so many.
+# Sizes of a page: the next smaller one follows when the server refuses one.
 _PAGES = (500, 100, 20, 5)
-# What a server says that cannot sort, has too much to sort, or has nothing at that offset.
+# Results of a server that cannot sort, has too many entries to sort, or has none at the offset.
 _NO_WINDOW = (
     ldap.VLV_ERROR,
     ldap.BUSY,
@@ -29,7 +29,7 @@ _NO_WINDOW = (
     ldap.NO_SUCH_ATTRIBUTE,
     ldap.OTHER,
 )
-# After these, the server may have carried out what it was asked for.
+# After these errors, the server may have made the change.
 _UNANSWERED = (
     ldap.SERVER_DOWN,
     ldap.CONNECT_ERROR,
@@ -37,7 +37,7 @@ _UNANSWERED = (
     ldap.LOCAL_ERROR,
     ldap.DECODING_ERROR,
 )
-# How many questions are asked before the first answer is read.
+# The number of searches that the client sends before it reads the first answer.
 _AHEAD = 200
 
 Attributes = Mapping[str, Sequence[bytes]]
@@ -46,13 +46,13 @@ Modification = tuple[int, str, list[bytes] | None]
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry as read; the names of its attributes are in lower case."""
+    """An entry of a search result; the names of its attributes are in lower case."""
 
     dn: str
     attributes: Attributes
 
     def values(self, name: str) -> list[str]:
-        """Return the values of an attribute as text; what is no UTF-8 is left out."""
+        """Return the values of an attribute that are UTF-8."""
         values = self.attributes.get(name.lower())
         if not values:
             return []
@@ -67,27 +67,27 @@ class Entry:
         return values[0] if values else None
 
     def number(self, name: str) -> int | None:
-        """Return the first value of an attribute as a whole number, or None when it is none."""
+        """Return the first value of an attribute as a number, or None."""
         value = self.value(name) or ""
         return int(value) if value.isascii() and value.isdigit() else None
 
 
 class Session:
-    """One connection, bound."""
+    """One bound connection."""
 
     def __init__(self, connection: Any, poll: "select.poll") -> None:
         self._connection = connection
         self._poll = poll
         self._page_size = _PAGES[0]
-        # Whether the server still holds something for this connection, which its end sets free.
+        # Whether the server keeps a sorted list for this connection: closing it frees the list.
         self.is_spent = False
-        # The names of entries that were written for its present user, or may have been.
+        # DNs of the entries that the present lease has written, or may have written.
         self.written: list[str] = []
         poll.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
 
     @property
     def is_lost(self) -> bool:
-        """Whether the server has said something unasked: that it is gone, as nothing else comes so."""
+        """Whether the idle connection has input: the server has ended it (notice of disconnection)."""
         return bool(self._poll.poll(0))
 
     def close(self) -> None:
@@ -98,13 +98,13 @@ class Session:
     # -- reading
 
     def read(self, dn: str, attributes: Sequence[str], controls: Sequence[LDAPControl] = ()) -> Entry | None:
-        """Return the entry with that name, or None."""
+        """Return the entry with a DN, or None."""
         return next(iter(self.read_many([dn], attributes, controls)), None)
 
     def read_many(
         self, names: Iterable[str], attributes: Sequence[str], controls: Sequence[LDAPControl] = ()
     ) -> Iterator[Entry]:
-        """Yield the entries with those names that there are, asked for many at a time."""
+        """Yield the existing entries among `names` (DNs); the searches run in parallel."""
         pending: list[int] = []
         try:
             for dn in names:
@@ -120,19 +120,10 @@ class Session:
 
     def find(self, base: str, text: str, attributes: Sequence[str]) -> list[Entry]:
         """Return every entry below `base` that matches a filter, read in pages (RFC 2696)."""
-        return [entry for page in self.pages(base, text, attributes) for entry in page]
-
-    def pages(
-        self,
-        base: str,
-        text: str,
-        attributes: Sequence[str],
-        controls: Sequence[LDAPControl] = (),
-    ) -> Iterator[list[Entry]]:
-        """Yield what `find` returns, a page at a time; nothing else may be asked in between."""
         paging = SimplePagedResultsControl(True, size=self._page_size, cookie="")
+        entries: list[Entry] = []
         while True:
-            message = self._asked(base, ldap.SCOPE_SUBTREE, text, attributes, [paging, *controls])
+            message = self._asked(base, ldap.SCOPE_SUBTREE, text, attributes, [paging])
             try:
                 _, found, _, answered = self._connection.result3(message, timeout=self._connection.timeout)
             except ldap.ADMINLIMIT_EXCEEDED:
@@ -141,22 +132,22 @@ class Session:
                     raise
                 self._page_size = paging.size = smaller
                 continue
-            yield list(_entries(found))
+            entries += _entries(found)
             cookies = [c.cookie for c in answered if c.controlType == paging.controlType]
             if not cookies or not cookies[0]:
-                return
+                return entries
             paging.cookie = cookies[0]
 
     def window(
         self, base: str, text: str, keys: Sequence[str], offset: int, count: int, attributes: Sequence[str]
     ) -> tuple[list[Entry], int] | None:
-        """Return some of the entries that match a filter, sorted by the server, and how many there are.
+        """Return a window of the list that the server sorts, and the length of that list.
 
-        `offset` counts from 0, `keys` are those of RFC 2891. None when the server does not do it now.
+        `offset` counts from 0, `keys` are sort keys of RFC 2891. Return None if the server refuses.
         """
         view = VLVRequestControl(True, 0, max(0, count - 1), offset=offset + 1, content_count=0)
         controls = [SSSRequestControl(True, list(keys)), view]
-        # The server keeps the list as long as the connection, and few of them at a time.
+        # The server keeps the list until the connection ends, and keeps few lists.
         self.is_spent = True
         message = self._asked(base, ldap.SCOPE_SUBTREE, text, attributes if count else ["1.1"], controls)
         try:
@@ -172,7 +163,7 @@ class Session:
         return (list(_entries(found))[:count], total) if total is not None else None
 
     def has(self, base: str, text: str) -> bool:
-        """Return whether any entry below `base` matches a filter."""
+        """Return whether an entry below `base` matches a filter."""
         message = self._asked(base, ldap.SCOPE_SUBTREE, text, ["1.1"], (), sizelimit=1)
         try:
             return bool(list(self._answer(message)))
@@ -200,7 +191,7 @@ class Session:
             return
         yield from _entries(found)
 
-    # -- writing; with `returning`, the operational attribute that the change has made is returned
+    # -- writing; `returning` names an operational attribute: its value after the change is returned
 
     def add(self, dn: str, attributes: Attributes, returning: str | None = None) -> str | None:
         """Add an entry."""
@@ -216,7 +207,7 @@ class Session:
         controls: Sequence[LDAPControl] = (),
         returning: str | None = None,
     ) -> str | None:
-        """Change an entry; all modifications take effect or none."""
+        """Modify an entry; the server makes all modifications or none."""
         sent = [*controls, *_post_read(returning)]
         with self._writing(dn):
             answered = self._connection.modify_ext_s(dn, list(modifications), serverctrls=sent)
@@ -228,13 +219,13 @@ class Session:
             self._connection.delete_ext_s(dn, serverctrls=list(controls))
 
     def set_password(self, dn: str, password: str) -> None:
-        """Give an entry a password, which the server hashes as it is set up to (RFC 3062)."""
+        """Set the password of an entry; the server hashes it (RFC 3062)."""
         with self._writing(dn):
             self._connection.passwd_s(dn, None, password)
 
     @contextmanager
     def _writing(self, dn: str) -> Iterator[None]:
-        """Note an entry as written, unless the server says that it is not."""
+        """Record an entry as written, unless the server refuses the change."""
         try:
             yield
         except ldap.LDAPError as exc:
@@ -246,7 +237,7 @@ class Session:
 
 def _entries(found: Iterable[Any]) -> Iterator[Entry]:
     for dn, attributes in found:
-        # Without a name, it is a reference to another server.
+        # An answer without a DN is a reference to another server.
         if dn is not None:
             yield Entry(dn, {name.lower(): values for name, values in attributes.items()})
 

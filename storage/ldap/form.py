@@ -1,43 +1,60 @@
-"""Entries as resources: what is read of one, and what is written for one.
+"""Entries as resources: reading own entries and foreign ones.
 
-The resource is JSON in one attribute, together with the standard attributes as they were written
-beside it. Where these are no longer the same, somebody else has changed them, and they count.
+One attribute has the resource as JSON, together with the standard attributes as this server wrote them. If
+the standard attributes of the entry differ, an LDAP client has changed them, and its values count.
 """
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
-from ldap.dn import escape_dn_chars, str2dn
+from ldap.dn import escape_dn_chars
 
 from schema.resource_type import ResourceType
 from storage.adapter import Member, StoredResource
 from storage.errors import ResourceNotFound
 from storage.foreign import ForeignReader, instant_of
 from storage.index_keys import place_of
-from storage.ldap.foreign import complete_old, digest, foreign_id, foreign_place, old_document
-from storage.ldap.layout import LAYOUTS, OLD_CLASSES, Kind, Layout, all_of, any_of, date_time, equality
+from storage.ldap.layout import (
+    LAYOUTS,
+    OLD_CLASSES,
+    WITH_SCHEMA,
+    WITHOUT_SCHEMA,
+    Layout,
+    all_of,
+    any_of,
+    complete_old,
+    date_time,
+    digest,
+    equality,
+    foreign_id,
+    foreign_place,
+    is_id,
+    kind_of,
+    old_document,
+    rdn_of,
+)
 from storage.ldap.mapping import StandardAttributes
-from storage.ldap.session import Entry
+from storage.ldap.server import ServerCapabilities
+from storage.ldap.wire import Entry
 
 _LOG = logging.getLogger(__name__)
 FORMAT: Final = "scim"
 _OPERATIONAL = ("objectClass", "entryUUID", "entryCSN", "createTimestamp", "modifyTimestamp")
 _MOST_NAMES = 100_000
 _PLAIN_ID = re.compile(r"[A-Za-z0-9\-._~@:]+", re.ASCII)
-# The version of an entry that is about to be deleted: it is no resource any more.
+# The version of an entry during its deletion: the entry is no resource.
 DELETED: Final = "0"
 
 
 @dataclass(frozen=True)
 class Located:
-    """A resource and the entry it was read from; `layout` is None when others have written it.
+    """A resource and its entry. A foreign entry has no `layout`.
 
-    `secrets` are hashes of those that have no attribute of their own.
+    `secrets` has hashes of the secrets without an attribute of their own.
     """
 
     entry: Entry
@@ -47,72 +64,52 @@ class Located:
 
     @property
     def resource(self) -> StoredResource:
-        """The resource for callers, who give it back together with its entry."""
+        """The resource for callers of the adapter, with this object as its source."""
         return replace(self.stored, source=self)
 
 
 class Unit:
-    """The entries of one resource type: `ou=<name>` below the base."""
+    """The organizational unit with the entries of one resource type: `ou=<name>` below the base."""
 
-    def __init__(
-        self,
-        resource_type: ResourceType,
-        dn: str,
-        kind: Kind,
-        layout: Layout,
-        standard: StandardAttributes,
-        counts_versions: bool,
-        key_class: bool,
-    ) -> None:
+    def __init__(self, resource_type: ResourceType, dn: str, server: ServerCapabilities) -> None:
         self.resource_type = resource_type
         self.dn = dn
-        self.kind = kind
-        self.layout = layout
-        self.standard = standard
-        # Whether there are entries, at the start, that are not laid out as new ones are.
+        self.kind = kind_of(resource_type, server.classes)
+        self.layout = WITH_SCHEMA if server.has_schema else WITHOUT_SCHEMA
+        is_person = self.kind.structural == "inetOrgPerson"
+        self.standard = StandardAttributes(resource_type, is_person, server.knows)
+        # Whether there were entries of another layout at the start.
         self.has_others = False
-        self._counts_versions = counts_versions
-        self.key_class = key_class
+        self._counts_versions = not server.names_changes
+        self.key_class = "ldappublickey" in server.classes
         self._foreign = ForeignReader(resource_type)
         self._reported: set[str] = set()
-        # The DNs of resources that are not called as new ones are, as far as they were read.
+        # The DNs of resources whose RDN is not the id, as far as they are known.
         self._names: dict[str, str] = {}
         own = [name for one in LAYOUTS for name in one.attributes]
         old = ("cn", "uid", "displayName", "email", "sshPublicKey", "documentIdentifier")
-        self.attributes = tuple(dict.fromkeys([*_OPERATIONAL, *own, *standard.attributes, *old]))
+        self.attributes = tuple(dict.fromkeys([*_OPERATIONAL, *own, *self.standard.attributes, *old]))
 
     def name_of(self, resource_id: str) -> str:
-        """Return the DN of a resource that was created here. Raises ResourceNotFound for no id at all."""
-        try:
-            resource_id.encode()
-        except UnicodeEncodeError:
-            raise ResourceNotFound(self.resource_type.name, ascii(resource_id)) from None
-        if not resource_id or "\0" in resource_id:
+        """Return the DN of new resources. Raises ResourceNotFound for a text that is no id."""
+        if not is_id(resource_id):
             raise ResourceNotFound(self.resource_type.name, ascii(resource_id))
         return f"{self.layout.id}={escape_dn_chars(resource_id)},{self.dn}"
 
     def dn_of(self, resource_id: str) -> str:
-        """Return the DN of a resource, as far as it is known without asking."""
+        """Return the last known DN of a resource, or that of a new one."""
         return self._names.get(resource_id) or self.name_of(resource_id)
 
     def id_in(self, dn: str) -> str | None:
-        """Return the id in a DN, None when it is not called as new ones are or has to be unescaped."""
+        """Return the id in a DN, None if the RDN is not the id or has escaped characters."""
         first, last = f"{self.layout.id}=", f",{self.dn}".lower()
         if not dn.startswith(first) or not dn.lower().endswith(last):
             return None
         resource_id = dn[len(first) : -len(last)]
         return resource_id if _PLAIN_ID.fullmatch(resource_id) else None
 
-    def names_of(self, resource_ids: Iterable[str]) -> dict[str, str]:
-        """Return the DNs of those ids that can be ids at all."""
-        names = {}
-        for resource_id in resource_ids:
-            with suppress(ResourceNotFound):
-                names[resource_id] = self.dn_of(resource_id)
-        return names
-
     def filter_by_id(self, resource_id: str) -> str:
-        """Return the filter for the resource with an id, whoever has written it."""
+        """Return the filter for the resource with an id, in every layout."""
         old = any_of(f"(objectClass={name})" for name in OLD_CLASSES)
         named = any_of(equality(name, resource_id) for name in ("documentIdentifier", "cn"))
         ways = [equality(layout.id, resource_id) for layout in LAYOUTS]
@@ -122,14 +119,14 @@ class Unit:
     # -- reading
 
     def read(self, entry: Entry) -> Located | None:
-        """Return the resource that an entry holds, or None when it holds none."""
+        """Return the resource in an entry, or None."""
         found = self._read(entry)
         if found is not None:
             self.keep_name(entry, found.stored.id)
         return found
 
     def keep_name(self, entry: Entry, resource_id: str) -> None:
-        """Keep in mind what a resource is called that is not called as new ones are."""
+        """Remember the DN of a resource whose RDN is not the id."""
         if entry.dn != self.name_of(resource_id) and len(self._names) < _MOST_NAMES:
             self._names[resource_id] = entry.dn
 
@@ -165,7 +162,7 @@ class Unit:
         return Located(entry, stored, layout, envelope.get("secrets") or {})
 
     def _found_values(self, entry: Entry, envelope: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return the standard attributes; what an entry is called by, and no more than that, is none."""
+        """Return the standard attributes, without values that are there for the RDN alone."""
         found = {name: entry.values(name) for name in self.standard.attributes}
         if not envelope or entry.dn == self.name_of(envelope["document"]["id"]):
             return found
@@ -177,7 +174,7 @@ class Unit:
         return found
 
     def _read_foreign(self, entry: Entry) -> Located | None:
-        """Return what others have written: JSON in `info`, or standard attributes alone."""
+        """Return the resource in a foreign entry: JSON in `info`, or standard attributes alone."""
         is_old = bool({name.lower() for name in entry.values("objectClass")} & set(OLD_CLASSES))
         document = old_document(entry) if is_old else {}
         if document is None:
@@ -207,7 +204,7 @@ class Unit:
         return Located(entry, stored, None)
 
     def _missing(self, resource: Mapping[str, Any]) -> str | None:
-        """Return the name of what a resource of the type must have and this one has not, if any."""
+        """Return the first required attribute that a resource lacks, or None."""
         if resource["id"] is None:
             return "id"
         required = [a.name for a in self.resource_type.attributes if a.required]
@@ -226,12 +223,8 @@ class Unit:
         shown = {name: values for name, values in entry.attributes.items() if name != "member"}
         return "x" + digest(repr(sorted(shown.items())).encode())
 
-    def display(self, entry: Entry) -> str | None:
-        """Return the name by which a resource is shown, from a few attributes of its entry."""
-        return entry.value("displayName") or entry.value("uid") or entry.value("cn")
-
     def member(self, found: Located) -> Member:
-        """Return a resource as a member of others."""
+        """Return a resource as a member of a group."""
         display = self.resource_type.display(found.stored.document)
         return Member(found.stored.id, self.resource_type.name, display)
 
@@ -260,8 +253,3 @@ def _is_whole(envelope: Mapping[str, Any]) -> bool:
         and all(isinstance(values, list) for values in standard.values())
         and isinstance(secrets, dict)
     )
-
-
-def rdn_of(dn: str) -> dict[str, str]:
-    """Return the attributes that an entry is called by, names in lower case."""
-    return {name.lower(): value for name, value, _ in str2dn(dn)[0]}

@@ -1,13 +1,14 @@
-"""The connections of one process to its directory, and what can fail on them."""
+"""The LDAP server: connections to it, their errors, and its capabilities (RFC 4512 section 5)."""
 
 import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import ldap
+from ldap.schema import AttributeType, ObjectClass, SubSchema
 
 from storage.errors import (
     BackendTimeout,
@@ -18,13 +19,13 @@ from storage.errors import (
     after_write,
 )
 from storage.forks import in_child
-from storage.ldap.session import Session
+from storage.ldap.wire import Session
 
 _CONNECT_S = 5
 _ANSWER_S = 30
 _KEEPALIVE_S = 60
 
-# After these, nothing more is said on the connection.
+# After these errors, the connection is closed.
 LOST = (
     ldap.SERVER_DOWN,
     ldap.CONNECT_ERROR,
@@ -51,7 +52,7 @@ _READ_ONLY = (
     ldap.UNWILLING_TO_PERFORM,
     ldap.REFERRAL,
 )
-# What a server says to a name and a password that it does not take.
+# Results of a bind with the wrong name or password.
 _NOT_BOUND = (
     ldap.INVALID_CREDENTIALS,
     ldap.INAPPROPRIATE_AUTH,
@@ -63,11 +64,14 @@ _NOT_BOUND = (
     ldap.CONFIDENTIALITY_REQUIRED,
 )
 _LIMITS = (ldap.SIZELIMIT_EXCEEDED, ldap.ADMINLIMIT_EXCEEDED)
+_SORT: Final = "1.2.840.113556.1.4.473"
+_VIEW: Final = "2.16.840.1.113730.3.4.9"
+_PASSWORD_MODIFY: Final = "1.3.6.1.4.1.4203.1.11.1"
 
 
 @dataclass(frozen=True)
 class Target:
-    """Which server, and as whom."""
+    """The URL of the server, and the name and password to bind with."""
 
     url: str
     username: str
@@ -77,11 +81,11 @@ class Target:
 
 
 class Directory:
-    """The connections to one server: each is used by one thread at a time, and kept for the next.
+    """A pool of connections to one server; one thread uses a connection at a time.
 
-    A child of a fork leaves the connections of its parent alone and opens its own. With `pool_size`
-    connections in use, the next caller waits up to `timeout_s` seconds. What fails within a lease
-    leaves it as a StorageError.
+    A child of a fork opens its own connections and does not touch those of its parent. With `pool_size`
+    connections in use, the next caller waits up to `timeout_s` seconds. Errors of LDAP within a lease
+    leave it as a StorageError.
     """
 
     def __init__(self, target: Target, pool_size: int, timeout_s: float = 30.0) -> None:
@@ -99,7 +103,7 @@ class Directory:
 
     @contextmanager
     def lease(self) -> Iterator[Session]:
-        """A connection for what this thread does in this context; inside another lease, the same one."""
+        """Lend a connection to this thread; a lease within a lease has the same connection."""
         held: Session | None = getattr(self._local, "session", None)
         if held is not None:
             yield held
@@ -125,7 +129,7 @@ class Directory:
             self._places.release()
 
     def close(self) -> None:
-        """Close what is not in use; connections are opened again when needed."""
+        """Close the idle connections; the next lease opens a new one."""
         with self._lock:
             idle, self._idle = self._idle, []
         for session in idle:
@@ -161,7 +165,7 @@ class Directory:
     def fits(self, dn: str, password: str) -> bool:
         """Return whether a client can bind as an entry with a password."""
         if not password:
-            # To bind without one succeeds, and means nothing.
+            # A bind without a password is anonymous and succeeds (RFC 4513 section 5.1.2).
             return False
         with self._translated():
             connection = self._connected()
@@ -179,9 +183,9 @@ class Directory:
         connection.set_option(ldap.OPT_PROTOCOL_VERSION, ldap.VERSION3)
         connection.set_option(ldap.OPT_REFERRALS, ldap.OPT_OFF)
         connection.set_option(ldap.OPT_NETWORK_TIMEOUT, _CONNECT_S)
-        # StartTLS waits for its answer by this, everything else by `timeout`.
+        # The limit of StartTLS; `timeout` is the limit of other operations.
         connection.set_option(ldap.OPT_TIMEOUT, _ANSWER_S)
-        # A signal, such as one that asks the process to end, is no failure of the server.
+        # A signal to this process does not interrupt an operation.
         connection.set_option(ldap.OPT_RESTART, ldap.OPT_ON)
         connection.set_option(ldap.OPT_X_KEEPALIVE_IDLE, _KEEPALIVE_S)
         connection.timeout = _ANSWER_S
@@ -199,7 +203,7 @@ class Directory:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Give the driver's errors in this context the names that they have everywhere."""
+        """Raise the errors of the driver in this context as StorageErrors."""
         try:
             yield
         except ldap.LDAPError as exc:
@@ -226,7 +230,68 @@ class Directory:
 
 
 def sentence(exc: ldap.LDAPError) -> str:
-    """Return what the server or the library said of an error."""
+    """Return the description of an error by the library and the server."""
     said = exc.args[0] if exc.args and isinstance(exc.args[0], dict) else {}
     parts = [str(said.get("desc", "")), str(said.get("info", ""))]
     return " ".join(": ".join(part for part in parts if part).split()) or type(exc).__name__
+
+
+@dataclass(frozen=True)
+class ServerCapabilities:
+    """Names of classes and attributes in lower case, OIDs of controls and of extended operations."""
+
+    classes: frozenset[str]
+    attributes: frozenset[str]
+    controls: frozenset[str]
+    extensions: frozenset[str]
+
+    def knows(self, attribute: str) -> bool:
+        """Return whether the schema of the server has an attribute type."""
+        return attribute.lower() in self.attributes
+
+    @property
+    def has_schema(self) -> bool:
+        """Whether the server has the schema of this package, `scim.schema`."""
+        return "scimresource" in self.classes
+
+    @property
+    def names_changes(self) -> bool:
+        """Whether a change can return the entryCSN of an entry, and be conditional on it."""
+        needed = {ldap.CONTROL_ASSERT, ldap.CONTROL_POST_READ}
+        return needed <= self.controls and self.knows("entryCSN")
+
+    @property
+    def sorts(self) -> bool:
+        """Whether the server sorts (RFC 2891), and returns windows of the sorted list."""
+        return {_SORT, _VIEW} <= self.controls
+
+    @property
+    def sets_passwords(self) -> bool:
+        """Whether the server has the Password Modify operation (RFC 3062), and hashes passwords itself."""
+        return _PASSWORD_MODIFY in self.extensions
+
+
+def read_capabilities(session: Session) -> ServerCapabilities:
+    """Read the capabilities from the root DSE and the subschema. Raises StorageUnavailable."""
+    root = session.read("", ["subschemaSubentry", "supportedControl", "supportedExtension"])
+    name = root.value("subschemaSubentry") if root else None
+    schema = session.read(name, ["objectClasses", "attributeTypes"]) if name else None
+    if root is None or schema is None:
+        raise StorageUnavailable("the directory does not let the server read its schema")
+    parsed = SubSchema(
+        {
+            "objectClasses": list(schema.attributes.get("objectclasses", ())),
+            "attributeTypes": list(schema.attributes.get("attributetypes", ())),
+        }
+    )
+    return ServerCapabilities(
+        _names(parsed, ObjectClass),
+        _names(parsed, AttributeType),
+        frozenset(root.values("supportedControl")),
+        frozenset(root.values("supportedExtension")),
+    )
+
+
+def _names(schema: SubSchema, what: type) -> frozenset[str]:
+    found = (schema.get_obj(what, oid) for oid in schema.listall(what))
+    return frozenset(name.lower() for one in found if one is not None for name in one.names)

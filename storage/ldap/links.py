@@ -1,4 +1,4 @@
-"""Memberships: the member DNs of groups, changed one at a time and never written as a whole."""
+"""Members and memberships: `member` values (DNs) of groups, added and deleted one by one."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -9,27 +9,27 @@ import ldap
 from ldap.controls.libldap import MatchedValuesControl
 
 from storage.adapter import Key, Member, Membership, StoredResource
-from storage.ldap.entries import Located, Unit
-from storage.ldap.layout import LAYOUTS, any_of, equality
-from storage.ldap.resources import Tree, is_name, normal
-from storage.ldap.session import Entry, Modification, Session
+from storage.ldap.find import Tree
+from storage.ldap.form import Located, Unit
+from storage.ldap.layout import LAYOUTS, any_of, equality, is_id, normal
+from storage.ldap.wire import Entry, Modification, Session
 from storage.nesting import nested
 
 _PREFIX = "urn:scim:member:"
 _DISPLAYS = tuple(layout.display for layout in LAYOUTS)
-# Up to so many values, the server is asked to return these and no others (RFC 3876).
+# Up to that number of values, a search returns these values only (matched values, RFC 3876).
 _FEW = 10
 _BATCH = 100
 
 
 class Members:
-    """The memberships in a tree."""
+    """The members of the groups in a tree."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
 
     def names(self, session: Session, group: Located) -> tuple[list[str], dict[Key, str]]:
-        """Return the DNs of the members of a group, and what is shown of some."""
+        """Return the DNs of the members of a group, and the `display` values that clients have sent."""
         entry = session.read(group.entry.dn, ["member", *_DISPLAYS])
         if entry is None:
             return [], {}
@@ -37,7 +37,7 @@ class Members:
         return names, {key: display for key, (_, display) in _displays(entry).items()}
 
     def read(self, session: Session, names: Sequence[str], shown: Mapping[Key, str]) -> list[Member]:
-        """Return the resources with those DNs as members; what is not there any more is none."""
+        """Return the existing resources with these DNs as members."""
         found = (unit.member(one) for unit, one in self._tree.named(session, names))
         return [
             replace(one, display=shown.get(one.key) or shown.get(("", one.resource_id), one.display))
@@ -45,14 +45,14 @@ class Members:
         ]
 
     def among(self, session: Session, group: Located, names: Sequence[str]) -> set[str]:
-        """Return which of the DNs are members of a group, normalized."""
-        entry = session.read(group.entry.dn, ["member"], _only(names))
+        """Return the members of a group among these DNs, normalized."""
+        entry = session.read(group.entry.dn, ["member"], _matched_values(names))
         return normalized(entry.values("member") if entry else ()) & normalized(names)
 
     def change(
         self, session: Session, unit: Unit, group: Located, add: Iterable[Member], remove: Iterable[Member]
     ) -> list[Modification]:
-        """Return the modifications that remove members, then add others; empty when that is no change."""
+        """Return the modifications that remove members and then add others; none if nothing changes."""
         joining = {member.key: member for member in add}
         located = self._tree.existing(session, joining)
         joining_names = {key: found.entry.dn for key, found in located.items()}
@@ -82,19 +82,19 @@ class Members:
         return changes + _label_changes(entry, unit, going, labels)
 
     def _held(self, session: Session, group: Located, names: Sequence[str]) -> tuple[Entry | None, set[str]]:
-        """Return a group with what it shows of members, and its members, at least those among `names`."""
-        entry = session.read(group.entry.dn, ["member", *_DISPLAYS], self._control(names))
+        """Return the entry of a group, and its members, at least those among `names`."""
+        entry = session.read(group.entry.dn, ["member", *_DISPLAYS], _matched_values(names, _DISPLAYS))
         return entry, normalized(entry.values("member") if entry else ())
 
     def _usual_names(self, keys: Iterable[Key]) -> dict[Key, str]:
-        """Return what resources are or, when they are gone, were called, as far as that is known."""
+        """Return the last known DNs of resources that may be gone."""
         units = self._tree.units
-        return {(name, i): units[name].dn_of(i) for name, i in keys if name in units and is_name(i)}
+        return {(name, i): units[name].dn_of(i) for name, i in keys if name in units and is_id(i)}
 
     def _other_names(
         self, session: Session, leaving: Mapping[Key, str], going: Mapping[Key, str]
     ) -> dict[Key, str]:
-        """Return what those that are no members by their usual names are called by others."""
+        """Return other DNs of the resources that are no members by their last known DN."""
         ids = {member_id for _, member_id in going}
         pending = [
             (name, member_id)
@@ -104,22 +104,14 @@ class Members:
         found = self._tree.existing(session, pending)
         return {key: one.entry.dn for key, one in found.items() if one.entry.dn != leaving[key]}
 
-    @staticmethod
-    def _control(names: Iterable[str]) -> list[MatchedValuesControl]:
-        few = list(names)
-        if not few or len(few) > _FEW:
-            return []
-        wanted = [equality("member", name) for name in few] + [f"({name}=*)" for name in _DISPLAYS]
-        return [MatchedValuesControl(False, f"({''.join(wanted)})")]
-
     def forget(self, session: Session, name: str) -> None:
-        """Remove an entry that is gone from the groups that still have it as a member."""
+        """Remove a deleted entry from the groups that have it as a member."""
         for _, group, _ in list(self._groups_of(session, [name])):
             with suppress(ldap.NO_SUCH_ATTRIBUTE, ldap.NO_SUCH_OBJECT):
                 session.modify(group.entry.dn, [(ldap.MOD_DELETE, "member", [name.encode()])])
 
     def inside(self, session: Session, unit: Unit, resource_id: str) -> list[StoredResource]:
-        """Return the resources of a unit in a group or in groups within it, in the order of their places."""
+        """Return the resources of a type in a group or in groups within it, by place."""
         located = self._tree.locate(session, [resource_id]).get(resource_id, ())
         level = {normal(found.entry.dn): found.entry.dn for _, found in located}
         seen: dict[str, str] = {}
@@ -137,14 +129,14 @@ class Members:
     # -- upwards
 
     def filter_for(self, session: Session, resource_id: str) -> str:
-        """Return the filter for the groups that have a resource as a member."""
+        """Return the filter for the groups with a resource as a member."""
         located = self._tree.locate(session, [resource_id]).get(resource_id)
         if located is None:
             return "(!(objectClass=*))"
         return any_of(equality("member", found.entry.dn) for _, found in located)
 
     def above(self, session: Session, names: Mapping[str, str]) -> dict[str, list[Membership]]:
-        """Return the groups that each resource, DN by id, is in, directly or through others."""
+        """Return the direct and indirect groups of each resource; `names` has DNs by id."""
         spelled = {normal(name): name for name in names.values()}
         groups: dict[str, tuple[Unit, Located]] = {}
 
@@ -162,7 +154,7 @@ class Members:
         return {i: _memberships(above.get(normal(name), {}), groups) for i, name in names.items()}
 
     def _groups_of(self, session: Session, names: list[str]) -> Iterator[tuple[Unit, Located, set[str]]]:
-        """Yield the groups that have any of the DNs as a member, and which of these."""
+        """Yield each group with members among the DNs, and these members."""
         for unit in self._tree.units.values():
             if unit.resource_type.members is None:
                 continue
@@ -170,10 +162,10 @@ class Members:
                 batch = names[start : start + _BATCH]
                 wanted = normalized(batch)
                 text = any_of(equality("member", name) for name in batch)
-                outline = self._tree.outlines[unit.resource_type.name]
+                reader = self._tree.readers[unit.resource_type.name]
                 which = ("member",) if len(batch) > 1 else ()
-                entries = session.find(unit.dn, text, (*outline.attributes, *which))
-                groups = self._tree.outlined(session, outline, entries)
+                entries = session.find(unit.dn, text, (*reader.attributes, *which))
+                groups = self._tree.read_partly(session, reader, entries)
                 for entry, group in zip(entries, groups, strict=True):
                     if group is not None:
                         yield unit, group, normalized(entry.values("member")) & wanted if which else wanted
@@ -182,7 +174,7 @@ class Members:
 def _memberships(
     steps: Mapping[str, int], groups: Mapping[str, tuple[Unit, Located]]
 ) -> list[Membership]:
-    """Return groups as memberships, those of fewer steps first, each step in the order of the places."""
+    """Return groups as memberships, sorted by the number of steps, then by place."""
     found = []
     for name in sorted(steps, key=lambda name: (steps[name], groups[name][1].stored.place)):
         unit, group = groups[name]
@@ -192,20 +184,22 @@ def _memberships(
 
 
 def normalized(names: Iterable[str]) -> set[str]:
-    """Return `names` as `normal` returns each."""
+    """Return the DNs, each normalized."""
     return set(map(normal, names))
 
 
-def _only(names: Sequence[str]) -> list[MatchedValuesControl]:
+def _matched_values(names: Sequence[str], attributes: Iterable[str] = ()) -> list[MatchedValuesControl]:
+    """Return the control for a few members and for all values of other attributes."""
     if not names or len(names) > _FEW:
         return []
-    return [MatchedValuesControl(False, f"({''.join(equality('member', name) for name in names)})")]
+    wanted = [equality("member", name) for name in names] + [f"({name}=*)" for name in attributes]
+    return [MatchedValuesControl(False, f"({''.join(wanted)})")]
 
 
 def _displays(entry: Entry) -> dict[Key, tuple[str, str]]:
-    """Return what is shown of members in place of their own names, each with its attribute.
+    """Return the `display` values of members, each with the attribute of its label.
 
-    The labels of 0.2.0 are without a type; it is empty then.
+    The labels of version 0.2.0 have no resource type: it is empty.
     """
     shown = {}
     for attribute in _DISPLAYS:
