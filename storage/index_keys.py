@@ -122,13 +122,12 @@ class IndexedAttribute:
         """
         values = value if isinstance(value, list) else [value]
         if self.is_simple:
-            elements = [{"": single} for single in values]
-        else:
-            elements = [element for element in values if isinstance(element, dict)]
-            if len(elements) > 1:
-                # Of several that say so, a later one: existing index rows are by that.
-                first = next((n for n, one in enumerate(elements) if n and one.get("primary") is True), 0)
-                elements.insert(0, elements.pop(first))
+            return [({}, _keys(self.paths, {"": single})) for single in values]
+        elements = [element for element in values if isinstance(element, dict)]
+        if len(elements) > 1:
+            # Of several that say so, a later one: existing index rows are by that.
+            first = next((n for n, one in enumerate(elements) if n and one.get("primary") is True), 0)
+            elements.insert(0, elements.pop(first))
         return [(element, _keys(self.paths, element)) for element in elements]
 
 
@@ -175,8 +174,7 @@ class IndexWalk:
         The resources are with dates (`with_dates`) where these have keys too.
         """
         for extension, space in self._spaces.items():
-            holders = (before, after) if extension is None else (before.get(extension), after.get(extension))
-            one, other = (holder if isinstance(holder, Mapping) else {} for holder in holders)
+            one, other = _attributes(before, extension), _attributes(after, extension)
             for name in {**one, **other}:
                 attribute = space.get(name)
                 if attribute is None:
@@ -185,6 +183,12 @@ class IndexWalk:
                 # To Python, true equals 1: what is no text must be the same JSON.
                 if was != now or (type(was) is not str and orjson.dumps(was) != orjson.dumps(now)):
                     yield attribute, was, now
+
+
+def _attributes(document: Mapping[str, Any], extension: str | None) -> Mapping[str, Any]:
+    held = document if extension is None else document.get(extension)
+    # A dict, not any Mapping: the check is many times cheaper, and JSON has no other.
+    return held if isinstance(held, dict) else {}
 
 
 def with_dates(document: Mapping[str, Any], created: str, last_modified: str) -> dict[str, Any]:

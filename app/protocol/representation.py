@@ -110,18 +110,15 @@ class Representation:
     def _text(
         self, resource_type: ResourceType, stored: StoredResource, memberships: Sequence[Membership]
     ) -> str:
-        name = resource_type.name
-        parts = [stored.text[:-1]]
+        name, shown = resource_type.name, ""
         if memberships and resource_type.memberships is not None:
-            shown = ",".join(self._membership(membership) for membership in memberships)
-            parts.append(f'"{resource_type.memberships.name}":[{shown}]')
-        location = self._roots[name] + quoted(stored.id)
-        parts.append(
-            f'"meta":{{"resourceType":"{name}","created":"{stored.created}",'
-            f'"lastModified":"{stored.last_modified}","location":"{location}",'
+            elements = ",".join(map(self._membership, memberships))
+            shown = f'"{resource_type.memberships.name}":[{elements}],'
+        return (
+            f'{stored.text[:-1]},{shown}"meta":{{"resourceType":"{name}","created":"{stored.created}",'
+            f'"lastModified":"{stored.last_modified}","location":"{self._roots[name]}{quoted(stored.id)}",'
             f'"version":"W/\\"{stored.version}\\""}}}}'
         )
-        return ",".join(parts)
 
     def _joined(
         self,
