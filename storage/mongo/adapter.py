@@ -1,7 +1,7 @@
 """The MongoDB adapter: a document per resource in a collection per resource type.
 
-Documents are described in `storage.mongo.documents`, what they are found by in `storage.mongo.layout`,
-unique values in `storage.mongo.claims`, memberships in `storage.mongo.members`. No transactions are
+Documents are described in `storage.mongo.form`, what they are found by in `storage.mongo.layout`,
+unique values in `storage.mongo.write`, memberships in `storage.mongo.members`. No transactions are
 used, which a single server does not have: every step leaves a state that a later call completes.
 """
 
@@ -36,15 +36,15 @@ from storage.errors import (
 )
 from storage.index_keys import place_of
 from storage.mongo.adoption import Adoption
-from storage.mongo.claims import LISTED, claims_in
-from storage.mongo.database import Database, Documents, insert_new
 from storage.mongo.departures import Departures
-from storage.mongo.documents import WITHOUT_INDEX, Places, claims_of, document_of, is_ours, stored
+from storage.mongo.find import PLACE, Pages
+from storage.mongo.form import WITHOUT_INDEX, Places, claims_of, document_of, is_ours, stored
 from storage.mongo.layout import Layout
-from storage.mongo.links import Links
 from storage.mongo.look_up import LookUp
 from storage.mongo.members import MEMBERS, Members
-from storage.mongo.pages import PLACE, Pages
+from storage.mongo.memberships import Links
+from storage.mongo.wire import Database, Documents, insert_new
+from storage.mongo.write import LISTED, claims_in
 from storage.uniqueness import Twin, create_alone
 
 _LOG = logging.getLogger(__name__)

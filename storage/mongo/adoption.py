@@ -17,11 +17,11 @@ from storage.claims import Claim, Claims, UniqueValue
 from storage.errors import UniquenessConflict, ValueRefused, VersionMismatch
 from storage.foreign import ForeignReader, adopted
 from storage.index_keys import number_at
-from storage.mongo.claims import claims_in
-from storage.mongo.database import Database
-from storage.mongo.documents import NO_VALUE, Places, as_json, claims_of, document_of, is_ours, stored
+from storage.mongo.form import NO_VALUE, Places, as_json, claims_of, document_of, is_ours, stored
 from storage.mongo.layout import Layout
 from storage.mongo.members import Members
+from storage.mongo.wire import Database
+from storage.mongo.write import claims_in
 
 _LOG = logging.getLogger(__name__)
 

@@ -3,10 +3,10 @@
 import time
 from typing import Final
 
-from storage.mongo.claims import LEASE_S
-from storage.mongo.database import Database
 from storage.mongo.look_up import LookUp
 from storage.mongo.members import MEMBERS
+from storage.mongo.wire import Database
+from storage.mongo.write import LEASE_S
 
 # The resources that are being deleted and have members or memberships.
 DELETED: Final = "scim_deleted"

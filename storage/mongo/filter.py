@@ -14,7 +14,7 @@ from scim_filter.evaluate import matches
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
 from storage.index_keys import KEY_LENGTH, index_key, successor
 from storage.mongo.layout import BEHIND, EQUALS, LONG, Layout
-from storage.mongo.links import Links
+from storage.mongo.memberships import Links
 
 Query = dict[str, Any]
 

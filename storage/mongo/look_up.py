@@ -5,8 +5,8 @@ from typing import Any
 
 from storage.adapter import Key
 from storage.batches import batches
-from storage.mongo.database import Documents
 from storage.mongo.layout import Layout
+from storage.mongo.wire import Documents
 
 
 class LookUp:

@@ -11,9 +11,9 @@ from schema.resource_type import ResourceType
 from storage.adapter import Key, Member, Membership
 from storage.batches import BATCH, batches
 from storage.errors import ResourceNotFound, after_write
-from storage.mongo.database import Database, Documents, insert_new
-from storage.mongo.documents import Places
+from storage.mongo.form import Places
 from storage.mongo.look_up import LookUp
+from storage.mongo.wire import Database, Documents, insert_new
 from storage.nesting import nested
 
 MEMBERS: Final = "scim_members"

@@ -1,11 +1,11 @@
 """From settings to the adapter of MongoDB."""
 
 from storage.mongo.adapter import MongoAdapter, MongoOptions
-from storage.mongo.claims import CLAIMS
-from storage.mongo.database import check_url
 from storage.mongo.departures import DELETED
 from storage.mongo.members import MEMBERS
 from storage.mongo.options import Options
+from storage.mongo.wire import check_url
+from storage.mongo.write import CLAIMS
 
 
 def open_adapter(options: Options) -> MongoAdapter:

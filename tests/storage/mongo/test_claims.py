@@ -11,9 +11,9 @@ import pytest
 from storage.adapter import StorageAdapter, StoredResource
 from storage.claims import Claim, Claims, UniqueValue
 from storage.errors import StorageError, UniquenessConflict, VersionMismatch
-from storage.mongo.claims import LEASE_S, MongoClaims, claims_in
-from storage.mongo.documents import Places
+from storage.mongo.form import Places
 from storage.mongo.layout import Layout
+from storage.mongo.write import LEASE_S, MongoClaims, claims_in
 from storage.testing import REGISTRY, USER, in_threads, stored
 from tests.backends import open_backend
 from tests.mongodb import MongoStore

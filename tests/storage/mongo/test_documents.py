@@ -9,7 +9,7 @@ from schema.errors import InvalidFilter
 from scim_filter import parse_filter, resolve
 from storage.adapter import StorageAdapter
 from storage.errors import ResourceNotFound, ValueRefused
-from storage.mongo.documents import escaped, unescaped
+from storage.mongo.form import escaped, unescaped
 from storage.testing import GROUP, USER, change_members, found_by_id, ids_matching, memberships_of, stored
 from storage.testing.corpus import ENTERPRISE, SRAM
 from tests.backends import open_backend

@@ -10,9 +10,9 @@ import pytest
 from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Selection, StorageAdapter, StoredResource
 from storage.errors import OutcomeUnknown, ResourceNotFound, StorageUnavailable
-from storage.mongo.claims import LEASE_S
 from storage.mongo.departures import Departures
 from storage.mongo.members import Members
+from storage.mongo.write import LEASE_S
 from storage.search import search
 from storage.testing import (
     GROUP,

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from storage.batches import BATCH, batches
 from storage.claims import Claim, Claims, UniqueValue
-from storage.mongo.database import Documents, insert_new
-from storage.mongo.documents import Places, claim_id, claims_of
+from storage.mongo.form import Places, claim_id, claims_of
 from storage.mongo.layout import Layout
+from storage.mongo.wire import Documents, insert_new
 
 CLAIMS: Final = "scim_unique"
 # Where documents list the values they have.

@@ -7,11 +7,11 @@ from pymongo import ASCENDING, DESCENDING
 from storage.adapter import Found, Selection, StoredResource
 from storage.batches import batches
 from storage.index_keys import number_at
-from storage.mongo.database import Database
-from storage.mongo.documents import WITHOUT_INDEX, stored
 from storage.mongo.filter import MongoFilterCompiler, Query
+from storage.mongo.form import WITHOUT_INDEX, stored
 from storage.mongo.layout import Layout
-from storage.mongo.links import Links
+from storage.mongo.memberships import Links
+from storage.mongo.wire import Database
 from storage.order import OrderPart, read_page
 
 PLACE = "_scim.place"

@@ -6,9 +6,9 @@ from pymongo.errors import OperationFailure
 
 from storage.adapter import Key
 from storage.batches import batches
-from storage.mongo.database import Database
 from storage.mongo.look_up import LookUp
 from storage.mongo.members import MEMBERS
+from storage.mongo.wire import Database
 
 # What the server says when the answer to `distinct` would not fit into a document.
 _DISTINCT_TOO_BIG: Final = 17217
