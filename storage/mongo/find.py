@@ -1,36 +1,139 @@
-"""Reading many resources: the pages of a search, found by index wherever that is possible."""
+"""Finding resources: any of them by id or by membership, and those of one type a page at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING
+from pymongo.errors import OperationFailure
 
-from storage.adapter import Found, Selection, StoredResource
+from scim_filter.compiler import FilterCompiler
+from storage.adapter import Found, Key, Member, Selection, StoredResource
 from storage.batches import batches
 from storage.index_keys import number_at
-from storage.mongo.filter import MongoFilterCompiler, Query
-from storage.mongo.form import WITHOUT_INDEX, stored
+from storage.mongo.form import PLACE, WITHOUT_INDEX, stored
 from storage.mongo.layout import Layout
-from storage.mongo.memberships import Links
-from storage.mongo.wire import Database
+from storage.mongo.wire import MEMBERS, Database, Documents, Query
 from storage.order import OrderPart, read_page
 
-PLACE = "_scim.place"
+# The numbers of places and of documents that one command reads where every candidate must be read.
+_BLOCK: Final = 50_000
+_BATCH: Final = 500
 
-# How many places are looked up at a time where every candidate must be read, and documents.
-_BLOCK = 50_000
-_BATCH = 500
+# The server's code for an answer to `distinct` that would not fit into a document.
+_DISTINCT_TOO_BIG: Final = 17217
+# The keys of a membership, without its place and display.
+_KEYS: Final = {"_id": 0, "group": 1, "groupType": 1, "member": 1, "memberType": 1}
+
+
+class LookUp:
+    """Finds resources of every type; `layouts` has the types by name."""
+
+    def __init__(self, database: Database, layouts: Mapping[str, Layout]) -> None:
+        self.layouts = layouts
+        self._database = database
+
+    def rows(self, documents: Documents, keys: Iterable[Key]) -> dict[Key, dict[str, Any]]:
+        """Return `display` and `place` of those of the resources that exist."""
+        by_type: dict[str, list[str]] = {}
+        for type_name, resource_id in keys:
+            by_type.setdefault(type_name, []).append(resource_id)
+        found: dict[Key, dict[str, Any]] = {}
+        for type_name, ids in by_type.items():
+            layout = self.layouts.get(type_name)
+            if layout is None:
+                # The schemas no longer have this type.
+                continue
+            for batch in batches(ids):
+                query = {"_id": {"$in": batch}}
+                shown = {"_scim.display": 1, PLACE: 1}
+                for row in documents[layout.collection].find(query, shown):
+                    kept = row.get("_scim")
+                    # A document that is not adopted yet has neither.
+                    known = kept if isinstance(kept, dict) else {}
+                    found[type_name, row["_id"]] = {"place": 0, **known}
+        return found
+
+    def find(self, resource_ids: Sequence[str]) -> list[Member]:
+        """Return every resource that has one of the ids."""
+        found: list[Member] = []
+        for batch in batches(dict.fromkeys(resource_ids)):
+            with self._database.reading() as documents:
+                rows = self.rows(documents, [(name, one) for name in self.layouts for one in batch])
+            found += [Member(one, name, row.get("display")) for (name, one), row in rows.items()]
+        return found
+
+    def twins(self, type_name: str, ids: Sequence[str]) -> list[str]:
+        """Return those of the ids that resources of other types have: each collection has its own ids."""
+        with self._database.reading() as documents:
+            return [
+                row["_id"]
+                for name, layout in self.layouts.items()
+                if name != type_name
+                for row in documents[layout.collection].find({"_id": {"$in": list(ids)}}, {"_id": 1})
+            ]
+
+    @property
+    def _nesting(self) -> set[str]:
+        return {name for name, layout in self.layouts.items() if layout.resource_type.members is not None}
+
+    def below(self, group_id: str, limit: int) -> dict[str, set[str]] | None:
+        """Return the ids, by type, of the direct and indirect members of the group with that id.
+
+        None when these are more than `limit`.
+        """
+        found: dict[str, set[str]] = {}
+        with self._database.reading() as documents:
+            inner = set(self.rows(documents, [(name, group_id) for name in self._nesting]))
+        seen = set(inner)
+        while inner:
+            outer: set[Key] = set()
+            for batch in batches(sorted(inner)):
+                with self._database.reading() as documents:
+                    types, ids = {key[0] for key in batch}, {key[1] for key in batch}
+                    query = {"groupType": {"$in": list(types)}, "group": {"$in": list(ids)}}
+                    for row in documents[MEMBERS].find(query, _KEYS):
+                        if (row["groupType"], row["group"]) not in inner:
+                            continue
+                        found.setdefault(row["memberType"], set()).add(row["member"])
+                        if row["memberType"] in self._nesting:
+                            outer.add((row["memberType"], row["member"]))
+                        if sum(map(len, found.values())) > limit:
+                            return None
+            inner = outer - seen
+            seen |= outer
+        return found
+
+    def holders(self, group_type: str, member_id: str) -> list[str]:
+        """Return the ids of the groups of a type that have a resource as a direct member."""
+        with self._database.reading() as documents:
+            types = list(self.layouts)
+            query = {"memberType": {"$in": types}, "member": member_id, "groupType": group_type}
+            rows = list(documents[MEMBERS].find(query, {"_id": 0, "group": 1, "memberType": 1}))
+            found = self.rows(documents, {(row["memberType"], member_id) for row in rows})
+        return sorted({row["group"] for row in rows if (row["memberType"], member_id) in found})
+
+    def linked(self, side: str, resource_type: str, limit: int) -> list[str] | None:
+        """Return the ids on one side of all memberships, `group` or `member`; None for more than `limit`."""
+        with self._database.reading() as documents:
+            try:
+                ids = documents[MEMBERS].distinct(side, {f"{side}Type": resource_type})
+            except OperationFailure as exc:
+                if exc.code != _DISTINCT_TOO_BIG:
+                    raise
+                return None
+        return ids if len(ids) <= limit else None
 
 
 class Pages:
-    """Searches one type."""
+    """Reads the resources of one type."""
 
-    def __init__(self, database: Database, layout: Layout, links: Links) -> None:
+    def __init__(self, database: Database, layout: Layout, compiler: FilterCompiler[Query]) -> None:
         self._database = database
         self._layout = layout
-        self._compiler = MongoFilterCompiler(layout, links)
+        self._compiler = compiler
 
     def every(self, native: Query | None = None) -> Iterator[StoredResource]:
-        """Yield what matches `native`, or everything, in order of creation, a batch at a time."""
+        """Yield the resources that match `native`, or all, in order of creation, a batch at a time."""
         last = 0
         while True:
             query = _all_of({PLACE: {"$gt": last}}, native)
@@ -50,7 +153,7 @@ class Pages:
         return [found[resource_id] for resource_id in ids if resource_id in found]
 
     def candidates(self, selection: Selection) -> Found:
-        """Return what may be selected (`StorageAdapter.candidates`)."""
+        """Return the resources that may be selected (`StorageAdapter.candidates`)."""
         native, residual = None, None
         if selection.filter is not None:
             native, residual = self._compiler.split(selection.filter)
@@ -60,11 +163,10 @@ class Pages:
         found = self._page(selection, native) if selection.limit != 0 else []
         from_start = selection.after is None and selection.before is None
         is_last = from_start and found and (selection.limit is None or len(found) < selection.limit)
-        total = selection.offset + len(found) if is_last else self.total(native)
+        total = selection.offset + len(found) if is_last else self._total(native)
         return Found(found, is_page=True, total=total)
 
-    def total(self, native: Query | None = None) -> int:
-        """Return how many resources match `native`, or how many there are."""
+    def _total(self, native: Query | None) -> int:
         with self._database.reading() as documents:
             query = _all_of({PLACE: {"$gt": 0}}, native)
             return documents[self._layout.collection].count_documents(query)
@@ -93,7 +195,7 @@ class Pages:
 
 
 def _onward(part: OrderPart, field: str | None) -> Query | None:
-    """Return the condition on what is beyond the position to go on from."""
+    """Return the condition that a resource is beyond the position to go on from."""
     if part.beyond is None:
         return None
     beyond = "$lt" if part.descending else "$gt"
@@ -105,6 +207,6 @@ def _onward(part: OrderPart, field: str | None) -> Query | None:
 
 
 def _all_of(*queries: Query | None) -> Query:
-    """Return what matches all of the queries that say anything."""
+    """Return the query that joins all queries but empty ones."""
     parts = [query for query in queries if query]
     return parts[0] if len(parts) == 1 else {"$and": parts}

@@ -1,6 +1,7 @@
 """Memberships: documents of their own, so that a change costs the same in a group of any size."""
 
 import hashlib
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
@@ -11,18 +12,16 @@ from schema.resource_type import ResourceType
 from storage.adapter import Key, Member, Membership
 from storage.batches import BATCH, batches
 from storage.errors import ResourceNotFound, after_write
+from storage.mongo.find import LookUp
 from storage.mongo.form import Places
-from storage.mongo.look_up import LookUp
-from storage.mongo.wire import Database, Documents, insert_new
+from storage.mongo.wire import DELETED, LEASE_S, MEMBERS, Database, Documents, insert_new
 from storage.nesting import nested
-
-MEMBERS: Final = "scim_members"
 
 _LONGEST_ID: Final = 500
 
 
-class Members:
-    """The members of all groups of a database."""
+class Links:
+    """The memberships of a database. A deletion that a crash interrupted is completed at the next start."""
 
     def __init__(self, database: Database, look_up: LookUp, places: Places) -> None:
         self._database = database
@@ -44,7 +43,7 @@ class Members:
             last, left = rows[-1]["place"], left and left - len(members)
 
     def _shown(self, documents: Documents, rows: Sequence[dict[str, Any]]) -> list[Member]:
-        """Return those members whose resource exists: one that was deleted an instant ago is none."""
+        """Return the members whose resource exists; some may have been deleted an instant ago."""
         found = self._look_up.rows(documents, [(row["memberType"], row["member"]) for row in rows])
         members = []
         for row in rows:
@@ -80,10 +79,11 @@ class Members:
                         changed += batch
             for members in batches(add):
                 self._join(group.name, group_id, members, changed)
-            if changed and not self._exists(group.name, group_id):
+            if changed:
                 with self._database.writing() as documents:
-                    documents[MEMBERS].delete_many({"groupType": group.name, "group": group_id})
-                raise ResourceNotFound(group.name, group_id)
+                    if not self._look_up.rows(documents, [(group.name, group_id)]):
+                        documents[MEMBERS].delete_many({"groupType": group.name, "group": group_id})
+                        raise ResourceNotFound(group.name, group_id)
         return bool(changed)
 
     def _join(
@@ -100,7 +100,7 @@ class Members:
             new = list(rows.values())
             joined = len(new) - len(insert_new(documents[MEMBERS], new))
             changed += [group_id] * joined
-            # A resource that was deleted meanwhile has not seen these: it joins nothing.
+            # The deletion of a resource meanwhile may have missed its new memberships: they go again.
             gone = rows.keys() - self._look_up.rows(documents, list(rows)).keys()
             for key in gone:
                 row = rows[key]
@@ -138,19 +138,49 @@ class Members:
                     found[resource_id] = memberships
         return found
 
-    def _exists(self, type_name: str, resource_id: str) -> bool:
-        with self._database.reading() as documents:
-            return bool(self._look_up.rows(documents, [(type_name, resource_id)]))
+    # -- the end of a resource
 
-    def find(self, resource_ids: Sequence[str]) -> list[Member]:
-        """Return every resource that has one of the ids."""
-        found: list[Member] = []
-        for batch in batches(dict.fromkeys(resource_ids)):
-            with self._database.reading() as documents:
-                keys = [(name, one) for name in self._look_up.layouts for one in batch]
-                rows = self._look_up.rows(documents, keys)
-            found += [Member(one, name, row.get("display")) for (name, one), row in rows.items()]
-        return found
+    def announce(self, resource_type: str, resource_id: str) -> bool:
+        """Record that a resource will be deleted and return True, if it has members or memberships."""
+        with self._database.writing() as documents:
+            links = _links(resource_type, resource_id)
+            if all(documents[MEMBERS].find_one(query, {"_id": 1}) is None for query in links):
+                return False
+            documents[DELETED].replace_one(
+                {"_id": f"{resource_type}/{resource_id}"},
+                {"type": resource_type, "id": resource_id, "at": time.time()},
+                upsert=True,
+            )
+            return True
+
+    def forget(self, resource_type: str, resource_id: str, before: int | None = None) -> None:
+        """Remove a deleted resource from all groups, and its members; with `before`, only older links."""
+        older = {"place": {"$lt": before}} if before is not None else {}
+        with self._database.writing() as documents:
+            for query in _links(resource_type, resource_id):
+                documents[MEMBERS].delete_many({**query, **older})
+
+    def conclude(self, resource_type: str, resource_id: str) -> None:
+        """Record that the deletion of a resource is complete, or did not take place."""
+        with self._database.writing() as documents:
+            documents[DELETED].delete_one({"_id": f"{resource_type}/{resource_id}"})
+
+    def finish_deletions(self) -> None:
+        """Complete the deletions of processes that died."""
+        with self._database.reading() as documents:
+            rows = list(documents[DELETED].find({"at": {"$lt": time.time() - LEASE_S}}))
+            existing = self._look_up.rows(documents, [(row["type"], row["id"]) for row in rows])
+        for row in rows:
+            if row["type"] in self._look_up.layouts and (row["type"], row["id"]) not in existing:
+                self.forget(row["type"], row["id"])
+            self.conclude(row["type"], row["id"])
+
+
+def _links(resource_type: str, resource_id: str) -> tuple[dict[str, str], dict[str, str]]:
+    return (
+        {"memberType": resource_type, "member": resource_id},
+        {"groupType": resource_type, "group": resource_id},
+    )
 
 
 def _row_id(group_type: str, group_id: str, member: Key) -> str:
@@ -160,12 +190,12 @@ def _row_id(group_type: str, group_id: str, member: Key) -> str:
 
 
 def _groups_of(documents: Documents, keys: Sequence[Key]) -> dict[Key, set[Key]]:
-    """Return the groups that each resource is in by itself."""
+    """Return the groups that each resource is a direct member of."""
     found: dict[Key, set[Key]] = {}
     for batch in batches(sorted(keys)):
         types, ids = {key[0] for key in batch}, {key[1] for key in batch}
         query = {"memberType": {"$in": list(types)}, "member": {"$in": list(ids)}}
         for row in documents[MEMBERS].find(query):
             found.setdefault((row["memberType"], row["member"]), set()).add((row["groupType"], row["group"]))
-    # The query finds the id of one in the type of another, too.
+    # The query also combines the id of one key with the type of another.
     return {key: found[key] for key in keys if key in found}
