@@ -130,7 +130,7 @@ class Writer:
                 making.release(made)
                 raise UniquenessConflict(lost[0].value.path)
             making.release(claim for claim in had.values() if claim.value not in wanted)
-        return replace(resource, version=str(version), place=place)
+        return replace(resource, version=str(version), place=place_of(place))
 
     def delete(self, before: Mapping[str, Any]) -> None:
         """Delete a document that is still as it was read. Raises Changed."""

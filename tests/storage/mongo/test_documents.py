@@ -40,6 +40,14 @@ def test_people_read_the_document_by_the_names_of_the_attributes(
     assert store.documents.Users.find_one({f"{name}.department": "Tours"})["_id"] == "1"
 
 
+def test_a_replaced_resource_is_returned_with_its_place(adapter: StorageAdapter) -> None:
+    created = adapter.create(USER, stored("1", userName="a"))
+
+    replaced = adapter.replace(USER, stored("1", userName="b"))
+
+    assert replaced.place == created.place == adapter.get(USER, "1").place
+
+
 def test_text_and_numbers_come_back_as_they_were(adapter: StorageAdapter) -> None:
     document: dict[str, Any] = {
         "userName": "\u00e9\U0001f600\u2028 \x7f\ufeff",
