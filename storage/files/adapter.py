@@ -1,8 +1,7 @@
-"""The adapter of flat files: the files are the truth, an index of them answers.
+"""The adapter of flat files: the files are the truth, and an index of them answers.
 
-What a file holds is said in `storage.files.documents`, how files are changed in
-`storage.files.writing`, how the index follows them in `storage.files.mirror` and
-`storage.files.loading`. The tables of the index are those of `storage.sql`.
+`documents` defines the content of a file, `writing` changes files, `mirror` and `loading` bring the index
+up to them. The tables of the index are those of `storage.index`.
 """
 
 import logging
@@ -43,7 +42,7 @@ from storage.files.writing import Writer
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-# How long a writer waits for the others, in seconds.
+# A writer waits so many seconds for the others.
 _TIMEOUT_S: Final = 30.0
 
 
@@ -139,7 +138,7 @@ class FilesAdapter(StorageAdapter):
             if not transaction.is_done:
                 transaction.put_back()
                 raise
-            # The files say what was acknowledged; with the journal there, they are looked at next.
+            # The files are as acknowledged; the next request finds the journal and reads them.
             _LOG.warning("the index is behind the files; the next request brings it up to date")
         else:
             transaction.finish()
@@ -187,7 +186,7 @@ class FilesAdapter(StorageAdapter):
         return self._read(find)
 
     def _get(self, work: Transaction, loader: Loader, resource_id: str) -> StoredResource:
-        """Return a resource within a transaction: nobody else changes it until that ends."""
+        """Return a resource within a transaction, whose lock keeps it unchanged."""
         key = (loader.layout.number, resource_id)
         known = work.index.database.remembered.get(key)
         if known is not None:
@@ -208,7 +207,7 @@ class FilesAdapter(StorageAdapter):
     def _compare(
         self, index: Index, loader: Loader, resource_id: str
     ) -> tuple[StoredResource | None, str | None]:
-        """Return what the index has, and the name of the file if that is not as it was read."""
+        """Return the resource in the index, and the name of its file if that has changed since."""
         if "\0" in resource_id or not _is_text(resource_id):
             return None, None
         found = loader.find(resource_id)
@@ -245,7 +244,7 @@ class FilesAdapter(StorageAdapter):
                 work.touch(resource_type.name, resource_id)
 
     def _refuse_taken(self, work: Transaction, resource_id: str) -> None:
-        """Raise UniquenessConflict for an id whose file is there in any folder, be it no resource."""
+        """Raise UniquenessConflict for an id whose file name is taken in any folder, even by another file."""
         name = file_name(resource_id)
         for other in work.index.loaders.values():
             removed_now = work.has_touched(other.layout.resource_type.name, resource_id)
@@ -292,8 +291,8 @@ class FilesAdapter(StorageAdapter):
 
     # -- members
 
-    # Outside a transaction, the file may have changed, and the index may be another one: a place that
-    # was read does not hold.
+    # Outside a transaction, the file may have changed and the index may be a new one: the key of a row
+    # that was read earlier is not valid.
 
     def members(
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
@@ -334,7 +333,7 @@ class FilesAdapter(StorageAdapter):
 
 
 def _next_version(before: str) -> str:
-    """Return a version that no resource of this id had before, not even one that was removed."""
+    """Return a version that no earlier resource of this id had, even a removed one."""
     return str(max(int(before) + 1, time.time_ns() // 1000))
 
 

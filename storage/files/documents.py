@@ -1,4 +1,4 @@
-"""What is in a file: the whole resource as JSON that people can read, and back."""
+"""The content of a file: the whole resource as JSON that people can read."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from storage.files.folders import file_name
 from storage.foreign import ForeignReader
 
 _LOG = logging.getLogger(__name__)
-# Hashes of what is never returned; no attribute can have this name.
+# The hashes of attributes that are never returned; no attribute can have this name.
 _SECRETS: Final = "$secrets"
 _LONGEST_ID: Final = 1000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,7 +25,7 @@ _LAST_SECOND: Final = 2**31 - 1
 
 
 class UnreadableFile(StorageError):
-    """The file does not hold a resource; the text says why."""
+    """The file does not hold a resource; the message has the reason."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ def encode(
 
 
 def instant_ns(date_time: str) -> int:
-    """Return a dateTime in nanoseconds since 1970, as far from it as a file can be; 0 for what is none."""
+    """Return a dateTime in nanoseconds since 1970, within the range of file systems; 0 for another text."""
     try:
         instant = parse_date_time(date_time)
     except ValueError:
         return 0
     seconds, rest = divmod(instant - _EPOCH, timedelta(seconds=1))
-    # No file system keeps the years 1 to 9999; these it does.
+    # No file system can store all of the years 1 to 9999.
     if not -_LAST_SECOND <= seconds <= _LAST_SECOND:
         return _LAST_SECOND * 1_000_000_000 * (1 if seconds > 0 else -1)
     return seconds * 1_000_000_000 + rest // timedelta(microseconds=1) * 1000
@@ -72,12 +72,12 @@ def _date_time(at_ns: int) -> str:
     try:
         return format_date_time(_EPOCH + timedelta(microseconds=at_ns // 1000))
     except OverflowError:
-        # A clock can be that wrong.
+        # A wrong clock can set such a time.
         return format_date_time(datetime.max.replace(tzinfo=UTC) if at_ns > 0 else _EPOCH)
 
 
 def created_in(content: bytes) -> str:
-    """Return `meta.created` as it stands in a file, empty where it does not."""
+    """Return `meta.created` as it stands in a file, or an empty text."""
     try:
         document = orjson.loads(content)
         created = document["meta"]["created"]
@@ -87,18 +87,18 @@ def created_in(content: bytes) -> str:
 
 
 class FileReader:
-    """Reads the files of one resource type, whoever wrote them."""
+    """Reads the files of one resource type, those of other programs too."""
 
     def __init__(self, resource_type: ResourceType) -> None:
         self._type = resource_type
         self._reader = ForeignReader(resource_type)
 
     def decode(self, name: str, content: bytes, modified_ns: int) -> FileContent:
-        """Return what the file called `name` holds, which was last changed at `modified_ns`.
+        """Return the resource in the file `name`, which was last changed at `modified_ns`.
 
-        The answer follows from the arguments alone, so that an index can always be made again. A
-        file as `encode` made it has its version in it and the time of its change is
-        `meta.lastModified`; of others, the version follows from the content. Raises UnreadableFile.
+        The answer follows from the arguments alone, so that an index can always be made again. A file of
+        `encode` holds its version, and the time of its change is `meta.lastModified`. The version of other
+        files follows from their content. Raises UnreadableFile.
         """
         document = _parsed(content)
         secrets = document.pop(_SECRETS, None)
@@ -117,7 +117,7 @@ class FileReader:
             _texts(secrets),
         )
         if not resource.version or modified_ns != instant_ns(resource.last_modified):
-            # Who edits a file does not think of the dates in it; others may have meant theirs.
+            # A person who edits a file of ours leaves its dates; the dates of other programs stand.
             dated = max(resource.last_modified, modified) if resource.version else resource.last_modified
             resource = replace(
                 resource, version=foreign_version(content, modified_ns), last_modified=dated
@@ -126,9 +126,9 @@ class FileReader:
 
 
 def foreign_version(content: bytes, modified_ns: int) -> str:
-    """Return the version of what others wrote: different for each content and time of change."""
+    """Return the version of a file of another program: different for each content and time of change."""
     digest = blake2b(content, digest_size=6, key=str(modified_ns).encode()).digest()
-    # Below the microseconds that versions of our own begin with.
+    # Smaller than our own versions, which are microseconds.
     return str(int.from_bytes(digest) + 2)
 
 

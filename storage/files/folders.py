@@ -1,4 +1,4 @@
-"""The files themselves: their names, whole reads, and writes that are whole or not there at all."""
+"""Folders and files: names, whole reads, and signatures that change with a file."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from storage.ownership import advice
 
 _SAFE: Final = "@+=,~ "
 _LONGEST: Final = 200
-# With less room on the disk than this, in bytes, an index is kept elsewhere.
+# With less room on the disk than this, in bytes, the index is in another folder.
 _ROOM: Final = 512 * 1024
 # A file that changed so short a time ago may change again without another time stamp.
 _UNSETTLED_NS: Final = 50_000_000
@@ -33,14 +33,14 @@ def file_name(resource_id: str) -> str:
         name = f"%2E{name[1:]}"
     if len(name) > _LONGEST:
         digest = blake2b(resource_id.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-        # Nothing that was quoted holds "%~".
+        # No quoted name holds "%~".
         name = f"{name[: _LONGEST - 40]}%~{digest}"
     return name or "%"
 
 
 def is_listed(name: str) -> bool:
     """Return whether a file of that name may hold a resource."""
-    # Names that are no UTF-8 come with lone surrogates, which nothing else can take.
+    # Names that are no UTF-8 have lone surrogates, which no JSON and no database can hold.
     return not name.startswith(".") and (name.isascii() or not re.search("[\ud800-\udfff]", name))
 
 
@@ -53,7 +53,7 @@ class Folders:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Turn what the operating system refuses into errors of the storage."""
+        """Turn errors of the operating system into those of the storage."""
         try:
             yield
         except OSError as exc:
@@ -61,13 +61,13 @@ class Folders:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """As `reading`, where the reason may be that nothing can be written here."""
+        """As `reading`, for a write, which a read-only folder refuses."""
         try:
             yield
         except OSError as exc:
             hint = advice(self.root, *(self.root / name for name in self.names))
             said = f"{self.root} cannot be written: {exc.strerror}{hint}"
-            # Our own may have been locked on purpose; what belongs to others is a mistake.
+            # Our own folder may be locked on purpose; a folder of another user is a mistake.
             if exc.errno == errno.EROFS or (exc.errno in (errno.EACCES, errno.EPERM) and not hint):
                 raise StorageReadOnly(said) from exc
             raise StorageUnavailable(said) from exc
@@ -107,18 +107,18 @@ class Folders:
         return found
 
     def signature(self, folder: str, name: str) -> str | None:
-        """Return what changes when a file changes, None when there is none."""
+        """Return a text that changes when a file changes, None without a file."""
         with self.reading():
             try:
                 status = os.stat(f"{self.root}/{folder}/{name}")
             except FileNotFoundError:
-                # Without its folder, such as on a disk that is not there, nothing is known to be gone.
+                # Without the folder, perhaps on a disk that is not mounted, the file may still exist.
                 os.stat(self.root / folder)
                 return None
         return _signature(status) if stat.S_ISREG(status.st_mode) else None
 
     def is_taken(self, folder: str, name: str) -> bool:
-        """Return whether there is anything of that name."""
+        """Return whether the name is taken, by a file or anything else."""
         return os.path.lexists(f"{self.root}/{folder}/{name}")
 
     def read(self, folder: str, name: str) -> tuple[bytes, str, int] | None:
@@ -128,7 +128,7 @@ class Folders:
         one that it never has. Raises PermissionError for a file that may not be read.
         """
         try:
-            # What waits for a writer, such as a named pipe, must not be waited for.
+            # Opening a named pipe must not wait for its writer.
             descriptor = os.open(self.root / folder / name, os.O_RDONLY | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             return None

@@ -1,4 +1,4 @@
-"""The side-car index: an SQLite database of what the files hold, made anew whenever it is no good."""
+"""The index beside the files: an SQLite database of their content, replaced by a new one if damaged."""
 
 import logging
 import os
@@ -28,25 +28,25 @@ from storage.index.sqlite import PatientDatabase, Sqlite
 from storage.index.tables import prepare_tables
 
 _LOG = logging.getLogger(__name__)
-# Every index has a name of its own: SQLite removes the log of a database by its name, and would
-# take that of a new index for the log of one that was deleted while it was open.
+# Every index has a name of its own: SQLite removes the log of a database by name, and would mistake the log
+# of a new index for that of a deleted one.
 _PREFIX: Final = ".index-"
 _SUFFIX: Final = ".db"
 _TIMEOUT_S: Final = 30.0
-# What SQLite says of a file that is damaged, or is no database.
+# The codes of SQLite for a damaged file, and for a file that is no database.
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class _IndexDialect(Sqlite):
-    """Consistent at any time, but not durable: what is lost is read from the files again."""
+    """Consistent at any time, but not durable: lost rows are read from the files again."""
 
     def queue(self, url: DatabaseUrl, timeout_s: float) -> None:
-        """Whoever writes here has the lock of the folder already."""
+        """None: a writer holds the lock of the folder already."""
 
     def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
         return PatientDatabase(
             url.name,
-            # Not mapped into memory: a file that somebody cuts off would end the process.
+            # Not mapped into memory: a truncated file would end the process.
             pragmas={
                 "journal_mode": "wal",
                 "synchronous": "NORMAL",
@@ -59,7 +59,7 @@ class _IndexDialect(Sqlite):
 
 
 class Index:
-    """One file of an index, open, and what reads and writes its tables."""
+    """One file of an index, open, with the readers and writers of its tables."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Index:
         return self._identity is not None and _identity(self.path) == self._identity
 
     def load(self, names: Iterable[tuple[str, str]]) -> None:
-        """Bring the resources in these files, given by folder and name, up to them."""
+        """Read these files, given by folder and name, into the index."""
         by_folder: dict[str, list[str]] = {}
         for folder, name in names:
             by_folder.setdefault(folder, []).append(name)
@@ -135,7 +135,7 @@ def open_index(
 ) -> Index:
     """Return the index in `folder`, a new one if there is none that can be used.
 
-    The caller sees to it that nobody else opens one meanwhile.
+    The caller holds the lock of the folder.
     """
     with folders.writing():
         there = sorted(path for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"))
@@ -145,7 +145,7 @@ def open_index(
         try:
             return Index(path, folders, resource_types, indexed)
         except StorageError as exc:
-            # One without a code is of the tables: they are of another release.
+            # An error without a code comes from tables of another release.
             if any(_reasons(exc)) and not is_broken(exc):
                 raise
             _LOG.warning("the index %s is rebuilt: %s", path, exc)
@@ -153,21 +153,21 @@ def open_index(
                 remove_index(path)
     fresh = folder / f"{_PREFIX}{time.time_ns()}{_SUFFIX}"
     with folders.writing():
-        # Hashes of passwords are in there; what SQLite keeps beside it gets the same rights.
+        # The index has hashes of passwords; SQLite gives the files beside it the same rights.
         os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     return Index(fresh, folders, resource_types, indexed)
 
 
 def remove_index(path: Path) -> None:
-    """Remove the file of an index and what SQLite keeps beside it."""
+    """Remove the file of an index and the files of SQLite beside it."""
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def is_broken(exc: BaseException) -> bool:
-    """Return whether an error says that the index itself is no good.
+    """Return whether an error means that the index itself is damaged.
 
-    What is done together with a change may fail in another database, such as that of the events.
+    A change may also fail in another database, such as that of the events.
     """
     if not Path(getattr(exc, "database", "")).name.startswith(_PREFIX):
         return False

@@ -20,7 +20,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Read:
-    """A file that was read: what it holds, and its signature then."""
+    """A file that was read: its content, and its signature at that time."""
 
     name: str
     content: bytes
@@ -53,10 +53,10 @@ class Loader:
             "LEFT JOIN scim_file f ON f.type = r.type AND f.id = r.id WHERE r.id = ? AND r.type = ?"
         )
 
-    # -- what the index has
+    # -- resources in the index
 
     def find(self, resource_id: str) -> tuple[StoredResource, str | None, str | None] | None:
-        """Return a resource of the index and the name and signature of its file, as it was read."""
+        """Return a resource of the index, and the name and recorded signature of its file."""
         row = self._database.row(self._select, (resource_id, self.layout.number))
         return None if row is None else (stored(row[:8]), row[8], row[9])
 
@@ -68,7 +68,7 @@ class Loader:
         return found[0]
 
     def content(self, resource: StoredResource) -> bytes:
-        """Return what the file of a resource of the index is to hold."""
+        """Return the content that the file of a resource of the index should have."""
         members: list[dict[str, str]] = []
         if self.layout.resource_type.members is not None:
             names = self._type_names
@@ -86,7 +86,7 @@ class Loader:
         own = self._files.own_members(rid)
         return {(self._type_names[number], member_id): display for member_id, number, display in own}
 
-    # -- what the files have
+    # -- from files into the index
 
     def in_order(self, names: Sequence[str]) -> list[str]:
         """Return these names in the order in which the resources were made."""
@@ -100,7 +100,7 @@ class Loader:
         return [name for _, name in sorted(made)]
 
     def load(self, names: Sequence[str]) -> list[str]:
-        """Read these files where they are not as known; return the ids of resources that are new.
+        """Read those of the files that have changed; return the ids of new resources.
 
         Within a transaction.
         """
@@ -120,7 +120,7 @@ class Loader:
         return list(fresh)
 
     def _read(self, name: str, known: KnownFile | None) -> _Read | None:
-        """Return what is new in a file; None when nothing is, or nothing can be read."""
+        """Return a file that has changed, or None; a file that is gone or unreadable is recorded."""
         signature = self._folders.signature(self.folder, name)
         if signature is None:
             if known is not None:
@@ -131,7 +131,7 @@ class Loader:
         try:
             found = self._folders.read(self.folder, name)
             if found is None:
-                # It went away just now; the next look will see that.
+                # The file was removed a moment ago; the next look finds that.
                 return None
             content, signature, modified_ns = found
             return _Read(name, content, self._reader.decode(name, content, modified_ns), signature)
@@ -145,14 +145,14 @@ class Loader:
         return None
 
     def _is_fresh(self, one: _Read, known: KnownFile | None) -> bool:
-        """Bring a resource of the index up to its file; return True when the index has none."""
+        """Update the resource of a file in the index; return True if the index has none."""
         number, resource = self.layout.number, one.resource
         name = self._files.name_of(number, resource.id)
         if name not in (None, one.name):
             if self._folders.signature(self.folder, str(name)) is not None:
                 self._skip(one, f"holds the same resource as {name}")
                 return False
-            # It was given another name.
+            # The file was renamed.
             self._files.forget(number, str(name))
         if known is not None and known.id not in (None, resource.id):
             self._forget(one.name, known)
@@ -165,12 +165,12 @@ class Loader:
         return False
 
     def _is_same(self, one: _Read, before: StoredResource) -> bool:
-        """Return whether the index has what is in a file, be it under a version of its own."""
+        """Return whether a file and the index have the same resource, apart from its version."""
         same = replace(one.resource, version=before.version, place=before.place, joined=before.joined)
         if same != before or self.layout.resource_type.members is None:
             return same == before
         named, own = one.found.members, self._own(before.source)
-        # A file need not say the type of a member.
+        # A file may leave out the type of a member.
         members = {key if key in named else ("", key[1]): display for key, display in own.items()}
         absent = self._files.absent(self.layout.number, before.id)
         return len(members) == len(own) and named == members | absent
@@ -178,7 +178,7 @@ class Loader:
     def _replace(self, one: _Read, before: StoredResource) -> None:
         after, version = one.resource, int(one.resource.version)
         if version == int(before.version):
-            # Somebody took care that the file looks as if it had not changed.
+            # Another program changed the file and kept its version.
             version += 1
         try:
             with self._database.savepoint():
@@ -226,7 +226,7 @@ class Loader:
         self._files.keep_absent(self.layout.number, one.resource.id, absent)
 
     def _forget(self, name: str, known: KnownFile) -> None:
-        """Remove what a file held; the files of its groups still name it, and may see it again."""
+        """Remove the resource of a file; its groups record it as absent, so that it can join again."""
         self._files.forget(self.layout.number, name)
         before = self.find(known.id) if known.id is not None else None
         if before is None:

@@ -16,10 +16,10 @@ _LONGEST_PAUSE_S = 0.01
 
 
 class FolderLock:
-    """A lock on a folder itself, so that there is no lock file that somebody could remove.
+    """A lock on a folder itself: no lock file exists that another program could remove.
 
-    A process that dies gives it back. It is given out in the order in which it was asked for, as far
-    as there can be a queue. Waiting ends after `timeout_s` with StorageUnavailable.
+    A process that dies releases it. Waiting threads get it in their order where a queue is possible.
+    Waiting ends after `timeout_s` with StorageUnavailable.
     """
 
     def __init__(self, folder: Path, timeout_s: float) -> None:
@@ -35,7 +35,7 @@ class FolderLock:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock; within itself, it does nothing more."""
+        """Hold the lock; a thread that holds it already goes on at once."""
         if self.is_held:
             yield
             return

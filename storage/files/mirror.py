@@ -1,4 +1,4 @@
-"""The index of a folder as one process sees it: open, and brought up to the files."""
+"""The index of a folder in one process: opened, and brought up to the files."""
 
 import logging
 import os
@@ -22,16 +22,16 @@ from storage.files.writing import Writer
 
 _LOG = logging.getLogger(__name__)
 
-# How many files are read in one transaction, and the seconds between lines that say how far it is.
+# The number of files that one transaction reads, and the seconds between log lines with the progress.
 _BATCH = 500
 _REPORT_S = 5.0
-# How often an index may be removed while it is brought up to date.
+# The most removals of the index by other programs that one request survives.
 _TRIES = 5
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """What belongs to one process; `private` is the folder of an index that nobody else uses."""
+    """The index as one process opened it; `private` is the folder of an index that only it uses."""
 
     process: int
     index: Index
@@ -41,7 +41,7 @@ class _Opened:
 
 
 class Mirror:
-    """Opens the index, and keeps it true. `lock` and `writer` are for the files of `folders`."""
+    """Opens the index and keeps it up to date. `lock` and `writer` are for the files of `folders`."""
 
     def __init__(
         self, folders: Folders, lock: FolderLock, writer: Writer, indexed: frozenset[str] | None
@@ -66,7 +66,7 @@ class Mirror:
         self.noticed()
 
     def noticed(self) -> Index:
-        """Return the index with all that is known to have changed in the files."""
+        """Return the index, up to date with all known changes of files."""
         for _ in range(_TRIES):
             opened = self._current()
             watch = opened.watch
@@ -86,14 +86,14 @@ class Mirror:
 
     @contextmanager
     def locked(self) -> Iterator[Index]:
-        """Return the index while nobody else writes; it knows all that was written before."""
-        # What takes long is done while others can write.
+        """Return the index with every earlier write, while no other thread or process writes."""
+        # Reading many files takes long: others can write meanwhile.
         self.noticed()
         with self._alone():
             yield self.noticed()
 
     def discard(self) -> None:
-        """Remove the index, which is no good: the next use makes it anew."""
+        """Remove a damaged index; the next use makes a new one."""
         opened = self._opened
         with self._lock.held(), self._folders.writing():
             if opened is not None and opened.index.is_there():
@@ -101,7 +101,7 @@ class Mirror:
                 remove_index(opened.index.path)
 
     def close(self) -> None:
-        """Give back what the process has open; threads keep their connections until they end."""
+        """Close the index of this process; other threads keep their connections until they end."""
         opened = self._opened
         if opened is None or opened.process != os.getpid():
             return
@@ -129,7 +129,7 @@ class Mirror:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the lock, with the index open and what a crash interrupted brought to its end."""
+        """Hold the lock, with the index open and interrupted changes finished."""
         if self._lock.is_held:
             yield
             return
@@ -151,7 +151,7 @@ class Mirror:
                 self._inherited.append(before)
         private = None
         if not self._folders.is_writable():
-            # There is no other way to look anything up in what can only be read.
+            # The folder can only be read, so the index needs another one.
             private = Path(tempfile.mkdtemp(prefix="scim-index-"))
         index = open_index(private or self._folders.root, self._folders, self._types, self._indexed)
         watch = Watch({name: self._folders.root / name for name in self._folders.names})
@@ -176,9 +176,9 @@ class Mirror:
 
     def _look_at_all(self, opened: _Opened) -> None:
         if self._lock.is_held:
-            # Whoever is looking may be waiting for this lock.
+            # The thread that holds `looking` may be waiting for this lock.
             self._look(opened)
-        # Who finds another one at work waits for it only if nothing has ever been looked at.
+        # A thread that finds another one at work waits for it only before the first look ends.
         elif opened.looking.acquire(blocking=not opened.watch.has_looked):
             try:
                 self._look(opened)

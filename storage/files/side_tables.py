@@ -1,4 +1,4 @@
-"""What the index knows of the files it was made from."""
+"""Tables of the index about its files, and about members that no file describes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from storage.adapter import Key
 from storage.batches import batches
 from storage.index.database import Database, marks
 
-# How many pairs of type and id go into one statement.
+# The most pairs of type and id in one statement.
 _KEYS: Final = 1000
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS scim_file (type INTEGER NOT NULL, name TEXT NOT NULL, id TEXT, "
     "signature TEXT NOT NULL, PRIMARY KEY (type, name)) WITHOUT ROWID",
     "CREATE UNIQUE INDEX IF NOT EXISTS scim_file_id ON scim_file (type, id) WHERE id IS NOT NULL",
-    # Members that stand in a file and that no file describes; `kind` is the name of their type, empty
-    # where the file says none.
+    # Members that stand in a file and that no file describes; `kind` is the name of their type, or empty
+    # if the file has none.
     "CREATE TABLE IF NOT EXISTS scim_absent (member TEXT NOT NULL, type INTEGER NOT NULL, "
     "id TEXT NOT NULL, display TEXT, kind TEXT NOT NULL DEFAULT '', "
     "PRIMARY KEY (member, type, id, kind)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS scim_absent_of ON scim_absent (type, id)",
 )
-# An index of 0.2.0 has scim_absent without `kind`. Its processes may go on with the new table.
+# An index of 0.2.0 has scim_absent without `kind`. Its processes can use the new table.
 _WITHOUT_KIND = (
     "ALTER TABLE scim_absent RENAME TO scim_absent_before",
     "DROP INDEX scim_absent_of",
@@ -62,7 +62,7 @@ class FileRows:
         return dict(rows)
 
     def known(self, number: int, names: Sequence[str]) -> dict[str, KnownFile]:
-        """Return what is known of the files with these names."""
+        """Return the recorded files with these names."""
         found: dict[str, KnownFile] = {}
         for batch in batches(names):
             rows = self._database.rows(
@@ -80,22 +80,22 @@ class FileRows:
         return row[0] if row else None
 
     def note(self, number: int, name: str, resource_id: str | None, signature: str) -> None:
-        """Keep what is known of a file."""
+        """Record the state of a file."""
         self._database.run(
             "INSERT OR REPLACE INTO scim_file (type, name, id, signature) VALUES (?, ?, ?, ?)",
             (number, name, resource_id, signature),
         )
 
     def forget(self, number: int, name: str) -> None:
-        """Drop what is known of a file."""
+        """Remove the record of a file."""
         self._database.run("DELETE FROM scim_file WHERE type = ? AND name = ?", (number, name))
 
-    # -- members nobody knows
+    # -- members that do not exist
 
     def absent(self, number: int, resource_id: str) -> dict[Key, str | None]:
         """Return the members of a group that are in its file but do not exist, with their display.
 
-        Their type is empty where the file says none.
+        Their type is empty if the file has none.
         """
         rows = self._database.rows(
             "SELECT kind, member, display FROM scim_absent WHERE type = ? AND id = ? ORDER BY member, kind",
@@ -104,20 +104,20 @@ class FileRows:
         return {(kind, member): display for kind, member, display in rows}
 
     def keep_absent(self, number: int, resource_id: str, members: Mapping[Key, str | None]) -> None:
-        """Make these the members of a group that do not exist, with what is shown of each."""
+        """Record the members of a group that do not exist, with their displays, instead of earlier ones."""
         self._database.run("DELETE FROM scim_absent WHERE type = ? AND id = ?", (number, resource_id))
         for member, display in members.items():
             self.add_absent(number, resource_id, member, display)
 
     def add_absent(self, number: int, resource_id: str, member: Key, display: str | None) -> None:
-        """Note one more."""
+        """Record one more such member."""
         self._database.run(
             "INSERT OR REPLACE INTO scim_absent (kind, member, type, id, display) VALUES (?, ?, ?, ?, ?)",
             (*member, number, resource_id, display),
         )
 
     def drop_absent(self, number: int, resource_id: str, members: Sequence[Key]) -> int:
-        """Drop some of a group, and those of their ids that have no type; return how many there were."""
+        """Remove such members of a group, also those without a type; return their number."""
         dropped, untyped = 0, [("", member_id) for _, member_id in members]
         for batch in batches(dict.fromkeys((*members, *untyped)), _KEYS):
             values = ", ".join(["(?, ?)"] * len(batch))
@@ -129,7 +129,7 @@ class FileRows:
         return dropped
 
     def awaited(self, type_name: str, members: Sequence[str]) -> list[tuple[int, str, str, str | None]]:
-        """Return and drop who waits for one of `members`: type and id of the group, member, display."""
+        """Return and remove the records of `members`: type and id of the group, member, display."""
         found: list[tuple[int, str, str, str | None]] = []
         for batch in batches(members):
             where = f"WHERE kind IN ('', ?) AND member IN ({marks(batch)})"

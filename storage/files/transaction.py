@@ -12,14 +12,14 @@ from storage.files.writing import Change, Writer
 
 
 class Transaction:
-    """Collects the resources whose files have to be written; `committed` is to be called afterwards.
+    """Collects the resources whose files must be written; the caller calls `committed` afterwards.
 
-    `is_done` says whether the files are as they should be, whatever becomes of the index.
+    `is_done` says whether the files are written, even if the commit of the index fails.
     """
 
     def __init__(self, index: Index, folders: Folders, writer: Writer) -> None:
         self.index = index
-        # Each once, in order.
+        # Each callback once, in order.
         self.committed: dict[Callable[[], object], None] = {}
         self.is_done = False
         self._folders = folders
@@ -28,11 +28,11 @@ class Transaction:
         self._begun = False
 
     def touch(self, type_name: str, resource_id: str) -> None:
-        """Note that the file of a resource has to be written, or removed."""
+        """Record that the file of a resource must be written, or removed."""
         self._touched[type_name, resource_id] = None
 
     def has_touched(self, type_name: str, resource_id: str) -> bool:
-        """Return whether the index knows better than the file of a resource."""
+        """Return whether the index is ahead of the file of a resource."""
         return (type_name, resource_id) in self._touched
 
     @contextmanager
@@ -47,7 +47,7 @@ class Transaction:
             raise
 
     def write(self) -> None:
-        """Make the files what the index says, and note that in the index."""
+        """Write the files as the index has the resources, and record their signatures."""
         changes = [change for key in self._touched for change in self._changes(*key)]
         if not changes:
             return
@@ -65,25 +65,25 @@ class Transaction:
                 self.index.files.note(loader.layout.number, name, resource_id, signature)
 
     def finish(self) -> None:
-        """Forget how the files came to be what they are: the index has followed."""
+        """Cross the journal out: the index is committed."""
         if self._begun:
-            # Left behind, it costs the next writer a look at the files.
+            # A journal that stays costs the next writer a look at the files.
             with suppress(StorageError):
                 self._writer.forget()
 
     def put_back(self) -> None:
-        """After a failure among several files, make them what the index says again."""
+        """Write the files again as the index has the resources, after a failure among several."""
         if not self._begun or len(self._touched) < 2:
             return
         for key in self._touched:
             for change in self._changes(*key):
-                # What cannot be written now could not be written before.
+                # A file that cannot be written now could not be written before either.
                 with suppress(StorageError):
                     self._writer.apply([change])
                     self._writer.forget()
 
     def _changes(self, type_name: str, resource_id: str) -> Iterator[Change]:
-        """Yield what is to become of the file of a resource; nothing if there never was one."""
+        """Yield the change of the file of a resource; none if there never was a file."""
         loader, name = self._file(type_name, resource_id)
         found = loader.find(resource_id)
         if found is not None:

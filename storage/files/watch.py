@@ -1,4 +1,4 @@
-"""Which files other programs have changed, without looking at every file all the time."""
+"""Files that other programs have changed, found without reading every file all the time."""
 
 import logging
 import threading
@@ -16,9 +16,9 @@ except ImportError:  # not on Linux
 
 _LOG = logging.getLogger(__name__)
 
-# Other hosts that share the folder are not heard of: all files are looked at this often (seconds),
+# Seconds between two looks at all files: changes by other hosts that share the folder cause no event.
 _ROUND_S: Final = 30.0
-# and where the system tells nothing, this often, but never for more than a small part of the time.
+# The same without events of the system. Looks take at most one part in `_SHARE` of the time.
 _ROUND_WITHOUT_EVENTS_S: Final = 0.5
 _SHARE: Final = 20
 
@@ -27,7 +27,7 @@ Name = tuple[str, str]
 
 
 class Watch:
-    """Tells what changed in some folders, and goes on telling until it is settled."""
+    """Reports changed files in some folders, until they are settled."""
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self._folders = folders
@@ -61,7 +61,7 @@ class Watch:
         return not self.has_looked or time.monotonic() >= self._due_s
 
     def completed(self, duration_s: float) -> None:
-        """Note that every file was looked at, which took so long."""
+        """Record that a look at every file has ended, and its duration."""
         shortest = _ROUND_S if self._events is not None else _ROUND_WITHOUT_EVENTS_S
         self._due_s = time.monotonic() + max(shortest, _SHARE * duration_s)
         self.has_looked = True
@@ -80,7 +80,7 @@ class Watch:
             return dict(self._pending)
 
     def settled(self, changed: Mapping[Name, int]) -> None:
-        """Forget changes, but for what has changed once more."""
+        """Forget changes, except of files that have changed again."""
         with self._lock:
             for name, number in changed.items():
                 if self._pending.get(name) == number:

@@ -26,9 +26,9 @@ _CROSSED_OUT: Final = b"-"
 
 @dataclass(frozen=True)
 class Change:
-    """What is to become of one file: new content and the time of its change, or its end.
+    """A change of one file: its new content and the time of its change, or its removal.
 
-    `content` is None when the file goes; `modified_ns` is in nanoseconds since 1970.
+    `content` is None for a removal; `modified_ns` is in nanoseconds since 1970.
     """
 
     folder: str
@@ -39,7 +39,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Step:
-    """A line of the journal: rename `temporary` to `name`, or remove what still has `signature`."""
+    """A step of the journal: rename `temporary` to `name`, or remove a file that still has `signature`."""
 
     folder: str
     name: str
@@ -48,10 +48,10 @@ class Step:
 
 
 class Writer:
-    """Writes files; the caller sees to it that nobody else does.
+    """Writes files; the caller holds the lock of the folder.
 
-    `durable`: what `finish` has done survives a power failure. Whole files and whole groups of
-    changes are there or not at all in any case.
+    `durable`: changes survive a power failure after `finish`. In any case a file, and a group of changes,
+    is there as a whole or not at all.
     """
 
     def __init__(self, folders: Folders, durable: bool) -> None:
@@ -64,7 +64,7 @@ class Writer:
         self.finish(self.begin(changes))
 
     def begin(self, changes: Sequence[Change]) -> list[Step]:
-        """Write down what is to be done; no file has changed when this fails.
+        """Write the changes into the journal; a failure changes no file.
 
         Raises StorageReadOnly and StorageUnavailable, as `finish` does.
         """
@@ -79,10 +79,10 @@ class Writer:
         return steps
 
     def finish(self, steps: Sequence[Step]) -> None:
-        """Do what was begun; the journal stays until `forget`.
+        """Carry out the steps of the journal, which stays until `forget`.
 
-        After a crash in the middle, `recover` ends the work. What is refused leaves one file as it
-        was; of several, some may have been changed.
+        After a crash in the middle, `recover` ends the work. An error leaves a single file as it was; of
+        several files, some may have been changed.
         """
         with self._folders.writing(), self._discarding(steps):
             for step in steps:
@@ -91,13 +91,13 @@ class Writer:
                 self._sync_folders(steps)
 
     def forget(self) -> None:
-        """Cross the journal out: its changes are known to all who need to know."""
+        """Cross the journal out: the index has its changes."""
         with self._folders.writing(), suppress(FileNotFoundError):
             # Making and removing a file for each write would take as long as the write itself.
             self._overwrite(os.O_WRONLY, _CROSSED_OUT)
 
     def recover(self) -> bool:
-        """End what a crash interrupted and return whether there was anything; `forget` comes next."""
+        """Finish an interrupted change and return whether there was one; `forget` comes next."""
         if not self._is_pending() or not self._folders.is_writable():
             return False
         with self._folders.writing():
@@ -120,7 +120,7 @@ class Writer:
                 temporary.unlink()
 
     def tidy(self) -> None:
-        """Remove the temporary files of writers that did not live to rename them."""
+        """Remove the temporary files of processes that died."""
         with self._folders.writing():
             for path in (self._folders.root, *map(self._folders.root.joinpath, self._folders.names)):
                 with os.scandir(path) as entries:
@@ -155,13 +155,13 @@ class Writer:
         try:
             mode = stat.S_IMODE(path.stat().st_mode)
         except FileNotFoundError:
-            # Hashes of passwords are in there.
+            # The file may have hashes of passwords.
             mode = 0o600
         _write(path.with_name(temporary), change.content, mode, change.modified_ns)
         return Step(change.folder, change.name, temporary, None)
 
     def _carry_out(self, step: Step) -> None:
-        """Rename or remove; what was done already is passed over."""
+        """Rename or remove, unless that was done already."""
         path = self._folders.path(step.folder, step.name)
         with suppress(FileNotFoundError):
             if step.temporary is not None:
@@ -172,7 +172,7 @@ class Writer:
     def _write_journal(self, steps: Sequence[Step], durably: bool) -> None:
         content = orjson.dumps([vars(step) for step in steps], option=orjson.OPT_APPEND_NEWLINE)
         if not durably:
-            # It is for a process that dies; after a power failure every file is looked at anyway.
+            # This journal serves after the death of a process; after a power failure every file is read.
             self._overwrite(os.O_WRONLY | os.O_CREAT, content)
             return
         temporary = self._journal.with_name(f"{_TEMPORARY}{uuid4().hex}")
@@ -181,7 +181,7 @@ class Writer:
         _sync(self._folders.root)
 
     def _overwrite(self, flags: int, content: bytes) -> None:
-        """Write the beginning of the journal; what stands behind the first line means nothing."""
+        """Write the beginning of the journal; only its first line counts."""
         descriptor = os.open(self._journal, flags, 0o600)
         try:
             os.write(descriptor, content)
@@ -204,7 +204,7 @@ class Writer:
         try:
             steps = [Step(**entry) for entry in orjson.loads(line)]
         except (orjson.JSONDecodeError, TypeError):
-            # Only that of a single change can be torn, and a single change is whole without it.
+            # Only the journal of a single change can be torn, and a single change does not need it.
             return []
         if not all(map(_is_ours, steps)):
             _LOG.error("this server did not write the journal %s and ignores it", self._journal)

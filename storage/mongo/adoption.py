@@ -1,7 +1,7 @@
-"""Documents that other programs wrote, or that were indexed for other schemas: taking them over.
+"""Adopting documents that other programs wrote, or that were indexed for other schemas.
 
-HarryKodden/scim keeps a resource as a document with the id as `_id`. Such documents are found
-by what they lack, `_scim.layout`, and get it one by one; each is whole before and after.
+HarryKodden/scim keeps a resource as a document with the id as `_id` and without `_scim.layout`. Such
+documents get it one by one; each is whole before and after.
 """
 
 import logging
@@ -17,11 +17,12 @@ from storage.claims import Claim, Claims, UniqueValue
 from storage.errors import UniquenessConflict, ValueRefused, VersionMismatch
 from storage.foreign import ForeignReader, adopted
 from storage.index_keys import number_at
-from storage.mongo.claims import claims_in
-from storage.mongo.database import Database
-from storage.mongo.documents import NO_VALUE, Places, as_json, claims_of, document_of, is_ours, stored
+from storage.mongo.find import LookUp
+from storage.mongo.form import NO_VALUE, PLACE, Places, as_json, claims_of, document_of, is_ours, stored
 from storage.mongo.layout import Layout
-from storage.mongo.members import Members
+from storage.mongo.links import Links
+from storage.mongo.wire import Database
+from storage.mongo.write import claims_in
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,17 +30,20 @@ _BATCH: Final = 200
 
 
 class Adoption:
-    """Takes over the documents of one resource type."""
+    """Adopts the documents of one resource type."""
 
-    def __init__(self, database: Database, layout: Layout, members: Members, places: Places) -> None:
+    def __init__(
+        self, database: Database, layout: Layout, look_up: LookUp, links: Links, places: Places
+    ) -> None:
         self._database = database
         self._layout = layout
-        self._members = members
+        self._look_up = look_up
+        self._links = links
         self._places = places
         self._reader = ForeignReader(layout.resource_type)
 
     def finish(self) -> None:
-        """Take over every document that is not indexed as the schemas say now."""
+        """Adopt every document whose index entries are not those of the present schemas."""
         query = {"_id": {"$type": "string"}, "_scim.layout": {"$ne": self._layout.signature}}
         taken = self._all(query)
         if taken:
@@ -52,7 +56,7 @@ class Adoption:
             _LOG.warning("%d documents in %s are not adopted: their _id is not a string", left, name)
 
     def find_new(self) -> None:
-        """Take over documents that other programs have written since."""
+        """Adopt documents that other programs have written since."""
         self._all({"_id": {"$type": "string"}, "_scim.layout": None})
 
     def _all(self, query: Mapping[str, Any]) -> int:
@@ -72,11 +76,11 @@ class Adoption:
             further = {"$and": [query, {"_id": {"$gt": rows[-1]["_id"]}}]}
 
     def adopt(self, document: Mapping[str, Any]) -> None:
-        """Take over one document; nothing happens when somebody else changes it at the same time."""
+        """Adopt one document, unless another process changes it at the same time."""
         if is_ours(document):
             resource, claims = stored(document), claims_of(document)
             version, place = int(resource.version), number_at(resource.place)
-            known: dict[str, Any] = {"_scim.version": version, "_scim.place": place}
+            known: dict[str, Any] = {"_scim.version": version, PLACE: place}
         else:
             resource, claims = self._foreign(document, self._join), {}
             self._report_twin(resource.id)
@@ -92,7 +96,7 @@ class Adoption:
 
     def _report_twin(self, resource_id: str) -> None:
         name = self._layout.resource_type.name
-        if any(one.resource_type != name for one in self._members.find([resource_id])):
+        if self._look_up.twins(name, [resource_id]):
             _LOG.warning(
                 "%s %s: a resource of another type has the same id; both are stored", name, resource_id
             )
@@ -108,12 +112,12 @@ class Adoption:
                 name = self._layout.resource_type.name
                 _LOG.warning("%s %s: another resource has the same %s", name, resource.id, conflict.attribute)
             except VersionMismatch:
-                # Another process takes over the same document.
+                # Another process adopts the same document.
                 continue
         return made
 
     def shown(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a foreign document would become; nothing is written."""
+        """Return the document that a foreign one would become; nothing is written."""
         resource = self._foreign(document, lambda resource_id, members: None)
         return document_of(self._layout, resource, 1, 0, [])
 
@@ -134,9 +138,9 @@ class Adoption:
         )
 
     def _join(self, resource_id: str, members: Mapping[Key, str | None]) -> None:
-        joining = adopted(members, self._members.find([member_id for _, member_id in members]))
+        joining = adopted(members, self._look_up.find([member_id for _, member_id in members]))
         if joining:
-            self._members.change(self._layout.resource_type, resource_id, joining, ())
+            self._links.change(self._layout.resource_type, resource_id, joining, ())
         lost = len(members) - len(joining)
         if lost:
             name = self._layout.resource_type.name
@@ -156,7 +160,7 @@ class Adoption:
                 del attributes[outer]
         plain = {}
         for name, value in attributes.items():
-            # Names in front of which other programs put `_` are their own affair: _id, _cls, __v.
+            # Names with `_` in front are no attributes, but belong to the other program: _id, _cls, __v.
             single = NO_VALUE if name.startswith("_") else as_json(value)
             if single is not NO_VALUE:
                 plain[name] = single

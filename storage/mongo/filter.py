@@ -1,27 +1,26 @@
 """From a filter to a query of MongoDB over the entries of `storage.mongo.layout` (RFC 7644 section 3.4.2.2).
 
-Values of clients stand in queries as text only, never as operators; what they put into a regular
-expression is escaped. What a query cannot answer exactly is not pushed down.
+Values of clients stand in queries as text only, never as operators, and are escaped in regular
+expressions. Only filters that a query answers exactly are pushed down.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from schema.resource_type import AttributePath
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.evaluate import matches
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
 from storage.index_keys import KEY_LENGTH, index_key, successor
+from storage.mongo.find import LookUp
 from storage.mongo.layout import BEHIND, EQUALS, LONG, Layout
-from storage.mongo.links import Links
-
-Query = dict[str, Any]
+from storage.mongo.wire import Query
 
 ALL: Final[Query] = {"_id": {"$exists": True}}
 NONE: Final[Query] = {"_id": {"$in": []}}
 
-# More ids than this are not sent in one query: they have to stay below 16 MB.
+# The most ids in one query, which must stay below 16 MB.
 _MOST_IDS: Final = 100_000
 
 _SPECIAL: Final = re.compile(r"[\\^$.|?*+()\[\]{}/#-]")
@@ -37,10 +36,10 @@ _OPERATORS: Final = {"gt": "$gt", "ge": "$gte", "lt": "$lt", "le": "$lte"}
 class MongoFilterCompiler(FilterCompiler[Query]):
     """Compiles the filters of one resource type."""
 
-    def __init__(self, layout: Layout, links: Links) -> None:
+    def __init__(self, layout: Layout, look_up: LookUp) -> None:
         self._layout = layout
         self._type = layout.resource_type
-        self._links = links
+        self._look_up = look_up
 
     def comparison(self, node: BoundComparison) -> Query:
         if node.path.text == "id":
@@ -75,7 +74,7 @@ class MongoFilterCompiler(FilterCompiler[Query]):
         if not node.path.attribute.multi_valued:
             return {"$and": [marked, self._within(node.filter, "_scim.")]}
         element = {"$elemMatch": {"path": text, "$and": [self._within(node.filter, "")]}}
-        # What all such elements have is looked up by index.
+        # The conditions that all such elements meet are looked up by index.
         return {"$and": [*(self._implied(node.filter) or [marked]), {"_scim.elements": element}]}
 
     def conjunction(self, natives: Sequence[Query]) -> Query:
@@ -87,7 +86,7 @@ class MongoFilterCompiler(FilterCompiler[Query]):
     def negation(self, native: Query) -> Query:
         return {"$nor": [native]}
 
-    # -- conditions on entries: those of the resource under `_scim.`, those of an element without
+    # -- conditions on entries: with the prefix `_scim.` of the resource, without it of an element
 
     def _within(self, node: Node, prefix: str) -> Query:
         match node:
@@ -135,7 +134,7 @@ class MongoFilterCompiler(FilterCompiler[Query]):
         return self._containing(node, prefix)
 
     def _containing(self, node: BoundComparison, prefix: str) -> Query:
-        """Return the condition that a value contains some text, or ends with it."""
+        """Return the condition that a value contains a text, or ends with it."""
         if node.path.leaf.type == "binary" or "\0" in node.key or node.operator not in ("co", "ew"):
             raise NotPushable(node)
         beginning = f"^{_literal(node.path.text)}{EQUALS}"
@@ -160,7 +159,7 @@ class MongoFilterCompiler(FilterCompiler[Query]):
             return {"_id": {_OPERATORS[node.operator]: node.key}}
         raise NotPushable(node)
 
-    # -- memberships: the resources are looked up among these
+    # -- memberships: the ids of the resources are looked up first
 
     def _is_link(self, path: AttributePath) -> bool:
         return path.attribute in (self._type.members, self._type.memberships)
@@ -169,15 +168,15 @@ class MongoFilterCompiler(FilterCompiler[Query]):
         linked_id = self.linked_id(node)
         _require_text(node)
         if node.path.attribute == self._type.members:
-            return _one_of(self._links.holders(self._type.name, linked_id), node)
-        found = self._links.below(linked_id, _MOST_IDS)
+            return _one_of(self._look_up.holders(self._type.name, linked_id), node)
+        found = self._look_up.below(linked_id, _MOST_IDS)
         return _one_of(None if found is None else sorted(found.get(self._type.name, ())), node)
 
     def _link_presence(self, node: BoundPresence) -> Query:
         if node.path.sub_attribute is not None and node.path.leaf.name != "value":
             raise NotPushable(node)
         side = "group" if node.path.attribute == self._type.members else "member"
-        return _one_of(self._links.linked(side, self._type.name, _MOST_IDS), node)
+        return _one_of(self._look_up.linked(side, self._type.name, _MOST_IDS), node)
 
 
 def _one_of(ids: Sequence[str] | None, node: Node) -> Query:
@@ -187,7 +186,7 @@ def _one_of(ids: Sequence[str] | None, node: Node) -> Query:
 
 
 def _require_text(node: BoundComparison) -> None:
-    """Raise NotPushable for what is no text in UTF-8, such as half of a surrogate pair."""
+    """Raise NotPushable for a value that is no text in UTF-8, such as half of a surrogate pair."""
     try:
         node.key.encode()
     except UnicodeEncodeError:
@@ -195,7 +194,7 @@ def _require_text(node: BoundComparison) -> None:
 
 
 def _beginning(text: str, end: str | None) -> Query:
-    """Return the range of what begins with `text`; `end` is behind all that can."""
+    """Return the range of texts that begin with `text`, all of them before `end`."""
     after = successor(text)
     if after is None:
         return {"$gte": text} if end is None else {"$gte": text, "$lt": end}

@@ -1,6 +1,6 @@
-"""What a resource can be found by: texts of `path=key`, in one array that one index is on.
+"""Index entries of a resource: texts of `path=key`, in one array with one index.
 
-Keys are those of `schema.values`: two values are equal when their keys are, and ordered as these.
+Keys are those of `schema.values`: equal values have equal keys, and values sort as their keys do.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ from storage.index_keys import (
 from storage.search import sort_key
 from storage.uniqueness import unique_values
 
-# In `path=key`; `path>` is behind all keys of a path, `path~` says that it has a long value.
+# In `path=key`. `path>` sorts after all keys of a path; the entry `path~` marks a long value.
 EQUALS, BEHIND, LONG = "=", ">", "~"
 
-# Changes when documents have to be indexed anew whatever their schemas are.
+# Raised when every document must be indexed again, even with unchanged schemas.
 _VERSION: Final = 1
 # MongoDB has no more than 64 indexes on a collection.
 _MOST_SORT_INDEXES: Final = 40
@@ -37,7 +37,7 @@ _MOST_SORT_INDEXES: Final = 40
 
 @dataclass
 class _Entries:
-    """The texts of one resource, or of one element."""
+    """The entries of one resource, or of one element."""
 
     keys: set[str] = field(default_factory=set)
     long: set[str] = field(default_factory=set)
@@ -55,9 +55,9 @@ class _Entries:
 
 
 class Layout:
-    """Where one resource type is kept, and what its documents are found by.
+    """The collection of one resource type, and the index entries of its documents.
 
-    `indexed` is as for `indexed_paths`. `signature` changes when entries have to be made again.
+    `indexed` is as for `indexed_paths`. A new `signature` means that entries must be made again.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Layout:
         self._wanted = indexed
 
     def entries(self, document: Mapping[str, Any], created: str, last_modified: str) -> dict[str, Any]:
-        """Return what a canonical resource is found by, as it stands in `_scim`."""
+        """Return the index entries of a canonical resource, as they stand in `_scim`."""
         found = _Entries()
         elements: list[dict[str, Any]] = []
         sort: dict[str, str | None] = {}
@@ -103,7 +103,7 @@ class Layout:
         return {**kept, "elements": elements} if elements else kept
 
     def _marker(self, attribute: IndexedAttribute, element: Mapping[str, Any]) -> set[str]:
-        """Return what says that an element is there; `meta` has none."""
+        """Return the entry that marks an element as present; `meta` has none."""
         is_present = self._is_present.get(attribute.path.text)
         if is_present is None:
             return set()
@@ -126,9 +126,9 @@ class Layout:
         return f"_scim.sort.{path.text.replace('.', '%2E')}"
 
     def sorted_fields(self) -> list[str]:
-        """Return the fields of the orders that have an index: of the names people sort by, of dates.
+        """Return the fields of the orders that have an index: unique attributes, displayName and dates.
 
-        With INDEXED_ATTRIBUTES, of these too.
+        With INDEXED_ATTRIBUTES, those too.
         """
         dates = map(self.resource_type.path, ("meta.created", "meta.lastModified"))
         paths = [*self.resource_type.unique_paths, *filter(None, dates)]

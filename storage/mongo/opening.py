@@ -1,11 +1,8 @@
 """From settings to the adapter of MongoDB."""
 
-from storage.mongo.adapter import MongoAdapter, MongoOptions
-from storage.mongo.claims import CLAIMS
-from storage.mongo.database import check_url
-from storage.mongo.departures import DELETED
-from storage.mongo.members import MEMBERS
+from storage.mongo.adapter import MongoAdapter
 from storage.mongo.options import Options
+from storage.mongo.wire import CLAIMS, DELETED, MEMBERS, check_url
 
 
 def open_adapter(options: Options) -> MongoAdapter:
@@ -18,5 +15,6 @@ def open_adapter(options: Options) -> MongoAdapter:
     for name in collections.values():
         if name in (MEMBERS, CLAIMS, DELETED) or name.startswith("system.") or "$" in name:
             raise ValueError(f"{name} cannot be the name of a collection of resources")
-    chosen = MongoOptions(collections, options.indexed_attributes, options.mongo_pool_size)
-    return MongoAdapter(options.mongo_db, chosen)
+    return MongoAdapter(
+        options.mongo_db, collections, options.indexed_attributes, options.mongo_pool_size
+    )

@@ -1,13 +1,12 @@
-"""The SQL adapter: documents in a table per resource type, everything findable in side tables.
+"""The SQL adapter: documents in a table per resource type, their searchable values in side tables.
 
 The tables are described in `storage.index.tables`, their rows in `storage.index.layout`, the translation
-of filters in `storage.index.filter`, and what differs between databases in a dialect each. Statements
+of filters in `storage.index.filter`, and the differences between databases in a dialect each. Statements
 are constant text run through the driver: building one costs more than running it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 from schema.resource_type import ResourceType
@@ -20,11 +19,9 @@ from storage.adapter import (
     StorageAdapter,
     StoredResource,
 )
-from storage.database_url import DatabaseUrl
 from storage.errors import ResourceNotFound, VersionMismatch, without_effect
 from storage.index.building import build
 from storage.index.database import Database
-from storage.index.dialect import Dialect
 from storage.index.layout import TypeLayout
 from storage.index.members import MemberRows
 from storage.index.pages import Pages
@@ -33,33 +30,20 @@ from storage.sql.adoption import STEPS
 from storage.sql.existing import tables_to_serve
 
 
-@dataclass(frozen=True)
-class SqlOptions:
-    """How the adapter uses its database.
-
-    `tables` maps names of resource types to names of tables; others are called as the endpoint.
-    `indexed` holds the paths to index, None is for all of them. `pool_size` is the
-    number of connections of a process, of which one more caller waits up to `timeout_s` seconds
-    for one. `synchronous` is SQLite's setting: FULL keeps an acknowledged write through a power
-    failure.
-    """
-
-    tables: Mapping[str, str] = field(default_factory=dict)
-    indexed: frozenset[str] | None = None
-    pool_size: int = 10
-    timeout_s: float = 30.0
-    synchronous: str = "FULL"
-
-
 class SqlAdapter(StorageAdapter):
-    """Keeps resources in an SQL database."""
+    """Keeps resources in an SQL database.
+
+    `tables` maps names of resource types to names of tables; the default is that of the endpoint.
+    `indexed` holds the paths to index, None is for all of them.
+    """
 
     capabilities = Capabilities(native_uniqueness=True, transactions=True, members=True)
 
-    def __init__(self, dialect: Dialect, url: DatabaseUrl, options: SqlOptions) -> None:
-        self._database = Database(dialect, url, options.pool_size, options.timeout_s)
-        self._options = options
-        self._columns = resource_columns(dialect.text)
+    def __init__(self, database: Database, tables: Mapping[str, str], indexed: frozenset[str] | None) -> None:
+        self._database = database
+        self._tables = tables
+        self._indexed = indexed
+        self._columns = resource_columns(database.dialect.text)
         self._rows = ResourceRows(self._database)
         self._names: dict[int, str] = {}
         self._members = MemberRows(self._database, self._names)
@@ -73,9 +57,8 @@ class SqlAdapter(StorageAdapter):
     # -- the backend as a whole
 
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
-        options = self._options
         try:
-            layouts = tables_to_serve(self._database, resource_types, options.tables, options.indexed)
+            layouts = tables_to_serve(self._database, resource_types, self._tables, self._indexed)
             build(self._database, layouts, *STEPS)
             twin = self._database.row("SELECT 1 FROM scim_resource WHERE twin <> 0 LIMIT 1")
             self._rows.has_twins = twin is not None
@@ -98,7 +81,7 @@ class SqlAdapter(StorageAdapter):
             self._pages[layout.resource_type.name].total(None)
 
     def check_writable(self) -> None:
-        # Committed: a disk that is full shows no earlier.
+        # Only the commit shows that the disk is full.
         with without_effect(), self._database.transaction():
             self._database.run("UPDATE scim_layout SET version = version")
 
@@ -124,12 +107,12 @@ class SqlAdapter(StorageAdapter):
         return self._get(self._layouts[resource_type.name], resource_id)
 
     def _get(self, layout: TypeLayout, resource_id: str) -> StoredResource:
-        """Return a resource; within a transaction, nobody else changes it until that ends."""
+        """Return a resource; a transaction locks it until its end."""
         if "\0" in resource_id:
-            # No resource has one, and PostgreSQL does not even ask.
+            # No id has this character, and PostgreSQL refuses it in a parameter.
             raise ResourceNotFound(layout.resource_type.name, resource_id)
         database, lock, key = self._database, "", (layout.number, resource_id)
-        # What a transaction has read, nobody else can change before it ends.
+        # A resource that a transaction has read stays as it is until the transaction ends.
         remembered: dict[Any, Any] | None = database.remembered if database.in_transaction else None
         if remembered is not None:
             if key in remembered:
@@ -137,7 +120,7 @@ class SqlAdapter(StorageAdapter):
             lock = database.dialect.for_update
         row = database.row(
             f"{self._columns} FROM scim_resource r JOIN {layout.table} d ON d.id = r.id "
-            # Without figures, SQLite would look through all resources of the type: the sign keeps it off.
+            # Without statistics, SQLite would read all resources of the type; the plus sign prevents that.
             f"WHERE r.id = ? AND +r.type = ?{lock}",
             (resource_id, layout.number),
         )

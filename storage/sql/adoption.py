@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class _Adoption(Step):
-    """A step on documents that are not adopted yet; `scim_type` says which part comes next."""
+    """A step on documents that are not adopted yet; `scim_type` records the next part."""
 
     def _adopting(self) -> tuple[str | None, str]:
         found: tuple[str | None, str] = self._database.row(
@@ -62,7 +62,7 @@ class _Resources(_Adoption):
     def _read(self, resource_id: str, text: str) -> ForeignDocument | None:
         try:
             document = orjson.loads(text)
-            # What is nested too deeply can be read, but not be written again.
+            # A document that is nested too deeply can be read, but not written again.
             orjson.dumps(document)
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             document = None
@@ -88,7 +88,7 @@ class _Resources(_Adoption):
             )
             kept = one.resource
             if one.members and layout.resource_type.members is not None:
-                # Who they are is known when every type has been read.
+                # The members are looked up when the documents of every type have rows.
                 elements = [
                     {"value": member_id, "type": type_name, "display": display}
                     for (type_name, member_id), display in one.members.items()
@@ -152,7 +152,7 @@ class _Members(_Adoption):
         name = layout.resource_type.members.name if layout.resource_type.members else ""
         elements = document.pop(name, None)
         if elements:
-            # Without a type where an earlier release has read the document.
+            # An earlier release has read the document without the type of members.
             members = {(one.get("type", ""), one["value"]): one["display"] for one in elements}
             self._join(resource_id, rid, members)
             database.run(

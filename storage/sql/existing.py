@@ -21,7 +21,7 @@ def tables_to_serve(
 ) -> list[TypeLayout]:
     """Return the layout of each type: prepared, or found complete where nothing can be prepared.
 
-    Raises what `prepare_tables` raises when neither is possible.
+    Raises the error of `prepare_tables` when neither is possible.
     """
     try:
         return prepare_tables(database, resource_types, tables, indexed)
@@ -29,7 +29,7 @@ def tables_to_serve(
         try:
             layouts = _found(database, resource_types, tables, indexed)
         except StorageError:
-            # The first error says what helps.
+            # The first error tells the operator how to help.
             raise exc from exc.__cause__
         if layouts is None:
             raise

@@ -24,13 +24,13 @@ _DUPLICATE, _DEADLOCK, _CHANGED = 1062, 1213, 1020
 _REFERENCES = (1216, 1217, 1451, 1452)
 # Seconds to wait for another process that prepares the tables.
 _PREPARING_S = 600
-# A server whose machine is gone says nothing: half a minute of that ends a connection, as it does
-# with PostgreSQL. Not every system has all of these.
+# A connection ends after half a minute without an answer, as with PostgreSQL: the machine of the server may
+# be gone. Not every system has all of these options.
 _WATCHED = {"TCP_USER_TIMEOUT": 30_000, "TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
 
 class _Sessions(peewee.MySQLDatabase):
-    """Connections with the settings that the statements of this adapter count on."""
+    """Connections with the settings that the statements of this adapter need."""
 
     # Seconds to wait for the answer to a statement; None is for as long as it takes.
     answer_s: int | None = None
@@ -42,20 +42,20 @@ class _Sessions(peewee.MySQLDatabase):
                 if hasattr(socket, name):
                     conn._sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         with conn.cursor() as cursor:
-            # As in PostgreSQL: a statement sees what was committed before it, and locks what it finds.
+            # As in PostgreSQL: a statement sees earlier commits, and locks the rows that it finds.
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
             # Values that do not fit are refused, not cut.
             cursor.execute("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'")
             cursor.execute("SET SESSION innodb_lock_wait_timeout = 30")
             if "mariadb" in conn.get_server_info().lower():
-                # What is tested on few resources is tested, not looked up for all of them.
+                # A condition on few resources is tested on these, not looked up for all resources.
                 cursor.execute("SET SESSION optimizer_switch = 'exists_to_in=off'")
         conn._read_timeout = self.answer_s
         return conn
 
 
 class _Pool(PooledDatabase, _Sessions):  # type: ignore[misc]
-    """Connections that are looked at, not asked, before they are used again."""
+    """Connections whose state is checked without a statement before they are used again."""
 
     def _is_closed(self, conn: Any) -> bool:
         return not conn.open
@@ -85,7 +85,7 @@ class Mysql(Dialect):
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
     )
     for_share = " LOCK IN SHARE MODE"
-    # MariaDB would begin at the first of the type, however far the page is.
+    # MariaDB would begin at the first resource of the type, even for a page far behind it.
     by_type = " FORCE INDEX (scim_resource_type)"
     count_values = "ANALYZE TABLE scim_resource, scim_attribute, scim_unique, scim_member"
     schema = "DATABASE()"
@@ -106,13 +106,13 @@ class Mysql(Dialect):
 
     def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
         options = {"connect_timeout": 5, **url.options}
-        # The driver would only send what is in Latin-1.
+        # The driver encodes a text as Latin-1, which lacks many characters.
         options["password"] = options.get("password", "").encode()
         options["client_flag"] = options.get("client_flag", 0) | _FOUND_ROWS
         if options.get("ssl_verify_identity") and "ssl_ca" not in options:
             options = _verified_by_the_system(options)
         answer_s = options.pop("read_timeout", None)
-        # What listens at the port may not say anything.
+        # The program at the port may never answer.
         options["read_timeout"] = options["connect_timeout"]
         pool = _Pool(url.name, max_connections=pool_size, timeout=timeout_s, **options)
         pool.answer_s = answer_s
@@ -193,7 +193,7 @@ class Mysql(Dialect):
             database.run_ddl(f"ALTER TABLE {self.quoted(table)} MODIFY id {self.id} NOT NULL")
 
     def whole_document(self, name: str, members: str) -> str:
-        # A merge patch leaves out what is null.
+        # A merge patch leaves out members that are null.
         return (
             f"JSON_SET(d.details, '$.{name}', JSON_EXTRACT(COALESCE((SELECT JSON_ARRAYAGG("
             f"JSON_MERGE_PATCH('{{}}', JSON_OBJECT({MEMBER}))) {members}), '[]'), '$'))"

@@ -1,11 +1,16 @@
 """From settings to the adapter of an SQL database, or to a database for other rows."""
 
+from typing import Final
+
 from storage.database_url import DatabaseUrl, parse_database_url
 from storage.index.database import Database
 from storage.index.dialect import Dialect
 from storage.index.sqlite import Sqlite
-from storage.sql.adapter import SqlAdapter, SqlOptions
+from storage.sql.adapter import SqlAdapter
 from storage.sql.options import Options
+
+# A caller waits so long for a free connection of the pool.
+_TIMEOUT_S: Final = 30.0
 
 
 def open_adapter(options: Options) -> SqlAdapter:
@@ -15,18 +20,14 @@ def open_adapter(options: Options) -> SqlAdapter:
     for a driver that is not installed.
     """
     target = parse_database_url(options.location)
-    chosen = SqlOptions(
-        tables=options.table_names,
-        indexed=options.indexed_attributes,
-        pool_size=options.database_pool_size,
-        synchronous=options.sqlite_synchronous,
-    )
-    return SqlAdapter(_dialect(target, options.sqlite_synchronous), target, chosen)
+    dialect = _dialect(target, options.sqlite_synchronous)
+    database = Database(dialect, target, options.database_pool_size, _TIMEOUT_S)
+    return SqlAdapter(database, options.table_names, options.indexed_attributes)
 
 
 def _dialect(target: DatabaseUrl, synchronous: str) -> Dialect:
     if target.dialect == "postgresql":
-        # peewee looks for the driver by itself, and says nothing when there is none.
+        # peewee looks for the driver by itself, without an error if there is none.
         import psycopg  # noqa: F401
 
         from storage.sql.postgresql import Postgresql
@@ -41,8 +42,8 @@ def _dialect(target: DatabaseUrl, synchronous: str) -> Dialect:
     return Sqlite(synchronous, is_for_reading=target.options.get("mode") == "ro")
 
 
-def open_database(url: str, pool_size: int = 10, timeout_s: float = 30.0) -> Database:
-    """Return the database at `url` for what is no resource, without connecting to it.
+def open_database(url: str, pool_size: int = 10, timeout_s: float = _TIMEOUT_S) -> Database:
+    """Return the database at `url` for rows that are no resources, without connecting to it.
 
     Raises as `open_adapter` does.
     """

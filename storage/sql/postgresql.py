@@ -15,14 +15,13 @@ from storage.index.layout import RESOURCE, IndexRow
 
 # Any number will do for the lock that processes take while they prepare the tables.
 _PREPARING = 7_644_001
-# A set of row keys has to fit, or the planner compares a million by a million; which values are
-# asked for decides the plan, as most are rare and some are everybody's; compiling takes longer than
-# any of these statements.
+# A set of row keys must fit into the memory, or the planner compares each with each. Most values are rare
+# and some are frequent, so each value needs a plan. Compilation takes longer than any of these statements.
 _SESSION = (
     "SET work_mem = '64MB'; SET plan_cache_mode = force_custom_plan; SET jit = off; "
     "SET lock_timeout = '30s'"
 )
-# A server whose machine is gone says nothing: half a minute of that ends a connection.
+# A connection ends after half a minute without an answer, because the machine of the server may be gone.
 _CONNECTION = {
     "client_encoding": "UTF8",
     "connect_timeout": 5,
@@ -35,7 +34,7 @@ _IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
 class _Sessions(peewee.PostgresqlDatabase):
-    """Connections with the settings that the statements of this adapter count on."""
+    """Connections with the settings that the statements of this adapter need."""
 
     def _connect(self) -> Any:
         conn = super()._connect()  # type: ignore[misc]
@@ -44,7 +43,7 @@ class _Sessions(peewee.PostgresqlDatabase):
 
 
 class _Pool(PooledDatabase, _Sessions):  # type: ignore[misc]
-    """Connections that are looked at, not asked, before they are used again."""
+    """Connections whose state is checked without a statement before they are used again."""
 
     def _is_closed(self, conn: Any) -> bool:
         return bool(conn.closed)
@@ -54,7 +53,7 @@ class _Pool(PooledDatabase, _Sessions):  # type: ignore[misc]
 
 
 class Postgresql(Dialect):
-    """PostgreSQL: text is compared by code points, whatever the database is set to."""
+    """PostgreSQL: text is compared by code points in a database of any collation."""
 
     name = "postgresql"
     index_names = "pg_indexes WHERE schemaname = current_schema() AND indexname = ?"
@@ -81,13 +80,13 @@ class Postgresql(Dialect):
         if encoding != "UTF8":
             raise StorageUnavailable(f"the database {database.name} has the encoding {encoding}, not UTF8")
         with database.transaction():
-            # Another process may have much to do.
+            # Another process may need long to prepare large tables.
             database.run("SET LOCAL lock_timeout = '600s'")
             database.run("SELECT pg_advisory_xact_lock(?)", (_PREPARING,))
             yield
 
     def is_contention(self, error: peewee.PeeweeException) -> bool:
-        # Deadlock, what stricter isolation levels than ours would say, and a member that was just removed.
+        # A deadlock, a failed serialization, and a member that was just removed.
         cause = getattr(error, "orig", None)
         return str(getattr(cause, "sqlstate", "")) in ("40P01", "40001", "23503")
 
@@ -114,7 +113,7 @@ class Postgresql(Dialect):
         unique: Sequence[tuple[int, str]],
         index: Sequence[IndexRow],
     ) -> tuple[int, list[int]]:
-        """One statement: each one more is another way to the server and back."""
+        """One statement, so that the server is asked once."""
         columns = [list(column) for column in zip(*index, strict=True)]
         row = database.run(
             f"WITH n AS (INSERT INTO scim_resource ({RESOURCE}) "

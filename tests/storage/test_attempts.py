@@ -19,7 +19,7 @@ PATCH = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operatio
 # Where a writer is between its reading and its writing.
 BETWEEN: dict[str, Callable[[Any], tuple[Any, str]]] = {
     "LdapAdapter": lambda adapter: (adapter._writer, "change"),
-    "MongoAdapter": lambda adapter: (adapter, "_replaced"),
+    "MongoAdapter": lambda adapter: (adapter._types["User"].writer, "replace"),
     "IrodsAdapter": lambda adapter: (adapter._changes, "_take"),
     "ForwardAdapter": lambda adapter: (adapter._exchanges["User"], "_changed"),
     "JumpcloudAdapter": lambda adapter: (adapter, "replace"),

@@ -11,9 +11,10 @@ import pytest
 from storage.adapter import StorageAdapter, StoredResource
 from storage.claims import Claim, Claims, UniqueValue
 from storage.errors import StorageError, UniquenessConflict, VersionMismatch
-from storage.mongo.claims import LEASE_S, MongoClaims, claims_in
-from storage.mongo.documents import Places
+from storage.mongo.form import Places
 from storage.mongo.layout import Layout
+from storage.mongo.wire import LEASE_S
+from storage.mongo.write import MongoClaims, claims_in
 from storage.testing import REGISTRY, USER, in_threads, stored
 from tests.backends import open_backend
 from tests.mongodb import MongoStore

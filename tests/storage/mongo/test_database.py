@@ -8,7 +8,7 @@ from pymongo.errors import NotPrimaryError, OperationFailure
 
 from storage.adapter import StorageAdapter
 from storage.errors import StorageReadOnly, StorageUnavailable
-from storage.mongo.database import Database, check_url
+from storage.mongo.wire import Database, check_url
 from storage.testing import USER, stored
 from tests.mongodb import MongoStore
 

@@ -9,7 +9,7 @@ from schema.errors import InvalidFilter
 from scim_filter import parse_filter, resolve
 from storage.adapter import StorageAdapter
 from storage.errors import ResourceNotFound, ValueRefused
-from storage.mongo.documents import escaped, unescaped
+from storage.mongo.form import escaped, unescaped
 from storage.testing import GROUP, USER, change_members, found_by_id, ids_matching, memberships_of, stored
 from storage.testing.corpus import ENTERPRISE, SRAM
 from tests.backends import open_backend
@@ -38,6 +38,14 @@ def test_people_read_the_document_by_the_names_of_the_attributes(
     assert list(in_database)[:3] == ["_id", "schemas", "userName"]
     name = "urn:ietf:params:scim:schemas:extension:enterprise:2%2E0:User"
     assert store.documents.Users.find_one({f"{name}.department": "Tours"})["_id"] == "1"
+
+
+def test_a_replaced_resource_is_returned_with_its_place(adapter: StorageAdapter) -> None:
+    created = adapter.create(USER, stored("1", userName="a"))
+
+    replaced = adapter.replace(USER, stored("1", userName="b"))
+
+    assert replaced.place == created.place == adapter.get(USER, "1").place
 
 
 def test_text_and_numbers_come_back_as_they_were(adapter: StorageAdapter) -> None:

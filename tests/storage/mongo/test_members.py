@@ -10,9 +10,8 @@ import pytest
 from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Selection, StorageAdapter, StoredResource
 from storage.errors import OutcomeUnknown, ResourceNotFound, StorageUnavailable
-from storage.mongo.claims import LEASE_S
-from storage.mongo.departures import Departures
-from storage.mongo.members import Members
+from storage.mongo.links import Links
+from storage.mongo.wire import LEASE_S
 from storage.search import search
 from storage.testing import (
     GROUP,
@@ -89,11 +88,11 @@ def test_a_deletion_that_was_interrupted_is_completed_at_the_next_start(
     adapter.create(GROUP, stored("g", displayName="G"))
     change_members(adapter, "g", [Member("a", "User")], ())
 
-    def die(self: Departures, *_: object) -> None:
+    def die(self: Links, *_: object) -> None:
         raise StorageUnavailable("the process dies here")
 
     with monkeypatch.context() as dying, pytest.raises(OutcomeUnknown):
-        dying.setattr(Departures, "forget", die)
+        dying.setattr(Links, "forget", die)
         adapter.delete(USER, "a")
     assert store.documents.scim_members.count_documents({}) == 1
     assert list(members_of(adapter, "g")) == []
@@ -139,13 +138,13 @@ def test_a_resource_that_is_deleted_while_it_joins_joins_nothing(
 ) -> None:
     adapter.create(USER, stored("a", userName="a"))
     adapter.create(GROUP, stored("g", displayName="G"))
-    row = Members._row
+    row = Links._row
 
-    def deleted_meanwhile(self: Members, *arguments: Any) -> dict[str, Any]:
+    def deleted_meanwhile(self: Links, *arguments: Any) -> dict[str, Any]:
         adapter.delete(USER, "a")
         return row(self, *arguments)
 
-    monkeypatch.setattr(Members, "_row", deleted_meanwhile)
+    monkeypatch.setattr(Links, "_row", deleted_meanwhile)
 
     assert not change_members(adapter, "g", [Member("a", "User")], ())
     assert store.documents.scim_members.count_documents({}) == 0
@@ -156,13 +155,13 @@ def test_a_group_that_is_deleted_while_it_is_changed_is_not_found(
 ) -> None:
     adapter.create(USER, stored("a", userName="a"))
     adapter.create(GROUP, stored("g", displayName="G"))
-    row = Members._row
+    row = Links._row
 
-    def deleted_meanwhile(self: Members, *arguments: Any) -> dict[str, Any]:
+    def deleted_meanwhile(self: Links, *arguments: Any) -> dict[str, Any]:
         adapter.delete(GROUP, "g")
         return row(self, *arguments)
 
-    monkeypatch.setattr(Members, "_row", deleted_meanwhile)
+    monkeypatch.setattr(Links, "_row", deleted_meanwhile)
 
     with pytest.raises(ResourceNotFound):
         change_members(adapter, "g", [Member("a", "User")], ())

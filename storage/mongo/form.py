@@ -1,9 +1,9 @@
-"""Resources as documents of MongoDB: attributes by their names, what we need beside them in `_scim`.
+"""Resources as documents of MongoDB: attributes by their names, our own fields beside them in `_scim`.
 
     {_id: "2819...", schemas: [...], userName: "bjensen", ..., _scim: {version: 3, place: ..., ...}}
 
-MongoDB before 5.0 has no names with a dot or a dollar in front, so these are written as %2E and %24;
-a name of an attribute never begins with `_` (RFC 7643 section 2.1), so nothing can be taken for `_scim`.
+MongoDB before 5.0 has no names with a dot or a dollar in front, so these are written as %2E and %24.
+A name of an attribute never begins with `_` (RFC 7643 section 2.1), so no attribute is mistaken for `_scim`.
 """
 
 import base64
@@ -26,7 +26,11 @@ from storage.errors import ValueRefused
 from storage.index_keys import place_of
 from storage.mongo.layout import EQUALS, Layout
 
-# Index entries, which nobody needs who reads a resource.
+# The position in the order of creation, and the claims on unique values, in a document.
+PLACE: Final = "_scim.place"
+LISTED: Final = "_scim.claims.id"
+
+# A resource is read without its index entries.
 WITHOUT_INDEX: Final = {"_scim.keys": 0, "_scim.long": 0, "_scim.elements": 0, "_scim.sort": 0}
 
 _INT64: Final = 2**63
@@ -36,7 +40,7 @@ _EPOCH_US: Final = 1_577_836_800_000_000
 
 
 class Places:
-    """Gives out places: integers of 64 bits that grow with time and never come twice.
+    """Gives out places: integers of 64 bits that grow with time and never repeat.
 
     Those of one process follow each other; two processes differ in the low bits.
     """
@@ -48,7 +52,7 @@ class Places:
         self._bits = 0
 
     def next(self) -> int:
-        """Return a place after all that were given out before."""
+        """Return a place greater than every earlier one."""
         with self._lock:
             if self._process != os.getpid():
                 self._process, self._bits = os.getpid(), random.SystemRandom().getrandbits(12)
@@ -57,7 +61,7 @@ class Places:
 
 
 def escaped(name: str) -> str:
-    """Return a name that every MongoDB can have in a document; different ones stay different."""
+    """Return a name that every MongoDB accepts in a document; different names stay different."""
     name = name.replace("%", "%25").replace(".", "%2E").replace("\0", "%00")
     if name.startswith("$"):
         return f"%24{name[1:]}"
@@ -98,7 +102,7 @@ def document_of(
 
 
 def stored(document: Mapping[str, Any]) -> StoredResource:
-    """Return the resource that a document of ours holds."""
+    """Return the resource in a document that this adapter wrote."""
     kept = document["_scim"]
     secrets = kept.get("secrets")
     attributes = {
@@ -119,7 +123,7 @@ def stored(document: Mapping[str, Any]) -> StoredResource:
 
 
 def is_ours(document: Mapping[str, Any]) -> bool:
-    """Return whether a document was written here, rather than by another program."""
+    """Return whether this adapter wrote a document, and not another program."""
     kept = document.get("_scim")
     if not isinstance(kept, Mapping):
         return False
@@ -133,7 +137,7 @@ def claim_id(value: UniqueValue) -> str:
 
 
 def claims_of(document: Mapping[str, Any]) -> dict[UniqueValue, Claim]:
-    """Return the claims of a document by the values they are on."""
+    """Return the claims that a document lists, by their values."""
     claims = document["_scim"].get("claims")
     listed = [one for one in claims if isinstance(one, Mapping)] if isinstance(claims, list) else []
     found = {}
@@ -165,7 +169,7 @@ def _read_value(value: Any) -> Any:
 
 
 def _shown(value: Any) -> Any:
-    # Another program has put it into a document of ours.
+    # Another program has put the value into a document of ours.
     single = as_json(value)
     return None if single is NO_VALUE else single
 

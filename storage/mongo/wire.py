@@ -1,4 +1,4 @@
-"""The connection of one process to its MongoDB, and the names that its failures get."""
+"""The connection of one process to its MongoDB, and the errors that its failures become."""
 
 import threading
 import uuid
@@ -24,24 +24,34 @@ from storage.errors import (
 )
 from storage.forks import in_child
 
-# What HarryKodden/scim always uses.
+# The database of HarryKodden/scim, for a URL without a name.
 DEFAULT_DATABASE: Final = "scim"
+
+# Our own collections, beside those of resources: memberships, the claims on unique values, and the
+# resources with members or memberships that are being deleted.
+MEMBERS: Final = "scim_members"
+CLAIMS: Final = "scim_unique"
+DELETED: Final = "scim_deleted"
+
+# Other writers leave an unfinished write alone for this time; then its process counts as dead.
+LEASE_S: Final = 10.0
 
 # Codes of the server: it does not know the user, the user may not do this, the document is too large.
 _REFUSED: Final = (11, 18, 8000)
 _FORBIDDEN: Final = 13
-# It has not begun with the change, as it is not the primary.
+# The server has not begun with the change, because it is not the primary.
 _NOT_BEGUN: Final = (10058, 10107, 13435)
 _DUPLICATE_KEY: Final = 11000
 _TOO_LARGE: Final = (10334, 17280, 17419, 17420)
 
 Documents = pymongo.database.Database[dict[str, Any]]
 Collection = pymongo.collection.Collection[dict[str, Any]]
+Query = dict[str, Any]
 
 
 @dataclass
 class _Connection:
-    """A client with its pool, and how many calls use it; `closing` is when the last one ends."""
+    """A client with its pool and the number of its calls. If `closing`, the last call disconnects it."""
 
     alias: str
     documents: Documents
@@ -56,10 +66,10 @@ class _Connection:
 
 
 class Database:
-    """Gives out the database that a URL names. Whatever fails within leaves as a StorageError.
+    """Gives out the database that a URL names. An error of the driver leaves as a StorageError.
 
-    There is one pool for all threads. A child of a fork leaves the connections of its parent alone
-    and opens its own. mongoengine keeps the connections, each under a name of its own.
+    All threads share one pool. A child of a fork leaves the connections of its parent alone and opens its
+    own. mongoengine keeps the connections, each under a name of its own.
     """
 
     def __init__(self, url: str, pool_size: int) -> None:
@@ -85,8 +95,8 @@ class Database:
     def writing(self) -> Iterator[Documents]:
         """Give the database to a call that changes it.
 
-        Raises StorageReadOnly where the user may not, and where the URL asks for a secondary alone;
-        OutcomeUnknown where MongoDB did not answer, or not that most of its members have the change.
+        Raises StorageReadOnly if the user may not write, or if the URL asks for a secondary alone. Raises
+        OutcomeUnknown if MongoDB did not answer, or did not confirm that most members have the change.
         """
         with self._used() as connection:
             try:
@@ -101,7 +111,7 @@ class Database:
                 raise _failure(exc, connection.hosts) from exc
 
     def close(self) -> None:
-        """Close the connections, when the calls that use them have ended."""
+        """Close the connections as soon as the calls that use them have ended."""
         with self._lock:
             connection, self._connection = self._connection, None
             if connection is None:
@@ -135,7 +145,7 @@ class Database:
                 DEFAULT_DATABASE, alias=alias, host=self._url, appname=alias, **self._options
             )
         except (mongoengine.ConnectionFailure, pymongo.errors.PyMongoError, OSError):
-            # What these say may quote the URL, and so the password.
+            # These errors may quote the URL, and so the password.
             raise StorageUnavailable("no server name in MONGO_DB can be resolved") from None
         name = mongoengine.connection.get_db(alias).name
         documents = client.get_database(name, read_preference=ReadPreference.PRIMARY)
@@ -146,7 +156,7 @@ class Database:
 def insert_new(collection: Collection, rows: Sequence[dict[str, Any]], ordered: bool = False) -> list[int]:
     """Insert the documents whose `_id` is free and return the positions of the others.
 
-    If `ordered`, the first one whose `_id` is not free keeps those after it out.
+    If `ordered`, the documents after the first one whose `_id` is not free are not inserted either.
     """
     if not rows:
         return []
@@ -163,12 +173,12 @@ def insert_new(collection: Collection, rows: Sequence[dict[str, Any]], ordered: 
 
 
 def check_url(url: str) -> None:
-    """Raise ValueError, which says nothing of the password, unless `url` can be used."""
+    """Raise ValueError, without the password in its text, unless `url` can be used."""
     if url.startswith("mongodb://"):
         try:
             uri_parser.parse_uri(url, validate=True, warn=False)
         except (pymongo.errors.PyMongoError, ValueError):
-            # The driver quotes what it cannot read, which may be a part of the password.
+            # The driver quotes the part that it cannot read, perhaps a part of the password.
             raise ValueError(
                 "MONGO_DB cannot be read: characters such as / ? # @ : in user or password must be written "
                 "as %XX, and options must be those of MongoDB"
@@ -184,7 +194,7 @@ def _url_options(url: str) -> list[tuple[str, str]]:
 
 
 def _options(url: str, pool_size: int) -> dict[str, Any]:
-    """Return what the client is told, but for what the URL tells it."""
+    """Return the options of the client that the URL does not set."""
     options: dict[str, Any] = {
         "maxPoolSize": pool_size,
         "waitQueueTimeoutMS": 10_000,
@@ -195,7 +205,7 @@ def _options(url: str, pool_size: int) -> dict[str, Any]:
         "w": "majority",
         "journal": True,
         "wTimeoutMS": 20_000,
-        # What others wrote is read, whatever it is.
+        # Any value that other programs wrote can be read.
         "datetime_conversion": "DATETIME_AUTO",
         "unicode_decode_error_handler": "replace",
         "uuidRepresentation": "standard",
@@ -216,7 +226,7 @@ _DRIVER_ERRORS: Final = (
 def _may_be_done(exc: Exception) -> bool:
     """Return whether a change that failed like this may have been made, or may still be."""
     if isinstance(exc, (pymongo.errors.ServerSelectionTimeoutError, pymongo.errors.WaitQueueTimeoutError)):
-        # No server was asked. Where a second attempt has no server, the first one's error is raised.
+        # No server was asked: if a second attempt finds none, the driver raises the error of the first.
         return False
     details: Any = getattr(exc, "details", None)
     if isinstance(exc, pymongo.errors.NotPrimaryError):
@@ -237,10 +247,10 @@ def _failure(exc: Exception, hosts: str) -> StorageError:
     if isinstance(exc, (bson.errors.BSONError, OverflowError, UnicodeEncodeError)):
         return ValueRefused("the resource has a value that MongoDB cannot hold")
     if isinstance(exc, pymongo.errors.ServerSelectionTimeoutError):
-        # Why no server can be had comes first; what the driver knows of all of them follows.
+        # The reason comes first; the state of every server follows.
         reason = str(exc).partition(" (configured timeouts")[0].partition(", Timeout:")[0]
         return StorageUnavailable(f"MongoDB at {hosts} cannot be used now: {reason}")
-    # What the driver says may quote a document.
+    # The message of the driver may quote a document.
     details = getattr(exc, "details", None)
     name = details.get("codeName") if isinstance(details, Mapping) else None
     kind = name or type(exc).__name__
