@@ -278,7 +278,7 @@ class MongoAdapter(StorageAdapter):
                 making.release(made)
                 raise UniquenessConflict(lost[0].value.path)
             making.release(claim for claim in had.values() if claim.value not in wanted)
-        return replace(resource, version=str(version), place=place)
+        return replace(resource, version=str(version), place=place_of(place))
 
     def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
         def attempt() -> None:
