@@ -33,7 +33,8 @@ class Listing:
         def read(page: Sequence[StoredResource]) -> Sequence[StoredResource]:
             with self._directory.lease() as reading:
                 found = self._tree.read(reading, [names[stored.id] for stored in page])
-            return [one.resource for _, one in found]
+                # They are read on the way: the connection is another thread's afterwards.
+                return [one.resource for _, one in found]
 
         return Found(sorted((one.stored for one in outlines), key=lambda stored: stored.place), read=read)
 
