@@ -52,7 +52,8 @@ class Cursors:
             [
                 int(self._clock().timestamp()),
                 count,
-                [position.place, position.key] if position else None,
+                # The third one says that the place is a text, as in no version up to 0.2.0.
+                [position.place, position.key, 1] if position else None,
                 cursor.backwards,
                 cursor.offset,
             ]
@@ -83,8 +84,10 @@ class Cursors:
         return Cursor(_position(*position) if position else None, backwards, offset)
 
 
-def _position(place: str, key: str | None) -> Position:
+def _position(place: str, key: str | None, is_text: int = 0) -> Position:
     """Return a position, be it from a cursor of version 0.2.0: its places were numbers, its keys long."""
+    if is_text:
+        return Position(place, key)
     if len(place) == _PACKED_ID:
         place = bytes.fromhex(place).rstrip(b"\0").decode()
     if key is not None and key[KEY_LENGTH : KEY_LENGTH + 1] != LAST_CHARACTER:

@@ -153,7 +153,8 @@ class Listing:
         def read(page: Sequence[StoredResource]) -> Sequence[StoredResource]:
             with self._directory.lease() as reading:
                 found = self._tree.read(reading, [names[stored.id] for stored in page])
-            return [one.resource for _, one in found]
+                # The entries arrive one by one, and later the connection belongs to another thread.
+                return [one.resource for _, one in found]
 
         return Found(sorted((one.stored for one in readers), key=lambda stored: stored.place), read=read)
 

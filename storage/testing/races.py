@@ -5,10 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from schema.resource_type import ResourceType
-from storage.adapter import StorageAdapter
+from storage.adapter import Selection, Sort, StorageAdapter
 from storage.errors import Contention, UniquenessConflict, VersionMismatch
+from storage.search import search
 from storage.testing.links import change_members, found_by_id, members, members_of
-from storage.testing.resources import GROUP, USER, ids_matching, in_threads, stored
+from storage.testing.resources import GROUP, USER, ids_matching, in_threads, represent, stored
 
 
 class RacesContract:
@@ -35,6 +36,29 @@ class RacesContract:
 
         assert sorted(outcomes) == ["conflict"] * 7 + ["created"]
         assert list(found_by_id(adapter, ["same"])) == ["same"]
+
+    def test_parallel_searches_get_what_they_asked_for(self, adapter: StorageAdapter) -> None:
+        paths = [path for name in ("title", "userName") if (path := USER.path(name)) is not None]
+        for number in range(9):
+            adapter.create(USER, stored(str(number), userName=f"u{number}", title=f"t{9 - number}"))
+        wrong: list[object] = []
+
+        def look(number: int) -> None:
+            path = paths[number % 2]
+            expected = "876543210" if path.text == "title" else "012345678"
+            try:
+                for _ in range(20):
+                    page = search(adapter, USER, Selection(sort=Sort(path)), represent)
+                    if [one.id for one in page.resources] != list(expected):
+                        wrong.append(page)
+            except Exception as exc:
+                wrong.append(exc)
+            finally:
+                adapter.close()
+
+        in_threads(look, 6)
+
+        assert not wrong
 
     def test_of_parallel_creates_one_wins(self, adapter: StorageAdapter) -> None:
         outcomes: list[str] = []

@@ -43,6 +43,13 @@ class WritingContract:
         assert adapter.get(USER, "1").document == stored("1", userName="a").document
         assert ids_matching(adapter, USER, 'title eq "t" or emails.value eq "x"') == []
 
+    def test_a_replacement_keeps_the_place(self, adapter: StorageAdapter) -> None:
+        adapter.create(USER, stored("1", userName="a"))
+        replaced = adapter.replace(USER, stored("1", userName="b"))
+
+        # A backend may have no places before it is searched.
+        assert replaced.place in ("", adapter.get(USER, "1").place)
+
     def test_the_version_changes_with_every_replacement(self, adapter: StorageAdapter) -> None:
         versions = [adapter.create(USER, stored("1", userName="a")).version]
         versions += [adapter.replace(USER, stored("1", userName=name)).version for name in "bcd"]

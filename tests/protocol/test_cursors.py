@@ -1,9 +1,12 @@
 """Cursors say where a page ended; only this server can have said so (RFC 9865)."""
 
 import base64
+import hashlib
+import hmac
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from app.protocol.cursors import Cursor, Cursors
@@ -51,6 +54,12 @@ def cursors(clock: Clock) -> Cursors:
         Cursor(Position("7" * 16, "")),
         Cursor(Position("7" * 16, 'é/+\\"')),
         Cursor(Position("7" * 16, "k"), backwards=True),
+        # A backend chooses its places: these look like those of version 0.2.0.
+        Cursor(Position("7")),
+        Cursor(Position("-7", "k")),
+        Cursor(Position("ab" * 64)),
+        Cursor(Position("z" * 128)),
+        Cursor(Position("7", "k" * 300)),
         Cursor(offset=20),
     ],
     ids=str,
@@ -71,7 +80,9 @@ def test_a_cursor_reads_as_it_was_written(cursors: Cursors, cursor: Cursor) -> N
     ],
 )
 def test_positions_of_version_0_2_0_are_read(cursors: Cursors, before: Position, now: Position) -> None:
-    text = cursors.write(Cursor(before), "ann", QUERY, 10)
+    content = orjson.dumps([int(NOW.timestamp()), 10, [before.place, before.key], False, 0])
+    signed = hmac.new(b"key", orjson.dumps(["ann", QUERY]) + content, hashlib.sha256).digest()[:16] + content
+    text = base64.urlsafe_b64encode(signed).decode().rstrip("=")
 
     assert cursors.read(text, "ann", QUERY, 10) == Cursor(now)
 

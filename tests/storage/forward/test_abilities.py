@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StorageUnavailable
-from storage.forward import open_adapter
 from storage.testing import REGISTRY, USER, stored
+from tests.backends import open_backend
 from tests.storage.forward.quirks import refusing
 from tests.upstream import UPSTREAM_KEY, Upstream
 
@@ -17,7 +17,7 @@ def test_abilities_are_asked_for_once_and_after_the_upstream_was_away(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     older = Upstream(tmp_path / "scim.db", around=refusing("PUT", "501 Not Implemented"))
-    adapter = open_adapter(older.url, UPSTREAM_KEY)
+    adapter = open_backend("forward", forward_scim_url=older.url, forward_scim_key=UPSTREAM_KEY)
     adapter.prepare(REGISTRY.resource_types)
     user = adapter.create(USER, stored("x", userName="a"))
     for title in "abc":
