@@ -133,7 +133,8 @@ class Search:
         """Return what the upstream finds, to be judged and sorted; it may have judged wrongly."""
         if any(at is not None and not is_current(at) for at in (selection.after, selection.before)):
             raise ValueRefused("cursor: was made by version 0.2.0; start again")
-        found = (placed(one.stored, index) for index, one in enumerate(self._listing.walk(question)))
+        # Without the index, which changes when others come and go.
+        found = (placed(one.stored, 0) for one in self._listing.walk(question))
         judged = residual if mentions_links(self._type, selection) else selection.filter
         return Found(sorted(found, key=lambda stored: stored.place), judged)
 

@@ -10,7 +10,7 @@ import pytest
 from app import create_app
 from app.configuration.settings import Settings
 from scim_filter import parse_filter, resolve
-from storage.adapter import Position, Selection, Sort, StorageAdapter
+from storage.adapter import Position, Selection, Sort, StorageAdapter, StoredResource
 from storage.errors import BadBackendAnswer, ValueRefused
 from storage.search import position_of, search
 from storage.testing import REGISTRY, USER, StorageContract, represent, stored
@@ -24,6 +24,7 @@ from tests.storage.forward.quirks import (
     changed,
     cursors_unasked_for,
     cursors_without_totals,
+    filterless,
     only_cursors,
     refusing,
     saying,
@@ -117,6 +118,24 @@ def test_the_last_of_many_pages_takes_no_more_requests_than_the_first(make: Make
         lists = [request for request in upstream.requests if request.startswith("GET /Users?cursor=")]
         assert len(lists) <= 3 * pages
     app.extensions["scim.storage"].close()
+
+
+def test_positions_hold_where_the_upstream_does_not_filter(make: Make) -> None:
+    _, adapter = make(filterless, 0)
+    for n in range(8):
+        adapter.create(USER, stored("x", userName=f"u{n:03}", title="t"))
+    node = resolve(parse_filter('title eq "t"'), USER)
+
+    def page(**where: Any) -> list[StoredResource]:
+        return list(search(adapter, USER, Selection(node, limit=3, **where), represent).resources)
+
+    everything = list(search(adapter, USER, Selection(node), represent).resources)
+    position = position_of(everything[5], None, {})
+    # Each of the others moves up in the answer of the upstream.
+    gone = next(one for one in everything if one.document["userName"] == "u000")
+    adapter.delete(USER, gone.id)
+
+    assert everything[5].id not in {one.id for one in (*page(before=position), *page(after=position))}
 
 
 @pytest.mark.parametrize(("sort_by", "descending"), [("", False), ("userName", False), ("userName", True)])
