@@ -116,7 +116,7 @@ class IndexedAttribute:
     paths: dict[str, IndexedPath] = field(default_factory=dict)
 
     def elements(self, value: Any) -> list[tuple[Mapping[str, Any], Keys]]:
-        """Return each element of the attribute with its keys; a simple one stands under an empty name.
+        """Return each element of the attribute with its keys; that of a simple attribute is empty.
 
         RFC 7644 section 3.4.2.3 sorts by the primary value, or else the first: that one is the first here.
         """
@@ -186,7 +186,9 @@ class IndexWalk:
 
 
 def _attributes(document: Mapping[str, Any], extension: str | None) -> Mapping[str, Any]:
-    held = document if extension is None else document.get(extension)
+    if extension is None:
+        return document
+    held = document.get(extension)
     # A dict, not any Mapping: the check is many times cheaper, and JSON has no other.
     return held if isinstance(held, dict) else {}
 
