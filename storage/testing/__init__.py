@@ -2,7 +2,7 @@
 
 The author of a backend takes these steps:
 
-1. Install the extra: `pip install scim-gateway[testing]`.
+1. Install the server from a checkout, with the extra `testing`: `pip install '.[testing]'`.
 2. Make an empty store in a fixture: a folder, or a database on a real server that a fixture starts.
 3. Subclass `StorageContract` in a test module, with a fixture `adapter` that returns a fresh adapter:
 
