@@ -109,13 +109,6 @@ class OneWriter(StorageAdapter):
     ) -> Iterator[Member]:
         return self._adapter.members(resource_type, stored, limit)
 
-    def create_with_members(
-        self, resource_type: ResourceType, resource: StoredResource, members: Sequence[Member]
-    ) -> StoredResource:
-        with self.transaction():
-            self._refuse_taken(resource_type, [resource])
-            return self._adapter.create_with_members(resource_type, resource, members)
-
     def change_members(
         self,
         resource_type: ResourceType,

@@ -176,7 +176,8 @@ def signed_as_before(cursor: str, api_keys: tuple[str, ...]) -> str:
     A position is a matter of the backend: `cursor` is one that the server made for the same page.
     """
     made = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[16:])
-    made[2][0] = f"{number_as_before(made[2][0]):x}"
+    place, sort_key, *_ = made[2]
+    made[2] = [f"{number_as_before(place):x}", sort_key]
     content = orjson.dumps(made)
     principal = f"api-key {hashlib.sha256(api_keys[0].encode()).hexdigest()[:8]}"
     # API_KEY counts as one key too, which may have commas.

@@ -18,7 +18,7 @@ OPERATION = {"op": "replace", "path": "title", "value": "mine"}
 PATCH = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [OPERATION]}
 # Where a writer is between its reading and its writing.
 BETWEEN: dict[str, Callable[[Any], tuple[Any, str]]] = {
-    "LdapAdapter": lambda adapter: (adapter._writer, "change"),
+    "LdapAdapter": lambda adapter: (adapter._writer, "replace"),
     "MongoAdapter": lambda adapter: (adapter._types["User"].writer, "replace"),
     "IrodsAdapter": lambda adapter: (adapter._changes, "_take"),
     "ForwardAdapter": lambda adapter: (adapter._exchanges["User"], "_changed"),
@@ -70,7 +70,7 @@ def test_a_member_that_others_remove_and_add_is_added_a_bounded_number_of_times(
 ) -> None:
     adapter: Any = scim.app.extensions["scim.storage"]
     member, group = Member(scim.user("ann")["id"], "User"), scim.group("g")
-    read, write, writer = adapter._group, adapter._write_members, threading.current_thread()
+    read, write, writer = adapter._group, adapter._writer.change_members, threading.current_thread()
     tries = 0
 
     def change_first(*members: list[Member]) -> None:
@@ -89,7 +89,7 @@ def test_a_member_that_others_remove_and_add_is_added_a_bounded_number_of_times(
         return call
 
     monkeypatch.setattr(adapter, "_group", overtaken(read, [], [member]))
-    monkeypatch.setattr(adapter, "_write_members", overtaken(write, [member], []))
+    monkeypatch.setattr(adapter._writer, "change_members", overtaken(write, [member], []))
     operation = {"op": "add", "path": "members", "value": [{"value": member.resource_id}]}
     answer = scim("PATCH", f"/Groups/{group['id']}", {**PATCH, "Operations": [operation]})
 
