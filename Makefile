@@ -19,8 +19,8 @@ test: packages $(VENV)/.test ## install what the tests need, then lint and run a
 	$(VENV)/bin/isort --check-only --quiet $(SOURCES)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
-	@# Three at a time on two cores: tests wait for servers more than they compute.
-	$(VENV)/bin/pytest -n 3 --dist worksteal
+	@# Four at a time on two cores: tests wait for servers more than they compute.
+	$(VENV)/bin/pytest -n 4 --dist worksteal
 
 test-full: export SCIM_TEST_FULL = 1
 test-full: test ## the same, and the tests that are slow or fetch large tools, such as helm

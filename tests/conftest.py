@@ -133,6 +133,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         meant = some.args if some else BACKENDS
         if metafunc.definition.get_closest_marker("sqlite"):
             meant = ("sqlite",)
+        slow = metafunc.definition.get_closest_marker("full")
+        if slow and not os.environ.get("SCIM_TEST_FULL"):
+            meant = [name for name in meant if name not in slow.args]
         names = metafunc.config.getoption("--backend") or BACKENDS
         metafunc.parametrize("backend", [name for name in names if name in meant], indirect=True)
 

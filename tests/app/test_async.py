@@ -614,6 +614,7 @@ def until_accepted_more(clients: list[_Writing]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.full("irods", "jumpcloud", "lines")
 def test_every_202_ends_in_one_effect_and_one_result_whoever_is_killed(
     request: pytest.FixtureRequest, serve: Callable[..., Server]
 ) -> None:

@@ -36,6 +36,7 @@ def rfc_schemas(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.full("files", "postgresql", "mariadb", "mongodb", "irods", "lines")
 @pytest.mark.parametrize("profile", ["default", "strict"])
 def test_the_checker_finds_no_error_in_the_schemas_of_the_rfc(
     serve: Callable[..., Server], rfc_schemas: Path, profile: str
@@ -51,6 +52,7 @@ def test_the_checker_finds_no_error_in_the_schemas_of_the_rfc(
 
 # Those that keep documents as they are have nothing to do with the schemas in them.
 @pytest.mark.on("sqlite", "mongodb", "ldap", "irods")
+@pytest.mark.full("mongodb", "ldap")
 def test_with_all_schemas_the_checker_objects_only_to_adding(serve: Callable[..., Server]) -> None:
     """It adds a whole extension and then each attribute of it, and expects that `add` replaces.
 
