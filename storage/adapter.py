@@ -8,7 +8,7 @@ and `storage.complete`. An undeclared ability costs speed, never correctness.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -176,6 +176,19 @@ class Found:
     is_page: bool = False
     total: int = 0
     read: Callable[[Sequence[StoredResource]], Sequence[StoredResource]] | None = None
+
+    def seen_as(
+        self,
+        shown: Callable[[StoredResource], StoredResource],
+        given: Callable[[StoredResource], StoredResource] = lambda stored: stored,
+    ) -> "Found":
+        """Return the same with each resource as `shown` returns it; `given` is the inverse."""
+        read = self.read
+        return replace(
+            self,
+            resources=map(shown, self.resources),
+            read=None if read is None else lambda page: [*map(shown, read([*map(given, page)]))],
+        )
 
 
 @dataclass(frozen=True)

@@ -95,14 +95,8 @@ class _WithMembers(OneWriter):
         return map(partial(_shown, resource_type), super().scan(resource_type))
 
     def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
-        found, shown = super().candidates(resource_type, selection), partial(_shown, resource_type)
-        whole = partial(_whole, resource_type)
-        read = found.read
-        return replace(
-            found,
-            resources=map(shown, found.resources),
-            read=None if read is None else lambda page: [*map(shown, read([*map(whole, page)]))],
-        )
+        found = super().candidates(resource_type, selection)
+        return found.seen_as(partial(_shown, resource_type), partial(_whole, resource_type))
 
     # -- members
 

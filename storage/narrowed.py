@@ -17,6 +17,7 @@ from storage.adapter import (
     StorageAdapter,
     StoredResource,
 )
+from storage.batches import batches
 from storage.errors import ResourceNotFound, UnsupportedByBackend
 from storage.search import mentions_links, search
 
@@ -65,12 +66,7 @@ class NarrowedStorage(StorageAdapter):
             node = node if selection.filter is None else _both(node, selection.filter)
             selection = replace(selection, filter=node)
         found = self._adapter.candidates(resource_type, selection)
-        read = found.read
-        return replace(
-            found,
-            resources=map(self._bare, found.resources),
-            read=None if read is None else lambda page: [self._bare(one) for one in read(page)],
-        )
+        return found.seen_as(self._bare)
 
     def members(
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
@@ -79,7 +75,7 @@ class NarrowedStorage(StorageAdapter):
 
     def _seen_members(self, resource_type: ResourceType, stored: StoredResource) -> Iterator[Member]:
         members = self._adapter.members(resource_type, stored)
-        while batch := list(islice(members, _BATCH)):
+        for batch in batches(members, _BATCH):
             yield from self._seen(batch)
 
     def among_members(
@@ -130,10 +126,9 @@ class NarrowedStorage(StorageAdapter):
         path = resource_type.path("id")
         assert path is not None
         seen: set[str] = set()
-        for start in range(0, len(ids), _BATCH):
+        for batch in batches(ids, _BATCH):
             wanted = tuple(
-                BoundComparison(path, "eq", one, comparison_key(path.leaf, one))
-                for one in ids[start : start + _BATCH]
+                BoundComparison(path, "eq", one, comparison_key(path.leaf, one)) for one in batch
             )
             node = wanted[0] if len(wanted) == 1 else Or(wanted)
             selection = Selection(_both(self._filters[resource_type.name], node))

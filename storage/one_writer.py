@@ -1,46 +1,28 @@
 """Writers take turns around an adapter: between a look at the backend and a write, nobody else writes."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
 
 from schema.resource_type import ResourceType
-from storage.adapter import Found, Member, Membership, Selection, StorageAdapter, StoredResource
+from storage.adapter import Member, StorageAdapter, StoredResource
 from storage.errors import UniquenessConflict
 from storage.uniqueness import unique_values
+from storage.wrapped import WrappedAdapter
 
 
-class OneWriter(StorageAdapter):
+class OneWriter(WrappedAdapter):
     """Gives an adapter `native_uniqueness`, which it need not have: all is looked at before each write.
 
     A transaction is a turn. With the capability `exclusive`, one process at a time has it.
     """
 
     def __init__(self, adapter: StorageAdapter) -> None:
-        self._adapter = adapter
+        super().__init__(adapter)
         self.capabilities = replace(adapter.capabilities, native_uniqueness=True)
         self._turn = threading.RLock()
         self._is_taken = False
-
-    # -- the backend as a whole
-
-    def prepare(self, resource_types: Sequence[ResourceType]) -> None:
-        self._adapter.prepare(resource_types)
-
-    def check(self) -> None:
-        self._adapter.check()
-
-    def check_writable(self) -> None:
-        self._adapter.check_writable()
-
-    def close(self) -> None:
-        self._adapter.close()
-
-    @property
-    def state_database(self) -> Any:
-        return self._adapter.state_database
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -60,20 +42,7 @@ class OneWriter(StorageAdapter):
         """Return a context, around the calls of a turn, that writes what they have left to be written."""
         return nullcontext()
 
-    def when_committed(self, callback: Callable[[], object]) -> None:
-        self._adapter.when_committed(callback)
-
-    @property
-    def in_transaction(self) -> bool:
-        return self._adapter.in_transaction
-
-    def savepoint(self) -> AbstractContextManager[None]:
-        return self._adapter.savepoint()
-
     # -- resources
-
-    def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
-        return self._adapter.get(resource_type, resource_id)
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         with self.transaction():
@@ -96,18 +65,7 @@ class OneWriter(StorageAdapter):
         with self.transaction():
             self._adapter.delete(resource_type, resource_id, if_version)
 
-    def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
-        return self._adapter.scan(resource_type)
-
-    def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
-        return self._adapter.candidates(resource_type, selection)
-
     # -- members
-
-    def members(
-        self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
-    ) -> Iterator[Member]:
-        return self._adapter.members(resource_type, stored, limit)
 
     def change_members(
         self,
@@ -118,14 +76,6 @@ class OneWriter(StorageAdapter):
     ) -> bool:
         with self.transaction():
             return self._adapter.change_members(resource_type, stored, add, remove)
-
-    def memberships(
-        self, resource_type: ResourceType, stored: Sequence[StoredResource]
-    ) -> Mapping[str, Sequence[Membership]]:
-        return self._adapter.memberships(resource_type, stored)
-
-    def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
-        return self._adapter.find(resource_ids)
 
     # -- uniqueness
 

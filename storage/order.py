@@ -13,7 +13,7 @@ _Item = TypeVar("_Item")
 class OrderPart:
     """Resources that have a value to sort by, or that have none: these are in the order of their places.
 
-    What is read begins behind `beyond`, or with the first where that is None. Without a sort, all
+    A reading begins behind `beyond`, or with the first resource where that is None. Without a sort, all
     resources are one part, in the order of their places.
     """
 

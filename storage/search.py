@@ -5,8 +5,7 @@ The meaning is that of `scim_filter.evaluate`; every backend must give the same 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 from schema.attribute import Attribute
 from schema.resource_type import AttributePath, ResourceType
@@ -14,10 +13,8 @@ from schema.values import lenient_key
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import Node, filter_paths
 from storage.adapter import Page, Position, Selection, Sort, StorageAdapter, StoredResource
+from storage.batches import batches
 from storage.index_keys import index_key
-
-# Of how many resources memberships are read at a time.
-_BATCH: Final = 500
 
 Represent = Callable[[StoredResource, bool], Mapping[str, Any]]
 """The resource as a client sees it, unprojected; with True, members and memberships included."""
@@ -58,8 +55,7 @@ def _with_memberships(
     adapter: StorageAdapter, resource_type: ResourceType, candidates: Iterable[StoredResource]
 ) -> Iterator[StoredResource]:
     """Yield the candidates with what they are members of, which is read many at a time."""
-    remaining = iter(candidates)
-    while batch := list(islice(remaining, _BATCH)):
+    for batch in batches(candidates):
         unknown = [one for one in batch if one.memberships is None and one.joined is not False]
         above = adapter.memberships(resource_type, unknown) if unknown else {}
         for one in batch:

@@ -207,7 +207,7 @@ class Searcher:
         merged: list[tuple[tuple[bool, str], ResourceType, StoredResource]] = []
         total = 0
         descending = any(selection.sort and selection.sort.descending for _, selection in selections)
-        # What has the same key stays as it comes: each type in its own order.
+        # Resources with the same key keep their order: each type has its own.
         for resource_type, selection in reversed(selections) if descending else selections:
             page = self._page(resource_type, replace(selection, limit=end))
             total += page.total

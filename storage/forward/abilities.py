@@ -1,7 +1,7 @@
 """What the upstream can do: what its ServiceProviderConfig says, and what its answers showed.
 
 The upstream is asked when the process first needs it, and again after it could not be reached: it was
-restarted then, perhaps as another version. What it refuses is not asked of it in between.
+restarted then, perhaps as another version. The server does not ask for a refused ability in between.
 """
 
 import logging

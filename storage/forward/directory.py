@@ -7,6 +7,7 @@ from typing import Final
 from schema.resource_type import ResourceType
 from scim_filter.nodes import BoundComparison, Node, any_of
 from storage.adapter import Member, Membership, StoredResource
+from storage.batches import batches
 from storage.errors import ResourceNotFound
 from storage.forward.abilities import Known
 from storage.forward.asking import NotHonoured, naming
@@ -47,8 +48,7 @@ class Directory:
         found: dict[str, Member] = {}
         for name, resource_type in self._types.items():
             pending = [i for i in dict.fromkeys(resource_ids) if i not in found and self._is_usual(name, i)]
-            for start in range(0, len(pending), _BATCH):
-                batch = pending[start : start + _BATCH]
+            for batch in batches(pending, _BATCH):
                 for one in self._existing(name, batch, naming(resource_type)):
                     display = resource_type.display(one.document)
                     found[one.id] = Member(one.id, name, display)
@@ -101,9 +101,11 @@ class Directory:
             return {}
         if lists and attribute is not None:
             usual = [resource_id for resource_id in resource_ids if self._is_usual(name, resource_id)]
-            batches = [usual[n : n + _BATCH] for n in range(0, len(usual), _BATCH)]
-            resources = [one for batch in batches for one in self._existing(name, batch, [attribute.name])]
-            return {one.id: one.memberships or () for one in resources}
+            return {
+                one.id: one.memberships or ()
+                for batch in batches(usual, _BATCH)
+                for one in self._existing(name, batch, [attribute.name])
+            }
         if len(resource_ids) > _BATCH:
             return self._sought(resource_ids)
         return {resource_id: self._climbed(resource_id) for resource_id in resource_ids}

@@ -6,6 +6,7 @@ and several processes that start together share the work.
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 _REPORT_S = 5.0
 
 
-class Step:
+class Step(ABC):
     """A part of the work on one type; `once` does a batch and returns its size, None at the end."""
 
     doing = ""
@@ -45,11 +46,13 @@ class Step:
                 return None
             return self._batch()
 
+    @abstractmethod
     def _pending(self) -> bool:
-        raise NotImplementedError
+        """Return whether the type has anything left to do."""
 
+    @abstractmethod
     def _batch(self) -> int:
-        raise NotImplementedError
+        """Do a part of the work and return the number of resources in it."""
 
     def _note(self, **columns: Any) -> None:
         assignments = ", ".join(f"{name} = ?" for name in columns)
@@ -114,7 +117,8 @@ def build(database: Database, layouts: Sequence[TypeLayout], *steps: type[Step])
     """Do steps, each for every type, and make the index rows that are missing at last."""
     names = {layout.number: layout.resource_type.name for layout in layouts}
     done = 0
-    for work in (*steps, Paths):
+    kinds: list[type[Step]] = [*steps, Paths]
+    for work in kinds:
         for layout in layouts:
             step = work(database, layout, names)
             done += _repeat(step, f"{layout.resource_type.name}: {step.doing}")

@@ -123,7 +123,7 @@ class ResourceRows:
         if before.text != after.text:
             old_unique, new_unique = layout.unique_rows(old), layout.unique_rows(new)
             self._delete_unique(rid, old_unique - new_unique)
-            # What others had may be free now.
+            # Values that others had may be free now.
             wanted = new_unique - old_unique if strict else layout.unique_rows(layout.index_rows(after))
             taken = self._claim_own(rid, wanted)
             if strict and taken:
@@ -189,7 +189,7 @@ class ResourceRows:
 
     def _delete_unique(self, rid: int, rows: Iterable[tuple[int, str]]) -> None:
         for path, value in sorted(rows):
-            # What was taken over with a conflict does not own its value.
+            # A resource that was taken over with a conflict does not own its value.
             self._database.run(
                 "DELETE FROM scim_unique WHERE path = ? AND value = ? AND rid = ?", (path, value, rid)
             )

@@ -131,8 +131,7 @@ class Accounts:
 
     def read(self, kind: Kind, accounts: Sequence[Account]) -> Iterator[StoredResource]:
         """Yield the resources of `accounts`, which are in order."""
-        for start in range(0, len(accounts), _PAGE):
-            batch = accounts[start : start + _PAGE]
+        for batch in batches(accounts, _PAGE):
             numbers = [account.number for account in batch]
             if len(numbers) <= SOME:
                 documented = self._documented(*self._of(kind), In(User.id, numbers))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ _GROUP_FIELDS: Final = ("description", "email", "memberQuery", "membershipMethod
 _FORMER: Final = "details"
 
 
-class Form:
+class Form(ABC):
     """The resources of one type: a document made of fields and a remainder."""
 
     kind: Kind
@@ -65,13 +66,13 @@ class Form:
         """Return the part of a user or group that has no field."""
         return read_remainder(self.own(live), f"{self.resource_type.name} {id_of(live)}")
 
+    @abstractmethod
     def new(self, resource: StoredResource) -> Json:
         """Return the body that creates a resource. Raises ValueRefused."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self, resource: StoredResource, live: Json) -> Json:
         """Return the body that makes a user or group this resource. Raises ValueRefused."""
-        raise NotImplementedError
 
     def _split(self, resource: StoredResource) -> tuple[dict[str, Any], Remainder]:
         fields, rest = self._documents.split(resource.document)
@@ -94,9 +95,9 @@ class Form:
         text = json.dumps(seen, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
+    @abstractmethod
     def own(self, live: Json) -> dict[str, Any]:
         """Return the attributes of a user, a group or a body that this server writes, by name."""
-        raise NotImplementedError
 
     def _shown(self, document: Json, live: Json) -> Json:
         return document

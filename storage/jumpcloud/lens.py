@@ -5,6 +5,7 @@ value. The value keeps the parts that no field holds.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,20 +25,20 @@ _ADDRESS = re.compile(r"[^@\s\"]{1,64}@[^@\s]{1,200}\.[A-Za-z0-9-]{2,60}", re.AS
 
 
 @dataclass(frozen=True)
-class Lens:
+class Lens(ABC):
     """An attribute of the core schema, or of the extension with the URN `extension`, and its fields."""
 
     attribute: str
     fields: tuple[str, ...]
     extension: str | None = None
 
+    @abstractmethod
     def project(self, value: Any) -> dict[str, Any]:
         """Return the fields for `value`, which is None for a missing value."""
-        raise NotImplementedError
 
+    @abstractmethod
     def merge(self, value: Any, live: Fields) -> Any:
         """Return `value` with the changes that the fields show; None if they are empty."""
-        raise NotImplementedError
 
     def seen(self, live: Fields) -> dict[str, Any]:
         """Return the fields in the form in which `project` returns them."""

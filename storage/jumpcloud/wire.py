@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from storage.batches import batches
 from storage.errors import BadBackendAnswer, after_write
 from storage.jumpcloud.client import Client, Params, Rejection
 
@@ -133,8 +134,8 @@ class Directory:
             user = self._existing(ids[0])
             return {} if user is None else {ids[0]: user}
         found: dict[str, Json] = {}
-        for start in range(0, len(ids), PAGE):
-            terms = [{"_id": user_id} for user_id in ids[start : start + PAGE]]
+        for batch in batches(ids, PAGE):
+            terms = [{"_id": user_id} for user_id in batch]
             with _unrefused("a search for users by id"):
                 users, _ = self.search({"or": terms})
             found |= {id_of(user): user for user in users}

@@ -22,6 +22,7 @@ from storage.adapter import (
     StoredResource,
 )
 from storage.attempts import Changed, repeated
+from storage.batches import batches
 from storage.errors import (
     ResourceNotFound,
     StorageError,
@@ -254,10 +255,10 @@ class LdapAdapter(StorageAdapter):
     def _members_named(
         self, names: Sequence[str], shown: Mapping[Key, str], size: int
     ) -> Iterator[Member]:
-        for start in range(0, len(names), size):
+        for batch in batches(names, size):
             with self._directory.lease() as session:
-                batch = self._members.read(session, names[start : start + size], shown)
-            yield from batch
+                found = self._members.read(session, batch, shown)
+            yield from found
 
     def among_members(
         self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]

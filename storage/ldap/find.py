@@ -12,6 +12,7 @@ import orjson
 
 from schema.resource_type import AttributePath
 from storage.adapter import Key, Sort, StoredResource
+from storage.batches import batches
 from storage.index_keys import place_of
 from storage.ldap.form import DELETED, Located, Unit
 from storage.ldap.layout import WITH_SCHEMA, all_of, any_of, date_time, equality, is_id, normal, rdn_of
@@ -212,8 +213,7 @@ class Tree:
         self, session: Session, unit: Unit, resource_ids: Sequence[str]
     ) -> Iterator[Located | None]:
         """Yield the resources with these ids, for every RDN and layout."""
-        for start in range(0, len(resource_ids), _BATCH):
-            asked = resource_ids[start : start + _BATCH]
+        for asked in batches(resource_ids, _BATCH):
             entries = session.find(unit.dn, any_of(map(unit.filter_by_id, asked)), unit.attributes)
             yield from map(unit.read, entries)
 
@@ -227,8 +227,8 @@ class Tree:
         together = frozenset(listed)
         others = [unit.dn_of(i) for i in resource_ids if i not in together]
         yield from self.read_partly(session, reader, session.read_many(others, reader.attributes))
-        for start in range(0, len(listed), _BATCH):
-            text = any_of(equality(unit.layout.id, i) for i in listed[start : start + _BATCH])
+        for asked in batches(listed, _BATCH):
+            text = any_of(equality(unit.layout.id, i) for i in asked)
             entries = session.find(unit.dn, text, reader.attributes)
             yield from self.read_partly(session, reader, entries)
 

@@ -9,6 +9,7 @@ import ldap
 from ldap.controls.libldap import MatchedValuesControl
 
 from storage.adapter import Key, Member, Membership, StoredResource
+from storage.batches import batches
 from storage.ldap.find import Tree
 from storage.ldap.form import Located, Unit
 from storage.ldap.layout import LAYOUTS, any_of, equality, is_id, normal
@@ -158,8 +159,7 @@ class Members:
         for unit in self._tree.units.values():
             if unit.resource_type.members is None:
                 continue
-            for start in range(0, len(names), _BATCH):
-                batch = names[start : start + _BATCH]
+            for batch in batches(names, _BATCH):
                 wanted = normalized(batch)
                 text = any_of(equality("member", name) for name in batch)
                 reader = self._tree.readers[unit.resource_type.name]

@@ -18,7 +18,7 @@ _GROUPS: Final = 8
 class Model:
     """Fills `adapter`; `resources` has, by type, id and representation of each in the order of `scan`.
 
-    What the backend refuses to hold is left out. Documents are compared with those that were written.
+    Resources that the backend refuses are left out. Documents are compared with those that were written.
     """
 
     def __init__(self, adapter: StorageAdapter, seed: str, omitted: str) -> None:

@@ -1,7 +1,6 @@
 """For backends that choose ids themselves: the ids of the tests in front of those of the backend."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -28,40 +27,18 @@ from storage.adapter import (
     StoredResource,
 )
 from storage.errors import UniquenessConflict
+from storage.wrapped import WrappedAdapter
 
 _Link = TypeVar("_Link", Member, Membership)
 
 
-class OwnIds(StorageAdapter):
+class OwnIds(WrappedAdapter):
     """Behaves as `adapter`, but calls each resource by the id that it was created with here."""
 
     def __init__(self, adapter: StorageAdapter) -> None:
-        self._adapter = adapter
-        self.capabilities = adapter.capabilities
+        super().__init__(adapter)
         self._real: dict[str, str] = {}
         self._own: dict[str, str] = {}
-
-    def prepare(self, resource_types: Sequence[ResourceType]) -> None:
-        self._adapter.prepare(resource_types)
-
-    def check(self) -> None:
-        self._adapter.check()
-
-    def close(self) -> None:
-        self._adapter.close()
-
-    def transaction(self) -> AbstractContextManager[None]:
-        return self._adapter.transaction()
-
-    def when_committed(self, callback: Callable[[], object]) -> None:
-        self._adapter.when_committed(callback)
-
-    @property
-    def in_transaction(self) -> bool:
-        return self._adapter.in_transaction
-
-    def savepoint(self) -> AbstractContextManager[None]:
-        return self._adapter.savepoint()
 
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
         return self._shown(self._adapter.get(resource_type, self._id(resource_id)))
@@ -94,18 +71,8 @@ class OwnIds(StorageAdapter):
                 return Found(self.scan(resource_type), node)
             # Judged by the backend's own ids, as what it is asked for is said in those.
             selection = replace(selection, filter=self._translated(node))
-        found = self._adapter.candidates(resource_type, selection)
-
-        def read(page: Sequence[StoredResource]) -> Sequence[StoredResource]:
-            assert found.read is not None
-            return list(map(self._shown, found.read(list(map(self._given, page)))))
-
-        return replace(
-            found,
-            resources=map(self._shown, found.resources),
-            residual=None if found.residual is None else node,
-            read=None if found.read is None else read,
-        )
+        found = self._adapter.candidates(resource_type, selection).seen_as(self._shown, self._given)
+        return replace(found, residual=None if found.residual is None else node)
 
     def members(
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None

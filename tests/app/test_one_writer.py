@@ -22,7 +22,7 @@ from tests.events import PATCH_OP
 
 SCIM = Path(sys.executable).parent / "scim"
 
-# What keeps its members elsewhere must give the same answers.
+# A store that keeps its members elsewhere must give the same answers.
 BOTH = pytest.mark.on("lines", "sqlite")
 
 

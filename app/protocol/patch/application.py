@@ -45,7 +45,7 @@ def check_operations(plan: PatchPlan) -> None:
         try:
             patcher.run(planned)
         except NothingSelected:
-            # What a path selects depends on the resource.
+            # The selection of a path depends on the resource.
             continue
         except (ScimError, Refusal) as problem:
             raise placed(problem, planned.position) from None
