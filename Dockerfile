@@ -21,6 +21,7 @@ COPY schema schema
 COPY scim_filter scim_filter
 COPY storage storage
 COPY set_delivery set_delivery
+COPY telemetry telemetry
 RUN /build/bin/pip wheel --no-deps --no-build-isolation -w /dist . \
     && /build/bin/pip --python /opt/scim/bin/python install --no-index --no-deps /dist/*
 

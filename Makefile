@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 UV := .venv-uv/bin/uv
 OLDEST := .venv-oldest
-SOURCES := app schema scim_filter set_delivery storage examples tests benchmarks docs wsgi.py
+SOURCES := app deploy/grafana schema scim_filter set_delivery storage telemetry examples tests benchmarks docs wsgi.py
 .DEFAULT_GOAL := help
 
 .PHONY: help run test test-full test-oldest docs reference lock packages

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from app import celery_of, configure_log, create_app
+from app import celery_of, configure_log, configure_tracing, create_app
 from app.configuration.settings import Settings
 from app.server.problems import GUNICORN_ENDS, problems_said
 
 with problems_said(GUNICORN_ENDS):
     settings = Settings.from_env()
     configure_log(settings)
+    configure_tracing(settings)
     application = create_app(settings)
 # The server that loads this may fork afterwards.
 application.extensions["scim.driver"].start_when_settled()

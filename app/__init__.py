@@ -1,15 +1,16 @@
 """The service provider: settings in, WSGI application out."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, Final
 
-from flask import Flask, Request
-from flask.sessions import NullSession, SessionInterface
+from flask import Flask
+from flask_smorest import Blueprint
 
+from app.auth.limits import Turns
 from app.configuration.settings import BaseSettings, Settings, SettingsError
+from app.edge.access import Access
 from app.edge.base_path import BasePath
 from app.edge.blueprints.async_results import async_blueprint
 from app.edge.blueprints.bulk import bulk_blueprint
@@ -18,37 +19,40 @@ from app.edge.blueprints.feeds import Feeds, feeds_blueprint
 from app.edge.blueprints.health import health_blueprint
 from app.edge.blueprints.keys import keys_blueprint
 from app.edge.blueprints.me import me_blueprint
-from app.edge.blueprints.metrics import metrics_blueprint
-from app.edge.blueprints.resources import IdConverter, resource_blueprint
+from app.edge.blueprints.metrics import StateFigures, metrics_blueprint
+from app.edge.blueprints.resources import Endpoint, IdConverter, resource_blueprint
 from app.edge.blueprints.search import search_blueprint
 from app.edge.blueprints.streams import Reading, streams_blueprint
 from app.edge.deferral import Deferral
 from app.edge.description.table import operations_of
 from app.edge.documentation import make_api, openapi_config
 from app.edge.error_handlers import register_error_handlers
-from app.edge.guard import install_guard
+from app.edge.guard import Guard
 from app.edge.messages import BodyLimits
+from app.edge.reads import ReadEndpoint, Reads
 from app.edge.remembered import RememberedCheck
 from app.edge.request_body import install_whole_body
-from app.edge.request_log import install_request_log
-from app.protocol.authentication import Authenticator
+from app.edge.service import Service
+from app.edge.waiting import Waiting
+from app.edge.watching import Origin, Watch
 from app.protocol.discovery import Discovery, Limits, SecurityEvents
 from app.wiring.base import Base, open_base
+from app.wiring.credentials import open_limits
 from app.wiring.drivers import how_to_install
 from app.wiring.log_levels import silence_drivers
+from app.wiring.log_lines import JsonLines, TextLines
 from app.wiring.pieces import pieces_of
 from app.work.registry import Driver, Work
 from app.work.threads import Threads
+from set_delivery.deprovisions import DeprovisionTable
 from storage.complete import is_for_one_process
+from telemetry import tracing
+from telemetry.lines import Values
 
 _LOG = logging.getLogger(__name__)
 
-
-class _NoSession(SessionInterface):
-    """There are no sessions: every request carries its credentials. A null session is never saved."""
-
-    def open_session(self, app: Flask, request: Request) -> NullSession:
-        return NullSession()
+# The resource type of the client behind /Me (RFC 7644 section 3.11).
+_USER: Final = "User"
 
 
 def create_app(settings: Settings) -> Flask:
@@ -74,29 +78,20 @@ def _refuse_processes(settings: Settings) -> None:
         raise SettingsError(problems)
 
 
-class _Service(Flask):
-    """Flask without what a service provider has no use for, which would cost every request."""
-
-    session_interface = _NoSession()
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        # No view is a coroutine; looking whether one is takes longer than finding the view.
-        return func
-
-
 def _assemble(settings: Settings, base: Base) -> Flask:
-    app = _Service(__name__, static_folder=None)
+    app = Service(__name__, static_folder=None)
     app.config.update(openapi_config(settings))
     # A redirect would lose the body of a POST: both spellings are served.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["id"] = IdConverter
-    install_guard(app, Authenticator(settings.api_key, settings.profile))
+    guard = _guard_of(settings, base)
+    guard.install(app)
     check_writable = RememberedCheck(base.adapter.check_writable)
     _register_blueprints(app, settings, base, check_writable)
     work = _work_of(base)
     checks: list[Callable[[], object]] = [base.adapter.check]
-    if work.pieces:
+    if base.delivery.notes is not None or base.requests is not None:
         checks.append(base.delivery.check)
     driver = Driver()
     if settings.celery_broker_url:
@@ -112,71 +107,104 @@ def _assemble(settings: Settings, base: Base) -> Flask:
     app.extensions["scim.delivery"] = base.delivery
     app.extensions["scim.work"] = work
     app.extensions["scim.driver"] = driver
+    reads = {r.endpoint.strip("/"): ReadEndpoint(r, base.resources) for r in base.registry.resource_types}
+    app.wsgi_app = Reads(app.wsgi_app, reads, guard.context)  # type: ignore[method-assign]
     if settings.base_path:
         app.wsgi_app = BasePath(app.wsgi_app, settings.base_path)  # type: ignore[method-assign]
     install_whole_body(app)
-    install_request_log(app)
+    app.wsgi_app = _watched(app.wsgi_app, settings, base)  # type: ignore[method-assign]
     if isinstance(driver, Threads):
         # Also in processes that are forked from one that has loaded the application.
         app.wsgi_app = driver.started_by(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
 
+def _watched(application: Any, settings: Settings, base: Base) -> Watch:
+    return Watch(application, Origin(base.delivery.base, settings.proxy_count))
+
+
+def _guard_of(settings: Settings, base: Base) -> Guard:
+    access, limits = Access([r.name for r in base.registry.resource_types]), open_limits(settings)
+    failed_logins = base.delivery.audit.failed_logins
+    return Guard(base.credentials.chain, access, limits, failed_logins, settings.metrics_token)
+
+
 def _register_blueprints(
     app: Flask, settings: Settings, base: Base, check_writable: Callable[[], object]
 ) -> None:
     resources, delivery = base.resources, base.delivery
-    api = make_api(app, settings.base_path, lambda: operations_of(base.registry))
-    # Half of the threads may be held by who waits for something; requests need the others.
-    places = BoundedSemaphore(max(1, settings.threads // 2))
-    deferral = Deferral(
-        base.requests, settings.async_request, settings.location_prefix, places, delivery.wakeups
+    api = make_api(
+        app,
+        settings.base_path,
+        lambda: operations_of(base.registry),
+        has_default_key=base.credentials.has_default_key,
     )
+    # Where a wait takes a thread, half of them may be taken; requests need the others.
+    waiting = Waiting(max(1, settings.threads // 2), delivery.wakeups)
+    deferral = Deferral(base.requests, settings.async_request, settings.locations, waiting)
     limits = BodyLimits(settings.max_body_size, settings.max_body_depth)
-    feeds = Feeds(delivery, resources)
-    reading = Reading(delivery, settings.set_poll_wait, places)
+    types = base.registry.resource_types
+    endpoints = {r.name: Endpoint(r, resources, deferral, limits) for r in types}
     of_bulk = replace(limits, size=settings.bulk_max_payload_size)
     blueprints = [
-        *(resource_blueprint(r, resources, deferral, limits) for r in base.registry.resource_types),
-        bulk_blueprint(base.bulk, deferral, of_bulk, max_operations=settings.bulk_max_operations),
+        *map(resource_blueprint, endpoints.values()),
+        bulk_blueprint(
+            base.bulk, deferral, of_bulk, settings.bulk_max_operations, Turns(settings.bulk_max_concurrent)
+        ),
         search_blueprint(resources, limits),
-        me_blueprint(),
+        me_blueprint(endpoints.get(_USER)),
         async_blueprint(base.requests, delivery.publishing),
-        feeds_blueprint(feeds, settings.page_size),
-        streams_blueprint(
-            feeds, reading, page_size=settings.page_size, max_depth=settings.max_body_depth
-        ),
-        metrics_blueprint(
-            delivery.inventory,
-            check_writable,
-            resources.ignored_paths,
-            is_on=delivery.publishing.is_on,
-            keeps_history=delivery.keeps_history,
-        ),
-        keys_blueprint(delivery.publishing),
+        *_event_blueprints(settings, base, waiting),
+        metrics_blueprint(_state_figures(settings, base, check_writable)),
         discovery_blueprint(_discovery(settings, base)),
     ]
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
 
 
+def _event_blueprints(settings: Settings, base: Base, waiting: Waiting) -> Iterator[Blueprint]:
+    delivery = base.delivery
+    feeds = Feeds(delivery, base.resources)
+    reading = Reading(delivery, settings.set_poll_wait, waiting)
+    size, depth = settings.page_size, settings.max_body_depth
+    yield feeds_blueprint(feeds, size)
+    yield streams_blueprint(feeds, reading, page_size=size, max_depth=depth)
+    yield keys_blueprint(delivery.publishing)
+
+
+def _state_figures(
+    settings: BaseSettings, base: Base, check_writable: Callable[[], object]
+) -> StateFigures:
+    delivery = base.delivery
+    return StateFigures(
+        delivery.inventory,
+        check_writable,
+        base.requests.jobs if base.requests is not None else None,
+        has_events=delivery.publishing.is_on,
+        has_log=delivery.keeps_history,
+        has_default_key=base.credentials.has_default_key,
+        guard=DeprovisionTable(delivery.database) if settings.deprovision_limit else None,
+    )
+
+
 def _discovery(settings: BaseSettings, base: Base) -> Discovery:
     return Discovery(
         base.registry,
-        prefix=settings.location_prefix,
+        prefix=settings.locations.prefix("default"),
         limits=Limits(
             settings.page_size,
             settings.bulk_max_operations,
             settings.bulk_max_payload_size,
             settings.cursor_timeout,
         ),
+        schemes=base.credentials.schemes,
         events=SecurityEvents(base.delivery.publishing, settings.async_request),
     )
 
 
 def _work_of(base: Base) -> Work:
     delivery = base.delivery
-    pieces = pieces_of(delivery, base.requests)
+    pieces = pieces_of(delivery, base.requests, base.adapter)
     return Work(delivery.base, pieces, delivery.wakeups, delivery.database.close)
 
 
@@ -203,8 +231,22 @@ def celery_of(app: Flask) -> Any:
     return app.extensions["scim.celery"]
 
 
+def configure_tracing(settings: Settings) -> None:
+    """Send traces if TRACING says so: for the program of a process, once. Raises SettingsError."""
+    if settings.tracing:
+        try:
+            tracing.export_spans()
+        except ImportError as exc:
+            raise SettingsError([f"TRACING: {how_to_install('opentelemetry')}"]) from exc
+
+
 def configure_log(settings: Settings) -> None:
-    """Log to standard error from LOGLEVEL on: for the program that a process runs, once."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    """Log to standard error from LOGLEVEL on, as LOG_FORMAT says: for the program of a process, once."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
+    logging.basicConfig(handlers=[handler])
     logging.getLogger().setLevel(settings.loglevel)
+    Values.are_shown = settings.log_values
+    # No line of ours shows the thread: looking it up takes time. Those of gunicorn show the process.
+    logging.logThreads = False
     silence_drivers(logging.getLogger().level, settings.backends.values())

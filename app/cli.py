@@ -6,24 +6,36 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import BinaryIO
 
 import click
 
-from app import configure_log, create_app
+from app import configure_log, configure_tracing, create_app
+from app.commands.adopt import adopt
 from app.commands.audit import audit
+from app.commands.check import check
+from app.commands.explain import explain
+from app.commands.guard import guard
+from app.commands.owner import owner
+from app.commands.token import token
+from app.commands.token_suggest import suggest
 from app.configuration.settings import Settings, SettingsError
 from app.protocol.context import system
 from app.protocol.importing import ResourceImport
+from app.server.figures import figures_shared
 from app.server.problems import problems_said
 from app.server.serving import WebServer
+from app.server.starting import progress_served
 from app.wiring.base import open_base
 from app.work.registry import Work
 from app.work.threads import Threads
 from set_delivery.inventory import Inventory
 from storage.complete import is_for_one_process
+from telemetry.metrics import served
+from telemetry.tracing import flush
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,9 +52,12 @@ def serve() -> None:
     with problems_said():
         settings = Settings.from_env()
         configure_log(settings)
+        configure_tracing(settings)
+    with figures_shared():
         # Once here, so that whatever is wrong is said once, before workers start.
-        create_app(settings)
-    WebServer(settings).run()
+        with problems_said(), progress_served(settings):
+            create_app(settings)
+        WebServer(settings).run()
 
 
 @main.command("import")
@@ -84,6 +99,7 @@ def work() -> None:
     with problems_said():
         settings = Settings.from_env()
         configure_log(settings)
+        configure_tracing(settings)
         app = create_app(settings)
         if is_for_one_process(app.extensions["scim.storage"]):
             raise SettingsError([f"the storage {settings.backend[0]} is for one process: run no scim worker"])
@@ -96,9 +112,25 @@ def work() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     threads = Threads(pending)
-    threads.start()
-    ending.wait()
+    with _metrics_served(settings):
+        threads.start()
+        ending.wait()
     threads.stop()
+    flush()
+
+
+@contextmanager
+def _metrics_served(settings: Settings) -> Iterator[None]:
+    """Answer with the metrics at METRICS_PORT; the program ends when another one has the port."""
+    if settings.metrics_port is None:
+        yield
+        return
+    with ExitStack() as stack, problems_said():
+        try:
+            stack.enter_context(served(settings.metrics_host, settings.metrics_port))
+        except OSError as exc:
+            raise SettingsError([f"METRICS_PORT: {settings.metrics_port} cannot be used: {exc}"]) from exc
+        yield
 
 
 @main.group()
@@ -173,6 +205,13 @@ def drop_events(receiver: str, jti: tuple[str, ...], pending: bool) -> None:
 
 
 main.add_command(audit)
+main.add_command(check)
+main.add_command(adopt)
+main.add_command(owner)
+main.add_command(guard)
+main.add_command(token)
+token.add_command(suggest)
+main.add_command(explain)
 
 
 def _followed(file: BinaryIO, update: Callable[[int], None]) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.events [--kills 200] [--save]
 
-Rounds are interleaved; a figure is the median of the rounds.
+On SQLite and on PostgreSQL. Rounds are interleaved; a figure is the median of the rounds.
 """
 
 import multiprocessing
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import orjson
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from app import create_app
 from app.configuration.settings import Settings
 from benchmarks.operations import Service, measured, user
+from benchmarks.scale import database
 from tests.conftest import Server
 from tests.receivers import HttpReceiver
 from tests.storm import Storm
@@ -37,6 +39,11 @@ RESULTS = Path(__file__).parent / "results" / "events.md"
 ROUNDS = 9
 CREATES = 150
 BACKLOG = 2000
+POLLED = 10_000
+PAGE = 1000
+# The names of databases in the tables.
+TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+NewDatabase = Callable[[], str]
 
 
 def _receive(found: Any, ending: Any) -> None:
@@ -58,29 +65,28 @@ def receiver_process() -> Iterator[str]:
     process.join()
 
 
-def service(folder: str, name: str, **environ: str) -> Any:
-    """Return an application on a database of its own, with a worker only if it is told so."""
+def service(url: str, **environ: str) -> Any:
+    """Return an application on a database, with a worker only if it is told so."""
     variables = {
         "API_KEY": "key",
         "LOGLEVEL": "ERROR",
         "EMBEDDED_WORKER": "false",
-        "DATABASE_URL": f"sqlite:///{folder}/{name}.db",
+        "DATABASE_URL": url,
         "BULK_MAX_PAYLOAD_SIZE": str(16 * 1024 * 1024),
         **environ,
     }
     return create_app(Settings.from_env(variables))
 
 
-def cost_of_publishing(folder: str, url: str) -> list[str]:
+def cost_of_publishing(new_database: NewDatabase, url: str) -> list[str]:
     """Return rows on what a create costs without events and with them."""
-    variants = {
-        "no events": service(folder, "none"),
-        "notices to one receiver": service(folder, "push", SET_PUSH_URL=url),
-        "full events to one receiver": service(folder, "full", SET_PUSH_URL=url, EVENT_MODE="full"),
-        "notices to one receiver and a feed": service(
-            folder, "poll", SET_PUSH_URL=url, SET_POLL_ENABLED="true"
-        ),
+    described: dict[str, dict[str, str]] = {
+        "no events": {},
+        "notices to one receiver": {"SET_PUSH_URL": url},
+        "full events to one receiver": {"SET_PUSH_URL": url, "EVENT_MODE": "full"},
+        "notices to one receiver and a feed": {"SET_PUSH_URL": url, "SET_POLL_ENABLED": "true"},
     }
+    variants = {name: service(new_database(), **more) for name, more in described.items()}
     numbers = iter(range(10**8))
     works: dict[str, Callable[[], object]] = {}
     for name, app in variants.items():
@@ -98,7 +104,7 @@ def cost_of_publishing(folder: str, url: str) -> list[str]:
     return rows
 
 
-def cost_with_delivery(folder: str, url: str) -> list[str]:
+def cost_with_delivery(new_database: NewDatabase, url: str) -> list[str]:
     """Return rows on the rate of creates through a server that delivers at the same time."""
     variants: dict[str, dict[str, str]] = {
         "no events": {},
@@ -107,10 +113,9 @@ def cost_with_delivery(folder: str, url: str) -> list[str]:
         "notices pushed at the same time by the same processes": {"SET_PUSH_URL": url},
     }
     rates: dict[str, list[float]] = {name: [] for name in variants}
-    for round_number in range(3):
-        for position, (name, more) in enumerate(variants.items()):
-            database = f"sqlite:///{folder}/served-{position}-{round_number}.db"
-            server = Server(DATABASE_URL=database, WORKERS="2", LOGLEVEL="CRITICAL", **more)
+    for _ in range(3):
+        for name, more in variants.items():
+            server = Server(DATABASE_URL=new_database(), WORKERS="2", LOGLEVEL="CRITICAL", **more)
             workers = []
             if "EMBEDDED_WORKER" in more:
                 scim = Path(sys.executable).parent / "scim"
@@ -150,8 +155,8 @@ def _create_for(url: str, client: int, seconds: float) -> int:
     return count
 
 
-def throughput(folder: str, url: str) -> list[str]:
-    """Return rows on how fast a backlog reaches one receiver."""
+def signatures(folder: str) -> dict[str, dict[str, str]]:
+    """Return the settings for each kind of signature by its name."""
     keys: dict[str, Any] = {
         "RS256": rsa.generate_private_key(65537, 2048),
         "ES256": ec.generate_private_key(ec.SECP256R1()),
@@ -161,22 +166,59 @@ def throughput(folder: str, url: str) -> list[str]:
         path = Path(folder) / f"{algorithm}.pem"
         path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         variants[algorithm] = {"SET_SIGNING_KEY_FILES": str(path), "SET_SIGNING_ALGORITHM": algorithm}
+    return variants
+
+
+def throughput(new_database: NewDatabase, url: str) -> list[str]:
+    """Return rows on how fast a backlog reaches one receiver."""
     rows = []
-    for name, more in variants.items():
-        app = service(folder, name, SET_PUSH_URL=url, **more)
-        _fill(app, BACKLOG)
-        delivery = app.extensions["scim.delivery"]
-        started = time.perf_counter()
-        delivery.dispatcher.run()
-        dispatched = time.perf_counter()
-        pusher, receiver = delivery.pusher(), delivery.publishing.receivers[0]
-        assert pusher.run(receiver) == BACKLOG
-        delivered = time.perf_counter()
-        pusher.close()
-        if not rows:
-            rows.append(f"| from the queue to SETs | {BACKLOG / (dispatched - started):,.0f} /s | |")
-        rows.append(f"| delivered to one receiver, {name} | {BACKLOG / (delivered - dispatched):,.0f} /s | |")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, more in signatures(folder).items():
+            app = service(new_database(), SET_PUSH_URL=url, **more)
+            _fill(app, BACKLOG)
+            delivery = app.extensions["scim.delivery"]
+            started = time.perf_counter()
+            delivery.dispatcher.run()
+            dispatched = time.perf_counter()
+            pusher, receiver = delivery.pusher(), delivery.publishing.receivers[0]
+            assert pusher.run(receiver) == BACKLOG
+            delivered = time.perf_counter()
+            pusher.close()
+            if not rows:
+                rows.append(f"| from the queue to SETs | {BACKLOG / (dispatched - started):,.0f} /s | |")
+            rows.append(
+                f"| delivered to one receiver, {name} | {BACKLOG / (delivered - dispatched):,.0f} /s | |"
+            )
     return rows
+
+
+def polled(new_database: NewDatabase, url: str) -> list[str]:
+    """Return rows on how long a reader takes for a backlog, and to acknowledge it."""
+    rows, database = [], new_database()
+    with tempfile.TemporaryDirectory() as folder:
+        _fill(service(database, SET_POLL_ENABLED="true"), POLLED)
+        for name, more in signatures(folder).items():
+            app = service(database, SET_POLL_ENABLED="true", **more)
+            delivery = app.extensions["scim.delivery"]
+            delivery.dispatcher.run()
+            with delivery.database.transaction():
+                delivery.database.run("UPDATE scim_stream SET acked_at = NULL")
+            started = time.perf_counter()
+            assert _poll(Service(app)) == POLLED
+            took_s = time.perf_counter() - started
+            rows.append(f"| poll of {POLLED:,} SETs in pages of {PAGE:,}, {name} | {took_s:.2f} s | |")
+    return rows
+
+
+def _poll(called: Service) -> int:
+    count, asked = 0, {"maxEvents": PAGE, "returnImmediately": True}
+    sets: dict[str, str] = {}
+    while True:
+        body = {**asked, "ack": [*sets]}
+        sets = orjson.loads(called("POST", "/Events/Feeds/default/Stream", body=body))["sets"]
+        count += len(sets)
+        if not sets:
+            return count
 
 
 def _fill(app: Any, count: int) -> None:
@@ -212,16 +254,19 @@ def killed(folder: str, kills: int) -> list[str]:
 
 
 @click.command()
+@click.option("--database", "names", multiple=True, type=click.Choice([*TITLES]), default=[*TITLES])
 @click.option("--kills", type=int, default=200)
 @click.option("--save", is_flag=True, help=f"Write the tables to benchmarks/results/{RESULTS.name} as well.")
-def main(kills: int, save: bool) -> None:
+def main(names: tuple[str, ...], kills: int, save: bool) -> None:
     """Measure what events cost, how fast they leave, and what survives."""
     with tempfile.TemporaryDirectory() as folder, receiver_process() as url:
         lines = ["| what | figure | ratio to no events |", "|---|---|---|"]
-        for measure in (cost_of_publishing, cost_with_delivery, throughput):
-            lines += measure(folder, url)
-            click.echo("\n".join(lines), file=sys.stderr)
-        machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, SQLite with synchronous=FULL"
+        for name in names:
+            with database(name) as new_database:
+                for measure in (cost_of_publishing, cost_with_delivery, throughput, polled):
+                    lines += [f"| {TITLES[name]}: {row[2:]}" for row in measure(new_database, url)]
+                    click.echo("\n".join(lines), file=sys.stderr)
+        machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, databases with fsync"
         lines += ["", f"{machine}; users of about 1.3 KB; the receiver is a process of its own."]
         if kills:
             lines += ["", "## Processes killed while a client writes without pauses", ""]

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from app.protocol.patch import PatchRules, RequestedMembers, apply_patch, plan_patch, read_operations
-from app.protocol.tolerance import PROFILES
+from app.protocol.profiles import profile_of
 from benchmarks.scale import PATCH
 from schema.registry import load_registry
 from schema.resource_type import ResourceType
@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results" / "patch.md"
 ROUNDS = 5
 # The ratio of the cost of one operation, among the most operations and among the fewest.
 TARGET = 2.0
-DEFAULT = PROFILES["default"]
+DEFAULT = profile_of("default")
 
 Operation = Callable[[int], dict[str, Any]]
 USERS: dict[str, Operation] = {

@@ -11,9 +11,16 @@ from matplotlib import pyplot  # noqa: E402
 
 
 def write_plot(
-    file: Path, rows: Mapping[str, Sequence[float]], targets: Mapping[str, float], names: Sequence[str]
+    file: Path,
+    rows: Mapping[str, Sequence[float]],
+    targets: Mapping[str, float],
+    names: Sequence[str],
+    scale: str = "linear",
 ) -> None:
-    """Write `file`: for each row a bar per name, and a mark where its target is."""
+    """Write `file`: for each row a bar per name, and a mark where its target is.
+
+    `scale` is linear or log.
+    """
     matplotlib.rcParams["svg.hashsalt"] = "scim"
     figure, axes = pyplot.subplots(figsize=(9, 0.55 * len(rows) + 1.2))
     height = 0.8 / len(names)
@@ -24,6 +31,7 @@ def write_plot(
         axes.plot([targets[title]] * 2, [index - 0.45, index + 0.45], color="black", linewidth=1)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.invert_yaxis()
+    axes.set_xscale(scale)
     axes.set_xlabel("times; the black line is the target")
     axes.legend(loc="lower right")
     figure.tight_layout()

@@ -21,7 +21,7 @@ lock test --upgrade setup.cfg --all-extras
 extras() { printf -- '--extra %s ' "$@"; }
 # shellcheck disable=SC2046
 lock image --constraints requirements/test.txt setup.cfg \
-    $(extras postgresql mysql mongodb ldap irods celery)
+    $(extras postgresql mysql mongodb ldap irods celery tracing)
 # shellcheck disable=SC2046
 lock run --constraints requirements/test.txt setup.cfg $(extras postgresql mysql mongodb irods)
 lock docs --constraints requirements/test.txt setup.cfg --extra docs

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from schema.attribute import Attribute
 from schema.resource_type import ResourceType
+from telemetry.deviations import accepted
 
 MISMATCH: Final = object()
 """A coercion returns MISMATCH when it has no better reading of a value either."""
@@ -59,6 +60,7 @@ class Leniency:
             return text
         for alias in self._longest_first:
             if lowered == alias or lowered.startswith((f"{alias}:", f"{alias}.")):
+                accepted("schema-aliases")
                 return (self.schema_aliases[alias] or resource_type.schema.id) + text[len(alias) :]
         return text
 

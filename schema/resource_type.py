@@ -117,6 +117,11 @@ class AttributePath:
         suffix = f".{self.sub_attribute.name}" if self.sub_attribute else ""
         return f"{prefix}{self.attribute.name}{suffix}"
 
+    @cached_property
+    def is_single(self) -> bool:
+        """Whether a resource has one value at most."""
+        return not self.attribute.multi_valued and not self.leaf.multi_valued
+
     def holder(self, resource: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the object of `resource` that has the attribute as a key; empty when absent."""
         if self.extension is None:

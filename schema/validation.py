@@ -14,6 +14,7 @@ from schema.errors import InvalidSyntax, InvalidValue
 from schema.leniency import MISMATCH, STRICT, Leniency, Rewriting
 from schema.resource_type import ResourceType
 from schema.values import CHECKS
+from telemetry.deviations import accepted
 
 Reader = Callable[[Any, str], Any]
 # What a complex value is called, which is nothing without the value.
@@ -81,6 +82,7 @@ def is_emptied(attribute: Attribute, value: Any, leniency: Leniency) -> bool:
 def _check_schemas(schemas: Any, resource_type: ResourceType, leniency: Leniency) -> None:
     if schemas is None:
         if leniency.missing_schemas:
+            accepted("missing-schemas")
             return
         raise InvalidValue("schemas: is required")
     core = resource_type.schema.id.lower()
@@ -116,6 +118,7 @@ def _object_reader(
             entry = table.get(key) or table.get(key.lower())
             if entry is None:
                 if leniency.unknown_attributes:
+                    accepted("unknown-attributes")
                     continue
                 raise InvalidSyntax(f"{path}{key[:100]}: is not an attribute of this resource type")
             name, reader = entry
@@ -176,7 +179,10 @@ def _attribute_reader(attribute: Attribute, leniency: Leniency) -> Reader:
 
 def _distinct(elements: list[Any]) -> list[Any]:
     if isinstance(elements[0], dict):
-        keyed = {orjson.dumps(element, option=orjson.OPT_SORT_KEYS): element for element in elements}
+        # Each text of orjson takes kilobytes while it exists.
+        if len({hash(orjson.dumps(one, option=orjson.OPT_SORT_KEYS)) for one in elements}) == len(elements):
+            return elements
+        keyed = {orjson.dumps(one, option=orjson.OPT_SORT_KEYS).decode(): one for one in elements}
         return list(keyed.values())
     return list(dict.fromkeys(elements))
 
@@ -221,6 +227,7 @@ def _complex_reader(attribute: Attribute, leniency: Leniency) -> Reader:
         if not is_value and all(item is None for item in value.values()):
             return None
         if absent is not None and "" in value.values() and absent(value):
+            accepted("empty-values")
             return None
         return read_object(value, f"{path}.") or None
 

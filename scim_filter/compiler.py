@@ -26,6 +26,14 @@ class NotPushable(Exception):
         self.node = node
 
 
+class NotIndexed(NotPushable):
+    """The backend could express `node` if it had an index over the attribute `path`."""
+
+    def __init__(self, node: Node, path: str) -> None:
+        super().__init__(node)
+        self.path = path
+
+
 class FilterCompiler(Generic[Native]):
     """Turns a bound filter into a backend's own query, as far as that can express it exactly.
 
@@ -38,6 +46,8 @@ class FilterCompiler(Generic[Native]):
     # SELECTs make a union).
     most_levels: ClassVar[int] = 6
     most_terms: ClassVar[int] = 400
+    # Whether a native query finds nothing but matches.
+    is_exact: ClassVar[bool] = True
 
     def split(self, node: Node) -> tuple[Native | None, Node | None]:
         """Return (native query, residual filter); either may be None, not both.
@@ -56,7 +66,11 @@ class FilterCompiler(Generic[Native]):
             try:
                 pushed[position] = self.compile(operand)
             except NotPushable:
-                continue
+                wider = self.wider(operand)
+                if wider is None:
+                    continue
+                # Not at its position: the operand itself remains.
+                pushed[-1 - position] = wider
             left -= terms
         native = None
         if pushed:
@@ -91,6 +105,13 @@ class FilterCompiler(Generic[Native]):
                 return self.negation(self.compile(operand))
         raise NotPushable(node)
 
+    def wider(self, node: Node) -> Native | None:
+        """Return a query that finds what matches `node` and more, None where there is none.
+
+        `node` cannot be expressed exactly.
+        """
+        return None
+
     @staticmethod
     def linked_id(node: BoundComparison) -> str:
         """Return the id of the one resource that a comparison of a link names.
@@ -102,6 +123,14 @@ class FilterCompiler(Generic[Native]):
         if node.operator != "eq" or leaf.name != "value" or not leaf.case_exact:
             raise NotPushable(node)
         return node.key
+
+    def access(self, native: Native) -> str:
+        """Return for people how the backend finds what matches, without a value of the filter."""
+        return ""
+
+    def shown(self, native: Native) -> str:
+        """Return the native query as text for people, "" where it has none."""
+        return ""
 
     def comparison(self, node: BoundComparison) -> Native:
         """Return the native form of a comparison."""

@@ -9,6 +9,8 @@ from ply import lex
 OPERATORS = frozenset({"eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le"})
 _WORDS = {"and": "AND", "or": "OR", "not": "NOT", "pr": "PR"}
 _LITERALS = {"true": True, "false": False, "null": None}
+# The words that are no names of attributes, in lower case.
+WORDS = OPERATORS | _WORDS.keys() | _LITERALS.keys()
 # No number that a resource can hold takes more digits.
 _LONGEST_NUMBER = 100
 

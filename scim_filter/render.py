@@ -1,6 +1,7 @@
-"""From a tree back to text (RFC 7644 section 3.4.2.2), to forward it to another service provider."""
+"""From a tree back to text (RFC 7644 section 3.4.2.2), for another service provider and for the log."""
 
 import json
+from collections.abc import Callable
 
 from schema.resource_type import AttributePath
 from scim_filter.nodes import (
@@ -10,6 +11,7 @@ from scim_filter.nodes import (
     BoundPresence,
     BoundValuePath,
     Comparison,
+    Literal,
     Node,
     Not,
     Or,
@@ -35,29 +37,43 @@ def render(node: Node | PatchPath | BoundPatchPath) -> str:
             return _Renderer().visit(node)
 
 
+def render_without_values(node: Node) -> str:
+    """Return the text with a question mark in place of each value, which may be personal data."""
+    return _Renderer(lambda value: "?").visit(node)
+
+
+def _literal(value: Literal) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _patch_path(attribute: str, inner: Node | None, sub_attribute: str | None) -> str:
     brackets = f"[{_Bracketed().visit(inner)}]" if inner is not None else ""
     return f"{attribute}{brackets}{'.' + sub_attribute if sub_attribute else ''}"
 
 
 class _Renderer(Visitor[str]):
+    """`shown` returns the text of a value."""
+
+    def __init__(self, shown: Callable[[Literal], str] = _literal) -> None:
+        self._shown = shown
+
     def comparison(self, node: Comparison) -> str:
-        return _comparison(node.path.text, node)
+        return self._compared(node.path.text, node)
 
     def presence(self, node: Presence) -> str:
         return f"{node.path.text} pr"
 
     def value_path(self, node: ValuePath) -> str:
-        return f"{node.path.text}[{_Bracketed().visit(node.filter)}]"
+        return f"{node.path.text}[{_Bracketed(self._shown).visit(node.filter)}]"
 
     def bound_comparison(self, node: BoundComparison) -> str:
-        return _comparison(node.path.text, node)
+        return self._compared(node.path.text, node)
 
     def bound_presence(self, node: BoundPresence) -> str:
         return f"{node.path.text} pr"
 
     def bound_value_path(self, node: BoundValuePath) -> str:
-        return f"{node.path.text}[{_Bracketed().visit(node.filter)}]"
+        return f"{node.path.text}[{_Bracketed(self._shown).visit(node.filter)}]"
 
     def conjunction(self, node: And) -> str:
         parts = (f"({self.visit(o)})" if isinstance(o, Or) else self.visit(o) for o in node.operands)
@@ -69,16 +85,15 @@ class _Renderer(Visitor[str]):
     def negation(self, node: Not) -> str:
         return f"not ({self.visit(node.operand)})"
 
+    def _compared(self, path: str, node: Comparison | BoundComparison) -> str:
+        return f"{path} {node.operator} {self._shown(node.value)}"
+
 
 class _Bracketed(_Renderer):
     """Within brackets a sub-attribute stands alone."""
 
     def bound_comparison(self, node: BoundComparison) -> str:
-        return _comparison(node.path.leaf.name, node)
+        return self._compared(node.path.leaf.name, node)
 
     def bound_presence(self, node: BoundPresence) -> str:
         return f"{node.path.leaf.name} pr"
-
-
-def _comparison(path: str, node: Comparison | BoundComparison) -> str:
-    return f"{path} {node.operator} {json.dumps(node.value, ensure_ascii=False)}"

@@ -9,6 +9,7 @@ these hashes prove.
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -29,12 +30,17 @@ _MOST: Final = 255
 START: Final = "0" * 64
 
 
+Values = tuple[str | None, str | None]
+"""The JSON texts before and after a change."""
+
+
 class ChangeEntry(NamedTuple):
     """One write, as the log keeps it; `at` is in milliseconds since 1970.
 
-    `paths` is a JSON list of the changed attributes. `kind` is create, put, patch or delete, or completion
-    for an asynchronous request that is done. `origin` is rest, bulk, async, import or system. Only
-    `resource_type`, `resource_id` and `txn` are limited in length (255 characters).
+    `paths` is a JSON list of the changed attributes. `kind` is create, put, patch, delete or adopt,
+    completion for an asynchronous request that is done, or another word for what is no change of a resource
+    (`app.protocol.audit_log`); its type and id may then be empty. `origin` is rest, bulk, async, import or
+    system. Only `resource_type`, `resource_id` and `txn` are limited in length (255 characters).
     """
 
     at: int
@@ -52,11 +58,12 @@ class ChangeEntry(NamedTuple):
     request_id: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoggedChange:
     """A row of the log; `position` and `hash` are None until the dispatcher has given them.
 
-    `digest` is that of the logged values, None where none are logged.
+    `digest` is that of the logged values, None where none are logged. `before` and `after` are these
+    values, JSON texts; both are None where they were erased.
     """
 
     seq: int
@@ -64,6 +71,8 @@ class LoggedChange:
     hash: str | None
     digest: str | None
     entry: ChangeEntry
+    before: str | None = None
+    after: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,17 +98,21 @@ class ChangeLog:
         self._database = database
         self._wake = wake
         # For changes without a body, and with one; what is the same for each change is no parameter.
-        self._queued = [
-            _queue_statement(database.dialect.name, body, int(keeps_history)) for body in ("NULL", "?")
+        self._append = [
+            _append_statements(database.dialect.name, body, int(keeps_history)) for body in ("NULL", "?")
         ]
 
     # -- writers
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Return a context in which what is appended and erased is committed together."""
+        return self._database.transaction()
 
     def append(
         self,
         entry: ChangeEntry,
         queue_body: str | None = None,
-        values: tuple[str | None, str | None] | None = None,
+        values: Values | None = None,
     ) -> None:
         """Append a change in the caller's transaction.
 
@@ -107,43 +120,68 @@ class ChangeLog:
         before and after the change, where they are logged.
         """
         run_soon, row = self._database.run_soon, _fitted(entry)
-        statement, legs = self._queued[queue_body is not None]
         body = () if queue_body is None else (queue_body,)
+        insert, queue = self._append[queue_body is not None]
         with self._database.transaction():
-            if legs:
-                run_soon(statement, row + body, legs)
+            if queue is None:
+                run_soon(insert, (*row, *body))
             else:
-                run_soon(_INSERT, row)
-                run_soon(statement, body)
+                run_soon(insert, row)
+                run_soon(queue, body)
             if queue_body is not None:
                 self._database.when_committed(self._wake)
             if values is not None:
-                salt, seq = secrets.token_hex(32), self.of_txn(entry.txn)[-1].seq
-                run_soon(
-                    "INSERT INTO scim_change_value (seq, digest, salt, old_value, new_value) "
-                    "VALUES (?, ?, ?, ?, ?)",
-                    (seq, _digest(salt, *values), salt, *values),
-                )
+                (seq,) = self._database.row("SELECT MAX(seq) FROM scim_change WHERE txn = ?", (entry.txn,))
+                self._append_values(seq, values)
 
-    def append_many(self, entries: Sequence[ChangeEntry]) -> None:
-        """Append changes of one `txn` that make no events, in the caller's transaction if there is one."""
+    def append_many(
+        self, entries: Sequence[ChangeEntry], values: Sequence[Values | None] = ()
+    ) -> None:
+        """Append changes of one `txn` that make no events, in the caller's transaction if there is one.
+
+        `values` has those of each entry, and nothing where none are logged; then no two entries are of
+        one resource.
+        """
         with self._database.transaction():
             for begin in range(0, len(entries), _ROWS):
                 rows = [_fitted(entry) for entry in entries[begin : begin + _ROWS]]
                 more = f", ({marks(rows[0])})" * (len(rows) - 1)
                 self._database.run(_INSERT + more, [cell for row in rows for cell in row])
-            self._database.run(
-                "INSERT INTO scim_queue (seq) SELECT seq FROM scim_change WHERE txn = ?", (entries[0].txn,)
-            )
+            txn = (entries[0].txn,)
+            self._database.run("INSERT INTO scim_queue (seq) SELECT seq FROM scim_change WHERE txn = ?", txn)
+            if values:
+                numbers = self._database.rows("SELECT resource_id, seq FROM scim_change WHERE txn = ?", txn)
+                seqs: dict[str, int] = dict(numbers)
+                for entry, logged in zip(entries, values, strict=True):
+                    if logged is not None:
+                        self._append_values(seqs[_fitted(entry).resource_id], logged)
 
-    def erase_values(self, seqs: Sequence[int]) -> None:
-        """Erase the logged values of changes; the log still verifies."""
+    def _append_values(self, seq: int, values: Values) -> None:
+        salt = secrets.token_hex(32)
+        self._database.run_soon(
+            "INSERT INTO scim_change_value (seq, digest, salt, old_value, new_value) VALUES (?, ?, ?, ?, ?)",
+            (seq, _digest(salt, *values), salt, *values),
+        )
+
+    def erase_values(self, resource_type: str, resource_id: str) -> int:
+        """Erase the logged values of a resource and return of how many changes; the log still verifies."""
+        count = 0
         with self._database.transaction():
-            self._database.run(
-                "UPDATE scim_change_value SET salt = NULL, old_value = NULL, new_value = NULL "
-                f"WHERE seq IN ({marks(seqs)})",
-                seqs,
+            # Not in one statement: MariaDB would lock every row of the table.
+            found = self._database.rows(
+                "SELECT seq FROM scim_change WHERE resource_type = ? AND resource_id = ?",
+                (resource_type, resource_id),
             )
+            seqs = [seq for (seq,) in found]
+            for begin in range(0, len(seqs), _ROWS):
+                some = seqs[begin : begin + _ROWS]
+                erased = self._database.run(
+                    "UPDATE scim_change_value SET salt = NULL, old_value = NULL, new_value = NULL "
+                    f"WHERE salt IS NOT NULL AND seq IN ({marks(some)})",
+                    some,
+                )
+                count += erased.rowcount
+        return count
 
     # -- readers
 
@@ -186,24 +224,25 @@ class ChangeLog:
     ) -> list[LoggedChange]:
         columns = ", ".join(f"c.{name}" for name in _COLUMNS.split(", "))
         rows = self._database.rows(
-            f"SELECT c.seq, o.position, o.hash, v.digest, {columns} FROM scim_change c "
-            "LEFT JOIN scim_order o ON o.seq = c.seq LEFT JOIN scim_change_value v ON v.seq = c.seq "
+            f"SELECT c.seq, o.position, o.hash, v.digest, v.old_value, v.new_value, {columns} "
+            "FROM scim_change c LEFT JOIN scim_order o ON o.seq = c.seq "
+            "LEFT JOIN scim_change_value v ON v.seq = c.seq "
             f"WHERE {condition} ORDER BY {order} LIMIT ?",
             (*params, limit),
         )
         return [
-            LoggedChange(seq, position, hash_, digest, ChangeEntry(*entry))
-            for seq, position, hash_, digest, *entry in rows
+            LoggedChange(seq, position, hash_, digest, ChangeEntry(*entry), before, after)
+            for seq, position, hash_, digest, before, after, *entry in rows
         ]
 
 
-def _queue_statement(dialect: str, body: str, is_kept: int) -> tuple[str, str]:
-    """Return the statement that queues a change, and its legs: on PostgreSQL, these insert the change."""
-    insert = "INSERT INTO scim_queue (seq, body, is_kept)"
+def _append_statements(dialect: str, body: str, is_kept: int) -> tuple[str, str | None]:
+    """Return the statement that inserts a change and the one that queues it; None: the first does both."""
     if dialect == "postgresql":
-        return f"{insert} SELECT seq, {body}, {is_kept} FROM c", f"c AS ({_INSERT} RETURNING seq)"
+        queue = f"INSERT INTO scim_queue (seq, body, is_kept) SELECT seq, {body}, {is_kept} FROM c"
+        return f"WITH c AS ({_INSERT} RETURNING seq) {queue}", None
     last = "LAST_INSERT_ID()" if dialect == "mysql" else "LAST_INSERT_ROWID()"
-    return f"{insert} VALUES ({last}, {body}, {is_kept})", ""
+    return _INSERT, f"INSERT INTO scim_queue (seq, body, is_kept) VALUES ({last}, {body}, {is_kept})"
 
 
 def _fitted(entry: ChangeEntry) -> ChangeEntry:

@@ -1,5 +1,6 @@
 """The order of the change log: positions and their hashes, signed checkpoints, and trimming."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
@@ -17,6 +18,8 @@ from set_delivery.change_verification import (
 from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
 from set_delivery.leases import take_lease
+
+_LOG = logging.getLogger(__name__)
 
 _BATCH: Final = 500
 
@@ -117,18 +120,19 @@ class ChangeOrder:
         if problems := self.verify(remembered):
             raise LogBroken(f"position {problems[0].position}: {problems[0].text}")
 
-    def trim(self, retention_ms: int) -> int:
+    def trim(self, retention_ms: int, up_to: int | None = None) -> int:
         """Delete the oldest changes up to the first that is young enough; return how many.
 
+        Changes behind the position `up_to` stay, unless it is None: the log has a warning about old ones.
         A signed checkpoint with the last deleted position stays. Raises LogBroken before a row is deleted
         that does not verify: a signature never covers what was tampered with.
         """
         latest, trimmed = self._clock() - retention_ms, 0
-        while count := self._trim_batch(latest):
+        while count := self._trim_batch(latest, up_to):
             trimmed += count
         return trimmed
 
-    def _trim_batch(self, latest: int) -> int:
+    def _trim_batch(self, latest: int, up_to: int | None) -> int:
         with self.alone():
             rows = self._database.rows(
                 "SELECT o.position, o.hash, o.seq, c.at FROM scim_order o "
@@ -136,7 +140,10 @@ class ChangeOrder:
                 (_BATCH,),
             )
             # One whose row is missing is as old as those before it, and does not verify.
-            old = list(takewhile(lambda row: row[3] is None or row[3] < latest, rows))
+            expired = list(takewhile(lambda row: row[3] is None or row[3] < latest, rows))
+            old = [row for row in expired if up_to is None or row[0] <= up_to]
+            if len(old) < len(expired):
+                _LOG.warning("old rows of the change log stay: the collector has position %d only", up_to)
             if not old:
                 return 0
             edge = Head(*old[-1][:2])

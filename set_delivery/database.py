@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+_Result = TypeVar("_Result")
 
 
 class Dialect(Protocol):
@@ -16,9 +18,6 @@ class Dialect(Protocol):
 
     def create_indexes(self, database: Any, indexes: Mapping[str, str]) -> None:
         """Make the indexes that are missing; each name stands for `table (columns)`."""
-
-    def preparing(self, database: Any) -> AbstractContextManager[None]:
-        """Return a context in which no other process changes tables."""
 
     def bytes_of(self, database: Any, tables: Sequence[str]) -> int:
         """Return how many bytes tables take; on SQLite, those of the whole database."""
@@ -65,15 +64,22 @@ class StateDatabase(Protocol):
         Its `rowcount` counts the rows that an UPDATE finds, changed or not.
         """
 
-    def run_soon(self, statement: str, params: Sequence[Any] = (), legs: str = "") -> None:
-        """Run a statement whose result nobody needs within a transaction, not later than the next one.
+    def run_soon(self, statement: str, params: Sequence[Any] = ()) -> None:
+        """Run a statement whose result nobody needs within a transaction, before the next one.
 
-        Several that wait go to the server as one; none of them looks at what the others write. `legs`,
-        on PostgreSQL, are what stands between WITH and the statement; their parameters come first.
+        Where the server takes several at once, it waits for the next one, which then
+        raises the error of both.
         """
 
     def run_ddl(self, statement: str) -> None:
         """Run a statement that defines something."""
+
+    def prepare(self, work: Callable[[], _Result]) -> _Result:
+        """Return the result of `work` on definitions, in a transaction, while other processes wait.
+
+        At another node of a cluster nobody waits, and a database may commit each definition at once: after
+        a conflict, `work` is done again, and finds a part of it done.
+        """
 
     def close(self) -> None:
         """Close what is not in use; connections are opened again when needed."""

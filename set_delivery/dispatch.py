@@ -1,7 +1,7 @@
 """From the change log to feeds and receivers: every change gets a position, and its events become SETs."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import orjson
@@ -9,7 +9,7 @@ import orjson
 from set_delivery.change_log import ChangeLog
 from set_delivery.change_order import ChangeOrder
 from set_delivery.clock import now_ms
-from set_delivery.database import StateDatabase, insert_numbered, marks
+from set_delivery.database import StateDatabase, marks
 from set_delivery.events import ChangeEvents, Event
 from set_delivery.former_outbox import FormerOutbox
 from set_delivery.leases import take_lease
@@ -19,6 +19,9 @@ from set_delivery.streams import Publishing
 # do not wait for more than that.
 _CHANGES: Final = 100
 _SETS: Final = 1000
+# How many rows go in one statement, and how many characters of SETs: databases limit both.
+_ROWS: Final = 250
+_CHARACTERS: Final = 1_000_000
 _NEVER_MS: Final = 2**62
 # The rows of the queue that a process without receivers handles. A change that has a position, or was
 # trimmed, only waits for its events to be published.
@@ -26,6 +29,18 @@ _SILENT: Final = (
     "(q.body IS NULL OR q.is_kept = 1 AND EXISTS (SELECT 1 FROM scim_change h WHERE h.seq = q.seq) "
     "AND NOT EXISTS (SELECT 1 FROM scim_order o WHERE o.seq = q.seq))"
 )
+
+
+class _NewSet(NamedTuple):
+    """A SET before it has a position: the columns of its row, and where it goes."""
+
+    jti: str
+    txn: str
+    made_at: int
+    event: str
+    feeds: str
+    streams: Sequence[str]
+    receivers: Sequence[str]
 
 
 class Dispatcher:
@@ -68,7 +83,9 @@ class Dispatcher:
 
     def is_due(self) -> bool:
         """Return whether there is a change to take over."""
-        queued = self._database.row(f"SELECT 1 FROM scim_queue q WHERE {self._open} LIMIT 1")
+        # In the order of the key: PostgreSQL would read the room of every row that was deleted before.
+        statement = f"SELECT 1 FROM scim_queue q WHERE {self._open} ORDER BY q.seq LIMIT 1"
+        queued = self._database.row(statement)
         return queued is not None or self._former.has_changes()
 
     def _take_over(self, begun: dict[int, ChangeEvents]) -> tuple[bool, int]:
@@ -87,6 +104,7 @@ class Dispatcher:
             placed: list[int] = []
             taken: list[int] = []
             fleeting: list[int] = []
+            sets: list[_NewSet] = []
             count = 0
             for seq, made_at, done, is_kept, is_silent, body in rows:
                 (placed if is_kept else fleeting).append(seq)
@@ -94,7 +112,7 @@ class Dispatcher:
                     # Its events wait for a process that has receivers.
                     continue
                 change = begun.pop(seq, None) or _change(body)
-                so_far = self._publish(change, made_at, done or 0, _SETS - count)
+                so_far = self._publish(change, made_at, done or 0, _SETS - count, sets)
                 count += so_far - (done or 0) + (0 if done else len(change.events))
                 if so_far < len(change.memberships):
                     # A group of very many members: the rest comes with the next transaction.
@@ -104,6 +122,8 @@ class Dispatcher:
                 taken.append(seq)
                 if count >= _SETS:
                     break
+            for some in _portions(sets):
+                self._insert_sets(some)
             self._order.place(placed)
             self._remove(taken, ["scim_queue", "scim_queue_part"])
             self._remove([seq for seq in taken if seq in fleeting], ["scim_change"])
@@ -125,14 +145,15 @@ class Dispatcher:
             self._is_merging = True
             up_to = self._former.hand_over_changes(self._log, self._type_of, _CHANGES)
         self._is_merging = self._is_merging and self._former.are_waiting()
+        # Looked up for each row that is returned: a join could read the whole history of changes.
+        at = "(SELECT c.at FROM scim_change c WHERE c.seq = q.seq)"
         condition, order = "? > 0", "q.seq"
         if self._is_merging:
-            condition, order = "c.at <= ?", "c.at, q.seq"
+            condition, order = f"{at} <= ?", f"{at}, q.seq"
         return self._database.rows(
-            "SELECT q.seq, COALESCE(c.at, ?), p.done, q.is_kept, CASE WHEN q.body IS NULL THEN 1 ELSE 0 END, "
-            "CASE WHEN q.seq = ? THEN NULL ELSE q.body END "
-            "FROM scim_queue q LEFT JOIN scim_change c ON c.seq = q.seq "
-            "LEFT JOIN scim_queue_part p ON p.seq = q.seq "
+            f"SELECT q.seq, COALESCE({at}, ?), (SELECT p.done FROM scim_queue_part p WHERE p.seq = q.seq), "
+            "q.is_kept, CASE WHEN q.body IS NULL THEN 1 ELSE 0 END, "
+            "CASE WHEN q.seq = ? THEN NULL ELSE q.body END FROM scim_queue q "
             f"WHERE {condition} AND {self._open} ORDER BY {order} LIMIT ?",
             (now_ms(), known, up_to or _NEVER_MS, _CHANGES),
         )
@@ -142,14 +163,15 @@ class Dispatcher:
         self._database.run("DELETE FROM scim_queue_part WHERE seq = ?", (seq,))
         self._database.run("INSERT INTO scim_queue_part (seq, done) VALUES (?, ?)", (seq, done))
 
-    def _publish(self, change: ChangeEvents, made_at: int, done: int, room: int) -> int:
-        """Make SETs of a change of which `done` memberships are; return how many are then."""
+    def _publish(
+        self, change: ChangeEvents, made_at: int, done: int, room: int, sets: list[_NewSet]
+    ) -> int:
+        """Append SETs of a change to `sets`; return how many memberships have one, of which `done` had."""
         if not done:
-            for event in change.events:
-                self._publish_event(event, change.txn, made_at, self._feeds_of(change))
+            sets += self._sets_of(change.events, change.txn, made_at, self._feeds_of(change))
         now = change.memberships[done : done + max(1, room)]
-        for event in ChangeEvents(change.txn, (), memberships=now).feed_events():
-            self._publish_event(event, change.txn, made_at, [change.feed] if change.feed else [])
+        joins = ChangeEvents(change.txn, (), memberships=now).feed_events()
+        sets += self._sets_of(joins, change.txn, made_at, [change.feed] if change.feed else [])
         return done + len(now)
 
     def _feeds_of(self, change: ChangeEvents) -> list[str]:
@@ -158,15 +180,17 @@ class Dispatcher:
             feeds += [feed for feed in change.feeds if feed not in feeds]
         return feeds
 
-    def _publish_event(self, event: Event, txn: str, made_at: int, feeds: Sequence[str]) -> None:
-        streams = list(self._streams_of(event, feeds))
-        receivers = [r.name for r in self._publishing.receivers if r.wants(event, streams)]
-        if not receivers and not self._publishing.poll:
-            return
-        position = self._insert_set(event, txn, made_at, feeds)
-        if self._publishing.poll:
-            self._insert("scim_stream", "feed, position", [(feed, position) for feed in streams])
-        self._insert("scim_delivery", "receiver, position", [(name, position) for name in receivers])
+    def _sets_of(
+        self, events: Iterable[Event], txn: str, made_at: int, feeds: Sequence[str]
+    ) -> Iterator[_NewSet]:
+        """Yield the SETs of events that anybody receives."""
+        kept_feeds = orjson.dumps(list(feeds)).decode()
+        for event in events:
+            streams = list(self._streams_of(event, feeds))
+            receivers = [r.name for r in self._publishing.receivers if r.wants(event, streams)]
+            if receivers or self._publishing.poll:
+                kept = orjson.dumps(event.as_json()).decode()
+                yield _NewSet(uuid4().hex, txn, made_at, kept, kept_feeds, streams, receivers)
 
     def _streams_of(self, event: Event, feeds: Sequence[str]) -> Iterator[str]:
         """Yield the feeds whose stream has an event.
@@ -177,18 +201,39 @@ class Dispatcher:
         if event.kind.startswith("urn:ietf:params:scim:event:feed:"):
             yield from (feed.id for feed in self._publishing.feeds if feed.id not in feeds)
 
-    def _insert_set(self, event: Event, txn: str, made_at: int, feeds: Sequence[str]) -> int:
-        statement = "INSERT INTO scim_set (jti, txn, made_at, event, feeds) VALUES (?, ?, ?, ?, ?)"
-        kept = orjson.dumps(event.as_json()).decode()
-        params = (uuid4().hex, txn, made_at, kept, orjson.dumps(list(feeds)).decode())
-        return insert_numbered(self._database, statement, params, "position")
+    def _insert_sets(self, sets: Sequence[_NewSet]) -> None:
+        """Insert SETs, in their order, for streams and receivers."""
+        # Every database numbers the rows of one statement in their order.
+        self._insert("scim_set", "jti, txn, made_at, event, feeds", [one[:5] for one in sets])
+        jtis = [one.jti for one in sets]
+        found = self._database.rows(f"SELECT jti, position FROM scim_set WHERE jti IN ({marks(jtis)})", jtis)
+        positions: dict[str, int] = dict(found)
+        if self._publishing.poll:
+            rows = [(feed, positions[one.jti]) for one in sets for feed in one.streams]
+            self._insert("scim_stream", "feed, position", rows)
+        deliveries = [(name, positions[one.jti]) for one in sets for name in one.receivers]
+        self._insert("scim_delivery", "receiver, position", deliveries)
 
-    def _insert(self, table: str, columns: str, rows: Sequence[tuple[str, int]]) -> None:
-        if not rows:
-            return
-        values = ", ".join(["(?, ?)"] * len(rows))
-        cells = [cell for row in rows for cell in row]
-        self._database.run(f"INSERT INTO {table} ({columns}) VALUES {values}", cells)
+    def _insert(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        for begin in range(0, len(rows), _ROWS):
+            batch = rows[begin : begin + _ROWS]
+            values = ", ".join([f"({marks(batch[0])})"] * len(batch))
+            cells = [cell for row in batch for cell in row]
+            self._database.run(f"INSERT INTO {table} ({columns}) VALUES {values}", cells)
+
+
+def _portions(sets: Sequence[_NewSet]) -> Iterator[list[_NewSet]]:
+    """Yield SETs in their order, as many at once as one statement takes."""
+    some: list[_NewSet] = []
+    characters = 0
+    for one in sets:
+        if some and (len(some) == _ROWS or characters + len(one.event) > _CHARACTERS):
+            yield some
+            some, characters = [], 0
+        some.append(one)
+        characters += len(one.event)
+    if some:
+        yield some
 
 
 def _change(body: str | None) -> ChangeEvents:

@@ -34,7 +34,8 @@ def read_ring(database: StateDatabase) -> Sequence[bytes]:
 
 def _made_ring(database: StateDatabase) -> Sequence[bytes]:
     dialect = database.dialect
-    with dialect.preparing(database), database.transaction():
+
+    def make() -> None:
         database.run_ddl(
             "CREATE TABLE IF NOT EXISTS scim_key (number INTEGER NOT NULL PRIMARY KEY, "
             f"made_at BIGINT NOT NULL, secret {dialect.id} NOT NULL){dialect.options}"
@@ -42,4 +43,6 @@ def _made_ring(database: StateDatabase) -> Sequence[bytes]:
         # Where another process was faster, its secret stays.
         statement = dialect.insert_ignoring("scim_key", "number, made_at, secret", "VALUES (1, ?, ?)")
         database.run(statement, (now_ms(), os.urandom(_BYTES).hex()))
+
+    database.prepare(make)
     return read_ring(database)

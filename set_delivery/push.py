@@ -4,8 +4,10 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -15,11 +17,14 @@ from urllib3.exceptions import HTTPError
 
 from set_delivery.answers import Outcome, judged, pause_after
 from set_delivery.clock import now_ms
+from set_delivery.connection import Connection, read
 from set_delivery.database import StateDatabase, marks
 from set_delivery.events import Event, Set
 from set_delivery.leases import Lease, is_leased, lease
 from set_delivery.streams import Publishing, Receiver
-from set_delivery.tokens import encode
+from set_delivery.tokens import encoded
+from telemetry import tracing
+from telemetry.catalogue import PUSH_SECONDS
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,8 +33,6 @@ _BATCH: Final = 50
 # How long it may take until that is written down, and how long a process that is gone is waited for.
 _BATCH_S: Final = 5.0
 _LEASE_S: Final = 10.0
-# No answer of a receiver is longer than this that anybody wants to read.
-_ANSWER_BYTES: Final = 64 * 1024
 
 
 class Pusher:
@@ -47,7 +50,7 @@ class Pusher:
         self._owner = owner
         self._clock = clock
         self._process = 0
-        self._lines: dict[str, _Line] = {}
+        self._connections: dict[str, Connection] = {}
 
     def run(self, receiver: Receiver, until: Callable[[], bool] = lambda: False) -> int:
         """Deliver to one receiver what is due, and return how many SETs it took or refused.
@@ -69,9 +72,9 @@ class Pusher:
 
     def close(self) -> None:
         """Close the connections to the receivers."""
-        for line in self._lines.values():
-            line.close()
-        self._lines.clear()
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
 
     def is_due(self, receiver: Receiver) -> bool:
         """Return whether there is something to deliver now that nobody is delivering."""
@@ -98,58 +101,76 @@ class Pusher:
         due = self._due(receiver, _BATCH)
         batch = _Batch()
         deadline = time.monotonic() + _BATCH_S
-        for one in due:
-            if time.monotonic() > deadline or until() or not held.holds():
-                break
-            outcome = self._outcome(receiver, one)
-            if outcome.taken:
-                batch.taken.append(one.position)
-            elif outcome.refused is not None:
-                batch.refused.append((one.position, outcome.refused))
-                _LOG.error("receiver %s refuses the SET %s: %s", receiver.name, one.jti, outcome.refused)
-            else:
-                batch.failed, batch.failure = one, outcome
-                break
+        with closing(encoded(due, partial(self._claims, receiver), receiver.key)) as tokens:
+            for one in due:
+                if time.monotonic() > deadline or until() or not held.holds():
+                    break
+                outcome = self._outcome(receiver, one, tokens)
+                if outcome.taken:
+                    batch.taken.append(one.position)
+                elif outcome.refused is not None:
+                    batch.refused.append((one.position, outcome.refused))
+                    reason = outcome.refused
+                    _LOG.error("receiver %s refuses the SET %s: %s", receiver.name, one.jti, reason)
+                else:
+                    batch.failed, batch.failure = one, outcome
+                    break
         if batch.settled or batch.failure is not None:
             self._settle(receiver, batch)
         return batch.failure is None and batch.settled > 0, batch.settled
 
     # -- one attempt
 
-    def _outcome(self, receiver: Receiver, one: Set) -> Outcome:
-        """Return what became of a SET; an attempt that breaks is a failure like any other.
+    def _outcome(self, receiver: Receiver, one: Set, tokens: Iterator[tuple[str, str]]) -> Outcome:
+        """Return what became of a SET, which is the next of `tokens`.
 
-        What the batch has achieved before is written down, and the receiver is left alone for a while.
+        An attempt that breaks is a failure like any other: the outcomes of the batch so far are written
+        down, and the receiver is left alone for a while.
         """
+        started, span = time.perf_counter(), None
+        if tracing.is_on():
+            known = {"scim.receiver": receiver.name, "scim.jti": one.jti, "scim.txn": one.txn}
+            span = tracing.begun("client", "push", attributes=known)
         try:
-            return self._attempt(receiver, one)
+            outcome = self._attempt(receiver, *next(tokens), span)
         except Exception as exc:
             # Its text may hold what was sent.
             kind = type(exc).__name__
             _LOG.error("receiver %s: the SET %s cannot be sent: %s", receiver.name, one.jti, kind)
             _LOG.debug("traceback:\n%s", "".join(traceback.format_tb(exc.__traceback__)))
-            return Outcome(problem=kind)
+            outcome = Outcome(problem=kind)
+        became = "taken" if outcome.taken else "failed" if outcome.refused is None else "refused"
+        PUSH_SECONDS.observe(time.perf_counter() - started, receiver.name, became)
+        if span is not None:
+            span.set_attribute("scim.outcome", became)
+            span.end()
+        return outcome
 
-    def _attempt(self, receiver: Receiver, one: Set) -> Outcome:
+    def _claims(self, receiver: Receiver, one: Set) -> Mapping[str, Any]:
         publishing = self._publishing
         audience = publishing.audience_of(one.event, one.feeds, receiver.audience)
-        body, media_type = encode(one.claims(publishing.issuer, audience, receiver.mode), receiver.key)
+        return one.claims(publishing.issuer, audience, receiver.mode)
+
+    def _attempt(self, receiver: Receiver, body: str, media_type: str, span: Any) -> Outcome:
+        headers = {"Content-Type": media_type}
+        if span is not None:
+            headers["traceparent"] = tracing.traceparent_of(span)
         try:
-            return self._answer(receiver, body.encode(), media_type)
+            return self._answer(receiver, body.encode(), headers)
         except (requests.RequestException, HTTPError) as exc:
             # Its text may hold what was sent; the kind of failure is enough.
             return Outcome(problem=f"{type(exc).__name__}")
 
-    def _answer(self, receiver: Receiver, body: bytes, media_type: str) -> Outcome:
+    def _answer(self, receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> Outcome:
         if self._process != os.getpid():
             # A connection is not shared with the process this one was forked from.
-            self._process, self._lines = os.getpid(), {}
-        if receiver.name not in self._lines:
-            self._lines[receiver.name] = _Line(receiver)
+            self._process, self._connections = os.getpid(), {}
+        if receiver.name not in self._connections:
+            self._connections[receiver.name] = Connection(receiver.url, receiver.token)
         started = time.monotonic()
         timeout_s = self._publishing.timeout_s
-        with self._lines[receiver.name].post(body, media_type, timeout_s) as answer:
-            said = _read(answer, started + timeout_s)
+        with self._connections[receiver.name].post(body, headers, timeout_s) as answer:
+            said = read(answer, started + timeout_s)
             return judged(answer.status_code, said, answer.headers.get("Retry-After"))
 
     # -- what is written down
@@ -243,50 +264,8 @@ class _Batch:
         self.failed = self.failure = None
 
 
-class _Line:
-    """The connection to a receiver, and what is the same in every request."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self._session = requests.Session()
-        headers = {"Accept": "application/json"}
-        if receiver.token:
-            headers["Authorization"] = f"Bearer {receiver.token}"
-        # Made once: it takes longer than to send it. Proxies and certificates come from the environment.
-        self._request = requests.Request("POST", receiver.url, headers).prepare()
-        self._settings = self._session.merge_environment_settings(receiver.url, {}, True, None, None)
-        self._adapter = self._session.get_adapter(receiver.url)
-
-    def post(self, body: bytes, media_type: str, timeout_s: float) -> requests.Response:
-        """Return the answer to a SET, its body not read yet. Raises RequestException and HTTPError."""
-        request = self._request.copy()
-        request.body = body
-        request.headers.update({"Content-Type": media_type, "Content-Length": str(len(body))})
-        # Past the session, which would look into a redirect even where it is not followed, and fail at
-        # what is no URL. A token for one host must not go to another.
-        return self._adapter.send(request, timeout=timeout_s, **self._settings)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._session.close()
-
-
 def _lease_name(receiver: Receiver) -> str:
     return f"push {receiver.name}"[:255]
-
-
-def _read(answer: requests.Response, until: float) -> bytes:
-    """Return what an answer says, as far as it comes in time: the status counts all the same."""
-    said = b""
-    while len(said) < _ANSWER_BYTES and time.monotonic() < until:
-        try:
-            # What is there, without waiting for the rest.
-            chunk = answer.raw.read1(4096, decode_content=True)
-        except HTTPError:
-            break
-        if not chunk:
-            break
-        said += chunk
-    return said
 
 
 def read_set(row: Any) -> Set:

@@ -90,21 +90,21 @@ class StateTooNew(Exception):
 def prepare_state(database: StateDatabase) -> None:
     """Make what is missing, and bring what is old up to date. Raises StateTooNew."""
     # A database that cannot be written is read all the same.
+    if _version(database) != VERSION:
+        database.prepare(lambda: _make_tables(database))
+
+
+def _make_tables(database: StateDatabase) -> None:
     if _version(database) == VERSION:
         return
-    with database.dialect.preparing(database):
-        if _version(database) == VERSION:
-            return
-        # MySQL has no transaction around definitions: each step may be found done.
-        with database.transaction():
-            database.dialect.create_tables(database, _TABLES)
-            database.dialect.create_indexes(database, _INDEXES)
-            # The process that gives positions waits for this row.
-            values = "VALUES ('dispatch', 'dispatch', 0)"
-            database.run(database.dialect.insert_ignoring("scim_lease", "name, owner, until", values))
-            _count_refused(database)
-            database.run("DELETE FROM scim_state")
-            database.run("INSERT INTO scim_state (version) VALUES (?)", (VERSION,))
+    database.dialect.create_tables(database, _TABLES)
+    database.dialect.create_indexes(database, _INDEXES)
+    # The process that gives positions waits for this row.
+    values = "VALUES ('dispatch', 'dispatch', 0)"
+    database.run(database.dialect.insert_ignoring("scim_lease", "name, owner, until", values))
+    _count_refused(database)
+    database.run("DELETE FROM scim_state")
+    database.run("INSERT INTO scim_state (version) VALUES (?)", (VERSION,))
 
 
 def refuse_later_state(database: StateDatabase) -> None:

@@ -8,15 +8,28 @@ and `storage.complete`. An undeclared ability costs speed, never correctness.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
-from schema.resource_type import AttributePath, ResourceType
-from scim_filter.nodes import Node
+from schema.resource_type import ResourceType
 from storage.errors import StorageError, UnsupportedByBackend
+from storage.resource import Key, Member, Membership, StoredResource
+from storage.selection import Found, Page, Position, Selection, Sort
+
+__all__ = [
+    "CONTRACT_VERSION",
+    "Capabilities",
+    "Found",
+    "Key",
+    "Member",
+    "Membership",
+    "Page",
+    "Position",
+    "Selection",
+    "Sort",
+    "StorageAdapter",
+    "StoredResource",
+]
 
 CONTRACT_VERSION: Final = 1
 """Raised when an adapter that fulfilled the contract may fulfil it no longer (docs/writing-a-backend.md)."""
@@ -40,6 +53,9 @@ class Capabilities:
     as the client sent them, for the backend to keep as it does; none means no change, and those in
     `StoredResource.removed_secrets` are kept no longer.
     `asked_at_start`: the start may ask whether it takes changes; it may be down for long otherwise.
+    `mends`: `mend` has something to do.
+    `owners`: `StoredResource.owner` is kept, the filter `storage.owners.owned_by` is answered by an index,
+    and an `externalId` that is unique is unique among the resources of one owner.
     """
 
     native_uniqueness: bool = False
@@ -50,153 +66,21 @@ class Capabilities:
     versions_members: bool = False
     takes_secrets: bool = False
     asked_at_start: bool = True
+    mends: bool = False
+    owners: bool = False
 
 
-Key = tuple[str, str]
-"""Which resource: the name of its type, and its id. Data of others may have one id in two types."""
+@dataclass(frozen=True)
+class Adoptable:
+    """A document of another program, with a line for each thing that is wrong with it.
 
+    A document that `is_left` does not become a resource; of another one, only what is wrong is lost.
+    """
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One resource that is a member of another."""
-
-    resource_id: str
     resource_type: str
-    display: str | None = None
-
-    @property
-    def key(self) -> Key:
-        return self.resource_type, self.resource_id
-
-
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """One resource that has another as a member, directly or through resources in between."""
-
     resource_id: str
-    resource_type: str
-    display: str | None
-    direct: bool
-
-
-@dataclass(frozen=True)
-class StoredResource:
-    """A resource as a backend keeps it.
-
-    `text` is the JSON of the canonical resource without `meta`, without computed attributes and
-    without `secrets`; where the backend has the capability `members`, without the membership
-    attribute too. Elsewhere each member in it has `value` and `type`, and `display` only where that is
-    not the one of the member itself. `secrets` maps paths of `returned: never` attributes to what is
-    kept of them; `removed_secrets`, in what is written, are paths that are to have none any more
-    (`takes_secrets`).
-    `version` changes exactly when the resource changes; `created` and `last_modified` are UTC
-    dateTimes with milliseconds. `place` is where the resource stands in the order of `scan`: a text of
-    at most 128 characters that only the backend reads, and that compares as the order is; it stays
-    while the resource exists. `joined` is False when the backend knows
-    the resource to be a member of nothing, and None when it did not look. `memberships` are there
-    when the backend has read them along: nobody need ask for them again. `source` is what the backend
-    read the resource from, for the backend alone, so that it need not be read again.
-    """
-
-    id: str
-    text: str
-    version: str = ""
-    created: str = ""
-    last_modified: str = ""
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    place: str = ""
-    joined: bool | None = None
-    memberships: "Sequence[Membership] | None" = None
-    removed_secrets: frozenset[str] = frozenset()
-    source: Any = field(default=None, compare=False, repr=False)
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """The parsed `text`; not to be changed."""
-        document: dict[str, Any] = orjson.loads(self.text)
-        return document
-
-
-@dataclass(frozen=True)
-class Sort:
-    """Order by one path; resources without a value come last when ascending, first otherwise."""
-
-    path: AttributePath
-    descending: bool = False
-
-
-@dataclass(frozen=True)
-class Position:
-    """A resource's position in an order: what comes next can be found though the resource is gone.
-
-    Without sort, only `place` counts; with it, the sort key (`storage.search.sort_key`; None when the
-    resource has no value) and then the place. Neither is longer than 330 characters.
-    """
-
-    place: str
-    key: str | None = None
-
-    def order(self, sort: Sort | None) -> tuple[Any, ...]:
-        """Return what positions compare by in ascending order under `sort`."""
-        if sort is None:
-            return (self.place,)
-        return (self.key is None, self.key or "", self.place)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which resources of a type are wanted, in which order, and which page of them.
-
-    `offset` counts from 0. `limit` is None for all. Without `sort` the order is that of `scan`;
-    with it, ties are broken by that order. With `after`, the page begins behind that position; with
-    `before`, it ends ahead of it.
-    """
-
-    filter: Node | None = None
-    sort: Sort | None = None
-    offset: int = 0
-    limit: int | None = None
-    after: Position | None = None
-    before: Position | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a backend found for a Selection, and how much of the work it has done.
-
-    All that match are among `resources`, and those of them that match `residual` do: None is for a
-    filter that the backend has judged. They come in the order of `scan`. A backend that has judged,
-    sorted and cut says so by `is_page`; `total` is then how many match in all, counted at that instant
-    or at another. `read` returns whole resources for some of `resources` where these hold only what
-    the selection is judged and sorted by; it leaves out what has gone.
-    """
-
-    resources: Iterable[StoredResource]
-    residual: Node | None = None
-    is_page: bool = False
-    total: int = 0
-    read: Callable[[Sequence[StoredResource]], Sequence[StoredResource]] | None = None
-
-    def seen_as(
-        self,
-        shown: Callable[[StoredResource], StoredResource],
-        given: Callable[[StoredResource], StoredResource] = lambda stored: stored,
-    ) -> "Found":
-        """Return the same with each resource as `shown` returns it; `given` is the inverse."""
-        read = self.read
-        return replace(
-            self,
-            resources=map(shown, self.resources),
-            read=None if read is None else lambda page: [*map(shown, read([*map(given, page)]))],
-        )
-
-
-@dataclass(frozen=True)
-class Page:
-    """Part of an answer: its resources and the number of resources in the whole answer."""
-
-    resources: Sequence[StoredResource]
-    total: int
+    problems: Sequence[str] = ()
+    is_left: bool = False
 
 
 class StorageAdapter(ABC):
@@ -211,6 +95,13 @@ class StorageAdapter(ABC):
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
         """Make what the backend needs to hold these types; does nothing when it is there."""
 
+    def to_adopt(self, resource_types: Sequence[ResourceType]) -> Iterable[Adoptable]:
+        """Return each document of another program that `prepare` would make a resource of these types.
+
+        Called in place of `prepare`. Writes nothing.
+        """
+        return ()
+
     def check(self) -> None:
         """Return when the backend answers; raise StorageUnavailable otherwise."""
 
@@ -220,6 +111,17 @@ class StorageAdapter(ABC):
         Raises StorageReadOnly where it is meant to take none, StorageUnavailable where it cannot.
         """
         self.check()
+
+    def mend(self) -> int:
+        """Make right what processes with other settings, or of other releases, have written meanwhile.
+
+        A process calls it every few seconds beside requests. Return how many resources were mended.
+        """
+        return 0
+
+    def count_hidden(self, resource_type: ResourceType) -> int | None:
+        """Return how many entries of other programs the backend leaves out, None if that takes many calls."""
+        return 0
 
     def close(self) -> None:
         """Give back the connections of this process; the adapter opens new ones when used again."""
@@ -271,6 +173,18 @@ class StorageAdapter(ABC):
         Raises ResourceNotFound.
         """
 
+    def get_to_delete(
+        self, resource_type: ResourceType, resource_id: str
+    ) -> tuple[StoredResource, Sequence[Membership]]:
+        """Return a resource that is about to be deleted, and the groups that it is directly in.
+
+        Within a transaction, nobody else changes any of them until that ends. A backend with locks takes
+        those of groups first: so does a change of members. Needs `members`. Raises ResourceNotFound.
+        """
+        stored = self.get(resource_type, resource_id)
+        memberships = self.memberships(resource_type, [stored]).get(stored.id, ())
+        return stored, [one for one in memberships if one.direct]
+
     @abstractmethod
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         """Keep a new resource and return it as kept, with its version, durably.
@@ -294,7 +208,8 @@ class StorageAdapter(ABC):
         """Keep `resource` in place of what has its id, and return it with its new version.
 
         What `resource` does not hold is gone. With `if_version`, raises VersionMismatch unless
-        the resource is still at that version. Raises ResourceNotFound, UniquenessConflict.
+        the resource is still at that version. `resource.source` may be that of the resource as this adapter
+        returned it before. Raises ResourceNotFound, UniquenessConflict.
         """
 
     @abstractmethod
@@ -342,7 +257,8 @@ class StorageAdapter(ABC):
         """Add and remove members and return whether that changed anything.
 
         Those in `remove`, of which only type and id count, leave before the others join. Adding a
-        member twice and removing one that is none is no change. A `display` other than the member's
+        member twice and removing one that is none is no change. A backend with transactions may raise
+        Contention where a resource in `add` does not exist any more. A `display` other than the member's
         own is kept and shown in its place. The version of the resource is left to the caller: where a
         `replace` follows in the transaction, the change may wait for it.
         """

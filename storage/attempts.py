@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Final, TypeVar
 
 from storage.errors import StorageError, VersionMismatch
+from telemetry.catalogue import CONFLICTS
 
 # A change is tried this often, and not again when so many seconds have passed since its first loss.
 ATTEMPTS: Final = 20
@@ -33,8 +34,9 @@ class Changed(VersionMismatch):
 class _Limit:
     """What is left for one change."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_s: float) -> None:
         self.losses = 0
+        self._longest_s = longest_s
         self._end = 0.0
 
     @property
@@ -43,7 +45,7 @@ class _Limit:
 
     def count(self) -> None:
         if self.losses == 0:
-            self._end = time.monotonic() + LONGEST_S
+            self._end = time.monotonic() + self._longest_s
         self.losses += 1
 
     def pause(self) -> None:
@@ -55,12 +57,13 @@ _limit: ContextVar[_Limit | None] = ContextVar("limit", default=None)
 
 
 @contextmanager
-def own_limit() -> Iterator[None]:
+def own_limit(longest_s: float | None = None) -> Iterator[None]:
     """Give a change of another resource, within the one at hand, a limit of its own.
 
-    When that is reached, so is the one around it.
+    When that is reached, so is the one around it. `longest_s` is for changes that may take long
+    themselves; without it LONGEST_S counts.
     """
-    outer, own = _limit.get(), _Limit()
+    outer, own = _limit.get(), _Limit(LONGEST_S if longest_s is None else longest_s)
     token = _limit.set(own)
     try:
         yield
@@ -89,6 +92,7 @@ def repeated(change: Callable[[], _Result], *losses: type[Exception]) -> _Result
                 # An inner call has counted this loss, as another error perhaps.
                 raise
             limit.count()
+            CONFLICTS.inc("given_up" if limit.is_reached else "retried")
             if limit.is_reached:
                 raise
         limit.pause()

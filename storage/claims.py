@@ -127,23 +127,15 @@ class Claims:
 
         Raises UniquenessConflict, and VersionMismatch when the resource itself has got one of them.
         """
-        return self.claim_many([(owner, values)])[0]
-
-    def claim_many(self, wanted: Iterable[tuple[str, Iterable[UniqueValue]]]) -> list[list[Claim]]:
-        """Claim values for several resources, all or none. Raises as `claim` does."""
-        made = [
-            [Claim(value, owner, self._token(), self._clock()) for value in sorted(values)]
-            for owner, values in wanted
-        ]
-        every = [claim for claims in made for claim in claims]
-        refused = self._store.put_if_absent(every)
-        put = every[: len(every) - len(refused)]
+        made = [Claim(value, owner, self._token(), self._clock()) for value in sorted(values)]
+        refused = self._store.put_if_absent(made)
+        put = made[: len(made) - len(refused)]
         try:
             if self._store.admits_several:
-                for lost in self._outranked(every):
+                for lost in self._outranked(made):
                     raise UniquenessConflict(lost.value.path)
             else:
-                self._refuse_held(every, refused)
+                self._refuse_held(made, refused)
                 for claim in refused:
                     self._replace_abandoned(claim)
                     put.append(claim)

@@ -1,10 +1,12 @@
 """DATABASE_URL: which database, and how to reach it."""
 
-import ssl
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from storage.driver_options import mysql_options, postgresql_options
 
 # What comes before "://", and what may stand behind a "+", to the dialect that is meant. The
 # drivers are ours to choose: a URL written for another one keeps working.
@@ -16,13 +18,8 @@ SCHEMES: Final = {
     "mariadb": "mysql",
 }
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306}
-
-# The options that the MySQL driver takes from a URL; those of PostgreSQL are libpq's own.
-_SECONDS: Final = ("connect_timeout", "read_timeout", "write_timeout")
-_FILES: Final = ("ssl_ca", "ssl_cert", "ssl_key")
-# More seconds the driver does not take.
-_YEAR_S: Final = 31_536_000
-_TRUE: Final = ("1", "true", "yes", "on")
+# A host, or an IPv6 address in brackets, and its port.
+_HOST: Final = re.compile(r"(\[[^][]*\]|[^][:]*)(?::([0-9]{0,5}))?")
 
 
 @dataclass(frozen=True)
@@ -40,13 +37,18 @@ class DatabaseUrl:
         """The database without credentials, for messages."""
         if self.dialect == "sqlite":
             return self.name
-        host = self.options.get("unix_socket") or self.options.get("host", "localhost")
-        return f"{self.dialect}://{host}:{self.options.get('port', _PORTS[self.dialect])}/{self.name}"
+        hosts = str(self.options.get("unix_socket") or self.options.get("host", "localhost")).split(",")
+        ports = str(self.options.get("port") or _PORTS[self.dialect]).split(",")
+        # One port is for all hosts.
+        ports = ports * len(hosts) if len(ports) == 1 else ports
+        shown = (f"{host}:{port or _PORTS[self.dialect]}" for host, port in zip(hosts, ports, strict=False))
+        return f"{self.dialect}://{','.join(shown)}/{self.name}"
 
 
 def parse_database_url(text: str) -> DatabaseUrl:
     """Return the database that `text` names, such as `postgresql://user:password@host/name`.
 
+    PostgreSQL takes several hosts, as libpq does: `postgresql://user@one:5432,two:5433/name`.
     Also `postgres://`, `mysql://`, `mariadb://`, `sqlite:///relative` and `sqlite:////absolute`,
     with or without a driver as in `mysql+pymysql://`. Raises ValueError, which says nothing of
     the password.
@@ -61,7 +63,7 @@ def parse_database_url(text: str) -> DatabaseUrl:
         return _sqlite(text)
     try:
         parts = urlsplit(text)
-        port = parts.port
+        hosts, ports = _hosts(parts.netloc.rpartition("@")[2])
         query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError as exc:
         # urllib quotes what it cannot read, which may be a part of the password.
@@ -69,14 +71,33 @@ def parse_database_url(text: str) -> DatabaseUrl:
             "cannot be read: characters such as / ? # @ : in user or password must be written as %XX, "
             "the port is a number, and options are written as name=value"
         ) from exc
-    name = unquote(parts.path.lstrip("/")) or query.pop("dbname", "")
+    name = query.pop("dbname", "") or unquote(parts.path.lstrip("/"))
     if not name:
         raise ValueError("must name a database, as in postgresql://user:password@host/name")
-    options: dict[str, Any] = {"host": unquote(parts.hostname or query.pop("host", "")) or "localhost"}
-    options |= {"port": port} if port else {}
+    if len(hosts) > 1 and dialect == "mysql":
+        raise ValueError("names several hosts, of which only PostgreSQL takes more than one")
+    options: dict[str, Any] = {"host": ",".join(hosts) or query.pop("host", "") or "localhost"}
+    options |= {"port": ports[0] if len(ports) == 1 else ",".join(map(str, ports))} if any(ports) else {}
     options |= {"user": unquote(parts.username)} if parts.username else {}
     options |= {"password": unquote(parts.password)} if parts.password else {}
-    return DatabaseUrl(dialect, name, options | (_mysql_options(query) if dialect == "mysql" else query))
+    typed = mysql_options(query) if dialect == "mysql" else postgresql_options(query)
+    return DatabaseUrl(dialect, name, options | typed)
+
+
+def _hosts(text: str) -> tuple[list[str], list[int | str]]:
+    """Return the hosts of a URL, none where it names none, and the port of each, empty for the usual one.
+
+    Raises ValueError.
+    """
+    hosts: list[str] = []
+    ports: list[int | str] = []
+    for one in text.split(",") if text else ():
+        match = _HOST.fullmatch(one)
+        if match is None or int(match[2] or 0) > 65535:
+            raise ValueError("a host or a port cannot be read")
+        hosts.append(unquote(match[1].strip("[]")))
+        ports.append(int(match[2]) if match[2] else "")
+    return hosts, ports
 
 
 def _sqlite(text: str) -> DatabaseUrl:
@@ -86,47 +107,3 @@ def _sqlite(text: str) -> DatabaseUrl:
         raise ValueError("must name a file: sqlite:///relative.db or sqlite:////absolute.db")
     options = {"mode": "ro"} if dict(parse_qsl(query)).get("mode") == "ro" else {}
     return DatabaseUrl("sqlite", str(Path(unquote(path[1:])).expanduser()), options)
-
-
-def _mysql_options(query: dict[str, str]) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for key, value in query.items():
-        if key in ("charset", "collation", "use_unicode", "autocommit"):
-            # Fixed here: utf8mb4, compared by code points.
-            continue
-        if key in ("ssl_mode", "ssl-mode", "sslmode", "ssl"):
-            options |= _tls(value)
-        elif key in ("ssl_verify_cert", "ssl_verify_identity"):
-            options[key] = value.lower() in _TRUE
-        elif key in _SECONDS:
-            if not value.isdecimal() or not 0 < int(value) <= _YEAR_S:
-                raise ValueError(f"has {key}={value[:20]}; {key} must be seconds, 1 or more")
-            options[key] = int(value)
-        elif key in _FILES:
-            if not Path(value).is_file():
-                raise ValueError(f"has {key}={value}, which is not a file")
-            options[key] = value
-        elif key == "unix_socket":
-            options[key] = value
-        else:
-            raise ValueError(f"has the unknown option {key}")
-    return options
-
-
-def _tls(mode: str) -> dict[str, Any]:
-    match mode.lower().replace("-", "_"):
-        case "disabled" | "disable" | "false" | "0":
-            return {"ssl_disabled": True}
-        case "preferred" | "prefer":
-            return {}
-        case "required" | "require" | "true" | "1":
-            # Encrypted whoever answers, as these words mean for every client of MySQL.
-            context = ssl.create_default_context()
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            return {"ssl": context}
-        case "verify_ca":
-            return {"ssl_verify_cert": True}
-        case "verify_identity" | "verify_full":
-            return {"ssl_verify_cert": True, "ssl_verify_identity": True}
-    raise ValueError("has an unknown ssl_mode")

@@ -44,6 +44,16 @@ class StorageReadOnly(StorageError):
         self.detail = detail
 
 
+class ForeignEntry(StorageError):
+    """The resource is an entry of another program, which the settings let clients read only."""
+
+    def __init__(self, resource_type: str, resource_id: str) -> None:
+        super().__init__(
+            f"{resource_type} {resource_id} was made by another program: this server reads it, and changes it"
+            " only after an operator has adopted it"
+        )
+
+
 class StorageUnavailable(StorageError):
     """The backend cannot be reached now; the same call may succeed later.
 
@@ -54,6 +64,18 @@ class StorageUnavailable(StorageError):
     def __init__(self, reason: str = "", database: str = "") -> None:
         super().__init__(reason)
         self.database = database
+
+
+class SettingsSuperseded(StorageUnavailable):
+    """Another process indexes by other settings: this one must not write, others may."""
+
+    @classmethod
+    def of(cls, types: str) -> "SettingsSuperseded":
+        """Return the error with a text for the log, about the resources of these types."""
+        return cls(
+            f"another process has begun to index {types} resources by other definitions or "
+            "INDEXED_ATTRIBUTES; this process changes none: restart it with the same settings"
+        )
 
 
 class BackendTimeout(StorageUnavailable):
@@ -72,7 +94,10 @@ class OutcomeUnknown(StorageError):
 
 
 class Contention(StorageError):
-    """The whole transaction was undone because of another one; the same may succeed when repeated."""
+    """The whole transaction was undone; the same may succeed when repeated.
+
+    The reason is another transaction, or a connection that leads to a server where nothing can be written.
+    """
 
 
 class ValueRefused(StorageError):

@@ -1,7 +1,7 @@
-"""What resources are found by, wherever an index of our own holds them: paths, their values, short keys."""
+"""What resources are found by, wherever an index of our own holds them: values, and short keys of these."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,8 @@ import orjson
 
 from schema.resource_type import AttributePath, ResourceType
 from schema.values import key_function
+from scim_filter.evaluate import compile_predicate
+from scim_filter.nodes import BoundPresence
 
 # Values longer than this are indexed by their beginning and a digest, so that an index entry
 # stays below the limits of every database (MariaDB allows 3,072 bytes).
@@ -44,53 +46,6 @@ def successor(text: str) -> str | None:
     return None
 
 
-def indexed_paths(
-    resource_type: ResourceType, indexed: frozenset[str] | None = None
-) -> Iterator[AttributePath]:
-    """Yield the paths that an index has entries for, complex attributes before their sub-attributes.
-
-    A complex attribute has an entry per element: it says that the element is there. Links between
-    resources and `id` are found elsewhere; `schemas` are left to evaluation.
-    `indexed` holds the paths to index, a complex attribute or the URN of an extension for all that
-    is in it; unique attributes and `externalId` are indexed anyway. None is for everything.
-    """
-    links = (resource_type.members, resource_type.memberships)
-    # Clients look their own identifiers up, unique or not.
-    wanted = {"externalId", *(path.text for path in resource_type.unique_paths)}
-    wanted |= {path.text for name in indexed or () if (path := resource_type.path(name)) is not None}
-    seen: set[str] = set()
-    for path in resource_type.simple_paths:
-        if path.attribute in links or path.text in ("id", "schemas") or path.leaf.returned == "never":
-            continue
-        if path.attribute.name == "meta":
-            continue
-        holder = AttributePath(path.attribute, None, path.extension)
-        if indexed is not None and not wanted & {path.text, holder.text, path.extension}:
-            continue
-        if path.sub_attribute is not None and holder.text not in seen:
-            seen.add(holder.text)
-            yield holder
-        yield path
-
-
-def numbered_paths(resource_type: ResourceType, indexed: frozenset[str] | None = None) -> list[str]:
-    """Return the text of every path of the type that needs a number."""
-    texts = ["meta.created", "meta.lastModified"]
-    texts += [path.text for path in indexed_paths(resource_type, indexed)]
-    texts += [path.text for path in resource_type.unique_paths]
-    return list(dict.fromkeys(texts))
-
-
-def signature(resource_type: ResourceType, text: str) -> str:
-    """Return what the entries of a path are made by: when it changes, they must be made again."""
-    path = resource_type.path(text)
-    assert path is not None
-    leaf = path.leaf
-    names = sorted(sub.name for sub in leaf.sub_attributes)
-    parts = (leaf.type, leaf.case_exact, leaf.uniqueness, path.attribute.multi_valued, *names)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-
-
 @dataclass(frozen=True)
 class IndexedPath:
     """A path with keys; `is_text` says whether its values are searched for parts of them."""
@@ -108,12 +63,13 @@ Keys = list[tuple[IndexedPath, str]]
 class IndexedAttribute:
     """An attribute with keys: its own path, and the paths of its values by name of sub-attribute.
 
-    Of a simple attribute, the name is empty.
+    Of a simple attribute, the name is empty. `is_present` says of an extension whether it counts for `pr`.
     """
 
     path: AttributePath
     is_simple: bool
     paths: dict[str, IndexedPath] = field(default_factory=dict)
+    is_present: Callable[[Mapping[str, Any]], bool] | None = None
 
     def elements(self, value: Any) -> list[tuple[Mapping[str, Any], Keys]]:
         """Return each element of the attribute with its keys; that of a simple attribute is empty.
@@ -149,18 +105,21 @@ def _keys(paths: Mapping[str, IndexedPath], element: Mapping[str, Any]) -> Keys:
 class IndexWalk:
     """Walks through what an index holds of resources: attributes, their elements, the keys of each.
 
-    `indexed` is as for `indexed_paths`.
+    `texts` are the paths with entries. The URN of an extension is one: all of the extension is an element
+    without keys.
     """
 
-    def __init__(self, resource_type: ResourceType, indexed: frozenset[str] | None = None) -> None:
+    def __init__(self, resource_type: ResourceType, texts: Iterable[str]) -> None:
         # By extension, then by name of attribute: a resource has few of all that it could have.
         self._spaces: dict[str | None, dict[str, IndexedAttribute]] = {None: {}}
-        dates = (resource_type.path(text) for text in ("meta.created", "meta.lastModified"))
-        for path in (*filter(None, dates), *indexed_paths(resource_type, indexed)):
+        for path in filter(None, map(resource_type.path, texts)):
             space = self._spaces.setdefault(path.extension, {})
             own = AttributePath(path.attribute, None, path.extension)
+            presence = None
+            if path.text in resource_type.extension_urns:
+                presence = compile_predicate(BoundPresence(path))
             simple = not path.attribute.is_complex
-            holder = space.setdefault(path.attribute.name, IndexedAttribute(own, simple))
+            holder = space.setdefault(path.attribute.name, IndexedAttribute(own, simple, {}, presence))
             if not path.leaf.is_complex:
                 name = path.sub_attribute.name if path.sub_attribute else ""
                 is_text = path.leaf.type in ("string", "reference")

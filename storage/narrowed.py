@@ -19,6 +19,7 @@ from storage.adapter import (
 )
 from storage.batches import batches
 from storage.errors import ResourceNotFound, UnsupportedByBackend
+from storage.owners import with_owner
 from storage.search import mentions_links, search
 
 # How many ids one search asks for.
@@ -30,8 +31,8 @@ _Link = TypeVar("_Link", Member, Membership)
 class NarrowedStorage(StorageAdapter):
     """Reads `adapter` under a bound filter for each resource type by name.
 
-    The filters are about what `StoredResource.text` holds: not about `meta`, members, memberships. A
-    resource that is not seen is no member of anything, and counts in no total. Changes are not
+    The filters are about what `StoredResource.text` holds and about its owner: not about `meta`, members,
+    memberships. A resource that is not seen is no member of anything, and counts in no total. Changes are not
     made through here.
     """
 
@@ -53,7 +54,12 @@ class NarrowedStorage(StorageAdapter):
         return self._bare(stored)
 
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
-        for stored in self._adapter.scan(resource_type):
+        node = self._filters.get(resource_type.name)
+        if node is None:
+            yield from map(self._bare, self._adapter.scan(resource_type))
+            return
+        # Candidates may have to be judged; they come in the order of a scan.
+        for stored in self._adapter.candidates(resource_type, Selection(node)).resources:
             if self._is_seen(resource_type, stored):
                 yield self._bare(stored)
 
@@ -62,10 +68,14 @@ class NarrowedStorage(StorageAdapter):
             # The backend would find a group by a member that is not seen.
             return Found(self.scan(resource_type), selection.filter)
         node = self._filters.get(resource_type.name)
-        if node is not None:
-            node = node if selection.filter is None else _both(node, selection.filter)
-            selection = replace(selection, filter=node)
-        found = self._adapter.candidates(resource_type, selection)
+        if node is None:
+            return self._adapter.candidates(resource_type, selection).seen_as(self._bare)
+        both = node if selection.filter is None else _both(node, selection.filter)
+        found = self._adapter.candidates(resource_type, replace(selection, filter=both))
+        if found.residual is not None:
+            # The caller cannot judge by the owner.
+            seen = (one for one in found.resources if self._is_seen(resource_type, one))
+            found = replace(found, resources=seen, residual=selection.filter)
         return found.seen_as(self._bare)
 
     def members(
@@ -106,7 +116,7 @@ class NarrowedStorage(StorageAdapter):
 
     def _is_seen(self, resource_type: ResourceType, stored: StoredResource) -> bool:
         sees = self._sees.get(resource_type.name)
-        return sees is None or sees(stored.document)
+        return sees is None or sees(with_owner(stored.document, stored.owner))
 
     @staticmethod
     def _bare(stored: StoredResource) -> StoredResource:
@@ -132,7 +142,12 @@ class NarrowedStorage(StorageAdapter):
             )
             node = wanted[0] if len(wanted) == 1 else Or(wanted)
             selection = Selection(_both(self._filters[resource_type.name], node))
-            page = search(self._adapter, resource_type, selection, lambda stored, links: stored.document)
+            page = search(
+                self._adapter,
+                resource_type,
+                selection,
+                lambda stored, links: with_owner(stored.document, stored.owner),
+            )
             seen.update(stored.id for stored in page.resources)
         return seen
 

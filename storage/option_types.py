@@ -33,6 +33,21 @@ def positive(value: str) -> int:
     return whole(value, 1, 10**18 - 1, "a whole number, 1 or more")
 
 
+def hash_memory(value: str) -> int:
+    """a whole number from 1 to 4096"""
+    return whole(value, 1, 4096, "a whole number from 1 to 4096")
+
+
+def hash_time(value: str) -> int:
+    """a whole number from 1 to 100"""
+    return whole(value, 1, 100, "a whole number from 1 to 100")
+
+
+def hash_parallelism(value: str) -> int:
+    """a whole number from 1 to 64"""
+    return whole(value, 1, 64, "a whole number from 1 to 64")
+
+
 def port(value: str) -> int:
     """a port number, 0 to 65535"""
     return whole(value, 0, 65535, "a port number")
@@ -87,7 +102,7 @@ def table(value: str) -> str:
 
 
 def paths(value: str) -> frozenset[str]:
-    """attribute paths separated by commas, in any case"""
+    """attribute paths, `default` and `*`, separated by commas, in any case"""
     return frozenset(path.strip().lower() for path in value.split(",") if path.strip())
 
 

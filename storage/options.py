@@ -72,6 +72,8 @@ class StorageOptions:
     debian: ClassVar[str] = ""
     # Whether the adapter has a `state_database`.
     shares_state: ClassVar[bool] = False
+    # No setting: 32 bytes for each secret of SECRET_KEYS, to encrypt what is stored. The first one writes.
+    sealing_keys: tuple[bytes, ...] = field(default=(), repr=False, kw_only=True)
 
     @property
     def location(self) -> str:
@@ -85,4 +87,8 @@ class StorageOptions:
 
     def problems(self) -> Sequence[str]:
         """Return what is wrong with the settings taken together, a line each that begins with a variable."""
+        return ()
+
+    def cautions(self) -> Sequence[str]:
+        """Return what the log of each start warns of, a line each that begins with a variable."""
         return ()

@@ -12,9 +12,10 @@ from schema.resource_type import AttributePath, ResourceType
 from schema.values import lenient_key
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import Node, filter_paths
-from storage.adapter import Page, Position, Selection, Sort, StorageAdapter, StoredResource
+from storage.adapter import Found, Page, Position, Selection, Sort, StorageAdapter, StoredResource
 from storage.batches import batches
 from storage.index_keys import index_key
+from storage.selection import NATIVE, RESIDUAL, SCAN, Work
 
 Represent = Callable[[StoredResource, bool], Mapping[str, Any]]
 """The resource as a client sees it, unprojected; with True, members and memberships included."""
@@ -27,7 +28,8 @@ def search(
     found = adapter.candidates(resource_type, selection)
     if found.is_page:
         resources = list(found.resources)
-        return Page(resources, fitting_total(resources, found.total, selection))
+        work = Work(NATIVE, len(resources), found.explain)
+        return Page(resources, fitting_total(resources, found.total, selection), work)
     candidates = found.resources
     attributes = _judged_by(found.residual, selection.sort)
     if resource_type.memberships is not None and resource_type.memberships in attributes:
@@ -37,8 +39,29 @@ def search(
     def represented(stored: StoredResource) -> Mapping[str, Any]:
         return represent(stored, links)
 
-    page = cut(candidates, found.residual, selection, represented)
-    return page if found.read is None else Page(found.read(page.resources), page.total)
+    counted = _Counted(candidates)
+    page = cut(counted, found.residual, selection, represented)
+    whole = page.resources if found.read is None else found.read(page.resources)
+    return Page(whole, page.total, Work(_plan(found, selection), counted.count, found.explain))
+
+
+class _Counted:
+    """Yields what it is given once; `count` is the number so far."""
+
+    def __init__(self, candidates: Iterable[StoredResource]) -> None:
+        self._candidates = candidates
+        self.count = 0
+
+    def __iter__(self) -> Iterator[StoredResource]:
+        for one in self._candidates:
+            self.count += 1
+            yield one
+
+
+def _plan(found: Found, selection: Selection) -> str:
+    """Return whether the backend has chosen the resources, which the server has judged or sorted."""
+    is_chosen = selection.filter is not None and found.residual != selection.filter
+    return RESIDUAL if is_chosen or found.is_narrowed else SCAN
 
 
 def fitting_total(found: Sequence[StoredResource], counted: int, selection: Selection) -> int:

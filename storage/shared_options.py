@@ -54,11 +54,13 @@ class Indexes:
     indexed_attributes: frozenset[str] | None = setting(
         None,
         types.paths,
-        "The attributes that SQL, MongoDB and flat files index, such as `emails.value,name`. A filter on"
-        " another attribute reads every resource.",
+        "The attributes that SQL, MongoDB and flat files index, such as `emails.value,name`. `*` names all"
+        " attributes, `default` the [attributes that clients filter by](backends/sql.md#indexed-attributes)."
+        " A filter on another attribute reads every resource.",
         "Unique attributes and `externalId` always have an index. An attribute that does not exist stops the"
         " start.",
-        shown="all attributes",
+        shown="`default`, and all attributes that an SQL database has an index of already; on MongoDB all"
+        " attributes",
     )
 
 
@@ -80,6 +82,46 @@ class SqliteFiles:
         " a power failure.",
         "With `NORMAL`, writes are faster and survive a crash of the server, but the last writes may be lost"
         " in a power failure.",
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class Hashing:
+    """The cost of argon2id hashes."""
+
+    argon2_memory: int = setting(
+        19,
+        types.hash_memory,
+        "The memory of one argon2id hash of a password or another secret, in MiB.",
+        "The defaults of the three costs are the minimum that OWASP recommends. Hashes with other costs"
+        " stay valid. Each running hash takes this memory in addition to that of the process.",
+    )
+    argon2_time: int = setting(2, types.hash_time, "The number of passes of one hash over its memory.")
+    argon2_parallelism: int = setting(
+        1, types.hash_parallelism, "The number of threads that compute one hash together."
+    )
+    argon2_at_once: int = setting(
+        2,
+        types.positive,
+        "The largest number of hashes that a process computes at the same time.",
+        "Further requests with passwords wait for their turn, first come, first served. Requests without"
+        " passwords do not wait.",
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class Foreign:
+    """Entries that other programs made in a directory, a zone or an organisation."""
+
+    foreign_entries: str = setting(
+        "hidden",
+        types.one_of("hidden", "read", "managed"),
+        "The treatment of users and groups that other programs made in a directory, an iRODS zone or"
+        " JumpCloud. `hidden`: they are no resources, no members, and not changed; nobody gets their names."
+        " `read`: clients read them; each change of them is answered 403. `managed`: they are resources like"
+        " all others.",
+        "`scim adopt` adopts chosen entries. A process reads the setting at its start: all processes need"
+        " the same value. See [Entries of other programs](../how-to/entries-of-others.md).",
     )
 
 

@@ -5,7 +5,15 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from schema.resource_type import ResourceType
-from storage.adapter import Found, Member, Membership, Selection, StorageAdapter, StoredResource
+from storage.adapter import (
+    Adoptable,
+    Found,
+    Member,
+    Membership,
+    Selection,
+    StorageAdapter,
+    StoredResource,
+)
 
 
 class WrappedAdapter(StorageAdapter):
@@ -20,11 +28,20 @@ class WrappedAdapter(StorageAdapter):
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
         self._adapter.prepare(resource_types)
 
+    def to_adopt(self, resource_types: Sequence[ResourceType]) -> Iterable[Adoptable]:
+        return self._adapter.to_adopt(resource_types)
+
     def check(self) -> None:
         self._adapter.check()
 
     def check_writable(self) -> None:
         self._adapter.check_writable()
+
+    def mend(self) -> int:
+        return self._adapter.mend()
+
+    def count_hidden(self, resource_type: ResourceType) -> int | None:
+        return self._adapter.count_hidden(resource_type)
 
     def close(self) -> None:
         self._adapter.close()

@@ -50,11 +50,18 @@ class ScimClient:
         sent |= headers or {}
         if body is not None:
             options["json"] = body
+        # Buffered, the answer is closed, as a web server does it.
+        options.setdefault("buffered", True)
         answer = self._client.open(
             path, method=method, headers={k: v for k, v in sent.items() if v}, **options
         )
         assert_described(self.app, answer)
         return answer
+
+    def figures(self) -> dict[str, float]:
+        """Return the samples of /metrics by name and labels; those of processes are this process's."""
+        lines = self("GET", "/metrics").text.splitlines()
+        return {name: float(value) for name, value in (x.rsplit(" ", 1) for x in lines if x[0] != "#")}
 
     def user(self, user_name: str, **attributes: Any) -> dict[str, Any]:
         """Create a user and return it."""
@@ -107,9 +114,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 BACKENDS: list[str] = []
+# The modules of tests that run on a variant of a backend.
+VARIANTS: dict[str, tuple[str, ...]] = {}
 for _path in sorted(Path(__file__).parent.glob("storage/*/backend.py")):
     _module = import_module(f"tests.storage.{_path.parent.name}.backend")
     BACKENDS += _module.BACKENDS
+    VARIANTS |= getattr(_module, "VARIANTS", {})
     # Each backend has a fixture of its name: a server, or the variables of a store of the test's own.
     globals().update({name: getattr(_module, name) for name in _module.BACKENDS})
 # What changes the tables: with these, a test gets a database of its own.
@@ -134,8 +144,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if metafunc.definition.get_closest_marker("sqlite"):
             meant = ("sqlite",)
         slow = metafunc.definition.get_closest_marker("full")
-        if slow and not os.environ.get("SCIM_TEST_FULL"):
-            meant = [name for name in meant if name not in slow.args]
+        module = metafunc.module.__name__.rpartition(".")[2]
+        if not os.environ.get("SCIM_TEST_FULL"):
+            left_out = {*(slow.args if slow else ()), *(v for v in VARIANTS if module not in VARIANTS[v])}
+            meant = [name for name in meant if name not in left_out]
         names = metafunc.config.getoption("--backend") or BACKENDS
         metafunc.parametrize("backend", [name for name in names if name in meant], indirect=True)
 

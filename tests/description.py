@@ -8,7 +8,7 @@ from flask import Flask
 
 METHODS = ("get", "put", "post", "patch", "delete")
 # The protocol's own, and what every answer has.
-UNSAID = {"Content-Type", "Content-Length", "X-Content-Type-Options"}
+UNSAID = {"Content-Type", "Content-Length", "X-Content-Type-Options", "X-Request-ID", "traceparent"}
 # By the routes of an application: its description.
 _documents: dict[frozenset[str], dict[str, Any]] = {}
 

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +27,32 @@ _INDEXES = (
 )
 _OWN_INDEXES = ("scimId,scimExternalId,scimActive,scimPlace,scimCreated,scimLastModified,scimInexact eq",)
 
+_OWN = "scimVersion,scimExternalId,scimActive"
+_STANDARD = ("core", "cosine", "inetorgperson")
 _LATER_UNIQUE = "what becomes unique later is claimed when an entry is next changed"
+
+
+@dataclass(frozen=True)
+class Overlays:
+    """Lines of a configuration that come after the database, and the modules for them."""
+
+    directives: Sequence[str]
+    modules: Sequence[str]
+
+
+# Two bases may have one value.
+_EACH_BASE = [f'unique_uri "serialize ldap:///ou=t{number},{SUFFIX}?uid?sub"' for number in range(1, 100)]
+GUARDS = Overlays(
+    [
+        *("overlay unique", *_EACH_BASE),
+        # Looks for values where none is.
+        f'unique_uri "ldap:///{SUFFIX}?cn,sn,mail,displayName,title,{_OWN}?sub?(objectClass=country)"',
+        *("overlay memberof", "memberof-group-oc groupOfMembers", "memberof-member-ad member"),
+        *("overlay refint", "refint_attributes member owner"),
+        *("overlay ppolicy", f'ppolicy_default "cn=policy,{SUFFIX}"', "ppolicy_hash_cleartext"),
+    ],
+    ["unique", "memberof", "refint", "ppolicy"],
+)
 
 
 class LdapServer(ServerProcess):
@@ -46,10 +72,11 @@ class LdapServer(ServerProcess):
         files: Mapping[str, str] = MappingProxyType({}),
         before: Sequence[str] = (),
         schema: str = "",
+        standard: Sequence[str] = _STANDARD,
     ) -> None:
         super().__init__("openldap")
         self.with_schema = with_schema
-        self.sorts = "sssvlv" in modules
+        self._standard = standard
         for name, text in files.items():
             (self.folder / name).write_text(text)
         self._is_encrypted = bool(files)
@@ -71,13 +98,17 @@ class LdapServer(ServerProcess):
             f"TLSCertificateKeyFile {folder}/server.key",
         ]
         shipped = Path(storage.ldap.__file__).parent
-        schemas = [f"/etc/ldap/schema/{name}.schema" for name in ("core", "cosine", "inetorgperson")]
-        for name in ("scim.schema", "groupofmembers.schema") if self.with_schema else ():
-            # The server may not be allowed to read where the package is.
-            schemas.append(str(shutil.copy(shipped / name, self.folder)))
+        schemas = [f"/etc/ldap/schema/{name}.schema" for name in self._standard]
         if self._schema:
             (self.folder / "more.schema").write_text(self._schema)
             schemas.append(str(self.folder / "more.schema"))
+        for name in ("scim.schema", "groupofmembers.schema") if self.with_schema else ():
+            # The server may not be allowed to read where the package is.
+            schemas.append(str(shutil.copy(shipped / name, self.folder)))
+        indexes = (*_INDEXES, *(_OWN_INDEXES if self.with_schema else ()))
+        if self._standard != _STANDARD:
+            # Attributes of other schemas cannot be indexed.
+            indexes = ()
         self.run("mkdir", "-p", str(self.folder / "db"))
         lines = [
             *(f"include {schema}" for schema in schemas),
@@ -92,7 +123,7 @@ class LdapServer(ServerProcess):
             f"directory {self.folder}/db",
             "maxsize 1073741824",
             "dbnosync",
-            *(f"index {index}" for index in (*_INDEXES, *(_OWN_INDEXES if self.with_schema else ()))),
+            *(f"index {index}" for index in indexes),
             *directives,
         ]
         (self.folder / "slapd.conf").write_text("\n".join(lines) + "\n")
@@ -111,6 +142,18 @@ class LdapServer(ServerProcess):
 
     def _ask(self) -> None:
         self.connect().unbind_s()
+
+    @classmethod
+    def guarded(cls) -> "LdapServer":
+        """Return a server whose overlays look at other entries, and change them, during each write."""
+        server = cls(directives=GUARDS.directives, modules=GUARDS.modules)
+        server.new_database()
+        connection = server.connect()
+        policy = [("objectClass", [b"device", b"pwdPolicy"]), ("pwdAttribute", b"userPassword")]
+        policy += [("pwdLockout", b"TRUE"), ("pwdMaxFailure", b"5"), ("pwdInHistory", b"2")]
+        connection.add_s(f"cn=policy,{SUFFIX}", policy)
+        connection.unbind_s()
+        return server
 
     def new_database(self) -> str:
         """Return the name of a base with nothing below it."""

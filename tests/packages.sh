@@ -13,11 +13,14 @@ command -v zsh >/dev/null || missing="$missing zsh"
 command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$missing nginx-light"
 command -v systemd-analyze >/dev/null || missing="$missing systemd"
 command -v slapd >/dev/null || [ -x /usr/sbin/slapd ] || missing="$missing slapd"
+command -v rsyslogd >/dev/null || [ -x /usr/sbin/rsyslogd ] || missing="$missing rsyslog"
 # The driver for LDAP is compiled.
 [ -e /usr/include/ldap.h ] || missing="$missing libldap-dev libsasl2-dev"
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
 "${PYTHON:-python3}" -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null ||
     missing="$missing python3-dev"
+# With promtool.
+command -v prometheus >/dev/null || missing="$missing prometheus"
 command -v redis-server >/dev/null || missing="$missing redis-server"
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
 # A MongoDB server for the tests is fetched with Maven, which brings Java along.

@@ -50,6 +50,8 @@ class ServerProcess:
         # A socket in it must have a path below 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="scim"))
         self.port = free_port()
+        # A starting mariadbd deletes the temporary tables of all others with the same TMPDIR.
+        self._variables = {"PATH": os.environ["PATH"], "LC_ALL": "C", "TMPDIR": str(self.folder)}
         self._as_user: dict[str, Any] = {}
         if os.getuid() == 0:
             entry = pwd.getpwnam(user)
@@ -58,8 +60,17 @@ class ServerProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def run(self, *command: str) -> None:
-        """Run a command to its end."""
-        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, **self._as_user)
+        """Run a command to its end. Raises RuntimeError with what it printed."""
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=self.folder,
+            env=self._variables,
+            **self._as_user,
+        )
+        if done.returncode:
+            raise RuntimeError(done.stdout.decode(errors="replace")[-2000:])
 
     def start(self, command: Sequence[str], is_ready: Callable[[], object]) -> None:
         """Start the server and wait until `is_ready` raises nothing."""
@@ -71,7 +82,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+                env=self._variables,
                 **self._as_user,
             )
         deadline = time.monotonic() + _START_S
@@ -120,6 +131,9 @@ class ServerProcess:
         tables = ("change", "change_value", "order", "queue", "queue_part", "checkpoint", "intent")
         tables += ("outbox", "begun", "set", "stream", "delivery", "receiver", "feed", "job")
         self.execute(database, *(f"DELETE FROM scim_{table}" for table in tables))
+        # They are made with the first token, or by the deprovisioning guard.
+        made = ("token", "token_secret", "token_change", "guard")
+        self.execute(database, *(f"DROP TABLE IF EXISTS scim_{table}" for table in made))
 
     def remove(self) -> None:
         """End the server and delete what it left."""
@@ -157,10 +171,8 @@ class PostgresqlServer(ServerProcess):
 
     def __init__(self, **settings: str) -> None:
         super().__init__("postgres")
-        initdb = program("initdb", "/usr/lib/postgresql/*/bin/initdb")
+        self._make_data(str(self.folder / "data"))
         postgres = program("postgres", "/usr/lib/postgresql/*/bin/postgres")
-        data = str(self.folder / "data")
-        self.run(initdb, "-D", data, "-U", "scim", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
         chosen: Mapping[str, str] = {
             "listen_addresses": "127.0.0.1",
             "fsync": "off",
@@ -171,8 +183,13 @@ class PostgresqlServer(ServerProcess):
         }
         options = [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]
         folder = str(self.folder)
+        data = str(self.folder / "data")
         self.start([postgres, "-D", data, "-p", str(self.port), "-k", folder, *options], self._ask)
         self._databases = 0
+
+    def _make_data(self, data: str) -> None:
+        initdb = program("initdb", "/usr/lib/postgresql/*/bin/initdb")
+        self.run(initdb, "-D", data, "-U", "scim", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
 
     def _connect(self, database: str = "postgres") -> Any:
         return psycopg.connect(
@@ -198,50 +215,68 @@ class PostgresqlServer(ServerProcess):
         return rows
 
 
+class PostgresqlStandby(PostgresqlServer):
+    """A standby that follows `primary`, and can be read."""
+
+    def __init__(self, primary: PostgresqlServer) -> None:
+        self._primary = primary
+        super().__init__()
+
+    def _make_data(self, data: str) -> None:
+        copy = program("pg_basebackup", "/usr/lib/postgresql/*/bin/pg_basebackup")
+        source = ("-h", "127.0.0.1", "-p", str(self._primary.port), "-U", "scim")
+        self.run(copy, "-D", data, "--write-recovery-conf", "--checkpoint=fast", *source)
+
+    def catch_up(self) -> None:
+        """Wait until the standby shows all that the primary has committed so far."""
+        [(position,)] = self._primary.execute("postgres", "SELECT pg_current_wal_insert_lsn()")
+        reached = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
+        deadline = time.monotonic() + 30
+        while self.execute("postgres", reached) != [(True,)]:
+            assert time.monotonic() < deadline, "the standby does not follow"
+            time.sleep(0.02)
+
+
 class MariadbServer(ServerProcess):
-    """MariaDB without a password for root, and without fsync."""
+    """MariaDB without a password for root, and without fsync.
+
+    It is MySQL if SCIM_TEST_MYSQLD has the path of its program: Debian 12 has no package with that.
+    """
 
     quote = "`"
 
     def __init__(self, **settings: str) -> None:
         super().__init__("mysql")
-        install = program("mariadb-install-db")
-        mariadbd = program("mariadbd", "/usr/sbin/mariadbd")
-        data = str(self.folder / "data")
-        self.run(
-            install,
-            "--no-defaults",
-            f"--datadir={data}",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-            "--skip-name-resolve",
-        )
+        self._databases = 0
         chosen: Mapping[str, str] = {
+            "datadir": str(self.folder / "data"),
+            "socket": str(self.folder / "s"),
+            "pid-file": str(self.folder / "pid"),
+            "port": str(self.port),
             "bind-address": "127.0.0.1",
             "innodb-flush-log-at-trx-commit": "0",
             "innodb-doublewrite": "0",
             "innodb-buffer-pool-size": "64M",
-            "innodb-log-file-size": "16M",
             # What an operator finds it set to, which must not matter.
             "character-set-server": "latin1",
             "collation-server": "latin1_swedish_ci",
             **settings,
         }
-        self.start(
-            [
-                mariadbd,
-                "--no-defaults",
-                f"--datadir={data}",
-                f"--socket={self.folder / 's'}",
-                f"--pid-file={self.folder / 'pid'}",
-                f"--port={self.port}",
-                "--skip-name-resolve",
-                "--skip-log-bin",
-                *(f"--{name}={value}" for name, value in chosen.items()),
-            ],
-            self._ask,
-        )
-        self._databases = 0
+        self._start_on_new_data(["--skip-log-bin", *(f"--{name}={chosen[name]}" for name in chosen)])
+
+    def _start_on_new_data(self, options: Sequence[str]) -> None:
+        data = f"--datadir={self.folder / 'data'}"
+        mysqld = os.environ.get("SCIM_TEST_MYSQLD")
+        if mysqld:
+            own = ["--mysqlx=OFF", "--secure-file-priv=NULL", "--innodb-redo-log-capacity=16M"]
+            self.run(mysqld, "--no-defaults", data, "--initialize-insecure")
+        else:
+            install = program("mariadb-install-db")
+            mysqld = program("mariadbd", "/usr/sbin/mariadbd")
+            own = ["--innodb-log-file-size=16M", "--skip-name-resolve"]
+            root = "--auth-root-authentication-method=normal"
+            self.run(install, "--no-defaults", data, root, "--skip-test-db", "--skip-name-resolve")
+        self.start([mysqld, "--no-defaults", *own, *options], self._ask)
 
     def _connect(self, database: str | None = None) -> Any:
         # Certificates of authorities take longer to read than most statements to run.

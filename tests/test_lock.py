@@ -15,7 +15,7 @@ SETUP.read(ROOT / "setup.cfg")
 EXTRAS = SETUP["options.extras_require"]
 # The extras that each file is for; test.txt is for all of them.
 FILES = {
-    "image": ["postgresql", "mysql", "mongodb", "ldap", "irods", "celery"],
+    "image": ["postgresql", "mysql", "mongodb", "ldap", "irods", "celery", "tracing"],
     "run": ["postgresql", "mysql", "mongodb", "irods"],
     "docs": ["docs"],
     "test": list(EXTRAS),

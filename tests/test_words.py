@@ -11,7 +11,7 @@ import pytest
 from app.cli import main
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("app", "schema", "scim_filter", "set_delivery", "storage")
+PACKAGES = ("app", "schema", "scim_filter", "set_delivery", "storage", "telemetry")
 # A word that is not used, and the words to write in its place.
 WORDS = {
     "told of": "published",
@@ -81,7 +81,7 @@ def test_errors_and_log_lines_use_the_words_of_the_glossary(module: Path) -> Non
 def test_the_help_of_every_command_uses_the_words_of_the_glossary() -> None:
     helps = list(helps_of(main))
 
-    assert len(helps) == 13
+    assert len(helps) == 30
     assert [word for text in helps for word in found_in(text)] == []
 
 

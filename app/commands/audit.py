@@ -5,24 +5,26 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import click
-import orjson
 
 from app import configure_log
 from app.configuration.settings import Settings
+from app.protocol.audit_log import AuditLog
+from app.protocol.context import system
 from app.server.problems import problems_said
 from app.wiring.base import open_base
-from schema.values import format_date_time, parse_date_time
+from schema.values import parse_date_time
+from set_delivery.change_line import EPOCH, json_line, parsed, shown_time
 from set_delivery.change_log import ChangeLog, Head, LoggedChange
 from set_delivery.change_order import ChangeOrder
 from set_delivery.change_verification import LogBroken
 
-_BATCH: Final = 500
+# A row may have values of a megabyte and more.
+_BATCH: Final = 100
 _WAITING: Final = "scim: {} changes have no position yet: the server, or scim worker, gives them one"
 _NO_LOG: Final = "scim: there is no change log: set CHANGE_LOG=on"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -40,7 +42,7 @@ def _instant(context: click.Context, parameter: click.Parameter, value: str | No
         raise click.BadParameter(
             f"{value} is neither a time such as 2026-01-31T12:00:00Z nor a span such as 2d"
         ) from exc
-    return (instant - _EPOCH) // timedelta(milliseconds=1)
+    return (instant - EPOCH) // timedelta(milliseconds=1)
 
 
 def _resource(
@@ -99,7 +101,7 @@ def list_changes(
     """
     with _change_log() as (log, _):
         for change in log.newest(limit, resource, since, until):
-            click.echo(_json(change).decode() if as_json else _line(change), nl=not as_json)
+            click.echo(json_line(change).decode() if as_json else _line(change), nl=not as_json)
 
 
 @audit.command("export")
@@ -117,7 +119,7 @@ def export_changes(after: int) -> None:
         while position < end.position and (changes := log.after(position, _BATCH)):
             if position == after and after and changes[0].position != after + 1:
                 click.echo(f"scim: the first position behind {after} is {changes[0].position}", err=True)
-            out.write(b"".join(map(_json, changes)))
+            out.write(b"".join(map(json_line, changes)))
             head = Head(changes[-1].position or 0, changes[-1].hash or "")
             position = head.position
         out.flush()
@@ -152,6 +154,27 @@ def verify_log(head: Head | None) -> None:
         click.echo(f"position {head.position} is trimmed: the log has nothing to compare --head with")
     click.echo(f"the log verifies, positions {first} to {last.position}" if length else "the log is empty")
     click.echo(f"head: {_shown(last)}")
+
+
+@audit.command("erase")
+@click.option(
+    "--resource",
+    callback=_resource,
+    metavar="TYPE/ID",
+    required=True,
+    help="Erase the values of this resource, such as User/2819c223.",
+)
+def erase_values(resource: tuple[str, str]) -> None:
+    """Erase the logged values of a resource (AUDIT_VALUES=values); the log still verifies.
+
+    The rows stay: who changed which attributes, when and from where. A row of the kind erase says that the
+    values were erased.
+    """
+    with _change_log() as (log, _), log.transaction():
+        count = log.erase_values(*resource)
+        if count:
+            AuditLog(log).append(system(), "erase", resource)
+    click.echo(f"the values of {count} changes are erased")
 
 
 @audit.command("checkpoint")
@@ -195,13 +218,13 @@ def _change_log() -> Iterator[tuple[ChangeLog, ChangeOrder]]:
 
 def _line(change: LoggedChange) -> str:
     entry = change.entry
-    paths = _paths(entry.paths)
+    paths = parsed(entry.paths)
     fields = (
         str(change.position),
-        _time(entry.at),
+        shown_time(entry.at),
         entry.principal,
         entry.kind,
-        f"{entry.resource_type}/{entry.resource_id}",
+        f"{entry.resource_type}/{entry.resource_id}" if entry.resource_type else None,
         entry.external_id,
         ", ".join(map(str, paths)) if isinstance(paths, list) else entry.paths,
         entry.origin,
@@ -209,30 +232,6 @@ def _line(change: LoggedChange) -> str:
         entry.txn,
     )
     return "\t".join(_printable(field or "-") for field in fields)
-
-
-def _json(change: LoggedChange) -> bytes:
-    """Return a line of JSON: the columns of a change in camelCase, its position and its hash."""
-    entry = change.entry._asdict() | {"at": _time(change.entry.at), "paths": _paths(change.entry.paths)}
-    shown = {"position": change.position, "hash": change.hash, "seq": change.seq}
-    shown |= {re.sub("_(.)", lambda found: found[1].upper(), name): value for name, value in entry.items()}
-    return orjson.dumps(shown | {"valuesDigest": change.digest}, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _time(at: int) -> str:
-    try:
-        return format_date_time(_EPOCH + timedelta(milliseconds=at))
-    except OverflowError:
-        # No clock says so: somebody has edited the row.
-        return str(at)
-
-
-def _paths(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        # Somebody has edited the row.
-        return text
 
 
 def _printable(text: str) -> str:

@@ -9,12 +9,16 @@ from typing import Any, Final
 from app.configuration import declared
 from app.configuration.groups import (
     AccessSettings,
+    AccessTokenSettings,
     AsynchronousSettings,
     ChangeLogSettings,
     EventSettings,
     LogSettings,
+    MetricsSettings,
+    PasswordSettings,
     RemoteSettings,
     RequestSettings,
+    SlowSearchSettings,
     StateSettings,
     StorageSettings,
     WebServerSettings,
@@ -22,6 +26,7 @@ from app.configuration.groups import (
 )
 from app.configuration.publishing import make_publishing
 from app.configuration.variables import doubtful
+from app.protocol.profiles import Locations, profile_of
 from set_delivery.streams import Publishing
 from storage.options import StorageOptions
 from storage.registry import NotInstalled, options_of, own_backends
@@ -71,7 +76,7 @@ def _own_defaults() -> dict[str, StorageOptions]:
 
 
 @dataclass(frozen=True, repr=False)
-class ServerSettings(WorkerSettings, WebServerSettings, LogSettings, _Declared):
+class ServerSettings(WorkerSettings, WebServerSettings, LogSettings, MetricsSettings, _Declared):
     """The settings of a process, however many bases it serves."""
 
 
@@ -83,7 +88,10 @@ class BaseSettings(
     StateSettings,
     RemoteSettings,
     StorageSettings,
+    SlowSearchSettings,
     RequestSettings,
+    PasswordSettings,
+    AccessTokenSettings,
     AccessSettings,
     _Declared,
 ):
@@ -107,11 +115,16 @@ class BaseSettings(
         _, chosen = self.backend
         if self.location_style == "absolute" and not self.base_url:
             problems.append("LOCATION_STYLE: absolute locations need BASE_URL")
+        if not self.base_url and profile_of(self.profile).location_style == "absolute":
+            problems.append("PROFILE: absolute locations need BASE_URL")
         if self.state_database_url and chosen.shares_state:
             shared = chosen.address.upper()
             problems.append(f"STATE_DATABASE_URL: must be unset: {shared} is the state database too")
         if self.user_model_name.lower() == self.group_model_name.lower():
             problems.append("USER_MODEL_NAME, GROUP_MODEL_NAME: must differ")
+        if bool(self.oidc_issuer) != bool(self.oidc_audience):
+            # Without an audience, a token for any other server would do (RFC 9068 section 4).
+            problems.append("OIDC_ISSUER, OIDC_AUDIENCE: one of them needs the other")
         try:
             make_publishing(self)
         except ValueError as exc:
@@ -139,9 +152,9 @@ class BaseSettings(
         return self.state_database_url or self.backend[1].state_url or "sqlite:///data/state.db"
 
     @property
-    def location_prefix(self) -> str:
-        """What precedes the endpoint in every location: a path, or a URL when they are absolute."""
-        return (self.base_url if self.location_style == "absolute" else "") + self.base_path
+    def locations(self) -> Locations:
+        """What precedes the endpoint in locations."""
+        return Locations(self.base_path, self.base_url, self.location_style)
 
     @property
     def mappings(self) -> dict[str, dict[str, str]]:

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from app.auth.limits import rate_text
+from app.auth.token_text import is_token
+from app.protocol.deprovisioning import DeprovisionLimit
+from app.protocol.profiles import profile_text
+from set_delivery.collectors import SYSLOG_PORTS
 from set_delivery.streams import Feed
 from storage.option_types import folder, whole
 
@@ -15,6 +20,7 @@ _LOG_LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 # Other names that Python has for them; what has no level logs all there is.
 _LEVELS_ALSO: Final = {"FATAL": "CRITICAL", "WARN": "WARNING", "NOTSET": "DEBUG"}
 _SECRET_KEY_LENGTH: Final = 32
+_TOKEN_LENGTH: Final = 16
 _BROKER_SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
 
 
@@ -22,6 +28,11 @@ def depth(value: str) -> int:
     """a whole number from 10 to 200"""
     # JSON nested more than 254 levels deep cannot be written, and some levels are of the server's own.
     return whole(value, 10, 200, "a whole number from 10 to 200")
+
+
+def milliseconds(value: str) -> int:
+    """a whole number of milliseconds, 0 or more"""
+    return whole(value, 0, 10**9, "a whole number of milliseconds, 0 or more")
 
 
 def host(value: str) -> str:
@@ -44,6 +55,47 @@ def log_level(value: str) -> str:
     if level not in _LOG_LEVELS:
         raise ValueError(f"must be one of {', '.join(_LOG_LEVELS)}")
     return level
+
+
+def profile(value: str) -> str:
+    """the name of a [profile](profiles.md), and after commas switches such as `-json-strings`"""
+    return profile_text(value)
+
+
+def token(value: str) -> str:
+    """a token that `scim token generate` has printed"""
+    if not is_token(value.strip()):
+        # The token itself must not be in the log.
+        raise ValueError("must be a token that scim token generate has printed")
+    return value.strip()
+
+
+def number(value: str) -> int:
+    """a whole number, 0 or more"""
+    return whole(value, 0, 10**18 - 1, "a whole number, 0 or more")
+
+
+def deprovision_limit(value: str) -> str:
+    """a number such as `50`, or a share of the resources such as `5%`"""
+    return str(DeprovisionLimit.read(value))
+
+
+def rate(value: str) -> str:
+    """a number of requests per second, minute or hour: `25/s`, `600/m`, `10000/h`"""
+    return rate_text(value)
+
+
+def rate_or_off(value: str) -> str:
+    """a number of requests per second, minute or hour, such as `300/m`, or `off`"""
+    return "" if value.strip().lower() == "off" else rate_text(value)
+
+
+def counter_url(value: str) -> str:
+    """a URL with the scheme `redis` or `rediss`"""
+    if urlsplit(value).scheme not in ("redis", "rediss"):
+        # The value may hold a password.
+        raise ValueError("must be a URL with the scheme redis or rediss")
+    return value
 
 
 def base_path(value: str) -> str:
@@ -85,6 +137,34 @@ def broker_url(value: str) -> str:
         if not _names_host(url, _BROKER_SCHEMES):
             # Without saying what it is: there may be a password in it.
             raise ValueError("must be a URL such as redis://host:6379/0 or amqps://user:password@host/vhost")
+    return value
+
+
+def count(value: str) -> int:
+    """a whole number from 0 to 100"""
+    return whole(value, 0, 100, "a whole number from 0 to 100")
+
+
+def long_token(value: str) -> str:
+    """16 printable ASCII characters or more, without spaces"""
+    if len(value) < _TOKEN_LENGTH or not (value.isascii() and value.isprintable()) or " " in value:
+        # The token itself must not be in the log.
+        raise ValueError(f"must have {_TOKEN_LENGTH} printable ASCII characters or more, and no spaces")
+    return value
+
+
+def collector_url(value: str) -> str:
+    """a URL that begins with `https://`, `http://`, `syslog+tls://` or `syslog+tcp://`"""
+    if not _names_host(value, ("http", "https", *SYSLOG_PORTS)):
+        # Without saying what it is: there may be a password in it.
+        raise ValueError("must be a URL such as https://host/audit, syslog+tls://host or syslog+tcp://host")
+    return value
+
+
+def bearer_token(value: str) -> str:
+    """printable ASCII characters"""
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("must be printable ASCII")
     return value
 
 

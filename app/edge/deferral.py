@@ -1,50 +1,45 @@
 """Answering before the work is done: `Prefer: respond-async` (RFC 9967 section 2.5.1, RFC 7240)."""
 
 import logging
-import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import orjson
-from flask import Response, request
+from flask import request
 
 from app.edge.guard import current_context
 from app.edge.headers import read_preferences
-from app.edge.responses import empty_response, scim_response
+from app.edge.responses import Response, empty_response
+from app.edge.waiting import Wait, Waiting
 from app.protocol.asynchronous import AsyncRequest, AsyncRequests
 from app.protocol.bulk_message import BulkRequest, bulk_response
-from app.work.wakeups import RESULTS, Wakeups
+from app.protocol.context import Context
+from app.protocol.profiles import Locations
+from app.work.wakeups import RESULTS
 from storage.errors import StorageError
 
 _LOG = logging.getLogger(__name__)
 
-# Nobody keeps a connection waiting longer than this, in seconds, whatever they say: a server that is
-# to end must have told them by then.
+# Nobody keeps a connection waiting longer than this, in seconds, whatever they say: proxies give up earlier.
 LONGEST_WAIT_S: Final = 15
-# Whoever waits longer than this, in seconds, needs a place: most requests are done by then.
+# A thread waits so many seconds for any request: most are done by then.
 _BRIEFLY_S: Final = 0.2
 
 
 class Deferral:
     """Decides which requests are answered with 202, under `mode` none, request or long.
 
-    `prefix` precedes the path in every location. A request that waits long takes one of `places`;
-    `wakeups` wake it when there are results.
+    `locations` precede the path in every location. `waiting` lets a request wait for its result.
     """
 
     def __init__(
-        self,
-        requests: AsyncRequests | None,
-        mode: str,
-        prefix: str,
-        places: threading.Semaphore,
-        wakeups: Wakeups,
+        self, requests: AsyncRequests | None, mode: str, locations: Locations, waiting: Waiting
     ) -> None:
         self._requests = requests
         self._mode = mode
-        self._prefix = prefix
-        self._places = places
-        self._wakeups = wakeups
+        self._locations = locations
+        self._waiting = waiting
 
     def accept(self, asked: AsyncRequest, wait_s: float) -> Response:
         """Keep a request for later, and return the answer to it. Raises what is wrong with its body."""
@@ -71,41 +66,32 @@ class Deferral:
         return 0.0 if preferences.respond_async else None
 
     def _answer(self, txn: str, wait_s: float) -> Response:
-        try:
-            result = self._waited(txn, wait_s)
-        except StorageError as problem:
-            # It is accepted: whoever were told otherwise would ask for it again.
-            _LOG.warning("the result of the request %s cannot be read: %s", txn, problem)
-            result = None
-        if result is not None:
-            return normal_response(result)
+        context = current_context()
+        if not wait_s:
+            return self._accepted(txn, context)
+        look = partial(self._result, txn, context)
+        return self._waiting.answer(Wait(RESULTS, wait_s, look), _BRIEFLY_S)
+
+    def _accepted(self, txn: str, context: Context) -> Response:
         headers = {
             "Set-Txn": txn,
             "Preference-Applied": "respond-async",
-            "Location": f"{self._prefix}/Async/{txn}",
+            "Location": f"{self._locations.prefix(context.profile)}/Async/{txn}",
         }
         return empty_response(202, headers)
 
-    def _waited(self, txn: str, wait_s: float) -> Mapping[str, Any] | None:
-        if not wait_s:
-            return None
-        result = self._looked(txn, min(wait_s, _BRIEFLY_S))
-        # Who finds every place taken is told to come back: other requests need the threads.
-        if result is None and wait_s > _BRIEFLY_S and self._places.acquire(blocking=False):
-            try:
-                return self._looked(txn, wait_s - _BRIEFLY_S)
-            finally:
-                self._places.release()
-        return result
-
-    def _looked(self, txn: str, wait_s: float) -> Mapping[str, Any] | None:
-        """Return the result of a request once it is done, None if that takes longer than `wait_s`."""
+    def _result(self, txn: str, context: Context, is_last: bool) -> Response | None:
+        """Return the answer to a request that is done, else None, or 202 at the last look."""
         assert self._requests is not None
-        for _ in self._wakeups.looks(RESULTS, wait_s):
-            status = self._requests.jobs.status(txn, current_context().principal.id)
-            if status is not None and status.result is not None:
-                return status.result
-        return None
+        try:
+            status = self._requests.jobs.status(txn, context.principal.id)
+        except StorageError as problem:
+            # It is accepted: whoever were told otherwise would ask for it again.
+            _LOG.warning("the result of the request %s cannot be read: %s", txn, problem)
+            return self._accepted(txn, context)
+        if status is not None and status.result is not None:
+            return normal_response(status.result)
+        return self._accepted(txn, context) if is_last else None
 
 
 def normal_response(result: Mapping[str, Any]) -> Response:
@@ -117,7 +103,7 @@ def normal_response(result: Mapping[str, Any]) -> Response:
     if "location" in result and status < 300 and result["method"] != "DELETE":
         headers["Location"] = result["location"]
     if "operations" in result:
-        return scim_response(bulk_response(result["operations"]), status)
+        return Response(bulk_response(result["operations"]), status)
     if "response" not in result:
         return empty_response(status, headers)
-    return scim_response(orjson.dumps(result["response"]), status, headers)
+    return Response(orjson.dumps(result["response"]), status, headers)

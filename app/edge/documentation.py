@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import orjson
 from apispec import BasePlugin
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask
 from flask_smorest import Api
 
 from app.configuration.settings import BaseSettings
 from app.edge.description.document import describe
 from app.edge.description.operation import Operation
+from app.edge.responses import Response
 
 _ASSETS: Final = "/docs/assets"
 _START: Final = "/docs/start.js"
@@ -29,12 +30,16 @@ _PAGE: Final = """<!DOCTYPE html>
     <link rel="icon" href="{assets}/favicon-32x32.png">
   </head>
   <body>
-    <div id="swagger-ui"></div>
+    {warning}<div id="swagger-ui"></div>
     <script src="{assets}/swagger-ui-bundle.js"></script>
     <script src="{start}"></script>
   </body>
 </html>
 """
+_CREDENTIALS: Final = "An API key, which has all scopes, or a named token, which has its own."
+_WARNING: Final = """<p role="alert"><strong>Warning: this server accepts the published default API key.
+    Everybody can read and change its data. Set API_KEY, or API_KEY_ENABLED=false.</strong></p>
+    """
 # The API key is typed into this page: it runs no script and asks no server but this one's, and no
 # other page can frame it. Swagger UI brings its arrows as data.
 _PAGE_HEADERS: Final = {
@@ -59,22 +64,34 @@ def openapi_config(settings: BaseSettings) -> dict[str, Any]:
             "info": {"description": "SCIM 2.0 service provider (RFC 7643, RFC 7644)."},
             "components": {
                 "securitySchemes": {
-                    "bearer": {"type": "http", "scheme": "bearer"},
-                    "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                    "bearer": {"type": "http", "scheme": "bearer", "description": _CREDENTIALS},
+                    "apiKey": {
+                        "type": "apiKey",
+                        "in": "header",
+                        "name": "x-api-key",
+                        "description": _CREDENTIALS,
+                    },
                 }
             },
         },
     }
 
 
-def make_api(app: Flask, base_path: str, operations: Callable[[], Iterable[Operation]]) -> Api:
+def make_api(
+    app: Flask,
+    base_path: str,
+    operations: Callable[[], Iterable[Operation]],
+    *,
+    has_default_key: bool,
+) -> Api:
     """Return the API of `app`; its page and its assets are served by `app` alone, below `base_path`.
 
     `operations` returns what /openapi.json describes. It is called when a client first asks for that.
+    With `has_default_key` the page warns of the published default of API_KEY.
     """
     assets = str(importlib.resources.files("flask_swagger_ui") / "dist")
     app.register_blueprint(Blueprint("assets", __name__, static_folder=assets, static_url_path=_ASSETS))
-    app.register_blueprint(_page_blueprint(base_path))
+    app.register_blueprint(_page_blueprint(base_path, _WARNING if has_default_key else ""))
     # The paths come from the table of operations, not from the routes.
     return _ScimApi(app, operations)
 
@@ -103,9 +120,9 @@ class _ScimApi(Api):  # type: ignore[misc]
         self._app.register_blueprint(blueprint, **options)
 
 
-def _page_blueprint(base_path: str) -> Blueprint:
+def _page_blueprint(base_path: str, warning: str) -> Blueprint:
     blueprint = Blueprint("docs", __name__)
-    page = _PAGE.format(assets=base_path + _ASSETS, start=base_path + _START)
+    page = _PAGE.format(assets=base_path + _ASSETS, start=base_path + _START, warning=warning)
     options = {
         "url": f"{base_path}/openapi.json",
         "dom_id": "#swagger-ui",

@@ -1,9 +1,10 @@
 """What request headers say: Accept, Prefer and the conditional ones (RFC 9110, RFC 7240)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-from flask import Request
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import (
     parse_accept_header,
@@ -13,7 +14,7 @@ from werkzeug.http import (
 )
 
 from app.protocol.preconditions import ANY_VERSION, NO_CONDITIONS, Conditions, check_tags
-from app.protocol.tolerance import Profile
+from app.protocol.profiles import Profile
 
 
 @lru_cache(maxsize=256)
@@ -62,17 +63,17 @@ def read_preferences(header: str) -> Preferences:
     return Preferences("respond-async" in found, seconds)
 
 
-def read_conditions(request: Request, profile: Profile) -> Conditions:
+def read_conditions(environ: Mapping[str, Any], profile: Profile) -> Conditions:
     """Return what If-Match and If-None-Match say. Raises InvalidSyntax where the letter counts."""
-    if "HTTP_IF_MATCH" not in request.environ and "HTTP_IF_NONE_MATCH" not in request.environ:
+    if_match, if_none_match = environ.get("HTTP_IF_MATCH"), environ.get("HTTP_IF_NONE_MATCH")
+    if if_match is None and if_none_match is None:
         return NO_CONDITIONS
     return Conditions(
-        _versions(request, "If-Match", profile), _versions(request, "If-None-Match", profile)
+        _versions("If-Match", if_match, profile), _versions("If-None-Match", if_none_match, profile)
     )
 
 
-def _versions(request: Request, name: str, profile: Profile) -> tuple[str, ...] | None:
-    header = request.environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+def _versions(name: str, header: str | None, profile: Profile) -> tuple[str, ...] | None:
     if header is None:
         return None
     check_tags(name, header, profile)

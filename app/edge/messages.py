@@ -10,9 +10,9 @@ from flask import Request
 from app.edge.responses import JSON, SCIM_JSON
 from app.protocol.documents import read_object
 from app.protocol.errors import Refusal
+from app.protocol.profiles import Profile
 from app.protocol.search import Query
 from app.protocol.search_message import DIGITS, is_descending
-from app.protocol.tolerance import Profile
 from schema.errors import InvalidValue
 from schema.leniency import Leniency
 from schema.projection import Projection, make_projection
@@ -37,9 +37,11 @@ def read_body(request: Request, limits: BodyLimits) -> Mapping[str, Any]:
     """
     if request.mimetype not in _MEDIA_TYPES:
         raise Refusal(415, f"the body must be {SCIM_JSON} or {JSON}, not {request.mimetype}")
-    if (request.content_length or 0) > limits.size:
+    length = request.content_length
+    if (length or 0) > limits.size:
         raise Refusal(413, f"the body is larger than {limits.size} bytes", "tooLarge")
-    raw = request.stream.read(limits.size + 1)
+    # A stream may set aside as much memory as it is asked for.
+    raw = request.stream.read(limits.size + 1 if length is None else length)
     if len(raw) > limits.size:
         raise Refusal(413, f"the body is larger than {limits.size} bytes", "tooLarge")
     return read_object(raw, limits.depth)

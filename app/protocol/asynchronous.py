@@ -18,6 +18,8 @@ from app.protocol.resources import Resources
 from schema.errors import ScimError
 from schema.resource_type import ResourceType
 from storage.errors import Contention, OutcomeUnknown, StorageError, StorageUnavailable
+from telemetry.current import Activity, busy_with
+from telemetry.tracing import note, traced
 
 _LOG = logging.getLogger(__name__)
 _GONE: Final = 410
@@ -45,15 +47,25 @@ class AsyncRequest:
 
 
 class AsyncRequests:
-    """Accepts requests, and carries them out exactly once, whoever dies meanwhile."""
+    """Accepts requests, and carries them out exactly once, whoever dies meanwhile.
+
+    `principal_now` returns the principal of a request as it is when the request is carried out, and raises
+    Refusal 403 if its credentials were revoked.
+    """
 
     def __init__(
-        self, resources: Resources, bulk: BulkOperations, jobs: Jobs, completions: Completions
+        self,
+        resources: Resources,
+        bulk: BulkOperations,
+        jobs: Jobs,
+        completions: Completions,
+        principal_now: Callable[[Principal], Principal],
     ) -> None:
         self.jobs = jobs
         self.completions = completions
         self._resources = resources
         self._bulk = bulk
+        self._principal_now = principal_now
 
     # -- accepting
 
@@ -97,8 +109,10 @@ class AsyncRequests:
             job = self.jobs.claim(owner)
             if job is None:
                 break
-            with self.jobs.kept(job):
-                self._run(job)
+            with self.jobs.kept(job), busy_with(_activity(job)) as activity:
+                with traced(activity, "consumer", "job", activity.traceparent):
+                    note("scim.txn", job.txn)
+                    self._run(job)
             count += 1
         return count
 
@@ -144,7 +158,8 @@ class AsyncRequests:
             # The attempt before this one may have taken effect, and nobody said so.
             if job.attempts > 1 and self._resources.commit.resume(context) is not None:
                 return
-            self._carry_out(context, request)
+            principal = self._principal_now(context.principal)
+            self._carry_out(replace(context, principal=principal), request)
         except (StorageUnavailable, Contention, OutcomeUnknown):
             raise
         except (ScimError, Refusal, StorageError) as problem:
@@ -165,7 +180,17 @@ class AsyncRequests:
     def _run_bulk(self, job: Job) -> None:
         kept = job.request["bulk"]
         request = BulkRequest(tuple(kept["operations"]), kept["fail_on_errors"])
-        self.completions.finish_bulk(job, self._bulk.run_job(_context_of(job, kept), job, request))
+        context = _context_of(job, kept)
+        try:
+            principal = self._principal_now(context.principal)
+        except Refusal as problem:
+            if not job.operations:
+                self._fail(job, problem)
+                return
+            # The result tells of the operations that are done; no scope allows the others.
+            principal = replace(context.principal, scopes=frozenset())
+        context = replace(context, principal=principal)
+        self.completions.finish_bulk(job, self._bulk.run_job(context, job, request))
 
     def _fail(self, job: Job, problem: Exception) -> None:
         self.completions.fail(job, problem, job.request.get("single"))
@@ -175,6 +200,16 @@ class AsyncRequests:
         if resource_type is None:
             raise Refusal(404, f"there is no resource type {name}")
         return resource_type
+
+
+def _activity(job: Job) -> Activity:
+    """Return what the log lines and counters of a job belong to: the request that was accepted."""
+    kept = job.request.get("context")
+    if kept is None:
+        return Activity("", "job")
+    activity = Activity("", "job", kept["request_id"], kept["principal"]["name"])
+    activity.traceparent = kept.get("trace", "")
+    return activity
 
 
 def _context_of(job: Job, request: Mapping[str, Any]) -> Context:

@@ -17,7 +17,8 @@ def in_transaction(
 
     `prepare` is done before each attempt, outside the transaction: what takes long must not hold up
     other writers. Within a transaction `change` is run once: only the whole can be tried again.
-    Raises what `change` raises, in the end VersionMismatch and Contention too.
+    Raises what `change` raises, but Contention in place of VersionMismatch: a client that named a
+    version has got its refusal from `change` itself, and any other client may send the same again.
     """
 
     def attempt() -> _Result:
@@ -28,4 +29,9 @@ def in_transaction(
         with adapter.transaction():
             return change()
 
-    return attempt() if adapter.in_transaction else repeated(attempt, VersionMismatch, Contention)
+    if adapter.in_transaction:
+        return attempt()
+    try:
+        return repeated(attempt, VersionMismatch, Contention)
+    except VersionMismatch as exc:
+        raise Contention(str(exc)) from exc

@@ -5,8 +5,8 @@ An action that no scope allows is refused.
 
 from typing import Final, Literal
 
-from app.protocol.context import Context
-from app.protocol.errors import Refusal
+from app.protocol.context import Context, Principal
+from app.protocol.errors import InsufficientScope
 from schema.resource_type import ResourceType
 
 Action = Literal["read", "create", "replace", "patch", "delete"]
@@ -20,8 +20,20 @@ _SCOPE: Final[dict[Action, str]] = {
 }
 
 
-def authorize(context: Context, action: Action, resource_type: ResourceType) -> None:
-    """Return if the principal may do `action` with resources of the type. Raises Refusal 403."""
+def is_allowed(context: Context, action: Action, resource_type: ResourceType) -> bool:
+    """Return whether the principal may do `action` with resources of the type."""
     scope, scopes = _SCOPE[action], context.principal.scopes
-    if scope not in scopes and f"{scope}:{resource_type.name}" not in scopes:
-        raise Refusal(403, f"the credentials do not include the scope {scope} for {resource_type.name}")
+    return scope in scopes or f"{scope}:{resource_type.name}" in scopes
+
+
+def authorize(context: Context, action: Action, resource_type: ResourceType) -> None:
+    """Return if the principal may do `action` with resources of the type. Raises InsufficientScope."""
+    if not is_allowed(context, action, resource_type):
+        raise InsufficientScope(_SCOPE[action], resource_type.name)
+
+
+def require(principal: Principal, scope: str) -> None:
+    """Return if the principal has a scope, if only for one resource type. Raises InsufficientScope."""
+    scopes = principal.scopes
+    if scope not in scopes and not any(one.startswith(f"{scope}:") for one in scopes):
+        raise InsufficientScope(scope)

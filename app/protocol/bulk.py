@@ -23,8 +23,8 @@ from app.protocol.errors import Refusal
 from app.protocol.job import Job, LostJob
 from app.protocol.jobs import Jobs
 from app.protocol.preconditions import Conditions, entity_tag
+from app.protocol.profiles import profile_of
 from app.protocol.resources import Resources
-from app.protocol.tolerance import PROFILES
 from schema.errors import InvalidSyntax, InvalidValue
 from schema.resource_type import ResourceType
 from storage.adapter import StoredResource
@@ -177,11 +177,11 @@ class BulkOperations:
         self, run: BulkRun, position: int, operation: Mapping[str, Any], result: dict[str, Any]
     ) -> bool:
         """Carry out an operation, and return whether its write has noted it with the job."""
-        profile = PROFILES[run.context.profile]
+        profile = profile_of(run.context.profile)
         method = method_of(operation, profile)
         resource_type, resource_id = self._target(run, method, operation)
         if resource_id is not None:
-            result["location"] = self._resources.location(resource_type.name, resource_id)
+            result["location"] = self._resources.location(run.context, resource_type.name, resource_id)
         conditions = Conditions(if_match=version_of(operation, profile))
         data: Any = None
         left: list[str] = []
@@ -196,7 +196,7 @@ class BulkOperations:
         stored = found.stored if found else self._write(context, target, data, conditions)
         kept_id = resource_id if stored is None else stored.id
         assert kept_id is not None
-        location = self._resources.location(resource_type.name, kept_id)
+        location = self._resources.location(run.context, resource_type.name, kept_id)
         result |= outcome(method, location, stored)
         if stored is not None and method == "POST":
             run.ids.created[bulk_id_of(operation)] = stored.id
@@ -237,7 +237,7 @@ class BulkOperations:
     def _complete(self, run: BulkRun, position: int) -> None:
         """Write again what could not yet refer to resources that came later in a circle."""
         operation, result = run.request.operations[position], run.results[position]
-        method = method_of(operation, PROFILES[run.context.profile])
+        method = method_of(operation, profile_of(run.context.profile))
         resource_type, _ = self._target(run, "POST", {"path": endpoint_of(operation)})
         resource_id = run.incomplete.pop(position)
         context = self._context(run, position, _Target(method, resource_type, resource_id))
@@ -259,7 +259,7 @@ class BulkOperations:
             run.unnoted[position] = run.state_of(position)
 
     def _let_pass(self, run: BulkRun, problem: Exception) -> None:
-        """Raise what ends the whole; all else is the failure of one operation.
+        """Raise what ends the whole; all else is the failure of one operation, of which the guard is told.
 
         A failure that ends the transaction is raised, and so is the loss of the job to another process.
         A job waits for an outcome that is not known.
@@ -271,6 +271,7 @@ class BulkOperations:
             ends = (StorageUnavailable, OutcomeUnknown, Contention, LostJob)
         if isinstance(problem, ends):
             raise problem
+        self._commit.close_guard(run.context, problem)
 
     # -- what an operation refers to
 

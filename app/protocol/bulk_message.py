@@ -20,7 +20,7 @@ from app.protocol.messages import (
     read_message,
 )
 from app.protocol.preconditions import check_tags, versions_in
-from app.protocol.tolerance import Profile
+from app.protocol.profiles import Profile
 from schema import urns
 from schema.errors import InvalidSyntax
 

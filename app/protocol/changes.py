@@ -1,6 +1,5 @@
 """What a write has changed: its row of the change log, and the events that say so (RFC 9967 section 2.4)."""
 
-import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -8,17 +7,17 @@ from typing import Any, Final
 
 import orjson
 
+from app.protocol.change_rows import ChangeRows
 from app.protocol.context import Context
 from app.protocol.differences import changed_paths, exact_paths, operations, present_paths
-from app.protocol.preconditions import entity_tag
+from app.protocol.identifiers import ordered_uuid
 from app.protocol.representation import Representation, quoted
-from app.protocol.write import MemberDelta, Write
+from app.protocol.write import NO_DELTA, MemberDelta, Write
 from schema import urns
 from schema.projection import Projection
 from schema.registry import Registry
 from schema.resource_type import ResourceType
-from set_delivery.change_log import ChangeEntry
-from set_delivery.clock import now_ms
+from set_delivery.change_log import ChangeEntry, Values
 from set_delivery.events import (
     ACTIVATE,
     CREATE,
@@ -35,20 +34,23 @@ from set_delivery.streams import Publishing
 from storage.adapter import Member, StorageAdapter, StoredResource
 from storage.errors import ResourceNotFound
 
-# A group with more members, or members changed, goes out as a notice: a SET of many megabytes is
-# refused by any receiver.
+# With more members, or changed members, the event is a notice: receivers refuse SETs of many megabytes.
 _MOST_MEMBERS: Final = 1000
 # Of so many members that join or leave at once, each is looked up for its externalId.
 _MOST_LOOKED_UP: Final = 100
 _KINDS: Final = {"create": CREATE, "put": PUT, "patch": PATCH, "delete": DELETE}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Note:
-    """What one write did: its row of the change log, and its events, None where nobody receives any."""
+    """What one write did: its row of the change log, and its events, None where nobody receives any.
+
+    `values` are the changed attributes before and after it, None where they are not logged.
+    """
 
     entry: ChangeEntry
     events: ChangeEvents | None
+    values: Values | None = None
 
 
 class ChangeBuilder:
@@ -60,7 +62,9 @@ class ChangeBuilder:
         adapter: StorageAdapter,
         representation: Representation,
         publishing: Publishing,
+        rows: ChangeRows | None = None,
     ) -> None:
+        self.rows = rows or ChangeRows()
         self._registry = registry
         self._adapter = adapter
         self._representation = representation
@@ -80,7 +84,7 @@ class ChangeBuilder:
         resource_type, before, after = write.resource_type, write.before, write.after
         if stored is None or after is None:
             assert before is not None
-            return self.deleted(context, resource_type, before, write.feeds)
+            return self.deleted(context, resource_type, before, write.feeds, write.delta)
         seen = stored
         if after.secrets != stored.secrets or after.removed_secrets:
             # Not every backend gives back secrets that it was given.
@@ -88,6 +92,7 @@ class ChangeBuilder:
         if before is None:
             return self.created(context, resource_type, seen, write.joining)
         seen = seen if stored.version != before.version else before
+        context = context.reaching(before.owner) if write.is_cascade else context
         note = self.changed(
             context, write.kind, resource_type, before, seen, write.delta, members_changed=members_changed
         )
@@ -107,13 +112,14 @@ class ChangeBuilder:
         names = present_paths(resource_type, stored)
         if members and resource_type.members is not None:
             names.append(resource_type.members.name)
-        entry = entry_of(context, "create", resource_type, stored, names)
+        entry = self.rows.row(context, "create", resource_type, stored, names)
+        joined = MemberDelta(members)
+        values = self.rows.values(resource_type, None, stored, members=joined)
         if not self._publishing.is_on:
-            return Note(entry, None)
+            return Note(entry, None, values)
         data = self._whole(resource_type, stored) if self._publishing.needs_data else None
         event = Event(CREATE, subject_of(resource_type, stored), entry.version, ["id", *names], data)
-        change = self._change(resource_type, stored, [event], MemberDelta(members), context.txn)
-        return Note(entry, change)
+        return Note(entry, self._change(resource_type, stored, [event], joined, context.txn), values)
 
     def changed(
         self,
@@ -133,9 +139,10 @@ class ChangeBuilder:
             paths.append(resource_type.members.name)
         if not paths and not is_new:
             return None
-        entry = entry_of(context, kind, resource_type, after, paths)
+        entry = self.rows.row(context, kind, resource_type, after, paths)
+        values = self.rows.values(resource_type, before, after, paths, members)
         if not self._publishing.is_on or not set(paths) - self._publishing.ignored_attributes:
-            return Note(entry, None)
+            return Note(entry, None, values)
         data = None
         if kind == "patch":
             paths = exact_paths(resource_type, before, after, paths)
@@ -148,7 +155,7 @@ class ChangeBuilder:
         active = _activation(before.document.get("active"), after.document.get("active"))
         if active is not None:
             events.append(Event(active, subject))
-        return Note(entry, self._change(resource_type, after, events, members, context.txn))
+        return Note(entry, self._change(resource_type, after, events, members, context.txn), values)
 
     def deleted(
         self,
@@ -156,13 +163,18 @@ class ChangeBuilder:
         resource_type: ResourceType,
         before: StoredResource,
         feeds: Sequence[str],
+        members: MemberDelta = NO_DELTA,
     ) -> Note:
-        """Return the note of a resource that was removed, and was in the feeds of these groups."""
-        entry = entry_of(context, "delete", resource_type, before, ())
+        """Return the note of a resource that was removed, and was in the feeds of these groups.
+
+        `members` are those that it had, where values are logged.
+        """
+        entry = self.rows.row(context, "delete", resource_type, before, ())
+        values = self.rows.values(resource_type, before, None, members=members)
         if not self._publishing.is_on:
-            return Note(entry, None)
+            return Note(entry, None, values)
         event = Event(DELETE, subject_of(resource_type, before))
-        return Note(entry, ChangeEvents(context.txn, [event], feeds))
+        return Note(entry, ChangeEvents(context.txn, [event], feeds), values)
 
     def feeds(self, resource_type: ResourceType, stored: StoredResource) -> list[str]:
         """Return the ids of the groups whose feeds an event about a resource belongs to."""
@@ -254,28 +266,6 @@ class ChangeBuilder:
         return made
 
 
-def entry_of(
-    context: Context, kind: str, resource_type: ResourceType, stored: StoredResource, paths: Sequence[str]
-) -> ChangeEntry:
-    """Return the row of the change log for a write that a context made; a removed resource has no version."""
-    principal = context.principal
-    return ChangeEntry(
-        now_ms(),
-        resource_type.name,
-        stored.id,
-        stored.document.get("externalId") or None,
-        kind,
-        None if kind == "delete" else entity_tag(stored.version),
-        orjson.dumps(paths).decode(),
-        principal.id,
-        principal.credential,
-        context.address,
-        context.origin,
-        context.txn,
-        context.request_id,
-    )
-
-
 def subject_of(resource_type: ResourceType, stored: StoredResource) -> Subject:
     """Return how an event names a resource."""
     external_id = stored.document.get("externalId")
@@ -284,7 +274,7 @@ def subject_of(resource_type: ResourceType, stored: StoredResource) -> Subject:
 
 def new_txn() -> str:
     """Return the name of a transaction that nobody has named yet."""
-    return uuid.uuid4().hex
+    return ordered_uuid().hex
 
 
 def _activation(before: Any, after: Any) -> str | None:

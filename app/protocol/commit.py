@@ -16,6 +16,7 @@ from app.protocol.attempts import in_transaction
 from app.protocol.changes import Note, new_txn
 from app.protocol.completions import Completions
 from app.protocol.context import Context
+from app.protocol.deprovisioning import DeprovisioningGuard, DeprovisionRefused
 from app.protocol.intents import Intents
 from app.protocol.notes import Notes
 from app.protocol.write import NO_DELTA, MemberDelta, Write
@@ -23,6 +24,7 @@ from storage.adapter import StorageAdapter, StoredResource
 from storage.attempts import own_limit
 from storage.errors import (
     Contention,
+    ForeignEntry,
     OutcomeUnknown,
     ResourceNotFound,
     StorageReadOnly,
@@ -32,6 +34,7 @@ from storage.errors import (
     ValueRefused,
     VersionMismatch,
 )
+from telemetry.tracing import note as note_in_trace
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,12 +82,19 @@ class _Done:
 class Commit:
     """Carries out writes; `notes` are None where nobody wants to know of changes.
 
-    `intents` find out what became of writes that nobody answered for.
+    `intents` find out what became of writes that nobody answered for. `guard` refuses removals when there
+    are too many, None refuses none.
     """
 
     def __init__(
-        self, adapter: StorageAdapter, notes: Notes | None, intents: Intents, completions: Completions
+        self,
+        adapter: StorageAdapter,
+        notes: Notes | None,
+        intents: Intents,
+        completions: Completions,
+        guard: DeprovisioningGuard | None = None,
     ) -> None:
+        self._guard = guard
         self._adapter = adapter
         self._notes = notes
         self._intents = intents
@@ -100,16 +110,35 @@ class Commit:
 
         `decide` reads what it needs; it is called again when another writer came in between. `prepare`
         is called before each attempt, outside the transaction. The job of the context is completed
-        together with the write. Raises what `decide` and the storage raise.
+        together with the write. Raises what `decide`, the guard and the storage raise.
         """
         named = context if context.txn else replace(context, txn=new_txn())
+        note_in_trace("scim.txn", named.txn)
         done = _Done()
 
         def attempt() -> StoredResource | None:
             # With transactions, each attempt begins from what the one before it began from.
-            return self._carry_out(named, decide(), _Done() if self.has_transactions else done)
+            write, guard = decide(), self._guard
+            if guard is not None:
+                guard.admit(named, write)
+            stored = self._carry_out(named, write, _Done() if self.has_transactions else done)
+            if guard is not None:
+                # The next operation of a Bulk request counts on it.
+                guard.count(named, write)
+            return stored
 
-        return in_transaction(self._adapter, attempt, prepare)
+        try:
+            return in_transaction(self._adapter, attempt, prepare)
+        except DeprovisionRefused as refusal:
+            # A part of a Bulk request is undone with all that is written in it.
+            if not self._adapter.in_transaction:
+                self.close_guard(named, refusal)
+            raise
+
+    def close_guard(self, context: Context, refusal: Exception) -> None:
+        """Close the guard of a client if it is what refused a write."""
+        if isinstance(refusal, DeprovisionRefused) and self._guard is not None:
+            self._guard.close(context, refusal.resource_type)
 
     def resume(self, context: Context) -> "Found | None":
         """Return what an attempt at a job has done without saying so, None if nothing.
@@ -161,7 +190,9 @@ class Commit:
         if write.changes_nothing and not done.members_changed:
             self._complete(context, write, write.before)
             return write.before
-        write = done.add_to(write)
+        if write.before is not None and write.before.read_only:
+            raise ForeignEntry(write.resource_type.name, write.before.id)
+        write = done.add_to(self._with_members(write))
         if self._notes is None or self._notes.is_shared:
             stored, note = self._changed(context, write, done)
             if self._notes is not None:
@@ -181,6 +212,16 @@ class Commit:
         # Not before it is true: what comes together with it may still fail.
         self._adapter.when_committed(partial(self._confirm, context, write, intent, note, stored))
         return stored
+
+    def _with_members(self, write: Write) -> Write:
+        """Return a write with the members of the resource that it removes, where values are logged."""
+        resource_type, before = write.resource_type, write.before
+        if self._notes is None or not self._notes.builder.rows.has_values:
+            return write
+        if before is None or write.after is not None or resource_type.members is None:
+            return write
+        members = list(self._adapter.members(resource_type, before))
+        return replace(write, delta=MemberDelta((), members))
 
     def _changed(
         self, context: Context, write: Write, done: _Done
@@ -243,7 +284,7 @@ class Commit:
         complete = partial(self._complete, context, write, stored) if completes else None
         try:
             self._notes.confirm(intent, note, complete)
-        except (StorageUnavailable, OutcomeUnknown) as exc:
+        except (StorageUnavailable, OutcomeUnknown, Contention) as exc:
             # The write is stored, and is answered so: a client that tries again would meet itself.
             if completes:
                 raise

@@ -6,13 +6,14 @@ from uuid import NAMESPACE_URL, uuid5
 
 import orjson
 
+from app.protocol.authorization import is_allowed
 from app.protocol.changes import uri_of
 from app.protocol.context import Context, JobPart
 from app.protocol.errors import Refusal, error_body, status_of
 from app.protocol.job import Job, OperationState
 from app.protocol.jobs import Jobs
 from app.protocol.preconditions import entity_tag
-from app.protocol.tolerance import PROFILES
+from app.protocol.profiles import profile_of
 from app.protocol.view import Views
 from schema.projection import make_projection
 from schema.registry import Registry
@@ -51,11 +52,11 @@ class Completions:
         """
         resource_type = self._type(part.request["resource_type"])
         if part.position is not None:
-            result = {**part.request["result"], **self._outcome(resource_type, part, stored)}
+            result = {**part.request["result"], **self._outcome(context, part, stored)}
             resource_id = stored.id if stored is not None else None
             self._jobs.note(part.job, {part.position: OperationState(result, resource_id, part.waits)})
             return
-        result = {"method": part.request["method"], **self._outcome(resource_type, part, stored)}
+        result = {"method": part.request["method"], **self._outcome(context, part, stored)}
         if stored is None:
             subject = Subject(uri_of(resource_type, part.request["resource_id"]), part.request["resource_id"])
         else:
@@ -79,7 +80,8 @@ class Completions:
         resource_type = self._type(request["resource_type"])
         subject = Subject(resource_type.endpoint)
         if request["method"] != "POST":
-            result["location"] = self._location(resource_type, request["resource_id"])
+            whole = self._views.whole(request["profile"])
+            result["location"] = whole.representation.location(resource_type.name, request["resource_id"])
             subject = Subject(uri_of(resource_type, request["resource_id"]), request["resource_id"])
         self._finish(job, result, [(job.txn, subject, result)])
 
@@ -129,25 +131,28 @@ class Completions:
         )
 
     def _outcome(
-        self, resource_type: ResourceType, part: JobPart, stored: StoredResource | None
+        self, context: Context, part: JobPart, stored: StoredResource | None
     ) -> dict[str, Any]:
         resource_id = part.request["resource_id"] if stored is None else stored.id
-        return outcome(part.request["method"], self._location(resource_type, resource_id), stored)
+        location = self._views.location(context, part.request["resource_type"], resource_id)
+        return outcome(part.request["method"], location, stored)
 
     def _shown(
         self, context: Context, part: JobPart, resource_type: ResourceType, stored: StoredResource
     ) -> Any:
         """Return the resource as the response would have it, None for a group that is not repeated."""
         representation, request = self._views.of(context).representation, part.request
-        asked = bool(request["attributes"] or request["excluded_attributes"])
-        if request["method"] != "POST" and not asked and representation.is_large(resource_type, stored):
-            return None
-        projection = make_projection(
-            resource_type,
-            tuple(request["attributes"]),
-            tuple(request["excluded_attributes"]),
-            PROFILES[context.profile].resources,
-        )
+        profile = profile_of(context.profile)
+        if request["method"] != "POST" and not (request["attributes"] or request["excluded_attributes"]):
+            is_patch = request["method"] == "PATCH"
+            if is_patch and profile.answers_without_content(resource_type):
+                return None
+            if representation.is_large(resource_type, stored):
+                return None
+        asked_for = tuple(request["attributes"]), tuple(request["excluded_attributes"])
+        if not is_allowed(context, "read", resource_type):
+            asked_for = ("id",), ()
+        projection = make_projection(resource_type, *asked_for, profile.resources)
         text = representation.chunks(resource_type, self._views.seen(context, stored), projection)
         return orjson.loads(text if isinstance(text, str) else b"".join(text))
 
@@ -156,9 +161,6 @@ class Completions:
         failed = int(result["status"]) >= 400
         left_out = () if failed or self._publishing.mode == "full" else ("response",)
         return {name: value for name, value in result.items() if name not in left_out}
-
-    def _location(self, resource_type: ResourceType, resource_id: str) -> str:
-        return self._views.whole.representation.location(resource_type.name, resource_id)
 
     def _type(self, name: str) -> ResourceType:
         resource_type = self._registry.resource_type(name)

@@ -13,6 +13,7 @@ import orjson
 from schema.errors import ExpiredCursor, InvalidCount, InvalidCursor
 from storage.adapter import Position
 from storage.index_keys import KEY_LENGTH, LAST_CHARACTER, index_key, place_of
+from telemetry.catalogue import CURSORS
 
 _SIGNATURE_BYTES = 16
 # Hexadecimal digits of a place that held an id of JumpCloud.
@@ -60,6 +61,7 @@ class Cursors:
         )
         bound = _bound(content, principal, query)
         signed = _signature(self._keys(principal)[0], bound) + content
+        CURSORS.inc("made")
         return base64.urlsafe_b64encode(signed).decode().rstrip("=")
 
     def read(self, text: str, principal: str, query: tuple[Any, ...], count: int) -> Cursor:
@@ -68,6 +70,18 @@ class Cursors:
         Raises InvalidCursor for a text that `write` did not return for this principal and query,
         ExpiredCursor for one that is too old, InvalidCount when the count is another.
         """
+        try:
+            cursor = self._read(text, principal, query, count)
+        except (InvalidCursor, InvalidCount):
+            CURSORS.inc("refused")
+            raise
+        except ExpiredCursor:
+            CURSORS.inc("expired")
+            raise
+        CURSORS.inc("accepted")
+        return cursor
+
+    def _read(self, text: str, principal: str, query: tuple[Any, ...], count: int) -> Cursor:
         try:
             signed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except ValueError:  # binascii.Error is one

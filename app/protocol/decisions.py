@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import orjson
@@ -18,16 +19,16 @@ from app.protocol.patch import (
     plan_patch,
     read_operations,
 )
+from app.protocol.profiles import profile_of
 from app.protocol.references import Named, NamedMember, take_members
 from app.protocol.secrets import PlainSecrets, Secrets, may_hold_secrets, take_secrets
-from app.protocol.tolerance import PROFILES
 from app.protocol.view import View
 from app.protocol.write import NO_DELTA, Kind, MemberDelta, NewResource, NewState, Write
 from schema.registry import Registry
 from schema.resource_type import ResourceType
 from schema.validation import compile_validator
 from schema.values import format_date_time
-from storage.adapter import Capabilities, Key, Member, StoredResource
+from storage.adapter import Capabilities, Key, Member, Membership, StoredResource
 from storage.errors import Contention
 
 
@@ -43,24 +44,22 @@ class Decisions:
         capabilities: Capabilities,
         mappings: Mapping[str, Mapping[str, str]],
         clock: Callable[[], datetime],
+        secrets: PlainSecrets | Secrets,
         needs_delta: bool,
     ) -> None:
         self._registry = registry
         self._capabilities = capabilities
         self._clock = clock
         self._needs_delta = needs_delta
-        secrets = PlainSecrets() if capabilities.takes_secrets else Secrets()
         self._hashing_takes_long = secrets.takes_long
-        # Returns what is kept of secrets; it takes tens of milliseconds for each where they are hashed.
         self.hashed = secrets.hashed
         types = registry.resource_types
         self._mappings = {r.name: AttributeMapping(r, mappings.get(r.name, {})) for r in types}
         self._copies_secrets = {
             r.name for r in types if self._mappings[r.name].targets & {p.text for p in r.secret_paths}
         }
-        kinds = [(name, p, r) for name, p in PROFILES.items() for r in types]
-        self._validators = {(name, r.name): compile_validator(r, p.resources) for name, p, r in kinds}
-        self._rules = {(name, r.name): PatchRules(r, p) for name, p, r in kinds}
+        self._validator = cache(lambda name, r: compile_validator(r, profile_of(name).resources))
+        self._rules = cache(lambda name, r: PatchRules(r, profile_of(name)))
 
     # -- what the request alone tells
 
@@ -68,16 +67,14 @@ class Decisions:
         self, context: Context, resource_type: ResourceType, body: Mapping[str, Any]
     ) -> tuple[dict[str, Any], Named]:
         """Return the canonical resource in a body, and its members. Raises what is wrong with it."""
-        resource = self._validators[context.profile, resource_type.name](body)
+        resource = self._validator(context.profile, resource_type)(body)
         self._mappings[resource_type.name].apply(resource)
         return resource, take_members(resource_type, resource)
 
-    def planned(
-        self, context: Context, resource_type: ResourceType, body: Mapping[str, Any]
-    ) -> PatchPlan:
+    def planned(self, context: Context, resource_type: ResourceType, body: Mapping[str, Any]) -> PatchPlan:
         """Return what a PatchOp message asks for. Raises InvalidSyntax, InvalidPath and InvalidValue."""
-        operations = read_operations(body, PROFILES[context.profile])
-        return plan_patch(self._rules[context.profile, resource_type.name], operations)
+        operations = read_operations(body, profile_of(context.profile))
+        return plan_patch(self._rules(context.profile, resource_type), operations)
 
     def new(
         self,
@@ -94,9 +91,9 @@ class Decisions:
         secrets = self.hashed(take_secrets(resource_type, resource), {})
         now = format_date_time(self._clock())
         mapped = self._mappings[resource_type.name].new_id(resource)
-        new_id = resource_id or mapped or context.new_id()
+        new_id, owner = resource_id or mapped or context.new_id(), context.principal.owner
         stored = StoredResource(
-            new_id, _text(new_id, resource), created=now, last_modified=now, secrets=secrets
+            new_id, _text(new_id, resource), created=now, last_modified=now, secrets=secrets, owner=owner
         )
         return NewResource(stored, members)
 
@@ -168,25 +165,34 @@ class Decisions:
             created=before.created,
             last_modified=format_date_time(self._clock()),
             secrets=secrets,
+            place=before.place,
             removed_secrets=removed,
+            source=before.source,
+            owner=before.owner,
         )
-        return Write(
-            kind, resource_type, before, after, is_same and not removed, joining, leaving, delta
-        )
+        return Write(kind, resource_type, before, after, is_same and not removed, joining, leaving, delta)
 
-    def deleted(self, view: View, resource_type: ResourceType, before: StoredResource) -> Write:
+    def deleted(
+        self,
+        view: View,
+        resource_type: ResourceType,
+        before: StoredResource,
+        memberships: Sequence[Membership],
+    ) -> Write:
         """Return the write that removes a resource, and removes it from all that have it as a member.
 
-        `view` sees everything: what is removed leaves groups that its remover may not see, too.
+        `memberships` are the direct ones. `view` sees everything: what is removed leaves groups that its
+        remover may not see, too.
         """
-        found = view.storage.memberships(resource_type, [before]).get(before.id, ())
         # A group that is a member of itself goes as a whole.
         itself = resource_type.name, before.id
-        direct = [m for m in found if m.direct and (m.resource_type, m.resource_id) != itself]
+        direct = [m for m in memberships if (m.resource_type, m.resource_id) != itself]
         # The feed of a group goes with it, and says so.
         own = [before.id] if resource_type.members is not None else []
         member = Member(before.id, resource_type.name)
-        first = [self._left(view, m.resource_type, m.resource_id, member) for m in direct]
+        left = [self._left(view, m.resource_type, m.resource_id, member) for m in direct]
+        # A group of another program loses the member by the removal alone.
+        first = [write for write in left if write.before is not None and not write.before.read_only]
         feeds = [*(m.resource_id for m in direct), *own]
         return Write("delete", resource_type, before, None, feeds=feeds, first=first)
 
@@ -221,7 +227,8 @@ class Decisions:
         else:
             types = self._registry.resource_types
             both = ((i, one.name) for i in changes.removed for one in types)
-            leaving = [Member(i, name) for i, name in both if changes.leaves(i, name)]
+            named = [Member(i, name) for i, name in both if changes.leaves(i, name)]
+            leaving = view.seen_among(resource_type, before, named)
         if not joining and not leaving:
             return [], [], NO_DELTA
         members = self._existing(view, resource_type, joining)

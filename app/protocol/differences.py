@@ -44,7 +44,7 @@ def exact_paths(
     for text in paths:
         path, old, new = resource_type.path(text), None, None
         if path is not None and path.leaf.is_complex:
-            old, new = _at(path, before.document), _at(path, after.document)
+            old, new = value_at(path, before.document), value_at(path, after.document)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             exact += [f"{text}.{name}" for name in _names(old, new)]
         else:
@@ -65,10 +65,10 @@ def operations(
         path = resource_type.path(text)
         if path is None or path.attribute == resource_type.members or path.leaf.returned == "never":
             continue
-        value = _at(path, shown)
+        value = value_at(path, shown)
         if value is not None:
             made.append({"op": "replace", "path": text, "value": value})
-        elif _at(path, after.document) is None:
+        elif value_at(path, after.document) is None:
             made.append({"op": "remove", "path": text})
     return made
 
@@ -79,7 +79,7 @@ def _names(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return names + [name for name, value in new.items() if name not in old and value is not None]
 
 
-def _at(path: AttributePath, document: Mapping[str, Any]) -> Any:
+def value_at(path: AttributePath, document: Mapping[str, Any]) -> Any:
     """Return what a document has at a path, None where that is nothing."""
     value = path.holder(document).get(path.attribute.name)
     if path.sub_attribute is None:

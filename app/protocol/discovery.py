@@ -1,5 +1,6 @@
 """What the service provider says of itself (RFC 7643 sections 5 to 7, RFC 7644 section 4)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,13 +65,23 @@ class SecurityEvents:
 
 
 class Discovery:
-    """The documents of the discovery endpoints; `prefix` precedes the path in every location."""
+    """The documents of the discovery endpoints; `prefix` precedes the path in every location.
+
+    `schemes` describe the kinds of credentials that are accepted, as authenticationSchemes.
+    """
 
     def __init__(
-        self, registry: Registry, *, prefix: str, limits: Limits, events: SecurityEvents
+        self,
+        registry: Registry,
+        *,
+        prefix: str,
+        limits: Limits,
+        schemes: Sequence[Mapping[str, Any]],
+        events: SecurityEvents,
     ) -> None:
         self._prefix = prefix
         self._limits = limits
+        self._schemes = schemes
         self._events = events
         external_ids = {r.schema.id: r.path("externalId") for r in registry.resource_types}
         self.schemas = {
@@ -105,17 +116,7 @@ class Discovery:
                 "maxPageSize": self._limits.page_size,
                 "cursorTimeout": self._limits.cursor_timeout,
             },
-            "authenticationSchemes": [
-                {
-                    "type": "oauthbearertoken",
-                    "name": "OAuth Bearer Token",
-                    "description": "The API key as bearer token: `Authorization: Bearer <key>`, "
-                    "or as the header `x-api-key: <key>`.",
-                    "specUri": "https://www.rfc-editor.org/rfc/rfc6750",
-                    "documentationUri": "https://www.rfc-editor.org/rfc/rfc7644#section-2",
-                    "primary": True,
-                }
-            ],
+            "authenticationSchemes": list(self._schemes),
             **({"securityEvents": self._events.as_json()} if self._events.is_on else {}),
             "meta": self._meta("ServiceProviderConfig", "/ServiceProviderConfig"),
         }

@@ -19,6 +19,33 @@ class Refusal(Exception):
         self.scim_type = scim_type
 
 
+class InvalidToken(Refusal):
+    """The token of a request is not valid (RFC 6750 section 3.1); `detail` names the rule that failed."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(401, detail)
+
+
+class InsufficientScope(Refusal):
+    """The credentials do not include a scope (RFC 6750 section 3.1).
+
+    `needed` is the scope that would do: for one resource type where the request concerns one.
+    """
+
+    def __init__(self, scope: str, resource_type: str | None = None) -> None:
+        self.needed = f"{scope}:{resource_type}" if resource_type else scope
+        either = f"{scope} or {self.needed}" if resource_type else scope
+        super().__init__(403, f"the credentials do not include the scope {either}")
+
+
+class TooManyRequests(Refusal):
+    """The client should try again in `retry_after_s` seconds (RFC 6585 section 4)."""
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(429, detail)
+        self.retry_after_s = retry_after_s
+
+
 class PreconditionFailed(Refusal):
     """The resource is not at the version the client asked for (RFC 7644 section 3.14)."""
 
@@ -32,9 +59,9 @@ STATUS: Final[dict[type[Exception], int]] = {
     Uniqueness: 409,
     storage.ResourceNotFound: 404,
     storage.UniquenessConflict: 409,
-    storage.VersionMismatch: 412,
     storage.UnsupportedByBackend: 501,
     storage.StorageReadOnly: 403,
+    storage.ForeignEntry: 403,
     storage.ValueRefused: 400,
     storage.Contention: 503,
     storage.StorageUnavailable: 503,
@@ -81,8 +108,6 @@ def detail_of(error: Exception) -> str:
             return "id: another resource has the same value"
         case storage.UniquenessConflict():
             return f"{error.attribute}: another resource of this type has the same value"
-        case storage.VersionMismatch():
-            return "another request changed the resource at the same time; read it and try again"
         case storage.Contention():
             return "other requests changed the same data at the same time; try again later"
         case storage.BackendTimeout():
@@ -91,6 +116,8 @@ def detail_of(error: Exception) -> str:
             return "the storage did not confirm the change: it may have taken effect, or may do so later"
         case storage.BadBackendAnswer():
             return "the storage sent an unusable answer; try again later"
+        case storage.SettingsSuperseded():
+            return "this process of the server has earlier settings and takes no changes; try again later"
         case storage.StorageUnavailable():
             return "the storage is not available; try again later"
         case ScimError() | Refusal() | storage.StorageReadOnly():

@@ -1,19 +1,22 @@
-"""Writes of an import: many at a time, and no events of them."""
+"""Writes of an operator at the command line: an import and an adoption. No events tell of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from app.protocol.attempts import in_transaction
-from app.protocol.changes import entry_of, new_txn
+from app.protocol.changes import new_txn
 from app.protocol.context import Context
 from app.protocol.differences import present_paths
 from app.protocol.notes import Notes
+from app.protocol.write import NO_DELTA, MemberDelta
 from schema.resource_type import ResourceType
+from schema.values import format_date_time
 from storage.adapter import Member, StorageAdapter, StoredResource
 
 
 class ImportCommit:
-    """Carries out the writes of an import; `notes` are None where nobody wants to know of changes.
+    """Carries out these writes; `notes` are None where nobody wants to know of changes.
 
     Rows of the change log are written together, in the transaction of their resources where there is
     one. Elsewhere they come after it: an import that is killed in between leaves resources without.
@@ -52,27 +55,84 @@ class ImportCommit:
         return in_transaction(self._adapter, create)
 
     def add_members(
-        self, context: Context, resource_type: ResourceType, resource_id: str, members: Sequence[Member]
-    ) -> None:
-        """Let members join a resource, whose version stays."""
+        self,
+        context: Context,
+        resource_type: ResourceType,
+        resource_id: str,
+        find: Callable[[], tuple[Sequence[Member], Collection[str]]],
+    ) -> Collection[str]:
+        """Let members join a resource, whose version stays: those that `find` returns.
 
-        def join() -> None:
+        Return what is missing, which `find` returns behind them.
+        """
+
+        def join() -> Collection[str]:
             stored = self._adapter.get(resource_type, resource_id)
+            members, missing = find()
+            joined = MemberDelta(self._new_members(resource_type, stored, members))
             if self._adapter.change_members(resource_type, stored, members, ()):
-                self._note(context, "patch", resource_type, [stored])
+                changed = [resource_type.members.name] if resource_type.members is not None else []
+                self._note(context, "patch", resource_type, [stored], changed, joined)
+            return missing
 
-        in_transaction(self._adapter, join)
+        return in_transaction(self._adapter, join)
+
+    def _new_members(
+        self, resource_type: ResourceType, stored: StoredResource, members: Sequence[Member]
+    ) -> Sequence[Member]:
+        """Return which of `members` a resource does not have, where values are logged."""
+        if self._notes is None or not self._notes.builder.rows.has_values:
+            return ()
+        ids = [member.resource_id for member in members]
+        known = {one.key for one in self._adapter.among_members(resource_type, stored, ids)}
+        return [member for member in members if member.key not in known]
+
+    def adopt(
+        self, context: Context, resource_type: ResourceType, stored: StoredResource
+    ) -> StoredResource:
+        """Make an entry of another program one of this server, under a new version, and return it.
+
+        Its attributes stay. Raises as `StorageAdapter.replace`.
+        """
+        now = format_date_time(datetime.now(UTC))
+        taken = self._adapter.replace(
+            resource_type, replace(stored, last_modified=now, read_only=False), stored.version
+        )
+        self._note(context, "adopt", resource_type, [taken], [])
+        return taken
+
+    def hand_over(
+        self, context: Context, resource_type: ResourceType, stored: StoredResource, owner: str | None
+    ) -> StoredResource:
+        """Make `owner` the owner of a resource, under a new version, and return it; None is for nobody.
+
+        Its attributes stay. Raises as `StorageAdapter.replace`.
+        """
+
+        def give() -> StoredResource:
+            given = self._adapter.replace(resource_type, replace(stored, owner=owner), stored.version)
+            self._note(context, "hand-over", resource_type, [given], [])
+            return given
+
+        return in_transaction(self._adapter, give)
 
     def _note(
-        self, context: Context, kind: str, resource_type: ResourceType, resources: Sequence[StoredResource]
+        self,
+        context: Context,
+        kind: str,
+        resource_type: ResourceType,
+        resources: Sequence[StoredResource],
+        changed: Sequence[str] | None = None,
+        members: MemberDelta = NO_DELTA,
     ) -> None:
+        """Append a row for each resource; `changed` has the changed paths, None stands for all."""
         if self._notes is None or not self._notes.keeps_history or not resources:
             return
-        named = replace(context, txn=new_txn())
-        changed = None if kind == "create" or resource_type.members is None else [resource_type.members.name]
-        self._notes.log.append_many(
-            [
-                entry_of(named, kind, resource_type, one, changed or present_paths(resource_type, one))
-                for one in resources
-            ]
-        )
+        named, rows = replace(context, txn=new_txn()), self._notes.builder.rows
+        entries, values = [], []
+        for one in resources:
+            paths = present_paths(resource_type, one) if changed is None else changed
+            entries.append(rows.row(named, kind, resource_type, one, paths))
+            before = None if changed is None else one
+            values.append(rows.values(resource_type, before, one, paths, members))
+        self._notes.log.append_many(entries, values if rows.has_values else ())

@@ -14,9 +14,9 @@ from app.protocol.documents import read_object
 from app.protocol.errors import Refusal, detail_of
 from app.protocol.import_commit import ImportCommit
 from app.protocol.mapping import ADDRESSABLE
+from app.protocol.profiles import profile_of
 from app.protocol.references import Named, NamedMember
 from app.protocol.resources import Resources
-from app.protocol.tolerance import PROFILES
 from app.protocol.write import NewResource
 from schema.errors import InvalidValue, ScimError
 from schema.resource_type import ResourceType
@@ -65,7 +65,7 @@ class ResourceImport:
         self._report = report
         self._max_depth = max_depth
         self._types = {r.schema.id.lower(): r for r in registry.resource_types}
-        for alias, urn in PROFILES[context.profile].resources.schema_aliases.items():
+        for alias, urn in profile_of(context.profile).resources.schema_aliases.items():
             if urn is not None and urn.lower() in self._types:
                 self._types[alias] = self._types[urn.lower()]
         self._result = ImportResult()
@@ -226,6 +226,7 @@ class ResourceImport:
             return False
         dates = (kept.created, kept.last_modified)
         is_unchanged = dates == (new.created, new.last_modified) or kept.created == kept.last_modified
+        is_unchanged = is_unchanged and not kept.read_only
         names = new.document.keys() - {"id"}
         return is_unchanged and all(kept.document.get(name) == new.document[name] for name in names)
 
@@ -276,9 +277,9 @@ class ResourceImport:
                 real_id = self._member_id(line_id, one)
                 named.setdefault(real_id, []).append(one)
                 lines[real_id] = line_id
-            joining, unknown = self._resources.named(self._context, resource_type, named)
+            find = partial(self._resources.named, self._context, resource_type, named)
+            unknown = self._commit.add_members(self._context, resource_type, group_id, find)
             missing += [lines[real_id] for real_id in unknown]
-            self._commit.add_members(self._context, resource_type, group_id, joining)
         return list(dict.fromkeys(missing))
 
     def _member_id(self, line_id: str, named: NamedMember) -> str:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from app.protocol.attempts import in_transaction
 from app.protocol.changes import Note
 from app.protocol.context import Context, system
 from app.protocol.errors import Refusal
@@ -114,7 +115,8 @@ class Intents:
         if plan["kind"] == "delete":
             if stored is not None:
                 return _Effect(stored=stored)
-            return _Effect(True, self._builder.deleted(context, resource_type, before, plan["feeds"]))
+            deleted = self._builder.deleted(context, resource_type, before, plan["feeds"], members)
+            return _Effect(True, deleted)
         if stored is None:
             return _Effect()
         delta = self._delta_now(resource_type, stored, members)
@@ -184,10 +186,13 @@ class Intents:
         """Give a resource the version that its change of members did not live to give it."""
         if self._adapter.capabilities.versions_members:
             return stored
-        modified = format_date_time(datetime.now(UTC))
-        return self._adapter.replace(
-            resource_type, replace(stored, last_modified=modified), stored.version
-        )
+
+        def touch() -> StoredResource:
+            now = self._adapter.get(resource_type, stored.id)
+            modified = format_date_time(datetime.now(UTC))
+            return self._adapter.replace(resource_type, replace(now, last_modified=modified), now.version)
+
+        return in_transaction(self._adapter, touch)
 
 
 def _context_of(plan: Mapping[str, Any]) -> Context:

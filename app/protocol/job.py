@@ -31,6 +31,14 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Backlog:
+    """How many requests have no result, and the age of the oldest of them in seconds."""
+
+    waiting: int
+    oldest_s: float
+
+
+@dataclass(frozen=True)
 class JobStatus:
     """How far a request is; `result` is None while it is not done."""
 

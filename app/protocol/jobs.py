@@ -12,10 +12,11 @@ from uuid import uuid4
 import orjson
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from app.protocol.job import Job, JobStatus, LostJob, OperationState
+from app.protocol.job import Backlog, Job, JobStatus, LostJob, OperationState
 from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
 from storage.errors import StorageError
+from telemetry.catalogue import JOBS
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Jobs:
                 "attempts, done, total) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?)",
                 (txn, principal, target[:250], self._clock(), body, _NEVER_MS, total),
             )
+        JOBS.inc("accepted")
         self._wake()
         return txn
 
@@ -124,6 +126,13 @@ class Jobs:
                 if attempts:
                     known = {**_operations_in(state), **self._operations(txn)}
                 return Job(txn, principal, request, owner, accepted_at, attempts + 1, known)
+
+    def backlog(self) -> Backlog:
+        """Return how many requests have no result, and how old the oldest of them is."""
+        waiting, oldest = self._database.row(
+            "SELECT COUNT(*), MIN(accepted_at) FROM scim_job WHERE done_at IS NULL"
+        )
+        return Backlog(waiting, 0.0 if oldest is None else max(0, self._clock() - oldest) / 1000)
 
     def is_due(self) -> bool:
         """Return whether there may be a request to carry out now."""
@@ -213,6 +222,7 @@ class Jobs:
         assignments = "done_at = ?, result = ?, request = '', state = NULL, done = total"
         with self._database.transaction():
             self._change(job, assignments, (self._clock(), text))
+            JOBS.inc("failed" if int(result["status"]) >= 400 else "done")
             if "bulk" in job.request:
                 self._database.run("DELETE FROM scim_job_operation WHERE txn = ?", (job.txn,))
 
@@ -221,6 +231,7 @@ class Jobs:
         if self._clock() - job.accepted_at > self._ttl_ms:
             return False
         self._change(job, "due_at = ?", (self._clock() + _PAUSE_MS,))
+        JOBS.inc("delayed")
         return True
 
     def is_unfinished(self, txn: str) -> bool:

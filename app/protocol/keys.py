@@ -14,6 +14,8 @@ class Purpose(StrEnum):
     CURSORS = "cursors"
     JOBS = "jobs"
     CHECKPOINTS = "checkpoints"
+    RESOURCES = "resources"
+    FINGERPRINTS = "fingerprints"
 
 
 class Keys:

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, Final
 
 from schema.errors import InvalidValue
@@ -53,6 +55,17 @@ class AttributeMapping:
     def targets(self) -> frozenset[str]:
         """The paths of the attributes that are copied to."""
         return frozenset(target.text for target, _ in self._copies)
+
+    @cached_property
+    def secret_copies(self) -> frozenset[str]:
+        """The paths of attributes that may hold a copy of a `returned: never` value, also through others."""
+        secret = {source.text for _, source in self._copies if source.leaf.returned == "never"}
+        copies: dict[str, AttributePath] = {}
+        # Each round finds the copies of a copy: no chain is longer than the list.
+        for _ in self._copies:
+            copies |= {target.text: target for target, source in self._copies if source.text in secret}
+            secret |= copies.keys()
+        return frozenset(replace(one, sub_attribute=None).text for one in copies.values())
 
     def new_id(self, resource: Mapping[str, Any]) -> str | None:
         """Return the id for a new resource, or None when no mapping gives one.

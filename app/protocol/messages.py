@@ -5,12 +5,15 @@ Each message is a marshmallow schema, which reads the message and describes it i
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from marshmallow import Schema, ValidationError, fields, pre_load
 
-from app.protocol.tolerance import PROFILES, Profile
+from app.protocol.profiles import Profile, profile_of
 from schema.errors import InvalidSyntax, InvalidValue
+from telemetry.deviations import accepted
+
+_STRICT: Final = profile_of("strict")
 
 
 def one_message(problem: str) -> dict[str, Any]:
@@ -55,6 +58,7 @@ class SchemasField(fields.List[Any]):
             name = self._urn.rpartition(":")[2].lower()
             # A client sends no other message to this endpoint, so a URN that ends alike means this message.
             if not given or any(str(one).lower().rpartition(":")[2] == name for one in given):
+                accepted("loose-messages")
                 return value
         raise InvalidSyntax(f"schemas: must contain {self._urn}")
 
@@ -97,6 +101,8 @@ class Names:
             elif not profile.loose_messages:
                 place = "" if position is None else f"Operations[{position}]."
                 raise InvalidSyntax(f"{place}{key[:100]}: is not an attribute of this message")
+            else:
+                accepted("loose-messages")
         return found
 
 
@@ -105,7 +111,7 @@ class Message(Schema):
 
     tolerances: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
 
-    def __init__(self, profile: Profile = PROFILES["strict"]) -> None:
+    def __init__(self, profile: Profile = _STRICT) -> None:
         super().__init__()
         self.profile = profile
         self._names = Names(self)

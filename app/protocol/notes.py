@@ -39,7 +39,7 @@ class Notes:
         if note is None or (note.events is None and not self.keeps_history):
             return
         body = None if note.events is None else orjson.dumps(note.events.as_json()).decode()
-        self.log.append(note.entry, body)
+        self.log.append(note.entry, body, note.values)
 
     def begin(self, context: Context, plan: Mapping[str, Any]) -> int:
         """Keep an intent, durably, and return its number.

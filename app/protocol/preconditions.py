@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.protocol.errors import PreconditionFailed
-from app.protocol.tolerance import Profile
+from app.protocol.profiles import Profile
 from schema.errors import InvalidSyntax
 
 ANY_VERSION: Final = "*"

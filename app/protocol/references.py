@@ -9,13 +9,17 @@ both can be members, each with its type.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from schema.attribute import Attribute
 from schema.errors import InvalidValue
 from schema.registry import Registry
 from schema.resource_type import ResourceType
 from storage.adapter import Key, Member, StorageAdapter
+from storage.batches import batches
+
+# How many members are looked up at a time: a group may have very many.
+_AT_ONCE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +110,18 @@ class References:
     def existing(self, attribute: Attribute, named: Named) -> tuple[list[Member], dict[str, str]]:
         """Return those of the resources that can be members, and by id what there is none of."""
         allowed = _allowed(attribute)
-        found = self._adapter.find(list(named))
         members: list[Member] = []
         missing: dict[str, str] = {}
-        for member_id, one, member in self.among(attribute, named, found):
-            if member is None or (allowed and member.resource_type not in allowed):
-                kind = self.says(one, member_id) or " or ".join(allowed) or "resource"
-                missing.setdefault(member_id, kind)
-            else:
-                members.append(replace(member, display=one.display) if one.display else member)
+        for ids in batches(named, _AT_ONCE):
+            part = {member_id: named[member_id] for member_id in ids}
+            for member_id, one, member in self.among(attribute, part, self._adapter.find(ids)):
+                if member is None or (allowed and member.resource_type not in allowed):
+                    kind = self.says(one, member_id) or " or ".join(allowed) or "resource"
+                    missing.setdefault(member_id, kind)
+                else:
+                    # The text of the client, which is there already, in place of that of the storage.
+                    display = one.display or member.display
+                    members.append(replace(member, resource_id=member_id, display=display))
         return members, missing
 
     def among(

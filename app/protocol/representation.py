@@ -36,9 +36,15 @@ def quoted(resource_id: str) -> str:
 
 
 class Representation:
-    """Makes representations; `prefix` precedes the endpoint in every location."""
+    """Makes representations; `prefix` precedes the endpoint in every location.
 
-    def __init__(self, registry: Registry, adapter: StorageAdapter, prefix: str) -> None:
+    With `members_on_request`, only a projection that names the members has them.
+    """
+
+    def __init__(
+        self, registry: Registry, adapter: StorageAdapter, prefix: str, members_on_request: bool = False
+    ) -> None:
+        self._members_on_request = members_on_request
         self._adapter = adapter
         self.prefix = prefix
         self._roots = {r.name: f"{prefix}{r.endpoint}/" for r in registry.resource_types}
@@ -60,6 +66,8 @@ class Representation:
         A resource with very many members comes in chunks: its text is never whole in memory.
         """
         with_members, with_memberships = projection.links
+        if self._members_on_request and projection.requested is None:
+            with_members = False
         memberships: Mapping[str, Sequence[Membership]] = {}
         if with_memberships:
             memberships = {one.id: one.memberships for one in stored if one.memberships is not None}
@@ -67,16 +75,13 @@ class Representation:
             if asked:
                 memberships = {**memberships, **self._adapter.memberships(resource_type, asked)}
         whole = projection.is_default and not self._needs_projection[resource_type.name]
-        texts: list[Text] = []
-        for one in stored:
-            text = self._text(resource_type, one, memberships.get(one.id, ()))
-            if not whole:
-                text = orjson.dumps(projection.apply(orjson.loads(text))).decode()
-            if with_members:
-                texts.append(self._joined(resource_type, one, text, None if whole else projection))
-            else:
-                texts.append(text)
-        return texts
+        texts = self._texts(resource_type, stored, memberships)
+        if not whole:
+            texts = [orjson.dumps(projection.apply(orjson.loads(text))).decode() for text in texts]
+        if not with_members:
+            return [*texts]
+        shown = None if whole else projection
+        return [self._joined(resource_type, one, text, shown) for one, text in zip(stored, texts)]
 
     def chunks(
         self, resource_type: ResourceType, stored: StoredResource, projection: Projection
@@ -93,7 +98,7 @@ class Representation:
     def document(self, resource_type: ResourceType, stored: StoredResource, links: bool) -> dict[str, Any]:
         """Return the whole resource; with `links`, members and memberships included."""
         memberships = self._memberships(resource_type, stored) if links else ()
-        text = self._text(resource_type, stored, memberships)
+        (text,) = self._texts(resource_type, [stored], {stored.id: memberships})
         if links and resource_type.members is not None:
             joined = self._joined(resource_type, stored, text)
             text = joined if isinstance(joined, str) else b"".join(joined).decode()
@@ -107,18 +112,28 @@ class Representation:
             return stored.memberships
         return self._adapter.memberships(resource_type, [stored]).get(stored.id, ())
 
-    def _text(
-        self, resource_type: ResourceType, stored: StoredResource, memberships: Sequence[Membership]
-    ) -> str:
-        name, shown = resource_type.name, ""
-        if memberships and resource_type.memberships is not None:
-            elements = ",".join(map(self._membership, memberships))
-            shown = f'"{resource_type.memberships.name}":[{elements}],'
-        return (
-            f'{stored.text[:-1]},{shown}"meta":{{"resourceType":"{name}","created":"{stored.created}",'
-            f'"lastModified":"{stored.last_modified}","location":"{self._roots[name]}{quoted(stored.id)}",'
-            f'"version":"W/\\"{stored.version}\\""}}}}'
-        )
+    def _texts(
+        self,
+        resource_type: ResourceType,
+        stored: Sequence[StoredResource],
+        memberships: Mapping[str, Sequence[Membership]],
+    ) -> list[str]:
+        """Return the JSON of each resource with `meta`, and with those of `memberships` that are its own."""
+        name, attribute = resource_type.name, resource_type.memberships
+        root, ids = self._roots[name], [one.id for one in stored]
+        # Looked at together: most pages have ids of this server alone.
+        spelled = ids if _PLAIN_ID.fullmatch("".join(ids)) else map(quoted, ids)
+        shown = {
+            resource_id: f'"{attribute.name}":[{",".join(map(self._membership, found))}],'
+            for resource_id, found in memberships.items()
+            if found and attribute is not None
+        }
+        return [
+            f'{one.text[:-1]},{shown.get(one.id, "") if shown else ""}"meta":{{"resourceType":"{name}",'
+            f'"created":"{one.created}","lastModified":"{one.last_modified}",'
+            f'"location":"{root}{link}","version":"W/\\"{one.version}\\""}}}}'
+            for one, link in zip(stored, spelled, strict=True)
+        ]
 
     def _joined(
         self,

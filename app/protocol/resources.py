@@ -1,17 +1,21 @@
 """Reading and writing resources (RFC 7644 section 3): every caller, REST or other, comes through here."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
-from app.protocol.authorization import authorize
+from app.protocol.audit_log import AuditLog
+from app.protocol.authorization import Action, authorize, is_allowed
 from app.protocol.commit import Commit
 from app.protocol.context import Context
 from app.protocol.decisions import Decisions, HashedAhead
 from app.protocol.patch import IgnoredPaths, check_operations
 from app.protocol.preconditions import NO_CONDITIONS, Conditions
+from app.protocol.profiles import profile_of
 from app.protocol.references import Named
 from app.protocol.representation import Text
 from app.protocol.search import Answer, Query
+from app.protocol.search_report import SearchReport
 from app.protocol.secrets import take_secrets
 from app.protocol.view import Views
 from app.protocol.write import NewResource, NewState, Write
@@ -21,6 +25,13 @@ from schema.resource_type import ResourceType
 from storage.adapter import Member, Selection, StoredResource
 from storage.search import search
 
+_ACTIONS: Final[Mapping[str, Action]] = {
+    "POST": "create",
+    "PUT": "replace",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
+
 
 class Resources:
     """The resources of every type, as the principal of a context may see and change them.
@@ -29,26 +40,45 @@ class Resources:
     """
 
     def __init__(
-        self, registry: Registry, views: Views, decisions: Decisions, commit: Commit
+        self,
+        registry: Registry,
+        views: Views,
+        decisions: Decisions,
+        commit: Commit,
+        reads: AuditLog | None = None,
     ) -> None:
         self.registry = registry
         self.commit = commit
         self.ignored_paths = IgnoredPaths()
-        # Returns the location of a resource, by the name of its type and its id.
-        self.location = views.whole.representation.location
+        # Returns the location of a resource as a context sees it, by the name of its type and its id.
+        self.location = views.location
         self._views = views
         self._decisions = decisions
+        # Returns a resource for a client as `get` does, after the change log has it where reads are logged.
+        # Raises StorageUnavailable where that is not possible.
+        self.read = self.get if reads is None else partial(self._logged, reads)
 
     # -- reading
 
     def sees_all(self, context: Context) -> bool:
         """Return whether nothing is hidden from a context."""
-        return self._views.of(context) is self._views.whole
+        return self._views.of(context).is_whole
+
+    def may_read(self, context: Context, resource_type: ResourceType) -> bool:
+        """Return whether the principal may read resources of a type."""
+        return is_allowed(context, "read", resource_type)
 
     def get(self, context: Context, resource_type: ResourceType, resource_id: str) -> StoredResource:
         """Return a resource. Raises ResourceNotFound."""
         authorize(context, "read", resource_type)
         return self._views.of(context).storage.get(resource_type, resource_id)
+
+    def _logged(
+        self, reads: AuditLog, context: Context, resource_type: ResourceType, resource_id: str
+    ) -> StoredResource:
+        stored = self.get(context, resource_type, resource_id)
+        reads.append(context, "read", (resource_type.name, stored.id))
+        return stored
 
     def search(self, context: Context, resource_type: ResourceType, query: Query) -> Answer:
         """Return a page of the resources of one type. Raises as `Searcher.search`."""
@@ -60,6 +90,11 @@ class Resources:
         for resource_type in self.registry.resource_types:
             authorize(context, "read", resource_type)
         return self._views.of(context).searcher.search_all(query, context.principal.id)
+
+    def explain(self, context: Context, resource_type: ResourceType, query: Query) -> SearchReport:
+        """Return how a page of the resources of one type is found. Raises as `Searcher.explain`."""
+        authorize(context, "read", resource_type)
+        return self._views.of(context).searcher.explain(resource_type, query)
 
     def scan(self, context: Context, resource_type: ResourceType) -> Iterator[StoredResource]:
         """Yield every resource of a type."""
@@ -105,8 +140,11 @@ class Resources:
         """Return the JSON of a resource that was read or written, in chunks where it is very large."""
         return self._views.of(context).representation.chunks(resource_type, stored, projection)
 
-    def is_large(self, context: Context, resource_type: ResourceType, stored: StoredResource) -> bool:
-        """Return whether a resource has more members than an answer should carry unasked."""
+    def is_left_out(self, context: Context, resource_type: ResourceType, stored: StoredResource) -> bool:
+        """Return whether the answer to a PATCH does not repeat the resource, unless it is asked for."""
+        profile = profile_of(context.profile)
+        if profile.answers_without_content(resource_type):
+            return True
         return self._views.of(context).representation.is_large(resource_type, stored)
 
     # -- writing
@@ -114,7 +152,8 @@ class Resources:
     def check(
         self, context: Context, method: str, resource_type: ResourceType, body: Mapping[str, Any]
     ) -> None:
-        """Raise what is wrong with the body of a request, whatever is stored."""
+        """Raise what is wrong with a request and its body, whatever is stored."""
+        authorize(context, _ACTIONS[method], resource_type)
         if method in ("POST", "PUT"):
             self._decisions.validated(context, resource_type, body)
         elif method == "PATCH":
@@ -145,6 +184,7 @@ class Resources:
         """
         authorize(context, "create", resource_type)
         view, new = self._views.of(context), self._decisions.new(context, resource_type, body)
+        del body
         return self._changed(context, lambda: self._decisions.created(view, resource_type, new))
 
     def replace(
@@ -163,6 +203,8 @@ class Resources:
         authorize(context, "replace", resource_type)
         decisions, view = self._decisions, self._views.of(context)
         resource, members = decisions.validated(context, resource_type, body)
+        # A large one takes much memory, and nobody else has it.
+        del body
         plain = take_secrets(resource_type, resource)
         hashes: Mapping[str, str] = {}
         if plain:
@@ -223,12 +265,14 @@ class Resources:
         Raises ResourceNotFound and PreconditionFailed.
         """
         authorize(context, "delete", resource_type)
-        view, whole = self._views.of(context), self._views.whole
+        view, whole = self._views.of(context), self._views.whole(context.profile)
 
         def decide() -> Write:
-            before = view.storage.get(resource_type, resource_id)
+            before, memberships = whole.storage.get_to_delete(resource_type, resource_id)
+            if not view.is_whole:
+                before = view.storage.get(resource_type, resource_id)
             conditions.check(before.version)
-            return self._decisions.deleted(whole, resource_type, before)
+            return self._decisions.deleted(whole, resource_type, before, memberships)
 
         self.commit.run(context, decide)
 

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
+from time import perf_counter
 from typing import Any
 
 from app.protocol.cursors import Cursor, Cursors
 from app.protocol.representation import Representation, Text
+from app.protocol.search_report import SearchReport, SlowSearches, plan_of
 from schema.errors import InvalidCount, InvalidFilter, InvalidValue
 from schema.leniency import STRICT, Leniency
 from schema.projection import Projection, make_projection
@@ -52,11 +55,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class SearchLimits:
-    """The most resources on a page and characters in a filter, and what makes and reads cursors."""
+    """The most resources on a page and characters in a filter, what makes and reads cursors, what is slow."""
 
     page_size: int
     filter_length: int
     cursors: Cursors
+    slow: SlowSearches = SlowSearches(inf)
 
 
 class Searcher:
@@ -75,6 +79,7 @@ class Searcher:
         self._cursors = limits.cursors
         self._page_size = limits.page_size
         self._max_filter_length = limits.filter_length
+        self._slow = limits.slow
 
     def search(self, resource_type: ResourceType, query: Query, principal: str) -> Answer:
         """Return the page of the resources of one type.
@@ -82,18 +87,12 @@ class Searcher:
         Raises InvalidFilter, InvalidValue, and in cursor pagination InvalidCursor, ExpiredCursor
         and InvalidCount.
         """
-        parsed = self._parsed(query)
-        selection = Selection(
-            resolve(parsed, resource_type, query.leniency) if parsed is not None else None,
-            _sort(resource_type, query) if query.sort_by else None,
-            limit=self._limit(query),
-        )
+        selection = self._selection(resource_type, query)
         projection = _projection(resource_type, query)
         if query.cursor is None:
-            start = max(1, query.start_index)
-            page = self._page(resource_type, replace(selection, offset=start - 1))
+            page = self._page(resource_type, selection)
             shown = self._representation.texts(resource_type, page.resources, projection)
-            return Answer(shown, page.total, start)
+            return Answer(shown, page.total, selection.offset + 1)
         found, total, following, previous = self._cursor_page(resource_type, selection, query, principal)
         shown = self._representation.texts(resource_type, found, projection)
         return Answer(shown, total, None, following, previous)
@@ -120,7 +119,21 @@ class Searcher:
             previous = self._cursors.write(Cursor(offset=max(0, start - limit)), principal, identity, limit)
         return Answer(shown, total, None, following, previous)
 
+    def explain(self, resource_type: ResourceType, query: Query) -> SearchReport:
+        """Search one type by index pagination, and return how. Raises as `search`, and StorageError."""
+        selection = self._selection(resource_type, query)
+        page, ms = self._timed(resource_type, selection)
+        return SearchReport(resource_type.name, selection, page, ms, plan_of(page))
+
     # -- one type
+
+    def _selection(self, resource_type: ResourceType, query: Query) -> Selection:
+        """Return what a query selects; the offset is for index pagination."""
+        parsed = self._parsed(query)
+        node = resolve(parsed, resource_type, query.leniency) if parsed is not None else None
+        sort = _sort(resource_type, query) if query.sort_by else None
+        offset = max(1, query.start_index) - 1 if query.cursor is None else 0
+        return Selection(node, sort, offset, self._limit(query))
 
     def _cursor_page(
         self, resource_type: ResourceType, selection: Selection, query: Query, principal: str
@@ -159,8 +172,16 @@ class Searcher:
         return position_of(stored, sort, resource)
 
     def _page(self, resource_type: ResourceType, selection: Selection) -> Page:
+        page, ms = self._timed(resource_type, selection)
+        self._slow.note(resource_type.name, selection, page, ms)
+        return page
+
+    def _timed(self, resource_type: ResourceType, selection: Selection) -> tuple[Page, float]:
+        """Return a page, and the milliseconds that it took."""
         represent = partial(self._representation.document, resource_type)
-        return search(self._storage, resource_type, selection, represent)
+        started = perf_counter()
+        page = search(self._storage, resource_type, selection, represent)
+        return page, (perf_counter() - started) * 1000
 
     # -- all types
 

@@ -6,8 +6,9 @@ from typing import Any, Final
 from marshmallow import fields, validate
 
 from app.protocol.messages import Message, SchemasField, TextField, TextsField, one_message, read_message
+from app.protocol.profiles import Profile
 from app.protocol.search import Query
-from app.protocol.tolerance import Profile, names_in_a_string, number_in_a_string
+from app.protocol.tolerance import names_in_a_string, number_in_a_string
 from schema import urns
 from schema.errors import InvalidValue
 

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 
 from schema.resource_type import AttributePath, ResourceType
+from storage.hashing import Hasher
 
 
 class PlainSecrets:
@@ -25,26 +24,19 @@ class Secrets:
 
     takes_long = True
 
-    def __init__(self, hasher: PasswordHasher | None = None) -> None:
-        self._hasher = hasher or PasswordHasher()
+    def __init__(self, hasher: Hasher) -> None:
+        self._hasher = hasher
 
     def hashed(self, plain: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
         """Return an argon2id hash for each value of `plain`; it takes tens of milliseconds each.
 
         A value that fits its `known` hash keeps that hash, so that nothing changes.
         """
+        hasher = self._hasher
         return {
-            path: known[path] if self._fits(known.get(path), secret) else self._hasher.hash(secret)
+            path: known[path] if hasher.fits(known.get(path), secret) else hasher.hash(secret)
             for path, secret in plain.items()
         }
-
-    def _fits(self, known: str | None, secret: str) -> bool:
-        if known is None:
-            return False
-        try:
-            return self._hasher.verify(known, secret)
-        except (VerificationError, InvalidHashError):
-            return False
 
 
 def may_hold_secrets(resource_type: ResourceType, body: Any) -> bool:

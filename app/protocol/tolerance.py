@@ -1,11 +1,10 @@
-"""What real clients send beside the letter of the RFC, one named function each, and who may.
+"""What real clients send beside the letter of the RFC, one named function each.
 
-A tolerance reads a value that does not fit its attribute and says what the client meant. A
-profile is the list of tolerances granted to a principal.
+A tolerance reads a value that does not fit its attribute and says what the client meant.
+`app.protocol.profiles` says which clients are granted which.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -13,9 +12,11 @@ import orjson
 
 from schema import urns
 from schema.attribute import Attribute
-from schema.leniency import MISMATCH, STRICT, Leniency, Rewriting
+from schema.leniency import MISMATCH, Rewriting
+from telemetry.deviations import accepted
 
 Tolerance = Callable[[Attribute, Any], Any]
+RewritingOf = Callable[[Attribute], Rewriting | None]
 
 
 def boolean_string(attribute: Attribute, value: Any) -> Any:
@@ -132,10 +133,6 @@ def _json_in(text: Any) -> Any:
         return MISMATCH
 
 
-# `Add`, `Replace`: Entra ID without aadOptscim062020.
-operation_name_in_any_case: Final[Callable[[str], str]] = str.lower
-
-
 def names_in_a_string(value: Any) -> Any:
     """`"userName,title"` for a list of attributes in a SearchRequest: the Java library SCIM-SDK."""
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
@@ -154,16 +151,6 @@ def number_in_a_string(value: Any) -> Any:
     return value if digits else None
 
 
-TOLERANCES: Final[tuple[Tolerance, ...]] = (
-    empty_string,
-    boolean_string,
-    whole_number,
-    json_in_string,
-    single_for_list,
-    bare_value,
-)
-REWRITINGS: Final = (manager_id, app_roles)
-
 # What SCIM 1.1 and the drafts of 2.0 called the schemas: OneLogin's template "SCIM v2 Enterprise"
 # does, and Google Workspace lists the first, alone or beside that of 2.0.
 SCHEMA_ALIASES: Final[Mapping[str, str | None]] = {
@@ -179,74 +166,42 @@ SCHEMA_ALIASES: Final[Mapping[str, str | None]] = {
 }
 
 
-def any_of(tolerances: tuple[Tolerance, ...]) -> Tolerance:
-    """Return the first reading that one of `tolerances` has of a value, else MISMATCH."""
+def any_of(tolerances: Mapping[str, Tolerance]) -> Tolerance:
+    """Return the first reading that one of `tolerances` has of a value, else MISMATCH.
+
+    A reading counts as a deviation of the name that `tolerances` gives it.
+    """
 
     def coerce(attribute: Attribute, value: Any) -> Any:
-        for tolerance in tolerances:
+        for name, tolerance in tolerances.items():
             reading = tolerance(attribute, value)
             if reading is not MISMATCH:
+                accepted(name)
                 return reading
         return MISMATCH
 
     return coerce
 
 
-@lru_cache(maxsize=4096)
-def rewriting_of(attribute: Attribute) -> Rewriting | None:
-    """Return the rewriting that applies to the values of `attribute`, None if none does."""
-    return next((found for one in REWRITINGS if (found := one(attribute)) is not None), None)
+def rewriting_among(rewritings: Mapping[str, RewritingOf]) -> RewritingOf:
+    """Return the function from an attribute to the rewriting of its values, None if none applies.
 
-
-@dataclass(frozen=True)
-class Profile:
-    """What one kind of client is granted.
-
-    `resources` and `patch` are for whole resources and for values in PATCH. `operation_name`
-    reads the `op` of an operation, None where only the names of the RFC will do. With
-    `ignores_read_only`, readOnly attributes in a PATCH without path are passed over: Okta sends
-    the id of a group along with its new name. With `creates_elements`, `add` through a value path
-    that selects nothing makes the element, and so does `replace` of a sub-attribute: Entra ID sets
-    the first email so. With `removes_by_value`, a `remove` may list what goes: Entra ID takes
-    members out of a group so. With `paths_as_keys`, the keys of a PATCH without path may be paths,
-    such as `name.givenName`: Entra ID sends them.
-    With `loose_messages`, a PatchOp, BulkRequest or SearchRequest need not name its schema
-    (authentik leaves it out) and may hold what the RFC does not know, numbers and lists may be
-    strings in a SearchRequest, an entity-tag may lack its quotes, a PATCH without operations changes
-    nothing (Microsoft's validator), and one object in a list is that object where there is no path.
+    A rewriting that applies to a value counts as a deviation of the name that `rewritings` gives it.
     """
 
-    resources: Leniency = STRICT
-    patch: Leniency = STRICT
-    operation_name: Callable[[str], str] | None = None
-    ignores_read_only: bool = False
-    creates_elements: bool = False
-    paths_as_keys: bool = False
-    loose_messages: bool = False
-    removes_by_value: bool = False
+    @lru_cache(maxsize=4096)
+    def rewriting_of(attribute: Attribute) -> Rewriting | None:
+        applying = ((name, one(attribute)) for name, one in rewritings.items())
+        return next((_counted(name, found) for name, found in applying if found is not None), None)
+
+    return rewriting_of
 
 
-def _leniency(*tolerances: Tolerance) -> Leniency:
-    return Leniency(
-        any_of(tolerances),
-        rewriting_of,
-        unknown_attributes=True,
-        missing_schemas=True,
-        empty_values=True,
-        schema_aliases=SCHEMA_ALIASES,
-    )
+def _counted(name: str, rewriting: Rewriting) -> Rewriting:
+    def rewrite(value: Any) -> Any:
+        found = rewriting(value)
+        if found is not MISMATCH:
+            accepted(name)
+        return found
 
-
-PROFILES: Final[dict[str, Profile]] = {
-    "default": Profile(
-        resources=_leniency(*TOLERANCES),
-        patch=_leniency(list_for_single, *TOLERANCES),
-        operation_name=operation_name_in_any_case,
-        ignores_read_only=True,
-        creates_elements=True,
-        paths_as_keys=True,
-        loose_messages=True,
-        removes_by_value=True,
-    ),
-    "strict": Profile(),
-}
+    return rewrite

@@ -20,6 +20,9 @@ from app.wiring.base import load_types, open_adapter
 from schema.errors import DefinitionError
 from storage.complete import is_for_one_process
 from storage.errors import StorageError
+from telemetry.metrics import forget_process
+from telemetry.tracing import flush
+from telemetry.writing import write
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,6 +55,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": LONGEST_WAIT_S + 5,
             "when_ready": _announce,
             "worker_exit": _end_work,
+            "child_exit": _forget,
             # It would be a second way in, at a path that several servers of one user share.
             "control_socket_disable": True,
         }.items():
@@ -103,7 +107,6 @@ class WebProcess(Worker):  # type: ignore[misc]
 
     def run(self) -> None:
         settings: Settings = self.app.settings
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         bounds = Bounds(
             settings.request_timeout,
             settings.keepalive_timeout,
@@ -111,6 +114,7 @@ class WebProcess(Worker):  # type: ignore[misc]
             max(settings.max_body_size, settings.bulk_max_payload_size),
         )
         connections = Connections(self.wsgi, self.sockets, bounds, settings.threads)
+        self.wsgi.extensions["scim.delivery"].wakeups.listener = connections.parking.woken
         connections.serve(self._is_wanted, self.notify, self.PIPE[0])
 
     def _is_wanted(self) -> bool:
@@ -161,8 +165,18 @@ def _announce(server: Any) -> None:
     signal.signal(signal.SIGINT, end)
 
 
+def _forget(server: Any, process: Any) -> None:
+    """Remove a process that has ended from the figures of live processes."""
+    forget_process(process.pid)
+
+
 def _end_work(server: Any, process: Any) -> None:
     """End the work of a web process beside requests, so that no process waits for its leases."""
     application = process.app.callable
     if application is not None:
         application.extensions["scim.driver"].stop()
+        failed_logins = application.extensions["scim.delivery"].audit.failed_logins
+        if failed_logins is not None:
+            failed_logins.write()
+    flush()
+    write()

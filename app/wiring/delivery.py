@@ -9,12 +9,15 @@ from typing import Final
 from uuid import uuid4
 
 from app.configuration.settings import BaseSettings
+from app.protocol.change_rows import ChangeRows
 from app.protocol.changes import ChangeBuilder
 from app.protocol.intents import Intents
 from app.protocol.jobs import LEASE_S, Jobs
 from app.protocol.keys import Keys, Purpose
+from app.protocol.mapping import AttributeMapping
 from app.protocol.notes import Notes
 from app.protocol.representation import Representation
+from app.wiring.audit import Audit, open_audit
 from app.wiring.state import State, open_state
 from app.work.registry import DEFAULT_BASE
 from app.work.wakeups import CHANGES, FEEDS, REQUESTS, Wakeups
@@ -62,7 +65,9 @@ class Delivery:
     notes: Notes | None
     jobs: Jobs
     keys: Keys
+    keeps_tokens: bool
     change_retention_s: int
+    audit: Audit
 
     def pusher(self) -> Pusher:
         """Return what delivers; for one thread."""
@@ -71,7 +76,9 @@ class Delivery:
     @property
     def needs_delta(self) -> bool:
         """Whether anybody wants to know which members a write really lets join and leave."""
-        return self.notes is not None and (self.publishing.is_on or not self.notes.is_shared)
+        if self.notes is None:
+            return False
+        return self.publishing.is_on or not self.notes.is_shared or self.notes.builder.rows.has_values
 
     def check(self) -> None:
         """Return if what must survive can be kept, and its tables are there. Raises StorageUnavailable."""
@@ -106,8 +113,11 @@ class Delivery:
         return 0
 
     def _trim_log(self) -> None:
+        export = self.audit.export
         try:
-            self.order.trim(self.change_retention_s * 1000)
+            # Rows that a collector has not taken stay.
+            up_to = None if export is None else export.position()
+            self.order.trim(self.change_retention_s * 1000, up_to)
         except LogBroken as problem:
             _LOG.error("old rows of the change log stay, because they do not verify: %s", problem)
 
@@ -125,7 +135,7 @@ class Delivery:
 
 
 def open_delivery(settings: BaseSettings, registry: Registry, adapter: StorageAdapter) -> Delivery:
-    """Return the delivery for a storage. Raises StorageUnavailable."""
+    """Return the delivery for a storage. Raises StorageUnavailable and SettingsError."""
     state, publishing = open_state(settings, adapter), settings.publishing
     database, keys = state.database, state.keys
     wakeups = Wakeups()
@@ -156,7 +166,9 @@ def open_delivery(settings: BaseSettings, registry: Registry, adapter: StorageAd
         notes if _needs_notes(settings, state) else None,
         jobs,
         keys,
+        state.keeps_tokens,
         settings.change_retention,
+        open_audit(settings, state, log),
     )
 
 
@@ -168,12 +180,24 @@ def _notes(
     log: ChangeLog,
     jobs: Jobs,
 ) -> Notes:
-    representation = Representation(registry, adapter, settings.location_prefix)
-    builder = ChangeBuilder(registry, adapter, representation, settings.publishing)
+    representation = Representation(registry, adapter, settings.locations.prefix("default"))
+    builder = ChangeBuilder(
+        registry, adapter, representation, settings.publishing, _rows(settings, registry, state)
+    )
     # Where the storage has transactions, the end of a process ends its writes.
     settling_s = 0.0 if adapter.capabilities.transactions else settings.settling_time
     intents = IntentTable(state.database, int(settling_s * 1000))
     return Notes(builder, log, intents, jobs, state.database, state.is_shared, state.keeps_history)
+
+
+def _rows(settings: BaseSettings, registry: Registry, state: State) -> ChangeRows:
+    copies = {
+        one.name: AttributeMapping(one, settings.mappings.get(one.name, {})).secret_copies
+        for one in registry.resource_types
+    }
+    # A row that goes with its events has no values.
+    detail = settings.audit_values if state.keeps_history else "names"
+    return ChangeRows(detail, settings.event_ignored_attributes, copies)
 
 
 def _needs_notes(settings: BaseSettings, state: State) -> bool:

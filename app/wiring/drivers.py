@@ -8,7 +8,7 @@ from typing import Final
 from storage.registry import own_backends
 
 # The extra that brings a module; the backends declare their own.
-_EXTRAS: Final = {"celery": "celery", "kombu": "celery", "redis": "celery"}
+_EXTRAS: Final = {"celery": "celery", "kombu": "celery", "redis": "celery", "opentelemetry": "tracing"}
 _SOURCE: Final = Path(__file__).parent.parent.parent
 
 

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from app.auth.api_keys import client_name
 from app.configuration.settings import BaseSettings
-from app.protocol.authentication import client_name
 from app.protocol.keys import Keys
 from set_delivery.database import StateDatabase
 from set_delivery.key_ring import open_ring, read_ring
 from set_delivery.tables import StateTooNew, prepare_state, refuse_later_state
 from storage.adapter import StorageAdapter
 from storage.errors import StorageReadOnly, StorageUnavailable
-from storage.sql.opening import open_database
+from storage.sql.opening import make_folder, open_database
 
 _LOG = logging.getLogger(__name__)
 _NO_LOG: Final = "the server keeps no change log: %s"
@@ -25,12 +25,14 @@ class State:
 
     `is_shared` says that it is the database of the storage, whose transactions then hold both.
     `keeps_history` says that every change is a row of the change log, for as long as it is kept.
+    `keeps_tokens` says that named tokens are looked for.
     """
 
     database: StateDatabase
     keys: Keys
     is_shared: bool
     keeps_history: bool
+    keeps_tokens: bool
 
 
 def open_state(settings: BaseSettings, adapter: StorageAdapter) -> State:
@@ -40,14 +42,15 @@ def open_state(settings: BaseSettings, adapter: StorageAdapter) -> State:
     """
     is_shared = adapter.state_database is not None
     database = adapter.state_database or open_database(settings.state_url, settings.database_pool_size)
-    is_asked_for = (
-        settings.publishing.is_on or settings.async_request != "none" or settings.change_log == "on"
-    )
+    is_used = settings.publishing.is_on or settings.async_request != "none"
+    is_asked_for = is_used or settings.change_log == "on" or settings.deprovision_limit != ""
     # By itself the log is kept where there is a database for it in any case.
     is_there = is_shared or bool(settings.backend[1].state_url or settings.state_database_url)
     keeps_history = settings.change_log != "off" and (is_asked_for or is_there)
     ring: Sequence[bytes] = ()
     try:
+        if not is_shared and (is_asked_for or is_there):
+            make_folder(settings.state_url)
         if is_asked_for or keeps_history:
             ring = _prepared(database, settings)
         elif is_shared:
@@ -68,7 +71,8 @@ def open_state(settings: BaseSettings, adapter: StorageAdapter) -> State:
         _LOG.info(_NO_LOG, "STATE_DATABASE_URL and CHANGE_LOG are unset")
     secrets = [secret.encode() for secret in settings.secret_keys]
     keys = Keys([*secrets, *ring], {client_name(key): key for key in settings.api_key})
-    return State(database, keys, is_shared, keeps_history)
+    # Their tables are made with the first one: where nothing else is kept, too.
+    return State(database, keys, is_shared, keeps_history, is_asked_for or is_there)
 
 
 def _is_read_only(adapter: StorageAdapter) -> bool:

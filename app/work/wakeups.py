@@ -30,12 +30,14 @@ _LAST_REST_S: Final = 0.1
 class Wakeups:
     """Tells the threads of this process that work is due or done; another process learns nothing.
 
-    A driver that passes the news to other processes sets `forward`, which must return at once and
-    raise nothing. A child of a fork begins with topics of its own.
+    A driver that passes the news to other processes sets `forward`, and a web server that lets requests
+    wait sets `listener`, which gets each topic that was woken. Both must return at once and raise nothing.
+    A child of a fork begins with topics of its own.
     """
 
     def __init__(self) -> None:
         self.forward: Callable[[], object] = lambda: None
+        self.listener: Callable[[str], object] = lambda topic: None
         self._begin()
         reference = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _after_fork(reference))
@@ -57,6 +59,7 @@ class Wakeups:
             with condition:
                 self._counts[topic] += 1
                 condition.notify_all()
+            self.listener(topic)
 
     def count(self, topic: str) -> int:
         """Return how often a topic was woken: the number that `wait` compares with."""

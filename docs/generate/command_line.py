@@ -21,13 +21,15 @@ _EXIT_CODES: Final = (
     (
         "1",
         "The command could not do its work, or not all of it. Standard error has one line for each reason:"
-        " an error in the settings, a storage that does not answer, or a line of an import that failed."
+        " an error in the settings, a storage that does not answer, a line of an import that failed, or an"
+        " entry that `scim adopt` could not adopt."
         " `scim audit verify` names each position of the change log that does not verify on standard output.",
     ),
     (
         "2",
         "The command line is wrong: an unknown command or option, or a missing argument or file. `scim audit`"
-        " also ends with 2 where there is no change log.",
+        " also ends with 2 where there is no change log, `scim adopt` for an invalid filter, and for a"
+        " storage without entries of other programs, `scim explain` for an invalid type, filter or path.",
     ),
 )
 

@@ -11,7 +11,7 @@ from app.configuration.settings import Settings
 from app.edge.description.vocabulary import ERRORS
 from app.edge.responses import SCIM_JSON
 from app.protocol.cursors import Cursor, Cursors
-from app.protocol.errors import RETRY_AFTER_S, error_body, status_of
+from app.protocol.errors import RETRY_AFTER_S, TooManyRequests, error_body, status_of
 from docs.generate.example_requests import shown
 from docs.generate.example_server import ExampleServer
 from docs.generate.markdown import code, document, listed, pretty, table
@@ -91,8 +91,9 @@ _CASES: Final = (
     Case(415, "", "POST", "/Users", "userName: bjensen", {"Content-Type": "application/yaml"}),
     Case(501, "", "GET", "/Me"),
 )
-# Errors of a broken storage: no request to a sound one causes them.
-_OF_STORAGE: Final = (
+# Errors of a broken storage, and of a client that sent many requests before.
+_OTHER_CAUSES: Final = (
+    TooManyRequests("the client may send 25/s requests; try again later", 1),
     storage.BadBackendAnswer("x"),
     storage.StorageUnavailable("x"),
     storage.BackendTimeout("x"),
@@ -130,7 +131,7 @@ def _examples() -> list[tuple[int, str]]:
         user = server.ask("POST", "/Users", _user("bjensen")).json["id"]
         found = [(case.status, _example(server, case, user)) for case in _CASES]
     found.append((400, code(_response(_expired_cursor()), "http")))
-    return found + [(status_of(error), code(_response(error), "http")) for error in _OF_STORAGE]
+    return found + [(status_of(error), code(_response(error), "http")) for error in _OTHER_CAUSES]
 
 
 def _example(server: ExampleServer, case: Case, user: str) -> str:
@@ -149,7 +150,8 @@ def _example(server: ExampleServer, case: Case, user: str) -> str:
 def _response(error: Exception) -> str:
     status = status_of(error)
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\nContent-Type: {SCIM_JSON}"
-    retry = f"\nRetry-After: {RETRY_AFTER_S}" if status == 503 else ""
+    retry_after_s = error.retry_after_s if isinstance(error, TooManyRequests) else RETRY_AFTER_S
+    retry = f"\nRetry-After: {retry_after_s}" if status in (429, 503) else ""
     return f"{head}{retry}\n\n{pretty(json.loads(error_body(error)))}"
 
 

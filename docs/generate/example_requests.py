@@ -30,7 +30,8 @@ class Exchange:
 
 def exchanges(operations: Iterable[Operation]) -> Mapping[str, Exchange]:
     """Return an example of each operation that succeeds, by the id of the operation."""
-    able = [o for o in operations if o.answers]
+    # /Me needs a token, and is like the User that it stands for.
+    able = [o for o in operations if o.answers and o.path != "/Me"]
     found: dict[str, Exchange] = {}
     with ExampleServer() as server:
         ids: dict[str, str] = {}
@@ -68,7 +69,7 @@ def _path(server: ExampleServer, operation: Operation, ids: Mapping[str, str]) -
 
 def _request(operation: Operation, path: str, kind: str, body: Any) -> str:
     lines = [f"{operation.method} {path} HTTP/1.1", "Host: scim.example.com"]
-    lines += ["Authorization: Bearer <key>"] if operation.access != "public" else []
+    lines += ["Authorization: Bearer <key>"] if operation.scopes else []
     lines += [f"Content-Type: {kind}", "", pretty(body)] if operation.body else []
     return "\n".join(lines)
 

@@ -19,9 +19,12 @@ at `/` can send each request.
 
 ## Credentials
 
-A request carries the API key as `Authorization: Bearer <key>` or as `x-api-key: <key>`. The last column
-of the table says which operations need it. A request without a valid key is answered 401. `API_KEY` in
-the [settings](settings.md#api_key) has the keys.
+A request carries an API key or a [token](../how-to/tokens.md) as `Authorization: Bearer <token>` or as
+`x-api-key: <token>`. A request without valid credentials is answered 401. `API_KEY` in the
+[settings](settings.md#api_key) has the API keys, which include every scope. The last column of the table has
+the scopes, of which the credentials need one; without it the answer is 403. `/Bulk` and `/.search` need the
+scope of each resource type that they concern. A client without `scim.read` gets only the `id` of what it
+writes.
 
 ## Media types
 
@@ -34,24 +37,22 @@ JSON. An answer is `application/scim+json`, unless `Accept` asks for `applicatio
 Paths are relative to `BASE_PATH`. A slash at the end of a path makes no difference. HEAD is answered
 like GET, without the body.
 """
-_ACCESS: Final = {
-    "key": "API key",
-    "public": "none",
-    "either": "API key for a search, none for the page",
-}
 # Facts that the summaries of the operations leave out, by tag.
 _ABOUT: Final = {
     "Bulk": "See [Profiles](profiles.md) for references between operations, and `BULK_MAX_OPERATIONS` in the"
     " [settings](settings.md#bulk_max_operations) for the limit.",
-    "Me": "An API key stands for no user, so the server answers every request to `/Me` with 501.",
+    "Me": "`/Me` is the User for which the [token](../how-to/tokens.md#users) was created. The server answers"
+    " 501 to POST, and to every request with other credentials.",
     "Async": "See [Asynchronous requests](../how-to/asynchronous-requests.md).",
     "Events": "See [Event feeds](../how-to/event-feeds.md).",
     "Keys": "See [Rotate keys](../how-to/rotate-keys.md).",
-    "Health": "- `/health` is answered 200 as long as the process lives.\n"
+    "Health": "- `/health` is answered 200 as long as the process lives, also while it adopts documents,"
+    " builds an index or seals resources at its start.\n"
     "- `/health/ready` is answered 200 when the storage can be read. The state database and the broker must"
     " answer too, if the server uses them.\n"
     "- `/health/writable` is answered 200 when the storage accepts writes. It is answered 503 when the"
-    " storage is read-only, full, owned by another user or down. An upstream and JumpCloud count as"
+    " storage is read-only, full, owned by another user or down, and by a process with earlier settings than"
+    " another one. An upstream and JumpCloud count as"
     " writable when they answer.",
     "Metrics": "See [Metrics](metrics.md).",
 }
@@ -73,14 +74,21 @@ def page() -> str:
 
 def _overview(operations: Iterable[Operation]) -> str:
     rows = (
-        (f"[`{o.method}`](#{_anchor(o)})", f"`{o.path}`", o.summary, _ACCESS[o.access]) for o in operations
+        (f"[`{o.method}`](#{_anchor(o)})", f"`{o.path}`", o.summary, _access(o)) for o in operations
     )
-    return table(("method", "path", "what it does", "credentials"), rows)
+    return table(("method", "path", "what it does", "scopes"), rows)
 
 
 def _title(operation: Operation) -> str:
     # A heading that ends with a slash has another anchor on GitHub than on the site.
     return f"`{operation.method} {operation.path}`" + (" (root)" if operation.path == "/" else "")
+
+
+def _access(operation: Operation) -> str:
+    if not operation.scopes:
+        return "none"
+    scopes = " or ".join(f"`{scope}`" for scope in operation.scopes)
+    return f"{scopes} for a search, none for the page" if operation.is_optional else scopes
 
 
 def _anchor(operation: Operation) -> str:
@@ -90,7 +98,7 @@ def _anchor(operation: Operation) -> str:
 def _described(operation: Operation, exchange: Exchange | None) -> Iterator[str]:
     yield f"### {_title(operation)}"
     yield f"{operation.summary}."
-    facts = [f"Name in `/openapi.json`: `{operation.id}`", f"Credentials: {_ACCESS[operation.access]}"]
+    facts = [f"Name in `/openapi.json`: `{operation.id}`", f"Scopes: {_access(operation)}"]
     if operation.parameters:
         facts.append(f"[Parameters](#parameters): {_parameters_of(operation)}")
     facts.append(f"Errors: {_errors_of(operation)}")

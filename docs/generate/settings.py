@@ -47,20 +47,31 @@ _WEB_SERVER: Final = """
 These settings are for `scim serve`. [Web servers](web-servers.md) says which of them uwsgi and gunicorn
 use.
 """
+_ACCESS_TOKENS: Final = """
+With these settings the server accepts JWT access tokens of authorization servers (RFC 9068), beside API
+keys. [OAuth 2.0](../how-to/oauth.md) has the steps for Entra ID, Keycloak and Okta.
+"""
 _LIBRARIES: Final = """
 ## Variables of libraries
 
-The library that sends requests to receivers, JumpCloud and an upstream reads `HTTPS_PROXY`, `HTTP_PROXY`
-and `NO_PROXY`. `REQUESTS_CA_BUNDLE` names a file with the certificate authorities that the server trusts
-for these requests.
+The library that sends requests to receivers, issuers, JumpCloud and an upstream reads `HTTPS_PROXY`,
+`HTTP_PROXY` and `NO_PROXY`. `REQUESTS_CA_BUNDLE` names a file with the certificate authorities that the
+server trusts for these requests.
+
+The library of the metrics reads `PROMETHEUS_MULTIPROC_DIR`: a folder in which several processes count
+together ([Monitor](../how-to/monitor.md#prometheus)). `scim serve` makes one if it is unset.
 """
 # Title, introduction and declarations of each section, before and after those of the backends.
 _Section: TypeAlias = tuple[str, str, type[Any]]
 _BEFORE: Final[tuple[_Section, ...]] = (
     ("Server", "", groups.AccessSettings),
+    ("Access tokens", _ACCESS_TOKENS, groups.AccessTokenSettings),
+    ("Passwords", "", groups.PasswordSettings),
     ("Limits of requests", "", groups.RequestSettings),
     ("Web server", _WEB_SERVER, groups.WebServerSettings),
     ("Log", "", groups.LogSettings),
+    ("Slow searches", "", groups.SlowSearchSettings),
+    ("Metrics and traces", "", groups.MetricsSettings),
 )
 _AFTER: Final[tuple[_Section, ...]] = (
     ("State database", "", groups.StateSettings),

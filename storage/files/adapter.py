@@ -4,17 +4,16 @@
 up to them. The tables of the index are those of `storage.index`.
 """
 
-import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 
 from schema.resource_type import ResourceType
 from storage.adapter import (
+    Adoptable,
     Capabilities,
     Found,
     Member,
@@ -23,24 +22,15 @@ from storage.adapter import (
     StorageAdapter,
     StoredResource,
 )
-from storage.errors import (
-    Contention,
-    ResourceNotFound,
-    StorageError,
-    StorageUnavailable,
-    UniquenessConflict,
-    VersionMismatch,
-)
+from storage.errors import ResourceNotFound, StorageUnavailable, UniquenessConflict, VersionMismatch
 from storage.files.folders import Folders, file_name
-from storage.files.index import Index, is_broken
+from storage.files.index import Index
 from storage.files.loading import Loader
 from storage.files.lock import FolderLock
 from storage.files.mirror import Mirror
-from storage.files.transaction import Transaction
+from storage.files.survey import survey_files
+from storage.files.transaction import Transaction, Transactions
 from storage.files.writing import Writer
-
-_LOG = logging.getLogger(__name__)
-_Result = TypeVar("_Result")
 
 # A writer waits so many seconds for the others.
 _TIMEOUT_S: Final = 30.0
@@ -49,7 +39,7 @@ _TIMEOUT_S: Final = 30.0
 class FilesAdapter(StorageAdapter):
     """Keeps each resource in a file of its own."""
 
-    capabilities = Capabilities(native_uniqueness=True, transactions=True, members=True)
+    capabilities = Capabilities(native_uniqueness=True, transactions=True, members=True, owners=True)
 
     def __init__(
         self, root: Path, names: Mapping[str, str], indexed: frozenset[str] | None, *, durable: bool
@@ -59,18 +49,22 @@ class FilesAdapter(StorageAdapter):
         self._indexed = indexed
         self._durable = durable
         self._lock = FolderLock(root, _TIMEOUT_S)
-        self._local = threading.local()
         self._follow((), ())
 
     def _follow(self, resource_types: Sequence[ResourceType], names: Sequence[str]) -> None:
         self._folders = Folders(self._folders.root, names)
         self._writer = Writer(self._folders, self._durable)
         self._mirror = Mirror(self._folders, self._lock, self._writer, self._indexed)
+        self._transactions = Transactions(self._mirror, self._folders, self._writer)
+
+    def _by_type(self, resource_types: Sequence[ResourceType]) -> dict[ResourceType, str]:
+        """Return the folder of each type."""
+        return {r: self._names.get(r.name, r.endpoint.strip("/")) for r in resource_types}
 
     # -- the backend as a whole
 
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
-        folders = {r: self._names.get(r.name, r.endpoint.strip("/")) for r in resource_types}
+        folders = self._by_type(resource_types)
         self.close()
         self._follow(resource_types, list(folders.values()))
         try:
@@ -78,6 +72,9 @@ class FilesAdapter(StorageAdapter):
         finally:
             # Connections do not survive a fork, and preparing may happen before one.
             self.close()
+
+    def to_adopt(self, resource_types: Sequence[ResourceType]) -> Iterator[Adoptable]:
+        return survey_files(self._folders.root, self._by_type(resource_types))
 
     def check(self) -> None:
         def look(index: Index) -> None:
@@ -87,7 +84,7 @@ class FilesAdapter(StorageAdapter):
             for pages in index.pages.values():
                 pages.total(None)
 
-        self._read(look)
+        self._transactions.read(look)
 
     def check_writable(self) -> None:
         self._writer.check()
@@ -98,80 +95,31 @@ class FilesAdapter(StorageAdapter):
     # -- transactions
 
     @property
-    def _open(self) -> Transaction | None:
-        return getattr(self._local, "transaction", None)
-
-    @property
     def in_transaction(self) -> bool:
-        return self._open is not None
+        return self._transactions.current is not None
 
     def when_committed(self, callback: Callable[[], object]) -> None:
-        if self._open is None:
-            callback()
-        else:
-            self._open.committed[callback] = None
+        self._transactions.when_committed(callback)
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        if self.in_transaction:
-            yield
-            return
-        try:
-            with self._mirror.locked() as index:
-                transaction = Transaction(index, self._folders, self._writer)
-                yield from self._within(transaction)
-        except StorageUnavailable as exc:
-            if not is_broken(exc):
-                raise
-            self._mirror.discard()
-            raise Contention("the index is damaged and must be rebuilt") from exc
-        for callback in transaction.committed:
-            callback()
-
-    def _within(self, transaction: Transaction) -> Iterator[None]:
-        self._local.transaction = transaction
-        try:
-            with transaction.index.database.transaction():
-                yield
-                transaction.write()
-        except StorageError:
-            if not transaction.is_done:
-                transaction.put_back()
-                raise
-            # The files are as acknowledged; the next request finds the journal and reads them.
-            _LOG.warning("the index is behind the files; the next request brings it up to date")
-        else:
-            transaction.finish()
-        finally:
-            self._local.transaction = None
+    def transaction(self) -> AbstractContextManager[None]:
+        return self._transactions.transaction()
 
     def savepoint(self) -> AbstractContextManager[None]:
-        return self.transaction() if self._open is None else self._open.part()
+        return self._transactions.savepoint()
 
     @contextmanager
     def _writing(self, resource_type: ResourceType) -> Iterator[tuple[Transaction, Loader]]:
         with self.transaction():
-            work = self._open
+            work = self._transactions.current
             assert work is not None
             yield work, work.index.loaders[resource_type.name]
-
-    def _read(self, read: Callable[[Index], _Result]) -> _Result:
-        """Read from the index, and once more from a new one if it turns out to be damaged."""
-        if self._open is not None:
-            return read(self._open.index)
-        try:
-            return read(self._mirror.noticed())
-        except StorageUnavailable as exc:
-            if not is_broken(exc):
-                raise
-        self._mirror.discard()
-        return read(self._mirror.noticed())
 
     # -- one resource
 
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
-        if self._open is not None:
-            return self._get(self._open, self._open.index.loaders[resource_type.name], resource_id)
+        work = self._transactions.current
+        if work is not None:
+            return self._get(work, work.index.loaders[resource_type.name], resource_id)
 
         def find(index: Index) -> StoredResource:
             loader = index.loaders[resource_type.name]
@@ -183,7 +131,7 @@ class FilesAdapter(StorageAdapter):
                 raise ResourceNotFound(resource_type.name, resource_id)
             return found
 
-        return self._read(find)
+        return self._transactions.read(find)
 
     def _get(self, work: Transaction, loader: Loader, resource_id: str) -> StoredResource:
         """Return a resource within a transaction, whose lock keeps it unchanged."""
@@ -284,10 +232,10 @@ class FilesAdapter(StorageAdapter):
     # -- many resources
 
     def scan(self, resource_type: ResourceType) -> Iterator[StoredResource]:
-        return self._read(lambda index: index.pages[resource_type.name].every())
+        return self._transactions.read(lambda index: index.pages[resource_type.name].every())
 
     def candidates(self, resource_type: ResourceType, selection: Selection) -> Found:
-        return self._read(lambda index: index.pages[resource_type.name].candidates(selection))
+        return self._transactions.read(lambda index: index.pages[resource_type.name].candidates(selection))
 
     # -- members
 
@@ -298,13 +246,13 @@ class FilesAdapter(StorageAdapter):
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
     ) -> Iterator[Member]:
         rid = self.get(resource_type, stored.id).source
-        return self._read(lambda index: index.members.of(rid, stored.id, limit))
+        return self._transactions.read(lambda index: index.members.of(rid, stored.id, limit))
 
     def among_members(
         self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
     ) -> Sequence[Member]:
         rid = self.get(resource_type, stored.id).source
-        return self._read(lambda index: index.members.among(rid, stored.id, member_ids))
+        return self._transactions.read(lambda index: index.members.among(rid, stored.id, member_ids))
 
     def change_members(
         self,
@@ -326,10 +274,14 @@ class FilesAdapter(StorageAdapter):
         self, resource_type: ResourceType, stored: Sequence[StoredResource]
     ) -> Mapping[str, Sequence[Membership]]:
         ids = [one.id for one in stored]
-        return self._read(lambda index: index.members.above(index.loaders[resource_type.name].layout, ids))
+
+        def above(index: Index) -> Mapping[str, Sequence[Membership]]:
+            return index.members.above(index.loaders[resource_type.name].layout, ids)
+
+        return self._transactions.read(above)
 
     def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
-        return self._read(lambda index: index.members.find(resource_ids))
+        return self._transactions.read(lambda index: index.members.find(resource_ids))
 
 
 def _next_version(before: str) -> str:

@@ -19,6 +19,8 @@ from storage.foreign import ForeignReader
 _LOG = logging.getLogger(__name__)
 # The hashes of attributes that are never returned; no attribute can have this name.
 _SECRETS: Final = "$secrets"
+# The owner; the same.
+_OWNER: Final = "$owner"
 _LONGEST_ID: Final = 1000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_SECOND: Final = 2**31 - 1
@@ -51,6 +53,8 @@ def encode(
     }
     if resource.secrets:
         document[_SECRETS] = dict(resource.secrets)
+    if resource.owner is not None:
+        document[_OWNER] = resource.owner
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -100,9 +104,8 @@ class FileReader:
         `encode` holds its version, and the time of its change is `meta.lastModified`. The version of other
         files follows from their content. Raises UnreadableFile.
         """
-        document = _parsed(content)
-        secrets = document.pop(_SECRETS, None)
-        resource_id = _resource_id(document, name)
+        resource_id, document = parsed(name, content)
+        secrets, owner = document.pop(_SECRETS, None), document.pop(_OWNER, None)
         found = self._reader.read(document)
         for problem in found.problems:
             _LOG.warning("%s %s: %s", self._type.name, resource_id, problem)
@@ -115,6 +118,7 @@ class FileReader:
             found.created or found.last_modified or modified,
             found.last_modified or modified,
             _texts(secrets),
+            owner=owner if isinstance(owner, str) else None,
         )
         if not resource.version or modified_ns != instant_ns(resource.last_modified):
             # A person who edits a file of ours leaves its dates; the dates of other programs stand.
@@ -132,14 +136,22 @@ def foreign_version(content: bytes, modified_ns: int) -> str:
     return str(int.from_bytes(digest) + 2)
 
 
-def _parsed(content: bytes) -> dict[str, Any]:
+def parsed(name: str, content: bytes) -> tuple[str, dict[str, Any]]:
+    """Return the id of the resource in the file `name`, and what the file holds. Raises UnreadableFile."""
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as exc:
         raise UnreadableFile(f"is not JSON: {exc}") from exc
     if not isinstance(document, dict):
         raise UnreadableFile("is not a JSON object")
-    return document
+    # A document that is nested too deeply can be read, but not written again.
+    _dumped(document)
+    return _resource_id(document, name), document
+
+
+def is_ours(document: Mapping[str, Any]) -> bool:
+    """Return whether a file has a version, which other programs do not write."""
+    return _version(document.get("meta")) != ""
 
 
 def _resource_id(document: Mapping[str, Any], name: str) -> str:

@@ -25,13 +25,15 @@ from storage.index.members import MemberRows
 from storage.index.pages import Pages
 from storage.index.rows import ResourceRows
 from storage.index.sqlite import PatientDatabase, Sqlite
-from storage.index.tables import prepare_tables
+from storage.index.tables import VERSION, prepare_tables
+from storage.index_paths import numbered_paths, rules_digest, rules_of
 
 _LOG = logging.getLogger(__name__)
 # Every index has a name of its own: SQLite removes the log of a database by name, and would mistake the log
-# of a new index for that of a deleted one.
+# of a new index for that of a deleted one. Processes with other definitions or indexed paths have an index of
+# their own, of which the name begins differently. Releases up to 0.2.0 take any name that ends with `.db`.
 _PREFIX: Final = ".index-"
-_SUFFIX: Final = ".db"
+_SUFFIX: Final = ".sqlite"
 _TIMEOUT_S: Final = 30.0
 # The codes of SQLite for a damaged file, and for a file that is no database.
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -138,7 +140,8 @@ def open_index(
     The caller holds the lock of the folder.
     """
     with folders.writing():
-        there = sorted(path for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"))
+        prefix = _prefix(resource_types, indexed)
+        there = sorted(path for path in folder.glob(f"{prefix}*{_SUFFIX}"))
         for path in there[:-1]:
             remove_index(path)
     for path in there[-1:]:
@@ -151,11 +154,31 @@ def open_index(
             _LOG.warning("the index %s is rebuilt: %s", path, exc)
             with folders.writing():
                 remove_index(path)
-    fresh = folder / f"{_PREFIX}{time.time_ns()}{_SUFFIX}"
+    fresh = folder / f"{prefix}{time.time_ns()}{_SUFFIX}"
     with folders.writing():
         # The index has hashes of passwords; SQLite gives the files beside it the same rights.
         os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     return Index(fresh, folders, resource_types, indexed)
+
+
+def _prefix(resource_types: Iterable[ResourceType], indexed: frozenset[str] | None) -> str:
+    rules = (rules_of(one, numbered_paths(one, indexed)) for one in resource_types)
+    return f"{_PREFIX}{rules_digest(*rules, version=VERSION)}-"
+
+
+def remove_others(
+    folder: Path, folders: Folders, resource_types: Iterable[ResourceType], indexed: frozenset[str] | None
+) -> None:
+    """Remove the indexes of other settings and releases; a process that uses one makes it again.
+
+    The caller holds the lock of the folder.
+    """
+    prefix = _prefix(resource_types, indexed)
+    with folders.writing():
+        for suffix in (_SUFFIX, ".db"):
+            for path in folder.glob(f"{_PREFIX}*{suffix}"):
+                if not path.name.startswith(prefix):
+                    remove_index(path)
 
 
 def remove_index(path: Path) -> None:

@@ -58,7 +58,7 @@ class Loader:
     def find(self, resource_id: str) -> tuple[StoredResource, str | None, str | None] | None:
         """Return a resource of the index, and the name and recorded signature of its file."""
         row = self._database.row(self._select, (resource_id, self.layout.number))
-        return None if row is None else (stored(row[:8]), row[8], row[9])
+        return None if row is None else (stored(row), row[9], row[10])
 
     def get(self, resource_id: str) -> StoredResource:
         """Return a resource of the index. Raises ResourceNotFound."""

@@ -15,16 +15,16 @@ from schema.resource_type import ResourceType
 from storage.batches import batches
 from storage.errors import StorageUnavailable
 from storage.files.folders import Folders
-from storage.files.index import Index, open_index, remove_index
+from storage.files.index import Index, open_index, remove_index, remove_others
 from storage.files.lock import FolderLock
 from storage.files.watch import Name, Watch
 from storage.files.writing import Writer
+from storage.progress import Progress
 
 _LOG = logging.getLogger(__name__)
 
-# The number of files that one transaction reads, and the seconds between log lines with the progress.
+# The number of files that one transaction reads.
 _BATCH = 500
-_REPORT_S = 5.0
 # The most removals of the index by other programs that one request survives.
 _TRIES = 5
 
@@ -63,6 +63,7 @@ class Mirror:
         if self._folders.is_writable():
             with self._alone():
                 self._writer.tidy()
+                remove_others(self._folders.root, self._folders, self._types, self._indexed)
         self.noticed()
 
     def noticed(self) -> Index:
@@ -208,14 +209,10 @@ class Mirror:
         return [(folder, name) for name in (*gone, *changed)]
 
     def _load(self, index: Index, names: Sequence[Name]) -> None:
-        reported = time.monotonic()
-        done = 0
+        progress = Progress("reading files", len(names))
         for batch in batches(names, _BATCH):
             with self._alone():
                 if not index.is_there():
                     return
                 index.load(batch)
-            done += len(batch)
-            if time.monotonic() - reported > _REPORT_S:
-                _LOG.warning("reading files: %d of %d", done, len(names))
-                reported = time.monotonic()
+            progress.at(progress.done + len(batch))

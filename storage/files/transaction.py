@@ -1,14 +1,21 @@
-"""One transaction: changes of the index that become changes of files when it ends."""
+"""Transactions: changes of the index that become changes of files when they end."""
 
+import logging
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TypeVar
 
-from storage.errors import StorageError
+from storage.errors import Contention, StorageError, StorageUnavailable
 from storage.files.documents import instant_ns
 from storage.files.folders import Folders, file_name
-from storage.files.index import Index
+from storage.files.index import Index, is_broken
 from storage.files.loading import Loader
+from storage.files.mirror import Mirror
 from storage.files.writing import Change, Writer
+
+_LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
 class Transaction:
@@ -97,3 +104,76 @@ class Transaction:
     def _file(self, type_name: str, resource_id: str) -> tuple[Loader, str | None]:
         loader = self.index.loaders[type_name]
         return loader, self.index.files.name_of(loader.layout.number, resource_id)
+
+
+class Transactions:
+    """The transactions of all threads, and reading within and without them."""
+
+    def __init__(self, mirror: Mirror, folders: Folders, writer: Writer) -> None:
+        self._mirror = mirror
+        self._folders = folders
+        self._writer = writer
+        self._local = threading.local()
+
+    @property
+    def current(self) -> Transaction | None:
+        """The transaction of this thread, None outside of one."""
+        return getattr(self._local, "transaction", None)
+
+    def when_committed(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once the transaction of this thread is committed; at once outside of one."""
+        if self.current is None:
+            callback()
+        else:
+            self.current.committed[callback] = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Hold the lock of the folder, and write the files at the end; an inner transaction joins."""
+        if self.current is not None:
+            yield
+            return
+        try:
+            with self._mirror.locked() as index:
+                transaction = Transaction(index, self._folders, self._writer)
+                yield from self._within(transaction)
+        except StorageUnavailable as exc:
+            if not is_broken(exc):
+                raise
+            self._mirror.discard()
+            raise Contention("the index is damaged and must be rebuilt") from exc
+        for callback in transaction.committed:
+            callback()
+
+    def _within(self, transaction: Transaction) -> Iterator[None]:
+        self._local.transaction = transaction
+        try:
+            with transaction.index.database.transaction():
+                yield
+                transaction.write()
+        except StorageError:
+            if not transaction.is_done:
+                transaction.put_back()
+                raise
+            # The files are as acknowledged; the next request finds the journal and reads them.
+            _LOG.warning("the index is behind the files; the next request brings it up to date")
+        else:
+            transaction.finish()
+        finally:
+            self._local.transaction = None
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Return a context whose calls can be undone alone."""
+        return self.transaction() if self.current is None else self.current.part()
+
+    def read(self, read: Callable[[Index], _Result]) -> _Result:
+        """Read from the index, and once more from a new one if it turns out to be damaged."""
+        if self.current is not None:
+            return read(self.current.index)
+        try:
+            return read(self._mirror.noticed())
+        except StorageUnavailable as exc:
+            if not is_broken(exc):
+                raise
+        self._mirror.discard()
+        return read(self._mirror.noticed())

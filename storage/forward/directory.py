@@ -1,7 +1,7 @@
 """Resources of any type by id, and what they are members of (RFC 7643 sections 4.1.2 and 4.2)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from schema.resource_type import ResourceType
@@ -9,35 +9,36 @@ from scim_filter.nodes import BoundComparison, Node, any_of
 from storage.adapter import Member, Membership, StoredResource
 from storage.batches import batches
 from storage.errors import ResourceNotFound
-from storage.forward.abilities import Known
 from storage.forward.asking import NotHonoured, naming
 from storage.forward.find import Search
 from storage.forward.links import Links
-from storage.forward.write import Exchange, Remembered
+from storage.forward.write import Exchange, Session
 from storage.nesting import nested
 
 # Resources asked for by id in one request.
 _BATCH: Final = 25
 
 
-class Directory:
-    """Finds resources by id, many in one request where the upstream filters."""
+@dataclass(frozen=True)
+class TypeParts:
+    """The parts of the adapter for one resource type; `links` are there if its resources have members."""
 
-    def __init__(
-        self,
-        types: Mapping[str, ResourceType],
-        exchanges: Mapping[str, Exchange],
-        searches: Mapping[str, Search],
-        links: Mapping[str, Links],
-        known: Known,
-        remembered: Remembered,
-    ) -> None:
-        self._known = known
+    exchange: Exchange
+    search: Search
+    links: Links | None
+
+    @property
+    def resource_type(self) -> ResourceType:
+        """The resource type."""
+        return self.exchange.resource_type
+
+
+class Directory:
+    """Finds resources by id, many in one request where the upstream filters; `types` are by name."""
+
+    def __init__(self, session: Session, types: Mapping[str, TypeParts]) -> None:
+        self._session = session
         self._types = types
-        self._exchanges = exchanges
-        self._searches = searches
-        self._links = links
-        self._remembered = remembered
 
     def find(self, resource_ids: Sequence[str]) -> list[Member]:
         """Return those of the ids that exist, with type and display.
@@ -46,18 +47,18 @@ class Directory:
         (RFC 7643 section 3.1).
         """
         found: dict[str, Member] = {}
-        for name, resource_type in self._types.items():
+        for name, parts in self._types.items():
             pending = [i for i in dict.fromkeys(resource_ids) if i not in found and self._is_usual(name, i)]
             for batch in batches(pending, _BATCH):
-                for one in self._existing(name, batch, naming(resource_type)):
-                    display = resource_type.display(one.document)
+                for one in self._existing(name, batch, naming(parts.resource_type)):
+                    display = parts.resource_type.display(one.document)
                     found[one.id] = Member(one.id, name, display)
-                    self._remembered.kept["display", one.id] = display
+                    self._session.remembered.kept["display", one.id] = display
         return list(found.values())
 
     def _is_usual(self, name: str, resource_id: str) -> bool:
         try:
-            self._exchanges[name].path(resource_id)
+            self._types[name].exchange.path(resource_id)
         except ResourceNotFound:
             return False
         return True
@@ -66,12 +67,12 @@ class Directory:
         self, name: str, resource_ids: list[str], attributes: Sequence[str]
     ) -> list[StoredResource]:
         """Return those that exist, with these attributes at the least."""
-        path = self._types[name].path("id")
+        path = self._types[name].resource_type.path("id")
         assert path is not None
         if len(resource_ids) > 1:
             each: list[Node] = [BoundComparison(path, "eq", i, i) for i in resource_ids]
             try:
-                found = self._searches[name].matching(any_of(each), attributes)
+                found = self._types[name].search.matching(any_of(each), attributes)
                 if found is not None:
                     return [one for one in found if one.id in resource_ids]
             except NotHonoured:
@@ -79,12 +80,16 @@ class Directory:
         one_by_one = []
         for resource_id in resource_ids:
             try:
-                one_by_one.append(self._exchanges[name].current(resource_id).stored)
+                one_by_one.append(self._types[name].exchange.current(resource_id).stored)
             except ResourceNotFound:
                 continue
         return one_by_one
 
     # -- memberships
+
+    def _holding(self) -> Iterator[tuple[str, Links]]:
+        """Yield the types whose resources have members."""
+        return ((name, parts.links) for name, parts in self._types.items() if parts.links is not None)
 
     def memberships(self, name: str, stored: Sequence[StoredResource]) -> dict[str, Sequence[Membership]]:
         """Return what resources of a type are members of: as the upstream says, or found by their ids."""
@@ -95,7 +100,7 @@ class Directory:
         return {resource_id: memberships for resource_id, memberships in found.items() if memberships}
 
     def _looked_up(self, name: str, resource_ids: list[str]) -> Mapping[str, Sequence[Membership]]:
-        attribute = self._types[name].memberships
+        attribute = self._types[name].resource_type.memberships
         lists = False if attribute is None else self._lists_memberships(name)
         if lists is None:
             return {}
@@ -112,13 +117,13 @@ class Directory:
 
     def _lists_memberships(self, name: str) -> bool | None:
         """Return whether resources come with their memberships, None when nobody is a member."""
-        abilities = self._known()
+        abilities = self._session.known()
         if abilities.lists_memberships is None:
-            member = next((m for links in self._links.values() for m in links.some(name)), None)
+            member = next((m for _, links in self._holding() for m in links.some(name)), None)
             if member is None:
                 return None
             try:
-                shown = self._exchanges[name].read(member.resource_id).stored.memberships
+                shown = self._types[name].exchange.read(member.resource_id).stored.memberships
             except ResourceNotFound:
                 return False
             abilities.lists_memberships = bool(shown)
@@ -128,12 +133,12 @@ class Directory:
         """Return the memberships of many, found by reading the members of everything that has any."""
         wanted = set(resource_ids)
         found: dict[str, list[Membership]] = {resource_id: [] for resource_id in resource_ids}
-        for name, links in self._links.items():
+        for name, links in self._holding():
             for holder in links.all_holders():
                 joined = [m.resource_id for m in links.members(holder.id) if m.resource_id in wanted]
                 if not joined:
                     continue
-                display = self._types[name].display(holder.document)
+                display = self._types[name].resource_type.display(holder.document)
                 above = self._climbed(holder.id)
                 for member_id in joined:
                     shown = {membership.resource_id for membership in found[member_id]}
@@ -149,10 +154,10 @@ class Directory:
 
         def groups_of(ids: Sequence[str]) -> dict[str, list[str]]:
             found: dict[str, list[str]] = {}
-            for name, links in self._links.items():
+            for name, links in self._holding():
                 for member_id in ids:
                     for holder in links.holders(member_id):
-                        display = self._types[name].display(holder.document)
+                        display = self._types[name].resource_type.display(holder.document)
                         shown.setdefault(holder.id, Membership(holder.id, name, display, False))
                         found.setdefault(member_id, []).append(holder.id)
             return found

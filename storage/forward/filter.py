@@ -15,6 +15,7 @@ from scim_filter.nodes import (
     all_of,
     any_of,
 )
+from scim_filter.render import render
 from storage.forward.abilities import Abilities
 
 
@@ -28,6 +29,12 @@ class ForwardFilterCompiler(FilterCompiler[Node]):
     def __init__(self, resource_type: ResourceType, abilities: Abilities) -> None:
         self._type = resource_type
         self._abilities = abilities
+
+    def access(self, native: Node) -> str:
+        return "a filter of the upstream"
+
+    def shown(self, native: Node) -> str:
+        return render(native)
 
     def comparison(self, node: BoundComparison) -> Node:
         self._check(node, node.path, node.operator)

@@ -2,19 +2,21 @@
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from schema.resource_type import AttributePath, ResourceType
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import BoundComparison, Node, filter_paths
+from scim_filter.plan import Plan, listed, parts_of
 from storage.adapter import Found, Selection, StoredResource
 from storage.errors import ValueRefused
 from storage.forward.abilities import Abilities, Known
 from storage.forward.asking import NotHonoured, Question, is_about_links
 from storage.forward.filter import ForwardFilterCompiler
 from storage.forward.listing import Listing, Part
-from storage.forward.places import PageCutter, is_current, placed
+from storage.forward.places import PageCutter, is_current, placed, placed_by_age
 from storage.search import mentions_links, sort_key
 
 
@@ -33,6 +35,15 @@ class Search:
 
     def candidates(self, selection: Selection) -> Found:
         """Return what may be selected (`StorageAdapter.candidates`), the page where the upstream can."""
+        return replace(self._candidates(selection), explain=partial(self._explain, selection.filter))
+
+    def _explain(self, node: Node | None) -> Plan:
+        abilities = self._known()
+        if not abilities.filter or not abilities.can("filter"):
+            return Plan(listed(node, "the upstream takes no filter"))
+        return Plan(parts_of(ForwardFilterCompiler(self._type, abilities), node))
+
+    def _candidates(self, selection: Selection) -> Found:
         while True:
             abilities = self._known()
             native, residual = self._split(selection.filter, abilities)
@@ -131,12 +142,14 @@ class Search:
 
     def _unordered(self, question: Question, residual: Node | None, selection: Selection) -> Found:
         """Return what the upstream finds, to be judged and sorted; it may have judged wrongly."""
-        if any(at is not None and not is_current(at) for at in (selection.after, selection.before)):
+        edges = selection.after, selection.before
+        if any(at is not None and not is_current(at) for at in edges):
             raise ValueRefused("cursor: was made by version 0.2.0; start again")
         # Without the index, which changes when others come and go.
-        found = (placed(one.stored, 0) for one in self._listing.walk(question))
+        found = (placed_by_age(one.stored, *edges) for one in self._listing.walk(question))
         judged = residual if mentions_links(self._type, selection) else selection.filter
-        return Found(sorted(found, key=lambda stored: stored.place), judged)
+        resources = sorted(found, key=lambda stored: stored.place)
+        return Found(resources, judged, is_narrowed=question.filter is not None)
 
 
 def _judged(stored: StoredResource) -> Mapping[str, Any]:

@@ -3,53 +3,51 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from schema.resource_type import AttributePath, ResourceType
+from schema.resource_type import AttributePath
 from schema.values import comparison_key
 from scim_filter import render
 from scim_filter.nodes import And, BoundComparison, BoundPresence, Comparison, Node, Path
 from storage.adapter import Member, StoredResource
+from storage.batches import batches
 from storage.errors import (
     BadBackendAnswer,
+    OutcomeUnknown,
+    StorageReadOnly,
+    UniquenessConflict,
     UnsupportedByBackend,
     ValueRefused,
     after_write,
 )
-from storage.forward.abilities import Known
 from storage.forward.asking import NotHonoured, naming
 from storage.forward.find import Search
-from storage.forward.form import ResourceReader, Upstream
+from storage.forward.form import Upstream
 from storage.forward.streaming import ListReader
 from storage.forward.wire import raise_refusal, read_request
-from storage.forward.write import Exchange, Remembered
-from storage.remote import Client
+from storage.forward.write import Exchange
 
 # From this number of ids on, all members are read rather than each looked up.
 _MANY: Final = 25
-# Operations or members sent in one request.
+# Members that join or leave by one request, and by one to an upstream that has refused more.
 _CHANGES: Final = 1000
+_FEW_CHANGES: Final = 100
+_MANY_AT_ONCE: Final = f"more than {_FEW_CHANGES} members at once"
+# The scimType of a refusal that may be for the number of changes, "invalidValue" for one without any.
+_ABOUT_NUMBER: Final = ("invalidValue", "invalidSyntax", "tooMany")
+# After one of these, the request has changed nothing.
+_REFUSALS: Final = (StorageReadOnly, UniquenessConflict, UnsupportedByBackend, ValueRefused)
 
 
 class Links:
     """The members of the resources of one type, which has some."""
 
-    def __init__(
-        self,
-        client: Client,
-        resource_type: ResourceType,
-        reader: ResourceReader,
-        exchange: Exchange,
-        search: Search,
-        known: Known,
-        remembered: Remembered,
-    ) -> None:
-        self._client = client
-        self._type = resource_type
-        self._reader = reader
+    def __init__(self, exchange: Exchange, search: Search) -> None:
         self._exchange = exchange
         self._search = search
-        self._known = known
-        self._remembered = remembered
-        members = resource_type.members
+        self._client = exchange.session.client
+        self._known = exchange.session.known
+        self._type = exchange.resource_type
+        self._reader = exchange.reader
+        members = self._type.members
         assert members is not None
         self.name = members.name
         self._value = AttributePath(members, members.sub_attribute("value"))
@@ -138,58 +136,92 @@ class Links:
     # -- changing
 
     def change(self, resource_id: str, add: Iterable[Member], remove: Iterable[Member]) -> bool:
-        """Add and remove members and return whether the upstream made a new version of it."""
+        """Add and remove members and return whether the upstream made a new version of it.
+
+        Raises OutcomeUnknown if the upstream refuses a request after it has accepted another one.
+        """
         # By their ids, which a service provider gives once, whatever the type (RFC 7643 section 3.1).
         joining, leaving = list(add), list(dict.fromkeys(member.resource_id for member in remove))
         before = self._exchange.current(resource_id)
         if not joining and not leaving:
             return False
+        accepted: list[Upstream] = []
+        try:
+            after = self._changed(before, joining, leaving, accepted)
+        except _REFUSALS as refusal:
+            if not accepted:
+                raise
+            raise OutcomeUnknown(
+                f"{self._client.name} refused a part of the changes of members after others: {refusal}"
+            ) from refusal
+        return after.stored.version != before.stored.version
+
+    def _changed(
+        self, before: Upstream, joining: list[Member], leaving: list[str], accepted: list[Upstream]
+    ) -> Upstream:
+        """Return the resource after the change; `accepted` grows by its states in between."""
         abilities = self._known()
-        after = None
         if abilities.patch and abilities.can("PATCH"):
             try:
-                after = self._patched(before, joining, leaving)
+                return self._patched(before, joining, leaving, accepted)
             except UnsupportedByBackend:
                 if not abilities.can("PUT"):
                     raise
-        if after is None:
-            after = self._rewritten(before, joining, leaving)
-        return after.stored.version != before.stored.version
+        return self._rewritten(before, joining, leaving)
 
-    def _patched(self, before: Upstream, joining: list[Member], leaving: list[str]) -> Upstream:
-        resource_id = before.stored.id
+    def _patched(
+        self, before: Upstream, joining: list[Member], leaving: list[str], accepted: list[Upstream]
+    ) -> Upstream:
         try:
-            return self._sent(before, joining, leaving)
+            return self._sent(before, [*leaving, *joining], accepted)
         except ValueRefused as refusal:
             if refusal.scim_type not in ("noTarget", "invalidPath") or not leaving:
                 raise
         # Some refuse to remove what is not there.
-        return self._sent(before, joining, self._there(resource_id, leaving))
+        return self._sent(before, [*self._there(before.stored.id, leaving), *joining], accepted)
 
-    def _sent(self, before: Upstream, joining: list[Member], leaving: list[str]) -> Upstream:
+    def _sent(self, before: Upstream, changes: list[Member | str], accepted: list[Upstream]) -> Upstream:
+        """Send changes, in few requests where the upstream does not refuse so many at once."""
+        abilities = self._known()
+        if abilities.can(_MANY_AT_ONCE):
+            try:
+                return self._in_parts(before, changes, _CHANGES, accepted)
+            except ValueRefused as refusal:
+                is_number = refusal.scim_type in _ABOUT_NUMBER and len(changes) > _FEW_CHANGES
+                if accepted or not is_number:
+                    raise
+        # The number was not the reason if so few are refused too.
+        after = self._in_parts(before, changes[:_FEW_CHANGES], _FEW_CHANGES, accepted)
+        if len(changes) > _FEW_CHANGES:
+            abilities.refuse(_MANY_AT_ONCE)
+        return self._in_parts(after, changes[_FEW_CHANGES:], _FEW_CHANGES, accepted)
+
+    def _in_parts(
+        self, before: Upstream, changes: list[Member | str], size: int, accepted: list[Upstream]
+    ) -> Upstream:
+        after = before
+        for batch in batches(changes, size):
+            with after_write(accepted):
+                after = self._exchange.patch(before.stored.id, self._operations(batch), None, {})
+            accepted.append(after)
+        return after
+
+    def _operations(self, changes: Sequence[Member | str]) -> list[dict[str, Any]]:
+        """Return the operations by which members join, and those with one of the ids leave."""
+        leaving = [change for change in changes if isinstance(change, str)]
+        joining = [change for change in changes if not isinstance(change, str)]
         operations: list[dict[str, Any]] = [
             {"op": "remove", "path": f"{self.name}[{_selected(member_id)}]"} for member_id in leaving
         ]
-        batches = [operations[n : n + _CHANGES] for n in range(0, len(operations), _CHANGES)] or [[]]
-        first = joining[:_CHANGES]
-        if first:
-            batches[-1] = [*batches[-1], self._addition(first)]
-        rest = range(_CHANGES, len(joining), _CHANGES)
-        batches += [[self._addition(joining[n : n + _CHANGES])] for n in rest]
-        after = [before]
-        for batch in batches:
-            if batch:
-                with after_write(after[1:]):
-                    after.append(self._exchange.patch(before.stored.id, batch, None, {}))
-        return after[-1]
-
-    def _addition(self, members: list[Member]) -> dict[str, Any]:
-        return {"op": "add", "path": self.name, "value": [self._element(member) for member in members]}
+        if joining:
+            value = [self._element(member) for member in joining]
+            operations.append({"op": "add", "path": self.name, "value": value})
+        return operations
 
     def _element(self, member: Member) -> dict[str, str]:
         """Return a member to send, its display only where that is not the member's own."""
         element = {"value": member.resource_id, "type": member.resource_type}
-        own = self._remembered.kept.get(("display", member.resource_id))
+        own = self._exchange.session.remembered.kept.get(("display", member.resource_id))
         return {**element, "display": member.display} if member.display and member.display != own else element
 
     def _rewritten(self, before: Upstream, joining: list[Member], leaving: list[str]) -> Upstream:

@@ -1,5 +1,6 @@
 """The settings of an upstream SCIM service provider."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,6 +30,15 @@ class Options(ClientKeys, Remote, StorageOptions):
         shown="the first key of `API_KEY`",
         also=("SCIM_FORWARD_KEY",),
     )
+
+    def cautions(self) -> Sequence[str]:
+        if self.forward_scim_key or not self.api_key:
+            return ()
+        first = "the first of several keys in API_KEY" if len(self.api_key) > 1 else "API_KEY"
+        return [
+            f"FORWARD_SCIM_KEY: is not set, so the credential for the upstream is {first}:"
+            " it changes when that key changes"
+        ]
 
     @property
     def key(self) -> str:

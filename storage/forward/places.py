@@ -38,6 +38,16 @@ def placed(stored: StoredResource, index: int) -> StoredResource:
     return replace(stored, place=f"{milliseconds:0{_AGE}x}{mark}{index:x}")
 
 
+def placed_by_age(stored: StoredResource, *edges: Position | None) -> StoredResource:
+    """Return the resource with a place that tells no index.
+
+    A resource whose position one of `edges` is has the place that it has there: it is not beyond itself.
+    """
+    own = placed(stored, 0)
+    ends = [at.place for at in edges if at is not None and at.place[:_IDENTITY] == own.place[:_IDENTITY]]
+    return replace(own, place=ends[0]) if ends else own
+
+
 def is_current(position: Position) -> bool:
     """Return whether a place tells the id; those of version 0.2.0 do not."""
     return len(position.place) > _IDENTITY

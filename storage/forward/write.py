@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 from urllib.parse import quote, unquote
 
@@ -54,29 +54,32 @@ class Remembered:
         return {} if kept is None else kept
 
 
+@dataclass(frozen=True)
+class Session:
+    """What all parts of the adapter share: the client, the abilities of the upstream, what was read."""
+
+    client: Client
+    known: Known
+    remembered: Remembered
+
+
 class Exchange:
     """Resources of one type, one at a time. Members are not read along."""
 
-    def __init__(
-        self,
-        client: Client,
-        resource_type: ResourceType,
-        reader: ResourceReader,
-        known: Known,
-        remembered: Remembered,
-    ) -> None:
-        self._client = client
+    def __init__(self, session: Session, resource_type: ResourceType, reader: ResourceReader) -> None:
+        self.session = session
+        self.resource_type = resource_type
+        self.reader = reader
+        self._client = session.client
         self._type = resource_type
-        self._reader = reader
-        self._known = known
-        self._remembered = remembered
+        self._known = session.known
         self._projection = projection(resource_type)
 
     # -- reading
 
     def current(self, resource_id: str) -> Upstream:
         """Return a resource as this operation saw it last, or as it is. Raises ResourceNotFound."""
-        known: Upstream | None = self._remembered.kept.get((self._type.name, resource_id))
+        known: Upstream | None = self.session.remembered.kept.get((self._type.name, resource_id))
         return known if known is not None else self.read(resource_id)
 
     def read(self, resource_id: str) -> Upstream:
@@ -108,7 +111,7 @@ class Exchange:
 
     def create(self, resource: StoredResource) -> Upstream:
         """Create a resource and return it under the id that the upstream gave it."""
-        document = self._reader.written(resource)
+        document = self.reader.written(resource)
         request = write_request("POST", self._type.endpoint, self._projection, document)
         answer = self._client.send(request)
         if not answer.is_success:
@@ -139,7 +142,7 @@ class Exchange:
         puts = abilities.can("PUT") and self._type.members is None and not resource.removed_secrets
         if puts or not patches:
             return self._put(resource, before, if_version)
-        operations = self._reader.difference(resource, before)
+        operations = self.reader.difference(resource, before)
         if not operations:
             return before
         try:
@@ -152,7 +155,7 @@ class Exchange:
     def _put(self, resource: StoredResource, before: Upstream, if_version: str | None) -> Upstream:
         if resource.removed_secrets:
             raise UnsupportedByBackend("a secret cannot be removed: the upstream does not support PATCH")
-        document = self._reader.written(resource, before)
+        document = self.reader.written(resource, before)
         if self._type.members is not None:
             document |= self.links(resource.id)
         tag = before.tag if if_version else None
@@ -162,7 +165,7 @@ class Exchange:
             abilities = self._known()
             if not (abilities.patch and abilities.can("PATCH")):
                 raise
-            operations = self._reader.difference(resource, before)
+            operations = self.reader.difference(resource, before)
             return self.patch(resource.id, operations, tag, document) if operations else before
 
     def links(self, resource_id: str) -> dict[str, Any]:
@@ -200,7 +203,7 @@ class Exchange:
     ) -> Upstream:
         path = self.path(resource_id)
         # Whatever comes of it, what was read before is old.
-        self._remembered.kept.pop((self._type.name, resource_id), None)
+        self.session.remembered.kept.pop((self._type.name, resource_id), None)
         answer = self._client.send(write_request(method, path, self._projection, body, tag))
         if answer.repeated and answer.status == 412:
             # The version may have been made by the first sending.
@@ -218,7 +221,7 @@ class Exchange:
         """Delete a resource."""
         tag = self._at(resource_id, if_version).tag if if_version is not None else None
         answer = self._client.send(write_request("DELETE", self.path(resource_id), {}, tag=tag))
-        self._remembered.kept.pop((self._type.name, resource_id), None)
+        self.session.remembered.kept.pop((self._type.name, resource_id), None)
         if answer.status in (404, 410) and answer.repeated:
             # It was the first request that deleted it.
             return
@@ -240,11 +243,11 @@ class Exchange:
     def _read(self, answer: Answer) -> Upstream | None:
         if answer.document is None or "id" not in answer.document:
             return None
-        return self._reader.read(answer.document, answer.headers.get("ETag"))
+        return self.reader.read(answer.document, answer.headers.get("ETag"))
 
     def _kept(self, found: Upstream) -> Upstream:
         (known,) = settled(self._type, [found], self._known())
-        self._remembered.kept[self._type.name, known.stored.id] = known
+        self.session.remembered.kept[self._type.name, known.stored.id] = known
         return known
 
     def _refuse(

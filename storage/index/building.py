@@ -1,28 +1,34 @@
 """Building index rows of documents that are there already.
 
-Every step is one transaction that notes how far it came, so that it goes on where it was stopped,
-and several processes that start together share the work.
+Every batch is one transaction that notes how far it came, so that the work goes on where it was stopped.
+Of several processes that start together, one works and the others wait; when it ends, another goes on.
 """
 
 import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from storage.adapter import StoredResource
+from storage.attempts import ATTEMPTS, repeated
 from storage.batches import BATCH
-from storage.index.database import Database
-from storage.index.layout import IndexRow, TypeLayout
+from storage.errors import Contention, SettingsSuperseded
+from storage.index.database import Database, DuplicateKey
+from storage.index.generation import locked_number, require_current
+from storage.index.layout import TypeLayout
 from storage.index.rows import ResourceRows, resource_columns, stored
+from storage.index.valued import note_unnamed
+from storage.progress import Progress
 
 _LOG = logging.getLogger(__name__)
 
-# Seconds between lines of the log that say how far it is.
-_REPORT_S = 5.0
+# Seconds until a process looks again whether another one has done the work.
+_WAIT_S: Final = 0.2
 
 
 class Step(ABC):
-    """A part of the work on one type; `once` does a batch and returns its size, None at the end."""
+    """A part of the work on the resources of one type; `doing` names it for people."""
 
     doing = ""
 
@@ -32,19 +38,59 @@ class Step(ABC):
         self._names = names
         self._rows = ResourceRows(database)
 
-    def once(self) -> int | None:
+    def finish(self) -> int:
+        """Do the work, unless others do, and return how many resources this process has worked on."""
+        mine = losses = 0
+        progress: Progress | None = None
+        while self._pending():
+            progress = progress or self._progress()
+            try:
+                count = self._once()
+            except (Contention, DuplicateKey) as exc:
+                # The same work was done at another node of a cluster, or somebody writes without end.
+                losses += 1
+                if losses == ATTEMPTS:
+                    raise Contention(str(exc)) from exc
+                count = None
+            if count is None:
+                time.sleep(_WAIT_S)
+                if progress.is_due:
+                    done = self._done()
+                    losses = losses if done == progress.done else 0
+                    progress.at(done)
+            else:
+                mine, losses = mine + count, 0
+                progress.at(progress.done + count)
+        if mine:
+            _LOG.warning("%s, done", progress)
+        return mine
+
+    def _progress(self) -> Progress:
+        endpoint = self._layout.resource_type.endpoint.strip("/")
+        return Progress(f"{self.doing} {endpoint}", self._total(), self._done())
+
+    def _once(self) -> int | None:
+        """Do a batch and return its size, None where another process does one."""
         database = self._database
-        if not self._pending():
-            return None
         with database.transaction():
-            # One at a time: the row says how far the work has come.
-            database.row(
-                f"SELECT 1 FROM scim_type WHERE number = ?{database.dialect.for_update}",
+            # The row says how far the work has come.
+            row = database.row(
+                f"SELECT {locked_number(database)} FROM scim_type "
+                f"WHERE number = ?{database.dialect.for_update_if_free}",
                 (self._layout.number,),
             )
-            if not self._pending():
+            if row is None:
                 return None
-            return self._batch()
+            require_current(database, self._layout, row[0])
+            return self._batch() if self._pending() else 0
+
+    @abstractmethod
+    def _total(self) -> int:
+        """Return the number of resources that the whole work is on."""
+
+    @abstractmethod
+    def _done(self) -> int:
+        """Return how many of them are done, by whichever process."""
 
     @abstractmethod
     def _pending(self) -> bool:
@@ -54,24 +100,37 @@ class Step(ABC):
     def _batch(self) -> int:
         """Do a part of the work and return the number of resources in it."""
 
+    def _count(self, statement: str, *params: Any) -> int:
+        return int(self._database.row(statement, params)[0])
+
     def _note(self, **columns: Any) -> None:
         assignments = ", ".join(f"{name} = ?" for name in columns)
         self._database.run(
             f"UPDATE scim_type SET {assignments} WHERE number = ?", (*columns.values(), self._layout.number)
         )
 
-    def _insert_rows(self, index: Mapping[int, set[IndexRow]], ids: Mapping[int, str]) -> None:
-        """Write the index rows of each row key, and claim the unique values in them.
+    def _insert_rows(self, resources: Mapping[int, StoredResource], ready: bool) -> None:
+        """Write the index rows of resources, given by row key, of the paths that are ready or that are not.
 
         The log names a resource whose value another one has; the resource keeps its other rows.
         """
-        unique = {rid: self._layout.unique_rows(rows) for rid, rows in index.items()}
-        claims = sorted((path, value, rid) for rid, rows in unique.items() for path, value in rows)
-        for path, _, rid in self._rows.claim(claims):
+        found = self._database.rows(
+            f"SELECT number FROM scim_path WHERE type = ? AND ready {'>' if ready else '='} 0",
+            (self._layout.number,),
+        )
+        wanted = {number for (number,) in found}
+        index = {
+            rid: {row for row in self._layout.index_rows(one) if row[0] in wanted}
+            for rid, one in resources.items()
+        }
+        note_unnamed(self._database, set().union(*map(self._layout.unnamed, index.values())))
+        unique = {rid: self._layout.unique_rows(rows, resources[rid].owner) for rid, rows in index.items()}
+        claims = sorted((*row, rid) for rid, rows in unique.items() for row in rows)
+        for path, *_, rid in self._rows.claim(claims):
             _LOG.warning(
                 "%s %s: another resource has the same %s",
                 self._layout.resource_type.name,
-                ids[rid],
+                resources[rid].id,
                 self._layout.unique_path(path),
             )
         self._rows.insert_index_rows((rid, row) for rid, rows in index.items() for row in rows)
@@ -80,7 +139,17 @@ class Step(ABC):
 class Paths(Step):
     """Paths whose rows are missing, because they are new or follow other rules now."""
 
-    doing = "building index rows"
+    doing = "building index rows of"
+
+    def _total(self) -> int:
+        return self._count("SELECT COUNT(*) FROM scim_resource WHERE type = ?", self._layout.number)
+
+    def _done(self) -> int:
+        return self._count(
+            "SELECT COUNT(*) FROM scim_resource r JOIN scim_type t ON t.number = r.type "
+            "WHERE r.type = ? AND r.rid <= t.indexed_to",
+            self._layout.number,
+        )
 
     def _pending(self) -> bool:
         (unready,) = self._database.row(
@@ -93,46 +162,32 @@ class Paths(Step):
         (last,) = database.row("SELECT indexed_to FROM scim_type WHERE number = ?", (layout.number,))
         rows = database.rows(
             f"{resource_columns(database.dialect.text)} FROM scim_resource r "
-            f"JOIN {layout.table} d ON d.id = r.id WHERE r.type = ? AND r.rid > ? ORDER BY r.rid LIMIT ?",
+            f"JOIN {layout.table} d ON d.id = r.id WHERE r.type = ? AND r.rid > ? "
+            # Writes of earlier releases are indexed later (`storage.index.mending`).
+            f"AND r.indexed_version = r.version ORDER BY r.rid LIMIT ?{database.dialect.for_update}",
             (layout.number, last or 0, BATCH),
         )
         if not rows:
             database.run("UPDATE scim_path SET ready = 1 WHERE type = ?", (layout.number,))
             self._note(indexed_to=None)
             return 0
-        wanted = {
-            number
-            for (number,) in database.rows(
-                "SELECT number FROM scim_path WHERE type = ? AND ready = 0", (layout.number,)
-            )
-        }
-        resources = [stored(row) for row in rows]
-        index = {r.source: {row for row in layout.index_rows(r) if row[0] in wanted} for r in resources}
-        self._insert_rows(index, {r.source: r.id for r in resources})
+        resources = map(stored, rows)
+        self._insert_rows({one.source: one for one in resources}, ready=False)
         self._note(indexed_to=rows[-1][0])
         return len(rows)
 
 
 def build(database: Database, layouts: Sequence[TypeLayout], *steps: type[Step]) -> None:
-    """Do steps, each for every type, and make the index rows that are missing at last."""
+    """Do steps, each for every type, and make the index rows that are missing at last.
+
+    Nothing more is done once another process has begun to index by other settings.
+    """
     names = {layout.number: layout.resource_type.name for layout in layouts}
-    done = 0
     kinds: list[type[Step]] = [*steps, Paths]
-    for work in kinds:
-        for layout in layouts:
-            step = work(database, layout, names)
-            done += _repeat(step, f"{layout.resource_type.name}: {step.doing}")
-    if done and database.dialect.count_values:
-        database.run_ddl(database.dialect.count_values)
-
-
-def _repeat(step: Step, title: str) -> int:
-    done, reported = 0, time.monotonic()
-    while (count := step.once()) is not None:
-        done += count
-        if time.monotonic() - reported > _REPORT_S:
-            _LOG.warning("%s: %d so far", title, done)
-            reported = time.monotonic()
-    if done:
-        _LOG.warning("%s: %d, done", title, done)
-    return done
+    done = 0
+    try:
+        done = sum(kind(database, layout, names).finish() for kind in kinds for layout in layouts)
+    except SettingsSuperseded as exc:
+        _LOG.warning("%s", exc)
+    if done and (statement := database.dialect.count_values):
+        repeated(lambda: database.run_ddl(statement), Contention)

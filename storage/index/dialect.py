@@ -7,46 +7,24 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final
 
 import peewee
 
 from storage.database_url import DatabaseUrl
-from storage.index.layout import IndexRow
+from storage.index.layout import IndexRow, UniqueRow
+from storage.index.statements import Row, Statements
 from storage.queue import FairQueue
 
 # What stands for "all" in a LIMIT: it is a number in every dialect.
 UNLIMITED = 2**63 - 1
 
-Row = Sequence[Any]
+PREPARING_S: Final = 600
+"""How many seconds a process waits for others that prepare tables."""
 
 # Between two parts of the description of a table.
 _COMMA = re.compile(r", (?![^()]*\))")
 _KEY = re.compile(r"(\w+) [^,]*PRIMARY KEY(?: AUTOINCREMENT)?$|PRIMARY KEY \((.*)\)$")
-
-
-class Statements(Protocol):
-    """A database, as far as a dialect runs statements there; `name` is its name, or its file."""
-
-    name: str
-
-    def transaction(self) -> AbstractContextManager[None]: ...
-
-    def lease(self) -> AbstractContextManager[None]: ...
-
-    def translated(self) -> AbstractContextManager[None]: ...
-
-    def columns(self, table: str) -> dict[str, str]: ...
-
-    def rows(self, statement: str, params: Row = ()) -> list[Any]: ...
-
-    def row(self, statement: str, params: Row = ()) -> Any: ...
-
-    def run(self, statement: str, params: Row = ()) -> Any: ...
-
-    def run_ddl(self, statement: str) -> None: ...
-
-    def cursor(self) -> Any: ...
 
 
 class Dialect(ABC):
@@ -55,6 +33,10 @@ class Dialect(ABC):
     name: ClassVar[str]
     # Whether connections belong to a pool; an SQLite connection stays with its thread.
     pooled: ClassVar[bool] = True
+    # Whether `send` sends several statements at once, so that it pays to have some wait for others.
+    pipelines: ClassVar[bool] = False
+    # Whether a subquery finds the few rows that are to be deleted; MariaDB tries all others as well.
+    deletes_by_subquery: ClassVar[bool] = True
     mark: ClassVar[str] = "%s"
     quote: ClassVar[str] = '"'
     begin: ClassVar[str] = "BEGIN"
@@ -64,10 +46,16 @@ class Dialect(ABC):
     # transaction ends.
     for_update: ClassVar[str] = " FOR UPDATE"
     for_share: ClassVar[str] = ""
+    # The same for a row that another transaction may hold: it is then left out.
+    for_update_if_free: ClassVar[str] = " FOR UPDATE SKIP LOCKED"
     # How many counters a total is spread over: each is a row that writers wait for.
     shards: ClassVar[int] = 16
     # Behind scim_resource where all of a type are walked through in order.
     by_type: ClassVar[str] = ""
+    # Behind scim_attribute and its alias where the values of one resource are looked at.
+    by_resource: ClassVar[str] = ""
+    # At the end of an EXISTS that is tested on few rows, not looked up for all.
+    one_by_one: ClassVar[str] = ""
     # The expression for the JSON text of a document.
     text: ClassVar[str] = "d.details"
 
@@ -76,6 +64,8 @@ class Dialect(ABC):
 
     # The schema of our tables, in the catalogue.
     schema: ClassVar[str] = "current_schema()"
+    # The statement that lists the names and types of the columns of a table.
+    columns: ClassVar[str]
     # Where the name of an index of ours is found.
     index_names: ClassVar[str]
 
@@ -91,6 +81,10 @@ class Dialect(ABC):
     keyed: ClassVar[str] = ""
     options: str = ""
 
+    def to_read(self) -> "Dialect":
+        """Return the dialect of those who only read: nothing is made or changed for them, not even a file."""
+        return self
+
     @abstractmethod
     def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
         """Return the database of peewee for `url`, without connecting to it."""
@@ -105,7 +99,20 @@ class Dialect(ABC):
 
     @abstractmethod
     def preparing(self, database: Statements) -> AbstractContextManager[None]:
-        """Return a context in which no other process changes tables."""
+        """Return a context in which no other process changes tables, except at another node of a cluster."""
+
+    # -- statements
+
+    def bound(self, statement: str, params: Row | None) -> Any:
+        """Return a statement and its parameters as `send` takes them. Raises what the driver raises."""
+        return statement.replace("?", self.mark), params
+
+    def send(self, database: Any, statements: Sequence[Any]) -> list[Any]:
+        """Run statements on the connection of this thread and return the cursor of each.
+
+        `database` is that of peewee. What comes behind a statement that fails is not run.
+        """
+        return [database.execute_sql(*one) for one in statements]
 
     # -- definitions
 
@@ -226,22 +233,21 @@ class Dialect(ABC):
         self,
         database: Statements,
         table: str,
+        generation: int,
         resource: Row,
         details: str,
-        unique: Sequence[tuple[int, str]],
+        unique: Sequence[UniqueRow],
         index: Sequence[IndexRow],
+        strict: bool,
     ) -> tuple[int, list[int]] | None:
         """Write a new resource by one statement; None where it takes one for each table.
 
-        The statement writes its row, its document, its unique values and its index rows. Return the row key
-        and the path of each unique value that was taken. Raises DuplicateKey when the id is taken.
+        The statement writes its row, its unique values, its document and its index rows. Return the row key
+        and the path of each unique value that was taken: if `strict`, document and index rows are then not
+        written. In another generation nothing is written, and the row key is 0. Raises DuplicateKey when the
+        id is taken.
         """
         return None
-
-    def run_joined(self, database: Statements, statements: Sequence[tuple[str, Row, str]]) -> None:
-        """Run statements of `run_soon`, each given with its parameters and legs, as one for the server."""
-        for statement, params, _ in statements:
-            database.run(statement, params)
 
     @abstractmethod
     def insert_rows(self, database: Statements, table: str, columns: str, rows: Iterable[Row]) -> None:
@@ -277,3 +283,8 @@ class Dialect(ABC):
 
 # A member as people see it who read the database.
 MEMBER = "'value', r.id, 'type', t.name, 'display', COALESCE(m.display, r.display)"
+
+
+def marks(values: Sequence[Any]) -> str:
+    """Return a parameter mark for each of `values`, separated by commas."""
+    return ", ".join("?" * len(values))

@@ -3,25 +3,40 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from schema.resource_type import ResourceType
+from schema.resource_type import AttributePath, ResourceType
 from storage.adapter import StoredResource
 from storage.index_keys import KEY_LENGTH, IndexedAttribute, IndexWalk, index_key, with_dates
+from storage.owners import PER_OWNER
 
 IndexRow = tuple[int, str, int, str | None]
 """path number, key, element, and the whole key where it had to be shortened"""
 
+UniqueRow = tuple[int, str, str]
+"""path number, key, and the owner among whose resources the key is unique, empty for all resources"""
+
 # The columns that a statement gives values for, in its order.
-RESOURCE: Final = "type, id, version, created, last_modified, display, secrets, twin"
+RESOURCE: Final = "type, id, version, created, last_modified, display, secrets, twin, indexed_version, owner"
+UNIQUE: Final = "path, value, owner, rid"
 ATTRIBUTE: Final = "path, value, rid, element, long_value"
 
 _NOTHING: Final = StoredResource("", "{}")
 
 
+def naming_paths(resource_type: ResourceType) -> list[AttributePath]:
+    """Return the unique attributes that resources usually have one value of (`storage.index.valued`)."""
+    return [
+        path
+        for path in resource_type.unique_paths
+        if path.text != "externalId" and path.is_single
+    ]
+
+
 class TypeLayout:
     """Where one resource type is kept, and the rows that its resources have in the side tables.
 
-    `table` is an identifier, quoted where it must be; `numbers` maps the text of a path to its
-    number in scim_path. `indexed` is as for `indexed_paths`.
+    `table` is an identifier, quoted where it must be; `numbers` maps the text of each path with rows to its
+    number in scim_path, and `naming` are the numbers of `naming_paths`. `generation` is the one in which the
+    rows of this layout are right, `readable` one in which what is found by its paths is.
     """
 
     def __init__(
@@ -30,14 +45,22 @@ class TypeLayout:
         type_number: int,
         table: str,
         numbers: Mapping[str, int],
-        indexed: frozenset[str] | None = None,
     ) -> None:
         self.resource_type = resource_type
         self.number = type_number
         self.table = table
+        self._walk = IndexWalk(resource_type, numbers)
+        unique = [path.text for path in resource_type.unique_paths]
+        self._unique_walk = IndexWalk(resource_type, unique)
+        self.follow(0, numbers)
+
+    def follow(self, generation: int, numbers: Mapping[str, int]) -> None:
+        """Go on in a generation with the same paths and rules, where the paths may have other numbers."""
         self.numbers = numbers
-        self._walk = IndexWalk(resource_type, indexed)
-        self._unique = {numbers[path.text]: path.text for path in resource_type.unique_paths}
+        self._unique = {numbers[path.text]: path.text for path in self.resource_type.unique_paths}
+        self.naming = {numbers[path.text] for path in naming_paths(self.resource_type)}
+        # Last: other threads compare with it what they find by the numbers.
+        self.generation = self.readable = generation
 
     def index_rows(self, resource: StoredResource) -> set[IndexRow]:
         """Return the rows of scim_attribute for a canonical resource."""
@@ -71,12 +94,30 @@ class TypeLayout:
                 else:
                     rows.add((numbers[path.text], index_key(key), number, key if path.is_text else None))
             if marker is not None:
-                present = (keys and keys[0][1]) or any(one not in (None, "", []) for one in element.values())
+                if attribute.is_present is not None:
+                    present = attribute.is_present({attribute.path.text: element})
+                else:
+                    has_key = bool(keys and keys[0][1])
+                    present = has_key or any(one not in (None, "", []) for one in element.values())
                 rows.add((marker, "1" if present else "", number, None))
 
-    def unique_rows(self, rows: Iterable[IndexRow]) -> set[tuple[int, str]]:
-        """Return the rows of scim_unique, without rid, for rows of scim_attribute: unique paths have both."""
-        return {(path, key) for path, key, _, _ in rows if key != "" and path in self._unique}
+    def unique_rows(self, rows: Iterable[IndexRow], owner: str | None = None) -> set[UniqueRow]:
+        """Return the rows of scim_unique, without rid, of the unique values in rows of scim_attribute."""
+        within = {PER_OWNER: owner or ""}
+        unique = self._unique
+        present = {(path, key) for path, key, _, _ in rows if key != "" and path in unique}
+        return {(path, key, within.get(unique[path], "")) for path, key in present}
+
+    def unique_rows_of(self, resource: StoredResource) -> set[UniqueRow]:
+        """Return the rows of scim_unique, without rid, for a canonical resource."""
+        rows: set[IndexRow] = set()
+        for attribute, _, value in self._unique_walk.changed({}, resource.document):
+            self._add_rows(rows, attribute, value)
+        return self.unique_rows(rows, resource.owner)
+
+    def unnamed(self, rows: Iterable[IndexRow]) -> set[int]:
+        """Return the paths of `naming` that a resource with these rows has no value of."""
+        return self.naming - {path for path, _, element, _ in rows if element == 0}
 
     def unique_path(self, number: int) -> str:
         """Return the text of the unique path with that number."""

@@ -1,13 +1,16 @@
 """Memberships: rows of their own, so that a change costs the same in a group of any size."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
 from storage.adapter import Member, Membership
 from storage.batches import BATCH, batches
+from storage.errors import Contention
 from storage.index.database import Database, marks
 from storage.index.layout import TypeLayout
+from storage.index.statements import Row
 
 # The members of a group. SQLite gives the row key of a resource that is gone to another one.
 _MEMBERS = (
@@ -20,6 +23,11 @@ _AMONG = (
     "SELECT r.id, r.type, COALESCE(m.display, r.display) FROM scim_resource r "
     "JOIN scim_member m ON m.member_rid = r.rid AND m.group_rid = ? "
     "WHERE EXISTS (SELECT 1 FROM scim_resource g WHERE g.rid = ? AND g.id = ?) AND r.id IN ({marks})"
+)
+# The sign is explained at _GROUPS.
+_DIRECT = (
+    "SELECT g.rid, g.id, g.type, g.display FROM scim_resource o JOIN scim_member m ON m.member_rid = o.rid "
+    "JOIN scim_resource g ON g.rid = m.group_rid WHERE +o.type = ? AND o.id = ? ORDER BY g.rid"
 )
 # Groups of a resource, and whether those are in groups themselves. The sign keeps SQLite from looking
 # through all resources of the type.
@@ -42,10 +50,17 @@ _ALL_GROUPS = (
 )
 
 _by_id = attrgetter("resource_id")
+# So many members are looked up and changed by one statement, which grows with them.
+_MOST_SELECTED = 20
+# The sign is explained at _GROUPS.
+_BY_KEY = "FROM scim_resource WHERE id = ? AND +type = ?"
 
 
 class MemberRows:
-    """The rows of scim_member; `names` maps numbers of types to their names."""
+    """The rows of scim_member; `names` maps numbers of types to their names.
+
+    Groups and members of a type that only other processes have are left out.
+    """
 
     def __init__(self, database: Database, names: Mapping[int, str]) -> None:
         self._database = database
@@ -57,7 +72,7 @@ class MemberRows:
         while left is None or left > 0:
             size = BATCH if left is None else min(left, BATCH)
             rows = self._database.rows(_MEMBERS, (rid, last, rid, resource_id, size))
-            yield from (Member(row[1], self._names[row[2]], row[3]) for row in rows)
+            yield from (Member(row[1], self._names[row[2]], row[3]) for row in rows if row[2] in self._names)
             if len(rows) < size:
                 return
             last, left = rows[-1][0], left and left - size
@@ -67,23 +82,32 @@ class MemberRows:
         found: list[Member] = []
         for batch in batches(dict.fromkeys(member_ids)):
             rows = self._database.rows(_AMONG.format(marks=marks(batch)), (rid, rid, resource_id, *batch))
-            found += [Member(row[0], self._names[row[1]], row[2]) for row in rows]
+            found += [Member(row[0], self._names[row[1]], row[2]) for row in rows if row[1] in self._names]
         return found
 
     def change(self, rid: int, add: Iterable[Member], remove: Iterable[Member]) -> bool:
-        """Remove members, then add others, and return whether that changed anything."""
+        """Remove members, then add others, and return whether that changed anything.
+
+        Raises Contention for a resource that cannot join because it is gone.
+        """
         changed = 0
         for members in batches(sorted(remove, key=_by_id)):
-            # In two steps: MariaDB would walk through the whole group to delete by a subquery.
-            leaving = [row[0] for row, _ in self._existing(members)]
-            if leaving:
-                changed += self._database.run(
-                    f"DELETE FROM scim_member WHERE group_rid = ? AND member_rid IN ({marks(leaving)})",
-                    (rid, *leaving),
-                ).rowcount
+            changed += self._leave(rid, members)
         for members in batches(add):
             changed += self._join(rid, members)
         return changed > 0
+
+    def _leave(self, rid: int, members: Sequence[Member]) -> int:
+        delete = "DELETE FROM scim_member WHERE group_rid = ? AND member_rid IN"
+        if self._database.dialect.deletes_by_subquery and len(members) <= _MOST_SELECTED:
+            keys = self._keys(members)
+            rows = " UNION ALL ".join([f"SELECT rid {_BY_KEY}"] * len(keys))
+            params = (rid, *chain.from_iterable(keys))
+            return int(self._database.run(f"{delete} ({rows})", params).rowcount) if keys else 0
+        leaving = [row[0] for row, _ in self._existing(members)]
+        if not leaving:
+            return 0
+        return int(self._database.run(f"{delete} ({marks(leaving)})", (rid, *leaving)).rowcount)
 
     def _existing(self, members: Iterable[Member], ending: str = "") -> Iterator[tuple[Any, Member]]:
         """Yield row key, display, id and type of each member that exists, with the member."""
@@ -92,22 +116,56 @@ class MemberRows:
         statement = f"SELECT rid, display, id, type FROM scim_resource WHERE id IN ({marks(ids)}){ending}"
         for row in self._database.rows(statement, ids):
             # Data of others may have two resources of one id.
-            member = wanted.get((self._names[row[3]], row[2]))
+            member = wanted.get((self._names.get(row[3], ""), row[2]))
             if member is not None:
                 yield row, member
 
-    def _join(self, rid: int, members: Iterable[Member]) -> int:
+    def _keys(self, members: Iterable[Member]) -> dict[tuple[str, int], Member]:
+        """Return the members of types that there are, each by its id and the number of its type."""
+        numbers = {name: number for number, name in self._names.items()}
+        known = ((numbers.get(member.resource_type), member) for member in members)
+        return {(member.resource_id, number): member for number, member in known if number is not None}
+
+    def _join(self, rid: int, wanted: Sequence[Member]) -> int:
+        if len(wanted) > _MOST_SELECTED:
+            return self._join_many(rid, wanted)
+        keys, joined = self._keys(wanted), 0
+        if keys:
+            select = f"SELECT ?, rid, NULLIF(?, display) {_BY_KEY}"
+            # In one order: the foreign key locks each resource.
+            insert = self._insert(f"{' UNION ALL '.join([select] * len(keys))} ORDER BY 2")
+            cells = [cell for key, member in keys.items() for cell in (rid, member.display, *key)]
+            joined = int(self._database.run(insert, cells).rowcount)
+        if joined < len(wanted):
+            # The others are members, or gone.
+            _require(wanted, sum(1 for _ in self._existing(wanted, self._database.dialect.for_share)))
+        return joined
+
+    def _join_many(self, rid: int, wanted: Sequence[Member]) -> int:
         rows: list[object] = []
         # Shared locks: a resource that is being removed joins nothing.
-        for row, member in self._existing(members, f" ORDER BY rid{self._database.dialect.for_share}"):
+        for row, member in self._existing(wanted, f" ORDER BY rid{self._database.dialect.for_share}"):
             rows += (rid, row[0], member.display if member.display != row[1] else None)
-        if not rows:
-            return 0
+        _require(wanted, len(rows) // 3)
         values = ", ".join(["(?, ?, ?)"] * (len(rows) // 3))
-        statement = self._database.dialect.insert_ignoring(
-            "scim_member", "group_rid, member_rid, display", f"VALUES {values}"
-        )
-        return int(self._database.run(statement, rows).rowcount)
+        return int(self._database.run(self._insert(f"VALUES {values}"), rows).rowcount)
+
+    def _insert(self, rows: str) -> str:
+        columns = "group_rid, member_rid, display"
+        return self._database.dialect.insert_ignoring("scim_member", columns, rows)
+
+    @staticmethod
+    def to_direct(layout: TypeLayout, resource_id: str) -> tuple[str, Row]:
+        """Return the statement that reads the groups that a resource is directly in."""
+        return _DIRECT, (layout.number, resource_id)
+
+    def direct(self, rows: Iterable[Any]) -> dict[int, Membership]:
+        """Return the groups in the rows of `to_direct`, by row key and in that order."""
+        return {
+            rid: Membership(group_id, self._names[number], display, True)
+            for rid, group_id, number, display in rows
+            if number in self._names
+        }
 
     def above(self, layout: TypeLayout, resource_ids: Sequence[str]) -> dict[str, list[Membership]]:
         """Return the groups that each resource is in, directly or through groups in between."""
@@ -120,8 +178,9 @@ class MemberRows:
             else:
                 rows = [(*row, True) for *row, _ in rows]
             for origin, group_id, number, display, direct in rows:
-                membership = Membership(group_id, self._names[number], display, bool(direct))
-                found.setdefault(origin, []).append(membership)
+                if number in self._names:
+                    membership = Membership(group_id, self._names[number], display, bool(direct))
+                    found.setdefault(origin, []).append(membership)
         return found
 
     def find(self, resource_ids: Sequence[str]) -> list[Member]:
@@ -132,5 +191,12 @@ class MemberRows:
                 f"SELECT id, type, display FROM scim_resource WHERE id IN ({marks(batch)})", batch
             )
             for resource_id, number, display in rows:
-                found[number].append(Member(resource_id, self._names[number], display))
+                if number in found:
+                    found[number].append(Member(resource_id, self._names[number], display))
         return [member for members in found.values() for member in members]
+
+
+def _require(wanted: Iterable[Member], found: int) -> None:
+    """Raise Contention where fewer resources exist than are wanted."""
+    if found < len({member.key for member in wanted}):
+        raise Contention("a resource was deleted before it could become a member")

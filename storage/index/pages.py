@@ -1,30 +1,46 @@
 """Reading many resources: the pages of a search, found by index wherever that is possible."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from operator import itemgetter
+from typing import Any, ClassVar
 
+from scim_filter.plan import Plan, parts_of
 from storage.adapter import Found, Selection, StoredResource
 from storage.batches import BATCH, batches
+from storage.errors import SettingsSuperseded
 from storage.index.database import Database, marks
 from storage.index.dialect import UNLIMITED
-from storage.index.filter import Native, SqlFilterCompiler
+from storage.index.filter import SqlFilterCompiler
+from storage.index.generation import generation_of, is_readable
 from storage.index.layout import TypeLayout
+from storage.index.native import UNIQUE, UNKNOWN, Native
+from storage.index.parts import PartsIndex
 from storage.index.rows import resource_columns, stored
+from storage.index.sorting import Keys, Walk, found_and_sorted
+from storage.index.statements import ByValue
 from storage.index_keys import number_at
-from storage.order import OrderPart, read_page
+from storage.missing_index import missing_order
 
 # How many row keys are looked up at a time where every candidate must be read.
 _BLOCK = 50_000
 
+_by_rid = itemgetter(0)
+
 
 class Pages:
-    """Searches one type."""
+    """Searches one type.
 
-    def __init__(self, database: Database, layout: TypeLayout) -> None:
+    Up to `most_sorted` row keys are looked up and sorted. Where more match, a page of the order is soon full.
+    """
+
+    most_sorted: ClassVar[int] = 5000
+
+    def __init__(self, database: Database, layout: TypeLayout, parts: PartsIndex | None = None) -> None:
         self._database = database
         self._layout = layout
-        self._compiler = SqlFilterCompiler(layout, database.dialect)
+        self._compiler = SqlFilterCompiler(layout, database.dialect, parts)
         self._columns = resource_columns(database.dialect.text)
         self._whole = f"FROM scim_resource r JOIN {layout.table} d ON d.id = r.id"
 
@@ -34,9 +50,11 @@ class Pages:
         last = 0
         while True:
             rows = self._database.rows(
-                f"{keys.select} {keys.source} AND r.rid > ? ORDER BY r.rid LIMIT ?",
+                ByValue(f"{keys.select} {keys.source} AND r.rid > ? ORDER BY r.rid LIMIT ?"),
                 (*keys.params, last, _BLOCK),
             )
+            if native is not None and not self._is_right(None):
+                raise SettingsSuperseded("another process began to index by other settings during a search")
             for batch in batches(row[0] for row in rows):
                 yield from self._load(batch)
             if len(rows) < _BLOCK:
@@ -45,12 +63,34 @@ class Pages:
 
     def candidates(self, selection: Selection) -> Found:
         """Return what may be selected (`StorageAdapter.candidates`)."""
+        return replace(self._candidates(selection), explain=partial(self._explain, selection))
+
+    def _explain(self, selection: Selection) -> Plan:
+        layout = self._layout
+        order = missing_order(layout.resource_type, selection.sort, layout.numbers)
+        return Plan(parts_of(self._compiler, selection.filter), order)
+
+    def _candidates(self, selection: Selection) -> Found:
         native, residual = None, None
         if selection.filter is not None:
             native, residual = self._compiler.split(selection.filter)
         if residual is not None or not self._is_sortable(selection):
-            return Found(self.every(native), residual)
-        return self._page(selection, native)
+            if native is not None and not self._is_right(None):
+                return Found(self.every(), selection.filter)
+            return Found(self.every(native), residual, is_narrowed=native is not None)
+        page, generation = self._page(selection, native)
+        if native is None and selection.sort is None or self._is_right(generation):
+            return page
+        # Without the index, the answer is right too.
+        return Found(self.every(), selection.filter)
+
+    def _is_right(self, generation: int | None) -> bool:
+        """Return whether what was found in a generation is right; None is for one not read with it.
+
+        The number only grows: it was the same before.
+        """
+        found = generation_of(self._database) if generation is None else generation
+        return is_readable(self._database, self._layout, found)
 
     def _is_sortable(self, selection: Selection) -> bool:
         if selection.sort is None:
@@ -60,107 +100,134 @@ class Pages:
         several = sub_attribute is not None and sub_attribute.multi_valued
         return selection.sort.path.text in self._layout.numbers and not several
 
-    def _page(self, selection: Selection, native: Native | None) -> Found:
-        """Return a page and its total as they were at one instant."""
+    def _page(self, selection: Selection, native: Native | None) -> tuple[Found, int | None]:
+        """Return a page and its total as they were at one instant, and the generation if it was read too."""
         limit = UNLIMITED if selection.limit is None else selection.limit
         if not limit:
-            return _page([], self.total(native))
-        page = self._unsorted(selection, native, limit) if selection.sort is None else None
+            return _page([], self.total(native)), None
+        if selection.sort is None:
+            return self._unsorted(selection, native, limit)
+        page = self._found_and_sorted(selection, native, limit)
         if page is not None:
             return page
         with self._database.snapshot():
-            if selection.sort is None:
-                return self._unsorted(selection, native, limit) or _page([], self.total(native))
-            found = self._load(self._sorted_rids(selection, native))
-            if found and len(found) < limit and _is_from_start(selection):
-                return _page(found, selection.offset + len(found))
-            return _page(found, self.total(native))
+            return self._walked(selection, native, limit), None
 
-    def _unsorted(self, selection: Selection, native: Native | None, limit: int) -> Found | None:
-        """Return a page in order of creation, read with its total in one statement.
+    def _found_and_sorted(
+        self, selection: Selection, native: Native | None, limit: int
+    ) -> tuple[Found, int | None] | None:
+        """Return a page of an order, read with its total in one statement, as `_page` does.
+
+        None is for a filter that lets too many through, or may do so.
+        """
+        assert selection.sort is not None
+        if native is None or native.rank == UNKNOWN:
+            return None
+        path = self._layout.numbers[selection.sort.path.text]
+        rows = self._database.rows(
+            *found_and_sorted(
+                self._keys(native),
+                path,
+                selection,
+                limit,
+                self._columns,
+                self._layout.table,
+                self.most_sorted,
+                self._database.dialect.by_resource,
+            )
+        )
+        *_, generation, total = rows[0]
+        if total > self.most_sorted:
+            return None
+        # The row of an empty page has neither a key nor a document.
+        found = [stored(row) for row in rows if row[2] is not None]
+        return _page(found if selection.before is None else found[::-1], total), generation
+
+    def _walked(self, selection: Selection, native: Native | None, limit: int) -> Found:
+        """Return a page of an order that is walked through; within a snapshot."""
+        assert selection.sort is not None
+        path = self._layout.numbers[selection.sort.path.text]
+        walk = Walk(self._database, self._layout, path, native, partial(self.total, None))
+        found = self._load(walk.page(selection))
+        if found and len(found) < limit and _is_from_start(selection):
+            return _page(found, selection.offset + len(found))
+        return _page(found, self.total(native))
+
+    def _unsorted(self, selection: Selection, native: Native | None, limit: int) -> tuple[Found, int]:
+        """Return a page in order of creation, read with its total in one statement, as `_page` does.
 
         Documents are read for the page alone, and what matches is counted only where the page does
-        not tell. None is for an empty page that does not tell how many there are.
+        not tell.
+        """
+        is_first = _is_from_start(selection) and not selection.offset
+        if native is not None and native.rank == UNIQUE and is_first:
+            found, generation, _ = self._read(selection, native, limit, "NULL")
+            # Several have the value only where a conflict was taken over.
+            if len(found) < limit:
+                return _page(found, len(found)), generation
+        counted, params = self._counted(native)
+        if native is not None:
+            counted = f"CASE WHEN COALESCE(p.many, ?) < ? THEN NULL ELSE {counted} END"
+            enough = limit if _is_from_start(selection) else 0
+            params = (0 if is_first else UNLIMITED, enough, *params)
+        found, generation, total = self._read(selection, native, limit, counted, params)
+        return _page(found, selection.offset + len(found) if total is None else int(total)), generation
+
+    def _read(
+        self,
+        selection: Selection,
+        native: Native | None,
+        limit: int,
+        total: str,
+        params: tuple[Any, ...] = (),
+    ) -> tuple[list[StoredResource], int, Any]:
+        """Return a page in order of creation, the generation, and the value of the expression `total`.
+
+        In the expression, `p.many` is how many there are on the page; none is NULL.
         """
         keys = self._keys(native)
-        backwards = selection.before is not None
         position = selection.before or selection.after
-        direction, beyond = ("DESC", "<") if backwards else ("ASC", ">")
+        direction, beyond = ("ASC", ">") if selection.before is None else ("DESC", "<")
         onward = f" AND r.rid {beyond} ?" if position else ""
-        counted, count_params = self._counted(native)
-        enough = limit if _is_from_start(selection) else 0
+        many = ", COUNT(*) OVER () AS many" if "p.many" in total else ""
+        statement = (
+            f"{self._columns}, g.number, {total} FROM scim_generation g "
+            f"LEFT JOIN (SELECT q.rid{many} FROM ({keys.select} {keys.source}{onward} "
+            f"ORDER BY r.rid {direction} LIMIT ? OFFSET ?) q) p ON 1 = 1 "
+            f"LEFT JOIN scim_resource r ON r.rid = p.rid LEFT JOIN {self._layout.table} d ON d.id = r.id"
+        )
+        # Of several conditions, the values tell which one finds least.
+        is_by_key = native is None or (native.rank == UNIQUE and not native.conjuncts)
         rows = self._database.rows(
-            f"{self._columns}, CASE WHEN p.many >= ? THEN {counted} END "
-            f"FROM (SELECT q.rid, COUNT(*) OVER () AS many FROM ({keys.select} {keys.source}{onward} "
-            f"ORDER BY r.rid {direction} LIMIT ? OFFSET ?) q) p "
-            f"JOIN scim_resource r ON r.rid = p.rid JOIN {self._layout.table} d ON d.id = r.id "
-            "ORDER BY r.rid",
+            statement if is_by_key else ByValue(statement),
             (
-                *(enough, *count_params, *keys.params),
+                *(*params, *keys.params),
                 *([number_at(position.place)] if position else []),
                 *(limit, selection.offset),
             ),
         )
-        if not rows:
-            return _page([], 0) if _is_from_start(selection) and not selection.offset else None
-        total = rows[0][-1]
-        return _page(
-            [stored(row[:-1]) for row in rows],
-            selection.offset + len(rows) if total is None else int(total),
-        )
+        *_, generation, value = rows[0]
+        # The row of an empty page has neither a key nor a document.
+        found = [row for row in rows if row[2] is not None]
+        found.sort(key=_by_rid)
+        return [stored(row) for row in found], generation, value
 
-    def _keys(self, native: Native | None) -> "_Keys":
+    def _keys(self, native: Native | None) -> Keys:
         """Return the row keys of what matches `native`, from whatever tells them fastest."""
         number = self._layout.number
         if native is None:
             hint = self._database.dialect.by_type
-            return _Keys(f"FROM scim_resource r{hint} WHERE r.type = ?", (number,))
+            return Keys(f"FROM scim_resource r{hint} WHERE r.type = ?", (number,))
         if native.rids is None or not native.keys_only:
             source = f"FROM scim_resource r WHERE r.type = ? AND {native.where}"
-            return _Keys(source, (number, *native.params))
+            return Keys(source, (number, *native.params))
         select = "SELECT r.rid" if native.distinct else "SELECT DISTINCT r.rid"
-        return _Keys(f"FROM ({native.rids}) r WHERE 1 = 1", native.params, select)
-
-    def _sorted_rids(self, selection: Selection, native: Native | None) -> list[int]:
-        """Return the row keys of a page of a sorted order."""
-        assert selection.sort is not None
-        path = self._layout.numbers[selection.sort.path.text]
-
-        def read(part: OrderPart, offset: int, limit: int | None) -> list[int]:
-            keys = self._keys_in(part, path, native)
-            onward, position = _onward(part)
-            direction = "DESC" if part.descending else "ASC"
-            order = f"s.value {direction}, s.rid {direction}" if part.has_value else f"r.rid {direction}"
-            rows = self._database.rows(
-                f"{keys.select} {keys.source}{onward} ORDER BY {order} LIMIT ? OFFSET ?",
-                (*keys.params, *position, UNLIMITED if limit is None else limit, offset),
-            )
-            return [rid for (rid,) in rows]
-
-        def count(part: OrderPart) -> int:
-            keys = self._keys_in(part, path, native)
-            return int(self._database.row(f"SELECT COUNT(*) {keys.source}", keys.params)[0])
-
-        return read_page(selection, read, count)
-
-    def _keys_in(self, part: OrderPart, path: int, native: Native | None) -> "_Keys":
-        """Return the row keys of what matches `native` in a part of the order by a path."""
-        where, params = (f" AND {native.where}", native.params) if native else ("", ())
-        if not part.has_value:
-            return _Keys(
-                "FROM scim_resource r WHERE r.type = ? AND r.rid NOT IN "
-                f"(SELECT rid FROM scim_attribute WHERE path = ? AND element = 0){where}",
-                (self._layout.number, path, *params),
-            )
-        # The index has all that an order takes; a filter is on the resource.
-        joined = "JOIN scim_resource r ON r.rid = s.rid " if native else ""
-        source = f"FROM scim_attribute s {joined}WHERE s.path = ? AND s.element = 0{where}"
-        return _Keys(source, (path, *params), "SELECT s.rid")
+        return Keys(f"FROM ({native.rids}) r WHERE 1 = 1", native.params, select)
 
     def total(self, native: Native | None) -> int:
         """Return how many resources match `native`, or how many there are."""
         counted, params = self._counted(native)
-        return int(self._database.row(f"SELECT {counted}", params)[0])
+        return int(self._database.row(ByValue(f"SELECT {counted}"), params)[0])
 
     def _counted(self, native: Native | None) -> tuple[str, tuple[Any, ...]]:
         """Return the expression for how many resources match `native`: all of it is one statement.
@@ -190,27 +257,6 @@ class Pages:
 
 def _is_from_start(selection: Selection) -> bool:
     return selection.after is None and selection.before is None
-
-
-@dataclass(frozen=True)
-class _Keys:
-    """Where row keys come from."""
-
-    source: str
-    params: tuple[Any, ...]
-    select: str = "SELECT r.rid"
-
-
-def _onward(part: OrderPart) -> tuple[str, tuple[Any, ...]]:
-    """Return the condition on what is beyond the position to go on from, and its parameters."""
-    if part.beyond is None:
-        return "", ()
-    beyond, place = "<" if part.descending else ">", number_at(part.beyond.place)
-    if not part.has_value:
-        return f" AND r.rid {beyond} ?", (place,)
-    # The first condition lets the index find the place; the second goes on from there.
-    condition = f" AND s.value {beyond}= ? AND (s.value {beyond} ? OR s.rid {beyond} ?)"
-    return condition, (part.beyond.key, part.beyond.key, place)
 
 
 def _page(resources: Sequence[StoredResource], total: int) -> Found:

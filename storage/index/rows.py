@@ -1,9 +1,9 @@
 """The rows of a resource: its document and what it is found by, in the transaction of the caller."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -11,7 +11,9 @@ from storage.adapter import StoredResource
 from storage.batches import batches
 from storage.errors import UniquenessConflict
 from storage.index.database import Database, DuplicateKey, marks
-from storage.index.layout import ATTRIBUTE, RESOURCE, IndexRow, TypeLayout
+from storage.index.generation import generation_of, refuse, require_current
+from storage.index.layout import ATTRIBUTE, RESOURCE, UNIQUE, IndexRow, TypeLayout, UniqueRow
+from storage.index.valued import note_unnamed
 from storage.index_keys import place_of
 
 
@@ -32,39 +34,58 @@ class ResourceRows:
         """Write a new resource and return it as kept; its source is its row key.
 
         Unless `strict`, others may have the same values, which stay theirs, and one of another type the
-        same id. Raises UniquenessConflict.
+        same id. Raises UniquenessConflict, and SettingsSuperseded where others index by other rules.
         """
-        twin = 0 if strict or not self._is_taken(resource.id) else layout.number
+        generation = layout.generation
+        statement = "SELECT 1 FROM scim_resource WHERE id = ?"
+        is_first = strict or self._database.row(statement, (resource.id,)) is None
+        twin = 0 if is_first else layout.number
         row = resource_row(layout, resource, version, twin)
         index = sorted(layout.index_rows(resource), key=_by_key)
-        unique = sorted(layout.unique_rows(index))
+        unique = sorted(layout.unique_rows(index, resource.owner))
         database, run = self._database, self._database.run
+        note_unnamed(database, layout.unnamed(index))
         try:
-            whole = database.dialect.insert_whole(database, layout.table, row, resource.text, unique, index)
+            whole = database.dialect.insert_whole(
+                database, layout.table, generation, row, resource.text, unique, index, strict
+            )
             if whole is None:
                 statement = f"INSERT INTO scim_resource ({RESOURCE}) VALUES ({marks(row)})"
                 rid = int(run(statement, row).lastrowid)
                 taken = self._claim_own(rid, unique)
             else:
                 rid, taken = whole
+                is_written = rid != 0
             if strict and taken:
                 raise UniquenessConflict(layout.unique_path(min(taken)))
             if whole is None:
-                run(f"INSERT INTO {layout.table} (id, details) VALUES (?, ?)", (resource.id, resource.text))
+                is_written = self._insert_document(layout, resource, generation)
                 self._insert_index(rid, index)
+            if not is_written:
+                refuse(database, layout)
         except DuplicateKey as exc:
             # Or a row of the same id that another program wrote among the documents.
             raise UniquenessConflict("id") from exc
         database.count(layout.number, 1)
         return _kept(resource, version, rid, False)
 
+    def _insert_document(self, layout: TypeLayout, resource: StoredResource, generation: int) -> bool:
+        """Write the document of a new resource; return whether the generation is still this one."""
+        statement = (
+            f"INSERT INTO {layout.table} (id, details) SELECT ?, ? FROM scim_generation "
+            f"WHERE number = ?{self._database.dialect.for_share}"
+        )
+        cells = (resource.id, resource.text, generation)
+        return bool(self._database.run(statement, cells).rowcount == 1)
+
     def insert_many(
         self, layout: TypeLayout, resources: Sequence[StoredResource], version: str | None = None
     ) -> dict[str, int]:
         """Write new resources, all of them or none, and return the row key of each id.
 
-        `version` is that of all of them, None for what each has. Raises UniquenessConflict.
+        `version` is that of all of them, None for what each has. Raises as `insert` does.
         """
+        require_current(self._database, layout, generation_of(self._database))
         database, insert_rows = self._database, self._database.dialect.insert_rows
         try:
             rows = [resource_row(layout, resource, version or resource.version) for resource in resources]
@@ -74,11 +95,12 @@ class ResourceRows:
             raise UniquenessConflict("id") from exc
         rids = self.rids(layout, [resource.id for resource in resources])
         index = {rids[r.id]: layout.index_rows(r) for r in resources}
+        note_unnamed(database, set().union(*map(layout.unnamed, index.values())))
         unique = sorted(
-            (path, value, rid) for rid, rows in index.items() for path, value in layout.unique_rows(rows)
+            (*row, rids[r.id]) for r in resources for row in layout.unique_rows(index[rids[r.id]], r.owner)
         )
         try:
-            insert_rows(database, "scim_unique", "path, value, rid", unique)
+            insert_rows(database, "scim_unique", UNIQUE, unique)
         except DuplicateKey as exc:
             raise UniquenessConflict("an attribute") from exc
         self.insert_index_rows((rid, row) for rid, rows in index.items() for row in rows)
@@ -113,19 +135,25 @@ class ResourceRows:
 
         `before` is as kept. Raises UniquenessConflict.
         """
-        run, rid = self._database.run, before.source
+        run, rid = self._database.run_soon, before.source
         run(
-            "UPDATE scim_resource SET version = ?, created = ?, last_modified = ?, display = ?, "
-            "secrets = ? WHERE rid = ?",
-            (int(version), after.created, after.last_modified, *_narrow(layout, after), rid),
+            # What was not indexed stays so (`storage.index.mending`). MySQL assigns from left to right.
+            "UPDATE scim_resource SET indexed_version = CASE indexed_version WHEN version THEN ? ELSE 0 END, "
+            "version = ?, created = ?, last_modified = ?, display = ?, secrets = ? WHERE rid = ?",
+            (int(version), int(version), after.created, after.last_modified, *_narrow(layout, after), rid),
         )
         old, new = layout.changed_rows(before, after)
-        if before.text != after.text:
-            old_unique, new_unique = layout.unique_rows(old), layout.unique_rows(new)
+        old_unique, new_unique = (layout.unique_rows(some, after.owner) for some in (old, new))
+        if before.owner != after.owner:
+            run("UPDATE scim_resource SET owner = ? WHERE rid = ?", (after.owner, rid))
+            old_unique, new_unique = layout.unique_rows_of(before), layout.unique_rows_of(after)
+        if before.text != after.text or old_unique != new_unique:
+            note_unnamed(self._database, layout.unnamed(new) & {path for path, *_ in old})
             self._delete_unique(rid, old_unique - new_unique)
             # Values that others had may be free now.
-            wanted = new_unique - old_unique if strict else layout.unique_rows(layout.index_rows(after))
-            taken = self._claim_own(rid, wanted)
+            taken = self._claim_own(
+                rid, new_unique - old_unique if strict else layout.unique_rows_of(after)
+            )
             if strict and taken:
                 raise UniquenessConflict(layout.unique_path(min(taken)))
             run(f"UPDATE {layout.table} SET details = ? WHERE id = ?", (after.text, after.id))
@@ -135,11 +163,13 @@ class ResourceRows:
 
     def delete(self, layout: TypeLayout, resource: StoredResource) -> None:
         """Remove every row of a resource, which is given as kept."""
-        run, rid = self._database.run, resource.source
-        self._delete_unique(rid, layout.unique_rows(layout.index_rows(resource)))
+        run, rid = self._database.run_soon, resource.source
+        self._delete_unique(rid, layout.unique_rows_of(resource))
         run("DELETE FROM scim_attribute WHERE rid = ?", (rid,))
         run("DELETE FROM scim_member WHERE group_rid = ?", (rid,))
-        run("DELETE FROM scim_member WHERE member_rid = ?", (rid,))
+        if resource.joined is not False:
+            # What has joined since then keeps the next statement from success: it has a foreign key.
+            run("DELETE FROM scim_member WHERE member_rid = ?", (rid,))
         run("DELETE FROM scim_resource WHERE rid = ?", (rid,))
         run(f"DELETE FROM {layout.table} WHERE id = ?", (resource.id,))
         self._database.count(layout.number, -1)
@@ -149,34 +179,28 @@ class ResourceRows:
             if heir is not None:
                 run("UPDATE scim_resource SET twin = 0 WHERE rid = ?", (heir,))
 
-    def _is_taken(self, resource_id: str) -> bool:
-        return self._database.row("SELECT 1 FROM scim_resource WHERE id = ?", (resource_id,)) is not None
+    def _claim_own(self, rid: int, rows: Iterable[UniqueRow]) -> list[int]:
+        return [path for path, *_ in self.claim(sorted((*row, rid) for row in rows))]
 
-    def _claim_own(self, rid: int, rows: Iterable[tuple[int, str]]) -> list[int]:
-        return [path for path, *_ in self.claim(sorted((path, value, rid) for path, value in rows))]
-
-    def claim(self, rows: Sequence[tuple[int, str, int]]) -> list[tuple[int, str, int]]:
+    def claim(self, rows: Sequence[tuple[int, str, str, int]]) -> list[tuple[int, str, str, int]]:
         """Write rows of scim_unique and return those whose value another resource has.
 
         `rows` come in the order of the key: two transactions that want the same values wait for each
         other, but not in a circle.
         """
-        taken: list[tuple[int, str, int]] = []
+        taken: list[tuple[int, str, str, int]] = []
         for batch in batches(rows):
             statement = self._database.dialect.insert_ignoring(
-                "scim_unique", "path, value, rid", f"VALUES {', '.join(['(?, ?, ?)'] * len(batch))}"
+                "scim_unique", UNIQUE, f"VALUES {', '.join(['(?, ?, ?, ?)'] * len(batch))}"
             )
             if self._database.run(statement, list(chain.from_iterable(batch))).rowcount == len(batch):
                 continue
-            keys = " OR ".join(["(path = ? AND value = ?)"] * len(batch))
-            owners = {
-                (path, value): rid
-                for path, value, rid in self._database.rows(
-                    f"SELECT path, value, rid FROM scim_unique WHERE {keys}",
-                    [cell for row in batch for cell in row[:2]],
-                )
-            }
-            taken += [row for row in batch if owners.get(row[:2]) != row[2]]
+            keys = " OR ".join(["(path = ? AND value = ? AND owner = ?)"] * len(batch))
+            found = self._database.rows(
+                f"SELECT {UNIQUE} FROM scim_unique WHERE {keys}", [cell for row in batch for cell in row[:3]]
+            )
+            holders = {tuple(key): rid for *key, rid in found}
+            taken += [row for row in batch if holders.get(row[:3]) != row[3]]
         return taken
 
     def _insert_index(self, rid: int, rows: Sequence[IndexRow]) -> None:
@@ -187,11 +211,11 @@ class ResourceRows:
             ]
             self._database.run_soon(f"INSERT INTO scim_attribute ({ATTRIBUTE}) VALUES {values}", cells)
 
-    def _delete_unique(self, rid: int, rows: Iterable[tuple[int, str]]) -> None:
-        for path, value in sorted(rows):
-            # A resource that was taken over with a conflict does not own its value.
-            self._database.run(
-                "DELETE FROM scim_unique WHERE path = ? AND value = ? AND rid = ?", (path, value, rid)
+    def _delete_unique(self, rid: int, rows: Iterable[UniqueRow]) -> None:
+        for row in sorted(rows):
+            # A resource that was taken over with a conflict does not have its value.
+            self._database.run_soon(
+                "DELETE FROM scim_unique WHERE path = ? AND value = ? AND owner = ? AND rid = ?", (*row, rid)
             )
 
     def _delete_index(self, rid: int, rows: Iterable[IndexRow]) -> None:
@@ -199,7 +223,7 @@ class ResourceRows:
         # A statement each is as fast where there is no server to send it to.
         size = 50 if self._database.dialect.pooled else 1
         for batch in batches(sorted(rows, key=_by_key), size):
-            self._database.run(
+            self._database.run_soon(
                 f"DELETE FROM scim_attribute WHERE {' OR '.join([condition] * len(batch))}",
                 [cell for path, value, element, _ in batch for cell in (path, value, rid, element)],
             )
@@ -207,6 +231,10 @@ class ResourceRows:
 
 # The order of the key of scim_attribute, within one resource.
 _by_key = itemgetter(0, 1, 2)
+
+# The columns of `resource_columns`.
+_columns = itemgetter(*range(9))
+_NO_SECRETS: Final[Mapping[str, str]] = {}
 
 
 def _narrow(layout: TypeLayout, resource: StoredResource) -> tuple[str | None, str | None]:
@@ -220,7 +248,8 @@ def resource_row(
 ) -> tuple[Any, ...]:
     """Return a row of scim_resource."""
     dates = resource.created, resource.last_modified
-    return layout.number, resource.id, int(version), *dates, *_narrow(layout, resource), twin
+    narrow = _narrow(layout, resource)
+    return layout.number, resource.id, int(version), *dates, *narrow, twin, int(version), resource.owner
 
 
 def _kept(resource: StoredResource, version: str, rid: int, joined: bool | None) -> StoredResource:
@@ -234,6 +263,7 @@ def _kept(resource: StoredResource, version: str, rid: int, joined: bool | None)
         place_of(rid),
         joined,
         source=rid,
+        owner=resource.owner,
     )
     # Of the same text, it need not be parsed again.
     vars(row)["document"] = resource.document
@@ -243,22 +273,27 @@ def _kept(resource: StoredResource, version: str, rid: int, joined: bool | None)
 def resource_columns(text: str) -> str:
     """Return what makes a StoredResource, and whether it is a member of anything, as a SELECT."""
     return (
-        f"SELECT r.rid, r.id, {text}, r.version, r.created, r.last_modified, r.secrets, "
+        f"SELECT r.rid, r.id, {text}, r.version, r.created, r.last_modified, r.secrets, r.owner, "
         "EXISTS (SELECT 1 FROM scim_member m WHERE m.member_rid = r.rid)"
     )
 
 
 def stored(row: Sequence[Any]) -> StoredResource:
-    """Return the resource that a row of `resource_columns` stands for; its source is the row's key."""
-    rid, resource_id, details, version, created, last_modified, secrets, joined = row
+    """Return the resource that a row begins with, in `resource_columns`; its source is the row's key."""
+    rid, resource_id, details, version, created, last_modified, secrets, owner, joined = _columns(row)
+    # Arguments by position: a page has many resources.
     return StoredResource(
         resource_id,
         details,
         str(version),
         created,
         last_modified,
-        orjson.loads(secrets) if secrets else {},
+        orjson.loads(secrets) if secrets else _NO_SECRETS,
         place_of(rid),
-        bool(joined),
-        source=rid,
+        joined == 1,
+        None,
+        frozenset(),
+        rid,
+        False,
+        owner,
     )

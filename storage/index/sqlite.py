@@ -12,8 +12,9 @@ import peewee
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
-from storage.index.dialect import MEMBER, Dialect, Row, Statements
+from storage.index.dialect import MEMBER, Dialect
 from storage.index.reading import CANNOT_WRITE, PassingConnection, open_to_read
+from storage.index.statements import Row, Statements
 from storage.ownership import advice, is_full, is_meant_read_only
 from storage.queue import FairQueue
 
@@ -59,17 +60,29 @@ class PatientDatabase(peewee.SqliteDatabase):
             time.sleep(_RETRY_AFTER_S)
 
 
+def make_parent(name: str) -> None:
+    """Make the folder of a file, unless it is there. Raises StorageUnavailable."""
+    folder = Path(name).parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StorageUnavailable(
+            f"the folder {folder} cannot be created: {exc}{advice(folder)}"
+        ) from exc
+
+
 class Sqlite(Dialect):
     """SQLite 3.35 or later; `synchronous` FULL keeps what was answered through a power failure."""
 
     name = "sqlite"
+    columns = "SELECT name, type FROM pragma_table_info(?)"
     index_names = "sqlite_master WHERE type = 'index' AND name = ?"
     pooled = False
     mark = "?"
     # IMMEDIATE: two writers that both read first would otherwise fail at their first write.
     begin = "BEGIN IMMEDIATE"
     begin_reading = ("BEGIN",)
-    for_update = ""
+    for_update = for_update_if_free = ""
     shards = 1
     row_key = "INTEGER PRIMARY KEY"
     serial = "INTEGER PRIMARY KEY AUTOINCREMENT"
@@ -82,6 +95,9 @@ class Sqlite(Dialect):
     def __init__(self, synchronous: str = "FULL", *, is_for_reading: bool = False) -> None:
         self._synchronous = synchronous
         self._is_for_reading = is_for_reading
+
+    def to_read(self) -> Dialect:
+        return Sqlite(is_for_reading=True)
 
     def connect(self, url: DatabaseUrl, pool_size: int, timeout_s: float) -> peewee.Database:
         database = PatientDatabase(
@@ -101,6 +117,14 @@ class Sqlite(Dialect):
         )
         database.is_for_reading = self._is_for_reading
         return database
+
+    def bound(self, statement: str, params: Row | None) -> tuple[str, Row]:
+        return statement, params or ()
+
+    def send(self, database: Any, statements: Sequence[tuple[str, Row]]) -> list[Any]:
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            execute = database.connection().execute
+            return [execute(*one) for one in statements]
 
     def queue(self, url: DatabaseUrl, timeout_s: float) -> FairQueue | None:
         return None if self._is_for_reading else FairQueue(Path(f"{url.name}-queue"), timeout_s)
@@ -131,13 +155,7 @@ class Sqlite(Dialect):
     @contextmanager
     def preparing(self, database: Statements) -> Iterator[None]:
         """A write transaction: definitions are part of it."""
-        folder = Path(database.name).parent
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as exc:
-            raise StorageUnavailable(
-                f"the folder {folder} cannot be created: {exc}{advice(folder)}"
-            ) from exc
+        make_parent(database.name)
         with database.transaction():
             yield
 

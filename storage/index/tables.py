@@ -10,7 +10,7 @@
     scim_path(number, type, path, ...)       what the numbers in `path` stand for
     scim_type(number, name, ...)             what the numbers in `type` stand for
     scim_count(type, shard, total)           how many resources there are
-    scim_generation(number)                  changes with the paths that are indexed, and their rules
+    scim_generation(number)                  grows with each change of the indexed paths and their rules
     scim_layout(version)                     which version of these tables this is
 """
 
@@ -19,16 +19,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from schema.resource_type import ResourceType
-from storage.attempts import repeated
-from storage.errors import Contention, StorageUnavailable
+from storage.errors import StorageUnavailable
 from storage.index.database import Database
+from storage.index.generation import generation_of
 from storage.index.layout import TypeLayout
-from storage.index_keys import numbered_paths, signature
+from storage.index.numbering import number_paths, prepare_type
 
 _LOG = logging.getLogger(__name__)
 
 # Raise it with every change of `_TABLES` or `_INDEXES`, and say in `_STEPS` what else old tables need.
-VERSION: Final = 5
+VERSION: Final = 6
 
 _TABLES: Final[Mapping[str, str]] = {
     "scim_layout": "version INTEGER NOT NULL PRIMARY KEY",
@@ -41,7 +41,8 @@ _TABLES: Final[Mapping[str, str]] = {
     "PRIMARY KEY (type, shard)",
     "scim_resource": "rid {row_key}, type SMALLINT NOT NULL, id {id} NOT NULL, version BIGINT NOT NULL, "
     "created VARCHAR(32) NOT NULL, last_modified VARCHAR(32) NOT NULL, display {long}, secrets {long}, "
-    "twin SMALLINT NOT NULL DEFAULT 0, owner {id}",
+    # Releases before this column leave it: such rows are indexed again (`storage.index.mending`).
+    "twin SMALLINT NOT NULL DEFAULT 0, owner {id}, indexed_version BIGINT NOT NULL DEFAULT 0",
     "scim_attribute": "path SMALLINT NOT NULL, value {key} NOT NULL, rid {row} NOT NULL, "
     "element INTEGER NOT NULL, long_value {long}, PRIMARY KEY (path, value, rid, element)",
     "scim_unique": "path SMALLINT NOT NULL, value {key} NOT NULL, rid {row} NOT NULL, "
@@ -58,6 +59,10 @@ _INDEXES: Final[Mapping[str, str]] = {
     "scim_attribute_of": "scim_attribute (rid, path)",
     "scim_member_of": "scim_member (member_rid, group_rid)",
 }
+# For the few resources that each start looks for, in databases that can leave the others out.
+_TWINS: Final = {"scim_resource_twin": "scim_resource (twin) WHERE twin <> 0"}
+# The same (`storage.index.mending`). On PostgreSQL, each update would then change all indexes of the table.
+_UNINDEXED: Final = {"scim_resource_unindexed": "scim_resource (type, rid) WHERE indexed_version <> version"}
 _UNIQUE: Final = ("scim_resource_id",)
 
 
@@ -70,23 +75,31 @@ def prepare_tables(
     """Make what is missing, bring what is old up to date, and return the layout of each type.
 
     `tables` maps names of resource types to names of tables, `indexed` is the setting of
-    `storage.index_keys.indexed_paths`. Paths whose rows are missing or were made by other rules
+    `storage.index_paths.indexed_paths`. Paths whose rows are missing or were made by other rules
     are marked as not ready (`storage.index.building`). Raises StorageUnavailable for tables of a
     later version.
     """
     _bring_up_to_date(database)
-    with database.dialect.preparing(database), database.transaction():
+
+    documents = {one: tables.get(one.name, one.endpoint.strip("/")) for one in resource_types}
+
+    def paths() -> tuple[int, list[TypeLayout]]:
         layouts = []
-        for resource_type in resource_types:
-            table = tables.get(resource_type.name, resource_type.endpoint.strip("/"))
-            layouts.append(_prepare_type(database, resource_type, table, indexed))
+        for one, table in documents.items():
+            numbers = number_paths(database, one, types[one], indexed)
+            layouts.append(TypeLayout(one, types[one], database.dialect.quoted(table), numbers))
+        return generation_of(database), layouts
+
+    types = database.prepare(lambda: {one: prepare_type(database, one, documents[one]) for one in documents})
+    generation, layouts = database.prepare(paths)
+    for layout in layouts:
+        layout.follow(generation, layout.numbers)
     return layouts
 
 
 def _bring_up_to_date(database: Database) -> None:
     """Do the steps that the tables need: each alone, so that it can be repeated and readers go on."""
-    with database.dialect.preparing(database):
-        version = version_of(database)
+    version = database.prepare(lambda: version_of(database))
     if version > VERSION:
         raise StorageUnavailable(
             f"the tables have version {version}, made by a later release; this release supports versions up "
@@ -106,14 +119,13 @@ def _bring_up_to_date(database: Database) -> None:
 
 
 def _once(database: Database, step: Callable[[Database], None]) -> None:
-    """Do a step, unless another process has finished meanwhile; after a deadlock with one, again."""
+    """Do a step, unless another process has finished meanwhile."""
 
     def attempt() -> None:
-        with database.dialect.preparing(database), database.transaction():
-            if version_of(database) != VERSION:
-                step(database)
+        if version_of(database) != VERSION:
+            step(database)
 
-    repeated(attempt, Contention)
+    database.prepare(attempt)
 
 
 def version_of(database: Database) -> int:
@@ -124,11 +136,6 @@ def version_of(database: Database) -> int:
         return int(row[0]) if row else 0
     # Version 1 was SQLite's alone, and had no table for its number.
     return 1 if database.dialect.name == "sqlite" and database.has_table("scim_type") else 0
-
-
-def generation_of(database: Database) -> int:
-    """Return the generation of the index: the number is another one when the indexed paths or rules are."""
-    return int(database.row("SELECT number FROM scim_generation")[0])
 
 
 def _create_tables(database: Database) -> None:
@@ -148,10 +155,14 @@ def _create_tables(database: Database) -> None:
 
 
 def _create_indexes(database: Database) -> None:
-    # A resource without an owner costs nothing there, where a database can leave rows out.
-    end = "" if database.dialect.name == "mysql" else " WHERE owner IS NOT NULL"
-    owned = {"scim_resource_owner": _INDEXES["scim_resource_owner"] + end}
-    database.dialect.create_indexes(database, {**_INDEXES, **owned}, _UNIQUE)
+    indexes = dict(_INDEXES)
+    if database.dialect.name != "mysql":
+        # Where a database can leave rows out, the others cost nothing.
+        indexes["scim_resource_owner"] += " WHERE owner IS NOT NULL"
+        indexes |= _TWINS
+    if database.dialect.name == "sqlite":
+        indexes |= _UNINDEXED
+    database.dialect.create_indexes(database, indexes, _UNIQUE)
     if database.dialect.name == "postgresql":
         # Which values are common depends on the path; the planner does not guess that.
         database.run_ddl(
@@ -186,126 +197,10 @@ def _mark_twins(database: Database) -> None:
         database.run_ddl(statement)
 
 
+def _mark_indexed(database: Database) -> None:
+    """Before version 6, all resources were indexed by the rules that were in force."""
+    database.run("UPDATE scim_resource SET indexed_version = version WHERE indexed_version = 0")
+
+
 # What the rows of a version, and of those before it, lack.
-_STEPS: Final = ((1, _count_in_shards), (3, _mark_twins))
-
-
-# -- resource types
-
-
-def _prepare_type(
-    database: Database, resource_type: ResourceType, table: str, indexed: frozenset[str] | None
-) -> TypeLayout:
-    dialect = database.dialect
-    quoted = dialect.quoted(table)
-    row = database.row("SELECT number, documents FROM scim_type WHERE name = ?", (resource_type.name,))
-    if row is not None and row[1] not in (None, table):
-        raise StorageUnavailable(
-            f"the settings name the table {table}, but the {resource_type.name} documents are in the table "
-            f"{row[1]}"
-        )
-    found = database.columns(table)
-    if found:
-        _check_columns(table, found)
-        dialect.adopt(database, table)
-    else:
-        database.run_ddl(
-            f"CREATE TABLE {quoted} (id {dialect.id} NOT NULL PRIMARY KEY, "
-            f"details {dialect.json}){dialect.options}"
-        )
-    if row is None:
-        number = _next(database, "scim_type")
-        database.run(
-            "INSERT INTO scim_type (number, name, adopting, adopted_to) VALUES (?, ?, ?, '')",
-            (number, resource_type.name, "resources" if found else None),
-        )
-    else:
-        number = row[0]
-    database.run("UPDATE scim_type SET documents = ? WHERE number = ?", (table, number))
-    for shard in range(dialect.shards):
-        database.run(
-            dialect.insert_ignoring("scim_count", "type, shard, total", "VALUES (?, ?, 0)"), (number, shard)
-        )
-    numbers = _number_paths(database, resource_type, number, indexed)
-    layout = TypeLayout(resource_type, number, quoted, numbers, indexed)
-    _prepare_view(database, layout, table)
-    return layout
-
-
-def _check_columns(table: str, columns: Mapping[str, str]) -> None:
-    """Leave a table alone that is not as HarryKodden/scim makes it, or we do."""
-    is_text = any(kind in columns.get("id", "") for kind in ("char", "text"))
-    if not is_text or "details" not in columns:
-        raise StorageUnavailable(
-            f"the table {table} belongs to another program: it has no text column `id` or no column "
-            "`details`; name another table in the settings"
-        )
-
-
-def _next(database: Database, table: str) -> int:
-    return int(database.row(f"SELECT COALESCE(MAX(number), 0) + 1 FROM {table}")[0])
-
-
-def _number_paths(
-    database: Database, resource_type: ResourceType, number: int, indexed: frozenset[str] | None
-) -> dict[str, int]:
-    """Return the number of each path; where the rows of one are not what they should be, they go."""
-    known = {
-        path: (path_number, rule)
-        for path, path_number, rule in database.rows(
-            "SELECT path, number, signature FROM scim_path WHERE type = ?", (number,)
-        )
-    }
-    wanted = {text: signature(resource_type, text) for text in numbered_paths(resource_type, indexed)}
-    populated = database.row("SELECT 1 FROM scim_resource WHERE type = ? LIMIT 1", (number,)) is not None
-    numbers = {}
-    if {text: rule for text, (_, rule) in known.items()} != wanted:
-        database.run("UPDATE scim_generation SET number = number + 1")
-    for text, rule in wanted.items():
-        path_number, old_rule = known.get(text, (None, None))
-        if path_number is None:
-            path_number = _next(database, "scim_path")
-            database.run(
-                "INSERT INTO scim_path (number, type, path, signature, ready) VALUES (?, ?, ?, ?, ?)",
-                (path_number, number, text, rule, int(not populated)),
-            )
-        elif old_rule != rule:
-            _forget_rows(database, path_number)
-            database.run(
-                "UPDATE scim_path SET signature = ?, ready = ? WHERE number = ?",
-                (rule, int(not populated), path_number),
-            )
-        else:
-            numbers[text] = path_number
-            continue
-        numbers[text] = path_number
-        # The other paths of the type may be in the middle of being rebuilt: all begin again.
-        database.run("UPDATE scim_type SET indexed_to = NULL WHERE number = ?", (number,))
-    for text, (path_number, _) in known.items():
-        if text not in wanted:
-            _forget_rows(database, path_number)
-            database.run("DELETE FROM scim_path WHERE number = ?", (path_number,))
-    return numbers
-
-
-def _forget_rows(database: Database, path_number: int) -> None:
-    for table in ("scim_attribute", "scim_unique"):
-        database.run(f"DELETE FROM {table} WHERE path = ?", (path_number,))
-
-
-def _prepare_view(database: Database, layout: TypeLayout, table: str) -> None:
-    """Make the view of whole documents, for those who read the database directly."""
-    members = layout.resource_type.members
-    view = f"{table}_with_members"
-    if members is None or database.has_table(view):
-        return
-    dialect = database.dialect
-    source = (
-        "FROM scim_resource g JOIN scim_member m ON m.group_rid = g.rid "
-        "JOIN scim_resource r ON r.rid = m.member_rid JOIN scim_type t ON t.number = r.type "
-        f"WHERE g.id = d.id AND g.type = {layout.number}"
-    )
-    database.run_ddl(
-        f"CREATE VIEW {dialect.quoted(view)} AS SELECT d.id, "
-        f"{dialect.whole_document(members.name, source)} AS details FROM {layout.table} d"
-    )
+_STEPS: Final = ((1, _count_in_shards), (3, _mark_twins), (5, _mark_indexed))

@@ -5,12 +5,15 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final
 
 from irods.models import User
 
 from schema.resource_type import ResourceType
+from scim_filter.nodes import Node
+from scim_filter.plan import Plan, parts_of
 from storage.adapter import (
     Capabilities,
     Found,
@@ -21,6 +24,7 @@ from storage.adapter import (
     StoredResource,
 )
 from storage.errors import StorageReadOnly, StorageUnavailable, ValueRefused
+from storage.foreign_entries import ForeignEntries
 from storage.index_keys import place_of
 from storage.irods.creation import Creation
 from storage.irods.filter import LookupCompiler
@@ -28,6 +32,8 @@ from storage.irods.find import Accounts
 from storage.irods.form import ACCOUNTS, Kind
 from storage.irods.links import Links
 from storage.irods.options import Options
+from storage.irods.seal import Seal
+from storage.irods.sealing import Sealing
 from storage.irods.wire import Zone
 from storage.irods.write import Changes
 
@@ -51,20 +57,25 @@ class IrodsAdapter(StorageAdapter):
         self._zone = Zone(options)
         # By the type of account.
         self._kinds: dict[str, Kind] = {}
-        self._accounts = Accounts(self._zone, self._kinds)
+        self._seal = Seal(options.sealing_keys)
+        foreign_entries = ForeignEntries(options.foreign_entries)
+        self._accounts = Accounts(self._zone, self._kinds, foreign_entries, self._seal)
         self._creation = Creation(self._zone, self._accounts)
         self._changes = Changes(self._zone, self._accounts)
+        self._sealing = Sealing(self._zone, self._accounts, self._changes, self._seal)
         self._links = Links(self._zone, self._accounts, self._kinds)
 
     # -- the backend as a whole
 
     def prepare(self, resource_types: Sequence[ResourceType]) -> None:
         for resource_type in resource_types:
-            kind = Kind(resource_type)
+            kind = Kind(resource_type, self._seal)
             self._kinds[kind.account_type] = kind
         try:
             if self._own_type() == "rodsadmin":
+                self._changes.keep_token()
                 self._creation.repair()
+                self._sealing.seal(self._kinds.values())
             else:
                 account = self._zone.username
                 _LOG.warning("iRODS is read-only: the account %s is not of type rodsadmin", account)
@@ -84,6 +95,9 @@ class IrodsAdapter(StorageAdapter):
         for row in self._zone.rows([User.type], *own):
             return str(row[User.type])
         raise StorageUnavailable(f"iRODS has no account {self._zone.username} in zone {self._zone.name}")
+
+    def count_hidden(self, resource_type: ResourceType) -> int | None:
+        return self._accounts.count_hidden(self._kind(resource_type))
 
     def close(self) -> None:
         self._zone.close()
@@ -138,10 +152,13 @@ class IrodsAdapter(StorageAdapter):
         if selection.filter is None and selection.sort is None:
             return self._listed(kind)
         if selection.filter is not None:
-            lookup = LookupCompiler(kind, self._accounts).lookup(selection.filter)
+            compiler = LookupCompiler(kind, self._accounts)
+            lookup, explain = compiler.lookup(selection.filter), partial(_plan, compiler, selection.filter)
             if lookup is not None:
-                return Found(self._accounts.with_ids(kind, lookup.ids()), selection.filter)
-        return Found(self.scan(resource_type), selection.filter)
+                found = self._accounts.with_ids(kind, lookup.ids())
+                return Found(found, selection.filter, is_narrowed=True, explain=explain)
+            return Found(self.scan(resource_type), selection.filter, explain=explain)
+        return Found(self.scan(resource_type))
 
     def _listed(self, kind: Kind) -> Found:
         """Return all accounts; `storage.search` reads the resources of the page alone."""
@@ -181,3 +198,7 @@ class IrodsAdapter(StorageAdapter):
 
     def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         return [member for _, member in self._accounts.find(resource_ids).values()]
+
+
+def _plan(compiler: LookupCompiler, node: Node) -> Plan:
+    return Plan(parts_of(compiler, node))

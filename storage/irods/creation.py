@@ -33,14 +33,14 @@ from storage.irods.form import (
     CREATING,
     FOREIGN,
     KEY,
+    Account,
     Kind,
-    age,
-    mark,
     names_of_group,
     names_of_user,
     next_version,
     with_id,
 )
+from storage.irods.names import refuse_foreign_name, refuse_named
 from storage.irods.wire import USERS, Avu, Zone
 
 _LOG = logging.getLogger(__name__)
@@ -63,7 +63,8 @@ class Creation:
         """Create a resource as `StorageAdapter.create` does."""
         values = kind.unique_values(resource.document)
         claims_of(self._zone, kind).refuse(values)
-        self._accounts.refuse_named(kind, values, 0)
+        refuse_named(self._accounts, kind, values, 0)
+        refuse_foreign_name(self._accounts, kind, resource)
         number, name, note = self._account(kind, resource, values)
         kept = with_id(resource, number, next_version(FOREIGN, secrets.token_hex(8)))
         try:
@@ -126,14 +127,18 @@ class Creation:
                 # The other account has the value too, or only the name.
                 claims_of(self._zone, kind).refuse(values)
                 self.repair(name)
-                self._accounts.refuse_named(kind, values, 0)
-                if any(a.name == name and not self._accounts.is_bare(a) for a in self._accounts.named(name)):
+                refuse_named(self._accounts, kind, values, 0)
+                if any(a.name == name and self._is_complete(a) for a in self._accounts.named(name)):
                     break
                 time.sleep(LOOK_S)
             else:
                 wait = self._zone.write_limit_s
                 raise StorageUnavailable(f"an account is incomplete; it is removed within {wait:.0f} s")
         raise UniquenessConflict(kind.naming)
+
+    def _is_complete(self, account: Account) -> bool:
+        """Return whether nobody is creating an account at the moment."""
+        return not self._accounts.is_bare(account) or self._accounts.is_foreign(account)
 
     @staticmethod
     def _names(kind: Kind, resource: StoredResource) -> Iterator[str]:
@@ -164,14 +169,17 @@ class _ZoneClaims:
         self._beside = beside
 
     def put_if_absent(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        added = [*self._beside, *map(claim_avu, claims)]
+        added = [*self._beside, *(claim_avu(self._kind, claim) for claim in claims)]
         if not self._zone.change_metadata(_name_of(self._owner), add=added):
             number = number_at(self._owner.partition(" ")[0])
             raise ResourceNotFound(self._kind.resource_type.name, str(number))
         return ()
 
     def read(self, values: Sequence[UniqueValue]) -> Sequence[Claim]:
-        wanted = {(KEY + value.path, value.key): value for value in values}
+        digests = self._kind.seal.digests
+        wanted = {
+            (KEY + value.path, digest): value for value in values for digest in digests(value.path, value.key)
+        }
         if not wanted:
             return []
         rows = self._zone.rows(
@@ -192,11 +200,16 @@ class _ZoneClaims:
 
     def replace_if(self, seen: Claim, new: Claim) -> bool:
         # The catalogue has the new one already.
-        return self._zone.take_metadata(_name_of(seen.owner), claim_avu(seen))
+        return any(self._zone.take_metadata(_name_of(seen.owner), avu) for avu in self._forms(seen))
 
     def remove_if(self, claims: Sequence[Claim]) -> None:
-        removed = [*self._beside, *map(claim_avu, claims)]
+        removed = [*self._beside, *(claim_avu(self._kind, claim) for claim in claims)]
         self._zone.change_metadata(_name_of(self._owner), remove=removed)
+
+    def _forms(self, claim: Claim) -> list[Avu]:
+        """Return the metadata that a claim may be: its writer may have had other keys."""
+        path, key = claim.value.path, claim.value.key
+        return [Avu(KEY + path, digest, str(claim.token)) for digest in self._kind.seal.digests(path, key)]
 
     def holds(
         self, values: Sequence[UniqueValue], owners: Collection[str] = ()
@@ -213,6 +226,20 @@ def _name_of(owner: str) -> str:
     return owner.partition(" ")[2]
 
 
-def claim_avu(claim: Claim) -> Avu:
+def claim_avu(kind: Kind, claim: Claim) -> Avu:
     """Return the metadata for a claim on a value that the account does not have yet."""
-    return Avu(KEY + claim.value.path, claim.value.key, str(claim.token))
+    return kind.key_avu(claim.value.path, claim.value.key, str(claim.token))
+
+
+# -- marks of unfinished work
+
+
+def mark() -> str:
+    """Return a unique text with the time: others can see when they may repair unfinished work."""
+    return f"{time.time() * 1000:.0f}:{secrets.token_hex(8)}"
+
+
+def age(text: str) -> float:
+    """Return the seconds since the mark at the end of `text` was made, or infinity without a mark."""
+    milliseconds = text.split(":")[-2] if ":" in text else ""
+    return time.time() - int(milliseconds) / 1000 if milliseconds.isdecimal() else float("inf")

@@ -7,13 +7,13 @@ the resources that a query finds.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from irods.column import Like
+from irods.column import In, Like
 from irods.models import Group, User, UserMeta
 
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, all_of
-from storage.irods.find import Accounts, numbers_of
-from storage.irods.form import KEY, Kind, is_plain, key_avu, key_prefix, number_of
+from storage.irods.find import Accounts
+from storage.irods.form import KEY, Kind, is_plain, key_prefix, key_text, number_of, numbers_of
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,14 @@ class Lookup:
 class LookupCompiler(FilterCompiler[Lookup]):
     """Finds the look-up for a filter on the resources of one kind: it finds every match, and maybe others."""
 
+    is_exact = False
+
     def __init__(self, kind: Kind, accounts: Accounts) -> None:
         self._kind = kind
         self._accounts = accounts
+
+    def access(self, native: Lookup) -> str:
+        return "a query of the catalogue, if no other part finds fewer accounts"
 
     def lookup(self, node: Node) -> Lookup | None:
         """Return the best look-up for `node`, or None when everything must be read."""
@@ -50,7 +55,8 @@ class LookupCompiler(FilterCompiler[Lookup]):
             raise NotPushable(node)
         if node.operator == "eq":
             return Lookup(1, lambda: self._equal(node))
-        if node.operator == "sw":
+        # Sealed keys compare for equality only.
+        if node.operator == "sw" and not self._kind.seal.is_on:
             return Lookup(3, lambda: self._beginning(node))
         raise NotPushable(node)
 
@@ -77,9 +83,9 @@ class LookupCompiler(FilterCompiler[Lookup]):
         return Lookup(rank, lambda: set().union(*(native.ids() for native in natives)))
 
     def _equal(self, node: BoundComparison) -> set[int]:
-        key = key_avu(node.path, node.key)
-        wanted = (UserMeta.name == key.attribute, UserMeta.value == key.value)
-        found = self._accounts.matching(self._kind, *wanted)
+        path = node.path.text
+        keys = In(UserMeta.value, self._kind.seal.digests(path, key_text(node.key)))
+        found = self._accounts.matching(self._kind, UserMeta.name == KEY + path, keys)
         if node.path.text == self._kind.naming and is_plain(node.key):
             found |= {account.number for account in self._accounts.named(node.key)}
         return found

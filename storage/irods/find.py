@@ -7,7 +7,6 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import unquote
 
 import orjson
 from irods.column import Criterion, In, Like
@@ -16,8 +15,8 @@ from irods.models import Group, User, UserMeta
 from schema.values import format_date_time
 from storage.adapter import Member, StoredResource
 from storage.batches import batches
-from storage.claims import UniqueValue
-from storage.errors import ResourceNotFound, UniquenessConflict
+from storage.errors import ResourceNotFound
+from storage.foreign_entries import ForeignEntries
 from storage.index_keys import place_of
 from storage.irods.form import (
     CREATING,
@@ -30,11 +29,12 @@ from storage.irods.form import (
     Account,
     Kind,
     State,
-    is_plain,
-    number_of,
+    numbers_of,
+    of_attribute,
     stored_from,
 )
-from storage.irods.wire import GROUPS, USERS, Avu, Row, Zone
+from storage.irods.seal import Seal
+from storage.irods.wire import GROUPS, USERS, Avu, Row, Zone, avu_of
 
 _LOG = logging.getLogger(__name__)
 # The number of ids in one query.
@@ -52,9 +52,13 @@ class Accounts:
     `kinds` are by the type of account.
     """
 
-    def __init__(self, zone: Zone, kinds: Mapping[str, Kind]) -> None:
+    def __init__(
+        self, zone: Zone, kinds: Mapping[str, Kind], foreign_entries: ForeignEntries, seal: Seal
+    ) -> None:
         self._zone = zone
+        self._seal = seal
         self._kinds = kinds
+        self.foreign_entries = foreign_entries
 
     # -- one
 
@@ -62,19 +66,25 @@ class Accounts:
         """Return a resource. Raises ResourceNotFound."""
         for _, stored in self._documented(*self._of(kind), User.id == kind.number(resource_id)).values():
             return stored
-        return _foreign(kind, self._account(kind, resource_id))
+        is_hidden = self.foreign_entries.are_hidden
+        shown = None if is_hidden else self._shown(kind, self._account(kind, resource_id))
+        if shown is None:
+            raise ResourceNotFound(kind.resource_type.name, resource_id)
+        return shown
 
     def state(self, kind: Kind, resource_id: str) -> State:
         """Return the state that a change begins with. Raises ResourceNotFound."""
         number = kind.number(resource_id)
         ours = Like(UserMeta.name, f"{OURS}%")
         rows = self._zone.rows((*_ACCOUNT, *_METADATA), *self._of(kind), User.id == number, ours)
-        avus = frozenset(map(_avu, rows))
-        stored = stored_from(number, avus)
+        avus = frozenset(map(avu_of, rows))
+        stored = stored_from(number, avus, self._seal)
         if stored is not None:
             return State(kind, _account(rows[0]), stored, avus)
+        if self.foreign_entries.are_hidden and not of_attribute(avus, DOCUMENT):
+            raise ResourceNotFound(kind.resource_type.name, resource_id)
         account = self._account(kind, resource_id)
-        return State(kind, account, _foreign(kind, account), avus)
+        return State(kind, account, _bare(kind, account), avus)
 
     def _account(self, kind: Kind, resource_id: str) -> Account:
         for account in self._accounts(kind, User.id == kind.number(resource_id)):
@@ -84,7 +94,7 @@ class Accounts:
     def metadata(self, number: int, prefix: str) -> list[Avu]:
         """Return the metadata of an account whose attributes begin with `prefix`."""
         rows = self._zone.rows(_METADATA, User.id == number, Like(UserMeta.name, f"{prefix}%"))
-        return list(map(_avu, rows))
+        return list(map(avu_of, rows))
 
     def named(self, name: str) -> list[Account]:
         """Return the accounts of any type with this name, in any case; system accounts too."""
@@ -98,36 +108,38 @@ class Accounts:
     def notes(self) -> list[Avu]:
         """Return the notes about the accounts that are being created."""
         own = (User.name == self._zone.username, User.zone == self._zone.name)
-        return list(map(_avu, self._zone.rows(_METADATA, *own, UserMeta.name == CREATING)))
+        return list(map(avu_of, self._zone.rows(_METADATA, *own, UserMeta.name == CREATING)))
 
     def is_system(self, name: str) -> bool:
         """Return whether an account serves the zone itself, or this server."""
         return name in SYSTEM_NAMES or name == self._zone.username
 
-    def refuse_named(self, kind: Kind, values: Collection[UniqueValue], number: int) -> None:
-        """Raise UniquenessConflict when an account other than `number` has one of the values as its name.
-
-        Groups do not count. Users of this server do not count either: their names may differ from their
-        values, and claims protect those.
-        """
-        for value in values:
-            name = unquote(value.key)
-            if value.path != kind.naming or not is_plain(name):
-                continue
-            for account in self.named(name):
-                is_group = account.account_type == GROUPS and account.name not in SYSTEM_NAMES
-                if account.number == number or is_group:
-                    continue
-                if account.account_type != kind.account_type or (
-                    self.is_bare(account) and account.name not in {note.value for note in self.notes()}
-                ):
-                    raise UniquenessConflict(kind.naming)
+    def is_foreign(self, account: Account) -> bool:
+        """Return whether another program made an account: this server neither made it nor is making it."""
+        is_unknown = self.is_bare(account) and account.name not in {note.value for note in self.notes()}
+        # This server may have completed it since the first look.
+        return is_unknown and self.is_bare(account)
 
     # -- several
 
     def listed(self, kind: Kind) -> list[Account]:
         """Return every account that is a resource, in the order of creation."""
-        return sorted(self._accounts(kind), key=lambda account: account.number)
+        own = (UserMeta.name == DOCUMENT,) if self.foreign_entries.are_hidden else ()
+        return sorted(self._accounts(kind, *own), key=lambda account: account.number)
+
+    def count_hidden(self, kind: Kind) -> int:
+        """Return the number of accounts of other programs that are no resources."""
+        if not self.foreign_entries.are_hidden:
+            return 0
+        every = {account.number for account in self._accounts(kind)}
+        return len(every - self.matching(kind, UserMeta.name == DOCUMENT))
+
+    def not_hidden(self, numbers: Collection[int]) -> Collection[int]:
+        """Return those of the ids that are not of hidden accounts."""
+        if not self.foreign_entries.are_hidden or not numbers:
+            return numbers
+        queries = ((In(User.id, some), UserMeta.name == DOCUMENT) for some in batches(sorted(numbers), SOME))
+        return {row[User.id] for query in queries for row in self._zone.rows([User.id], *query)}
 
     def read(self, kind: Kind, accounts: Sequence[Account]) -> Iterator[StoredResource]:
         """Yield the resources of `accounts`, which are in order."""
@@ -140,7 +152,9 @@ class Accounts:
                 documented = self._documented(*self._of(kind), *within)
             for account in batch:
                 found = documented.get(account.number)
-                yield found[1] if found else _foreign(kind, account)
+                stored = found[1] if found else self._shown(kind, account)
+                if stored is not None:
+                    yield stored
 
     def with_ids(self, kind: Kind, numbers: Iterable[int]) -> list[StoredResource]:
         """Return the existing resources with these ids, in order."""
@@ -165,10 +179,15 @@ class Accounts:
                 if account.account_type in wanted:
                     found[number] = wanted[account.account_type], account, stored
             bare = [number for number in batch if number not in documented]
-            for kind in kinds if bare else ():
+            for kind in kinds if bare and not self.foreign_entries.are_hidden else ():
                 for account in self._accounts(kind, In(User.id, bare)):
-                    found[account.number] = kind, account, _foreign(kind, account)
+                    if (shown := self._shown(kind, account)) is not None:
+                        found[account.number] = kind, account, shown
         return found
+
+    def _shown(self, kind: Kind, account: Account) -> StoredResource | None:
+        """Return an account of another program as callers get it, None if they do not."""
+        return self.foreign_entries.shown(_bare(kind, account))
 
     def matching(self, kind: Kind, *criteria: Criterion, ignore_case: bool = False) -> set[int]:
         """Return the ids of the accounts that meet the criteria."""
@@ -176,17 +195,22 @@ class Accounts:
         return {row[User.id] for row in rows}
 
     def _documented(self, *criteria: Criterion) -> dict[int, tuple[Account, StoredResource]]:
-        """Return the accounts that have a document of this server, with the resource in it."""
+        """Return the accounts that have a document of this server, with the resource in it.
+
+        An account whose document cannot be read is a resource with nothing but its name.
+        """
         pieces: dict[int, list[Row]] = {}
         for row in self._zone.rows((*_ACCOUNT, *_METADATA), *criteria, UserMeta.name == DOCUMENT):
             pieces.setdefault(row[User.id], []).append(row)
         found = {}
         for number, rows in pieces.items():
-            stored = stored_from(number, map(_avu, rows))
-            if stored is None:
+            account = _account(rows[0])
+            stored = stored_from(number, map(avu_of, rows), self._seal)
+            if stored is None and account.account_type in self._kinds:
                 _LOG.warning("iRODS account %s: its document cannot be read", number)
-            else:
-                found[number] = _account(rows[0]), stored
+                stored = _bare(self._kinds[account.account_type], account)
+            if stored is not None:
+                found[number] = account, stored
         return found
 
     def _accounts(self, kind: Kind, *criteria: Criterion) -> list[Account]:
@@ -204,13 +228,17 @@ class Accounts:
 
     # -- users in groups, and groups in groups
 
-    def users_in(self, group: int, after: int, count: int) -> list[tuple[Account, Member]]:
-        """Return up to `count` users in a group with ids above `after`, in the order of ids."""
+    def users_in(self, group: int, after: int, count: int) -> list[tuple[Account, Member | None]]:
+        """Return up to `count` users in a group with ids above `after`, in the order of ids.
+
+        An account that is no resource is no member.
+        """
         kind = self._kinds[USERS]
         in_group = [Group.id == group, User.id > after]
         rows = self._zone.rows(_ACCOUNT, *self._of(kind), *in_group, first=count)
         accounts = sorted(map(_account, rows), key=lambda account: account.number)
-        return list(zip(accounts, map(kind.member, self.read(kind, accounts)), strict=True))
+        members = {int(stored.id): kind.member(stored) for stored in self.read(kind, accounts)}
+        return [(account, members.get(account.number)) for account in accounts]
 
     def groups_of_users(self, numbers: Sequence[int]) -> dict[int, set[int]]:
         """Return the groups that each user is in directly."""
@@ -248,11 +276,8 @@ class Accounts:
         return reached
 
 
-def numbers_of(resource_ids: Iterable[str]) -> list[int]:
-    return [number for i in resource_ids if (number := number_of(i)) is not None]
-
-
-def _foreign(kind: Kind, account: Account) -> StoredResource:
+def _bare(kind: Kind, account: Account) -> StoredResource:
+    """Return an account without a document as a resource."""
     resource: dict[str, Any] = {"schemas": [kind.resource_type.schema.id], "id": str(account.number)}
     resource[kind.naming] = account.name
     return StoredResource(
@@ -273,7 +298,3 @@ def _account(row: Row) -> Account:
 def _instant(value: Any) -> str:
     # The client returns a text for a time that is no number of seconds.
     return format_date_time(value) if isinstance(value, datetime) else "1970-01-01T00:00:00.000Z"
-
-
-def _avu(row: Row) -> Avu:
-    return Avu(row[UserMeta.name] or "", row[UserMeta.value] or "", row[UserMeta.units] or "")

@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 import secrets
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -16,12 +15,14 @@ from urllib.parse import quote
 
 import orjson
 
-from schema.resource_type import AttributePath, ResourceType
+from schema.resource_type import ResourceType
 from storage.adapter import Member, StoredResource
 from storage.claims import UniqueValue
-from storage.errors import ResourceNotFound, UnsupportedByBackend
+from storage.errors import ResourceNotFound, StorageUnavailable, UnsupportedByBackend
 from storage.foreign import instant_of
-from storage.index_keys import IndexWalk, indexed_paths, place_of
+from storage.index_keys import IndexWalk, place_of
+from storage.index_paths import entry_paths, indexed_paths
+from storage.irods.seal import KeyMissing, Seal
 from storage.irods.wire import GROUPS, USERS, Avu
 from storage.uniqueness import unique_values
 
@@ -36,7 +37,6 @@ OURS: Final = "scim."
 DOCUMENT: Final = "scim.document"
 VERSION: Final = "scim.version"
 WRITING: Final = "scim.writing"
-ADOPTED: Final = "scim.adopted"
 KEY: Final = "scim.key."
 MEMBER: Final = "scim-member"
 MEMBER_DISPLAY: Final = "scim-member-display"
@@ -47,6 +47,13 @@ TIMESTAMP: Final = "TIMESTAMP"
 
 # The version of an account of another program, until the first change by this server.
 FOREIGN: Final = "0"
+# The group HOLDER has this metadata for ever, so that the catalogue has exactly one row of it. Of several
+# writers that add a row which is there already, iRODS lets one succeed; each may insert a new one.
+ADOPTED: Final = Avu("scim.adopted", "1")
+HOLDER: Final = "scim.lock"
+# The metadata of HOLDER with the names of the keys that sealed something in the zone.
+SEALED: Final = "scim.sealed"
+KEY_MISSING: Final = "its document is sealed, and SECRET_KEYS lacks the secret"
 CHUNK: Final = 2700
 # The number of readable characters of a key; a digest stands for the others.
 _KEY_LENGTH: Final = 200
@@ -62,8 +69,8 @@ _DIGITS: Final = 16
 _MARKED = re.compile(rf".*\.[0-9a-f]{{{_DIGITS}}}", re.ASCII)
 # The number of further names for an account whose first name is taken.
 _NAMES: Final = 10
-# The accounts that every zone has for its own purposes.
-SYSTEM_NAMES: Final = frozenset({"public", "rodsadmin", "anonymous"})
+# The accounts that a zone may have for its own purposes, and that of this server.
+SYSTEM_NAMES: Final = frozenset({"public", "rodsadmin", "anonymous", HOLDER})
 
 
 class Kind:
@@ -73,14 +80,15 @@ class Kind:
     accounts.
     """
 
-    def __init__(self, resource_type: ResourceType) -> None:
+    def __init__(self, resource_type: ResourceType, seal: Seal) -> None:
         if resource_type.name not in ACCOUNTS:
             raise UnsupportedByBackend(
                 f"iRODS stores only users and groups, no resources of type {resource_type.name}"
             )
         self.resource_type = resource_type
+        self.seal = seal
         self.account_type, self.naming = ACCOUNTS[resource_type.name]
-        self._walk = IndexWalk(resource_type, _LOOKED_UP)
+        self._walk = IndexWalk(resource_type, entry_paths(resource_type, _LOOKED_UP))
         found = indexed_paths(resource_type, _LOOKED_UP)
         self.paths = {path.text for path in found if not path.leaf.is_complex}
 
@@ -97,19 +105,26 @@ class Kind:
     def metadata(self, resource: StoredResource) -> set[Avu]:
         """Return the pieces for a resource: its document, its keys and its version."""
         keys = {
-            key_avu(path.path, key)
+            self.key_avu(path.text, key_text(key), resource.id)
             for attribute, _, value in self._walk.changed({}, resource.document)
             for _, found in attribute.elements(value)
             for path, key in found
             if key != "" and path.text in self.paths
         }
-        return {*_document_avus(resource), *keys, Avu(VERSION, resource.version)}
+        return {*_document_avus(resource, self.seal), *keys, Avu(VERSION, resource.version)}
+
+    def key_avu(self, path: str, key: str, unit: str) -> Avu:
+        """Return the piece for a key of a path.
+
+        With the id as its unit, no other account has a row of it: each can be removed from its account alone.
+        """
+        return Avu(KEY + path, self.seal.digest(path, key), unit)
 
     def unique_values(self, document: Mapping[str, Any]) -> set[UniqueValue]:
-        """Return the unique values of a resource, with the keys that its metadata has."""
+        """Return the unique values of a resource, with their keys before these are sealed."""
         name = self.resource_type.name
         found = unique_values(self.resource_type, document)
-        return {UniqueValue(name, path.text, key_avu(path, key).value) for path, key in found}
+        return {UniqueValue(name, path.text, key_text(key)) for path, key in found}
 
 
 @dataclass(frozen=True)
@@ -138,17 +153,22 @@ def number_of(resource_id: str) -> int | None:
     return int(resource_id) if _ID.fullmatch(resource_id) else None
 
 
+def numbers_of(resource_ids: Iterable[str]) -> list[int]:
+    """Return the ids of accounts among some ids of resources."""
+    return [number for i in resource_ids if (number := number_of(i)) is not None]
+
+
 # -- documents and keys
 
 
-def _document_avus(resource: StoredResource) -> list[Avu]:
+def _document_avus(resource: StoredResource, seal: Seal) -> list[Avu]:
     """Return the document in pieces that iRODS can hold and read back."""
     kept = {
         "resource": resource.document,
         "created": resource.created,
         "lastModified": resource.last_modified,
     }
-    text = json.dumps(kept, separators=(",", ":"))
+    text = seal.sealed(json.dumps(kept, separators=(",", ":")))
     chunks = [text[start : start + CHUNK] for start in range(0, len(text), CHUNK)]
     return [
         Avu(DOCUMENT, chunk, f"{resource.version}/{number}/{len(chunks)}")
@@ -156,8 +176,28 @@ def _document_avus(resource: StoredResource) -> list[Avu]:
     ]
 
 
-def stored_from(number: int, avus: Iterable[Avu]) -> StoredResource | None:
-    """Return the resource in the latest document that is complete and readable, or None without one."""
+def stored_from(number: int, avus: Iterable[Avu], seal: Seal) -> StoredResource | None:
+    """Return the resource in the latest document that is complete and readable, or None without one.
+
+    Raises StorageUnavailable for a document whose key is missing.
+    """
+    for version, text in _texts(avus):
+        try:
+            stored = _read(number, version, seal.opened(text))
+        except KeyMissing as exc:
+            raise StorageUnavailable(f"iRODS account {number}: {KEY_MISSING}") from exc
+        if stored is not None:
+            return stored
+    return None
+
+
+def is_sealed(avus: Iterable[Avu], seal: Seal) -> bool:
+    """Return whether the latest document is as it would be written now."""
+    return all(seal.is_current(text) for _, text in list(_texts(avus))[:1])
+
+
+def _texts(avus: Iterable[Avu]) -> Iterator[tuple[str, str]]:
+    """Yield the complete documents with their versions, the latest first."""
     found: dict[tuple[str, int], dict[int, str]] = {}
     for avu in avus:
         version, _, position = avu.unit.partition("/")
@@ -167,10 +207,7 @@ def stored_from(number: int, avus: Iterable[Avu]) -> StoredResource | None:
     for version, total in sorted(found, key=lambda key: _order(key[0]), reverse=True):
         chunks = found[version, total]
         if len(chunks) == total and set(chunks) == set(range(total)):
-            text = "".join(chunks[index] for index in range(total))
-            if (stored := _read(number, version, text)) is not None:
-                return stored
-    return None
+            yield version, "".join(chunks[index] for index in range(total))
 
 
 def _order(version: str) -> tuple[int, str]:
@@ -202,35 +239,24 @@ def with_id(resource: StoredResource, number: int, version: str) -> StoredResour
     return replace(kept, place=place_of(number))
 
 
-def key_avu(path: AttributePath, key: str) -> Avu:
-    """Return the piece for a comparison key."""
+def key_text(key: str) -> str:
+    """Return a comparison key as metadata has it: short, and in ASCII."""
     shown = key_prefix(key)
-    if len(key) > _KEY_LENGTH:
-        shown = f"{shown}~{hashlib.sha256(key.encode()).hexdigest()}"
-    return Avu(KEY + path.text, shown)
+    return f"{shown}~{hashlib.sha256(key.encode()).hexdigest()}" if len(key) > _KEY_LENGTH else shown
 
 
 def key_prefix(key: str) -> str:
-    """Return the beginning of the value of every piece whose key begins with `key`."""
+    """Return the beginning of `key_text` of every key that begins with `key`."""
     return quote(key[:_KEY_LENGTH], safe="@:/+")
+
+
+def is_former_key(avu: Avu) -> bool:
+    """Return whether a release before wrote a key: several accounts may share its row, or have twins."""
+    return avu.attribute.startswith(KEY) and not avu.unit
 
 
 def of_attribute(avus: Iterable[Avu], attribute: str) -> list[Avu]:
     return [avu for avu in avus if avu.attribute == attribute]
-
-
-# -- marks of unfinished work
-
-
-def mark() -> str:
-    """Return a unique text with the time: others can see when they may repair unfinished work."""
-    return f"{time.time() * 1000:.0f}:{secrets.token_hex(8)}"
-
-
-def age(text: str) -> float:
-    """Return the seconds since the mark at the end of `text` was made, or infinity without a mark."""
-    milliseconds = text.split(":")[-2] if ":" in text else ""
-    return time.time() - int(milliseconds) / 1000 if milliseconds.isdecimal() else float("inf")
 
 
 # -- names: users and groups share them, and iRODS cannot rename an account
@@ -241,6 +267,10 @@ def is_plain(name: str) -> bool:
     return _PLAIN.fullmatch(name) is not None and name not in (".", "..")
 
 
+def _is_free_for_resources(name: str) -> bool:
+    return is_plain(name) and name not in SYSTEM_NAMES
+
+
 def names_of_user(key: str) -> Iterator[str]:
     """Yield the names to try for the user with this comparison key, in an order that never changes.
 
@@ -248,7 +278,7 @@ def names_of_user(key: str) -> Iterator[str]:
     never have the same first name.
     """
     # A key in the form of a name with a digest could be the first name of another key.
-    if is_plain(key) and not _MARKED.fullmatch(key):
+    if _is_free_for_resources(key) and not _MARKED.fullmatch(key):
         yield key
     for number in range(_NAMES):
         yield _marked(key, hashlib.sha256(f"{number}:{key}".encode()).hexdigest())
@@ -256,7 +286,7 @@ def names_of_user(key: str) -> Iterator[str]:
 
 def names_of_group(display_name: str) -> Iterator[str]:
     """Yield the names to try for a group; any number of groups may have one displayName."""
-    if is_plain(display_name):
+    if _is_free_for_resources(display_name):
         yield display_name
     for _ in range(_NAMES):
         yield _marked(display_name, secrets.token_hex(_DIGITS))

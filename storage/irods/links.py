@@ -12,9 +12,19 @@ from irods.models import Group, User, UserMeta
 from storage.adapter import Member, Membership
 from storage.batches import batches
 from storage.errors import ResourceNotFound, ValueRefused, after_write
-from storage.irods.find import SOME, Accounts, numbers_of
-from storage.irods.form import CHUNK, MEMBER, MEMBER_DISPLAY, Account, Kind, number_of, of_attribute
-from storage.irods.wire import GROUPS, USERS, Avu, Zone
+from storage.irods.find import SOME, Accounts
+from storage.irods.form import (
+    CHUNK,
+    MEMBER,
+    MEMBER_DISPLAY,
+    Account,
+    Kind,
+    number_of,
+    numbers_of,
+    of_attribute,
+)
+from storage.irods.seal import KeyMissing
+from storage.irods.wire import GROUPS, USERS, Avu, Row, Zone
 from storage.nesting import nested
 
 # Many clients want the first members only.
@@ -38,7 +48,7 @@ class Links:
         if number is None:
             return
         avus = self._accounts.metadata(number, MEMBER)
-        displays = {avu.unit: _display(avu) for avu in of_attribute(avus, MEMBER_DISPLAY)}
+        displays = {_member_of(avu): self._display(avu) for avu in of_attribute(avus, MEMBER_DISPLAY)}
         groups = self._groups(avu.value for avu in of_attribute(avus, MEMBER))
         users = self._users(number, min(limit or _FIRST, _FIRST))
         for member in merge(users, groups, key=lambda member: int(member.resource_id)):
@@ -49,7 +59,9 @@ class Links:
         last = 0
         while True:
             found = self._accounts.users_in(group, last, count)
-            yield from (member for account, member in found if not self._accounts.is_system(account.name))
+            for account, member in found:
+                if member is not None and not self._accounts.is_system(account.name):
+                    yield member
             if len(found) < count:
                 return
             last, count = found[-1][0].number, _NEXT
@@ -66,9 +78,10 @@ class Links:
         for batch in batches(numbers_of(member_ids) if group is not None else (), SOME):
             users = (User.type == USERS, User.zone == self._zone.name)
             in_group = (Group.id == group, In(User.id, batch), *users)
-            for row in self._zone.rows((User.id, User.name), *in_group):
-                if not self._accounts.is_system(row[User.name]):
-                    found.append(Member(str(row[User.id]), self._kinds[USERS].resource_type.name))
+            rows = self._zone.rows((User.id, User.name), *in_group)
+            there = [row[User.id] for row in rows if not self._is_system(row)]
+            type_name = self._kinds[USERS].resource_type.name
+            found += [Member(str(number), type_name) for number in self._accounts.not_hidden(there)]
             values = In(UserMeta.value, [str(number) for number in batch])
             of_group = (User.id == group, UserMeta.name == MEMBER, values)
             groups |= {row[UserMeta.value] for row in self._zone.rows([UserMeta.value], *of_group)}
@@ -94,6 +107,16 @@ class Links:
                 found[str(number)] = memberships
         return found
 
+    def _display(self, avu: Avu) -> str | None:
+        try:
+            display: Any = json.loads(self._kinds[GROUPS].seal.opened(avu.value))
+        except (ValueError, KeyMissing):
+            return None
+        return display if isinstance(display, str) else None
+
+    def _is_system(self, row: Row) -> bool:
+        return self._accounts.is_system(row[User.name])
+
     # -- changing
 
     def change(
@@ -117,15 +140,22 @@ class Links:
     def _remove(self, group: Account, leaving: Sequence[int], changed: list[str]) -> None:
         for batch in batches(leaving, SOME):
             in_group = (Group.id == group.number, In(User.id, batch), User.type == USERS)
-            for row in self._zone.rows((User.id, User.name), *in_group):
-                if self._zone.leave(group.name, row[User.name]):
-                    changed.append(row[User.name])
+            rows = self._zone.rows((User.id, User.name), *in_group)
+            names = {row[User.id]: row[User.name] for row in rows if not self._is_system(row)}
+            for number in self._accounts.not_hidden(names):
+                if self._zone.leave(group.name, names[number]):
+                    changed.append(names[number])
         gone = set(map(str, leaving))
         avus = self._accounts.metadata(group.number, MEMBER)
         nested = [avu for avu in of_attribute(avus, MEMBER) if avu.value in gone]
-        displays = [avu for avu in of_attribute(avus, MEMBER_DISPLAY) if avu.unit in gone]
+        displays = [avu for avu in of_attribute(avus, MEMBER_DISPLAY) if _member_of(avu) in gone]
         self._zone.change_metadata(group.name, remove=[*nested, *displays])
         changed += [avu.value for avu in nested]
+        if nested or displays:
+            # Of metadata with twin rows, the request before may have left some.
+            left = self._accounts.metadata(group.number, MEMBER)
+            for avu in {*nested, *displays}.intersection(left):
+                self._zone.take_metadata(group.name, avu)
 
     def _add(self, group: Account, joining: Sequence[Member], changed: list[str]) -> None:
         found = self._accounts.find(member.resource_id for member in joining)
@@ -133,34 +163,35 @@ class Links:
         # Before the first member joins: a display that is too long changes nothing. The display of the
         # member itself is stored with the member, and may have any length.
         given = {
-            member.resource_id: _display_avu(member)
+            member.resource_id: self._display_avu(member, group)
             for member, _, own in entries
             if member.display and member.display != own.display
         }
-        displays = []
-        for member, account, own in entries:
-            if own.resource_type != member.resource_type:
-                continue
-            if account.account_type == USERS:
-                joined = self._zone.join(group.name, account.name)
-            else:
-                joined = self._zone.add_metadata(group.name, Avu(MEMBER, member.resource_id))
-            if joined:
+        entries = [entry for entry in entries if entry[0].resource_type == entry[2].resource_type]
+        new = self._new_groups(group, [one for one, account, _ in entries if account.account_type == GROUPS])
+        joined = list[str]()
+        for member, account, _ in entries:
+            if account.account_type == USERS and self._zone.join(group.name, account.name):
+                joined.append(member.resource_id)
                 changed.append(member.resource_id)
-                displays += [given[member.resource_id]] if member.resource_id in given else []
-        self._zone.change_metadata(group.name, add=displays)
+        added = [Avu(MEMBER, member, str(group.number)) for member in new]
+        added += [given[member] for member in (*joined, *new) if member in given]
+        self._zone.change_metadata(group.name, add=added)
+        changed += new
+
+    def _display_avu(self, member: Member, group: Account) -> Avu:
+        text = self._kinds[GROUPS].seal.sealed(json.dumps(member.display))
+        if len(text) > CHUNK:
+            raise ValueRefused(f"members.display: must have {CHUNK} bytes at most, as iRODS stores it")
+        return Avu(MEMBER_DISPLAY, text, f"{group.number}/{member.resource_id}")
+
+    def _new_groups(self, group: Account, joining: Sequence[Member]) -> list[str]:
+        """Return the ids of those groups that are not in a group yet."""
+        avus = self._accounts.metadata(group.number, MEMBER) if joining else []
+        there = {avu.value for avu in of_attribute(avus, MEMBER)}
+        return [i for i in dict.fromkeys(member.resource_id for member in joining) if i not in there]
 
 
-def _display_avu(member: Member) -> Avu:
-    text = json.dumps(member.display)
-    if len(text) > CHUNK:
-        raise ValueRefused(f"members.display: must have {CHUNK} bytes at most")
-    return Avu(MEMBER_DISPLAY, text, member.resource_id)
-
-
-def _display(avu: Avu) -> str | None:
-    try:
-        display: Any = json.loads(avu.value)
-    except ValueError:
-        return None
-    return display if isinstance(display, str) else None
+def _member_of(display: Avu) -> str:
+    """Return the id of the member; releases before wrote it without the id of the group."""
+    return display.unit.rpartition("/")[2]

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from storage import option_types as types
 from storage.options import StorageOptions, secret, setting
-from storage.shared_options import Remote
+from storage.shared_options import Foreign, Remote
 
 
 @dataclass(frozen=True)
-class Options(Remote, StorageOptions):
+class Options(Foreign, Remote, StorageOptions):
     """iRODS"""
 
     address: ClassVar[str] = "irods_host"

@@ -1,20 +1,15 @@
 """Connections to an iRODS zone: a pool, a time-out for whole answers, and failures as storage errors."""
 
 import logging
-import select
-import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from xml.etree.ElementTree import ParseError
 
 from irods import exception as answers
 from irods.auth import REQUEST_IS_MISSING_KEY, ClientAuthError
-from irods.connection import Connection
 from irods.message import XMLMessageNotConvertibleToJSON, iRODSMessage
 from irods.session import iRODSSession
 
@@ -26,18 +21,8 @@ from storage.errors import (
     after_write,
 )
 from storage.forks import in_child
+from storage.irods.connections import EncryptionDiffers, Line, OtherZone, open_line
 from storage.irods.options import Options
-
-# The settings of an encrypted connection, by their names in iRODS and with its own defaults.
-_ENCRYPTION: Final = {
-    "client_server_negotiation": "request_server_negotiation",
-    "client_server_policy": "CS_NEG_REQUIRE",
-    "encryption_algorithm": "AES-256-CBC",
-    "encryption_key_size": 32,
-    "encryption_num_hash_rounds": 16,
-    "encryption_salt_size": 8,
-}
-_SCHEMES: Final = {"native": "native", "pam": "pam_password"}
 
 _REFUSED: Final = (
     answers.CAT_INVALID_AUTHENTICATION,
@@ -67,81 +52,8 @@ class ConnectionLost(StorageUnavailable):
     """The connection could not be made, or ended."""
 
 
-class _TlsSocket(ssl.SSLSocket):
-    """A TLS socket that closes without an answer of the server, which may be silent."""
-
-    def unwrap(self) -> "_TlsSocket":
-        return self
-
-
-def _new_connection() -> Any:
-    """Return an uninitialized connection with a time-out for whole answers, however slowly they arrive.
-
-    Its `recv` raises NetworkException, caused by TimeoutError, for an answer that takes longer.
-    """
-    connection: Any = Connection.__new__(Connection)
-    receive = connection.recv
-
-    def recv(*args: Any, **options: Any) -> Any:
-        plain = connection.socket
-        connection.socket = _TimedSocket(plain)
-        try:
-            return receive(*args, **options)
-        finally:
-            if connection.socket is not None:
-                connection.socket = plain
-
-    connection.recv = recv
-    return connection
-
-
-class _TimedSocket:
-    """A socket while one answer is read from it."""
-
-    def __init__(self, plain: socket.socket) -> None:
-        self._plain = plain
-        self._timeout_s = plain.gettimeout()
-        self._began = time.monotonic()
-
-    def recv(self, *args: Any) -> bytes:
-        if self._timeout_s is None:
-            return self._plain.recv(*args)
-        left_s = self._timeout_s - (time.monotonic() - self._began)
-        if left_s <= 0:
-            raise TimeoutError("timed out")
-        self._plain.settimeout(left_s)
-        try:
-            return self._plain.recv(*args)
-        finally:
-            self._plain.settimeout(self._timeout_s)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._plain, name)
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A session and its connection, which the session would forget open after a failure."""
-
-    session: iRODSSession
-    connection: Any
-
-    def has_ended(self) -> bool:
-        """Return whether the connection is closed, or has an answer to no question."""
-        if self.connection.socket is None or self.connection not in self.session.pool.idle:
-            return True
-        poll = select.poll()
-        poll.register(self.connection.socket, select.POLLIN)
-        return bool(poll.poll(0))
-
-    def hang_up(self) -> None:
-        """Close the connection without a message, because a dead server would not read it."""
-        if self.connection.socket is not None:
-            with suppress(OSError):
-                self.connection.socket.close()
-        self.connection.socket = None
-        self.session.pool.active.clear()
-        self.session.pool.idle.clear()
+class Undone(StorageUnavailable):
+    """The zone has undone a change of metadata: another change added the same piece to the same account."""
 
 
 class _Pool:
@@ -149,7 +61,7 @@ class _Pool:
 
     def __init__(self, size: int) -> None:
         self.free = threading.BoundedSemaphore(size)
-        self.idle: list[_Line] = []
+        self.idle: list[Line] = []
 
 
 class Sessions:
@@ -160,7 +72,6 @@ class Sessions:
         logging.getLogger("irods").setLevel(logging.CRITICAL + 1)
         self.options = options
         self._place = f"iRODS at {options.irods_host}:{options.irods_port}"
-        self._refused = f"{self._place} refuses the credentials of {options.irods_admin_username}"
         self._timeout_s = options.remote_timeout
         self._pool = _Pool(options.remote_pool_size)
         in_child(self._restart)
@@ -178,7 +89,7 @@ class Sessions:
         sent: list[bool] = []
         try:
             with after_write(sent), self._translated():
-                line = self._idle(pool) or self._open()
+                line = self._idle(pool) or open_line(self.options)
                 sent += [True] * writes
                 try:
                     yield line.session
@@ -207,44 +118,12 @@ class Sessions:
             line.hang_up()
 
     @staticmethod
-    def _idle(pool: _Pool) -> _Line | None:
+    def _idle(pool: _Pool) -> Line | None:
         with suppress(IndexError):
             while (line := pool.idle.pop()).has_ended():
                 line.hang_up()
             return line
         return None
-
-    def _open(self) -> _Line:
-        options = self.options
-        session = iRODSSession(
-            host=options.irods_host,
-            port=options.irods_port,
-            user=options.irods_admin_username,
-            zone=options.irods_zone,
-            password=options.irods_admin_password,
-            authentication_scheme=_SCHEMES[options.irods_authentication],
-            connection_timeout=self._timeout_s,
-            auto_cleanup=False,
-            **(_ENCRYPTION if options.irods_tls else {}),
-        )
-        if options.irods_tls:
-            # Without a context and without a file, the client verifies no certificate.
-            context = ssl.create_default_context(cafile=options.irods_ca_file)
-            context.sslsocket_class = _TlsSocket
-            session.pool.account.ssl_context = context
-        # In two steps: a connection that fails to log in must be closed.
-        line = _Line(session, _new_connection())
-        try:
-            line.connection.__init__(session.pool, session.pool.account)
-        except answers.CAT_INVALID_USER as exc:
-            line.hang_up()
-            # Here it is about the login; later it is about the account in a request.
-            raise StorageUnavailable(self._refused) from exc
-        except BaseException:
-            line.hang_up()
-            raise
-        session.pool.idle.add(line.connection)
-        return line
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -255,15 +134,20 @@ class Sessions:
         except ssl.SSLError as exc:
             reason = getattr(exc, "verify_message", "") or exc.reason or "failed"
             raise BadBackendAnswer(f"TLS with {place}: {reason}") from exc
+        except (EncryptionDiffers, OtherZone) as exc:
+            raise StorageUnavailable(f"{place} {exc}") from exc
         except (answers.NetworkException, OSError) as exc:
             if isinstance(exc, TimeoutError) or isinstance(exc.__context__, TimeoutError):
                 raise BackendTimeout(f"{place} did not answer within {self._timeout_s:g} s") from exc
             raise ConnectionLost(f"{place} cannot be reached, or ended the connection") from exc
         except _REFUSED as exc:
-            raise StorageUnavailable(self._refused) from exc
+            username = self.options.irods_admin_username
+            raise StorageUnavailable(f"{place} refuses the credentials of {username}") from exc
         except _FORBIDDEN as exc:
             username = self.options.irods_admin_username
             raise StorageReadOnly(f"{place}: the account {username} lacks the permission") from exc
+        except answers.SYS_LIBRARY_ERROR as exc:
+            raise Undone(f"{place}: other requests changed the same metadata at the same time") from exc
         except answers.iRODSException as exc:
             code = getattr(exc, "code", 0)
             raise BadBackendAnswer(f"{place} answered {type(exc).__name__} ({code})") from exc

@@ -1,11 +1,12 @@
 """The calls of the client as methods of a zone; each returns whether it changed anything."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from irods.access import iRODSAccess
+from irods.api_number import api_number
 from irods.column import Column, Criterion
 from irods.exception import (
     CAT_COLLECTION_NOT_EMPTY,
@@ -15,15 +16,28 @@ from irods.exception import (
     GroupDoesNotExist,
     UserDoesNotExist,
 )
+from irods.message import (
+    FileOpenRequest,
+    GeneralAdminRequest,
+    Message,
+    ObjCopyRequest,
+    StringStringMap,
+    iRODSMessage,
+)
 from irods.meta import AVUOperation, iRODSMeta
-from irods.models import User
+from irods.models import User, UserMeta
 from irods.session import iRODSSession
 
+from storage.attempts import repeated
 from storage.irods.options import Options
-from storage.irods.sessions import ConnectionLost, Sessions
+from storage.irods.purge import Purge
+from storage.irods.sessions import ConnectionLost, Sessions, Undone
 
 USERS: Final = "rodsuser"
 GROUPS: Final = "rodsgroup"
+# The kinds of a request to rename.
+_RENAME_DATA_OBJECT: Final = 11
+_RENAME_COLLECTION: Final = 12
 
 Row = Mapping[Column, Any]
 
@@ -37,17 +51,24 @@ class Avu:
     unit: str = ""
 
 
+def avu_of(row: Row) -> Avu:
+    """Return the piece of metadata in a row of its three columns."""
+    return Avu(row[UserMeta.name] or "", row[UserMeta.value] or "", row[UserMeta.units] or "")
+
+
 class Zone:
     """The accounts of a zone, their metadata, and the data they own."""
 
     def __init__(self, options: Options) -> None:
         self._sessions = Sessions(options)
+        self._purge = Purge(self._remove_unused)
         self.name = options.irods_zone
         self.username = options.irods_admin_username
         # A write takes at most half of this time; after all of it, other writers repair a lost write.
         self.write_limit_s = 3 * options.remote_timeout + 10.0
 
     def close(self) -> None:
+        self._purge.run()
         self._sessions.close()
 
     # -- queries
@@ -105,7 +126,8 @@ class Zone:
             with suppress(UserDoesNotExist, CAT_INVALID_USER):
                 session.users.remove(name, self.name)
 
-        return self._change(remove, CAT_COLLECTION_NOT_EMPTY)
+        with self._purge.afterwards():
+            return self._change(remove, CAT_COLLECTION_NOT_EMPTY)
 
     def set_password(self, name: str, password: str) -> None:
         self._change(lambda session: session.users.modify(name, "password", password))
@@ -137,24 +159,38 @@ class Zone:
 
     def take_metadata(self, name: str, avu: Avu) -> bool:
         """Remove one piece; return False if it does not exist. Of several callers one removes it."""
-        return self._change(
-            lambda session: session.metadata.remove(User, name, _meta(avu)),
-            CAT_SUCCESS_BUT_WITH_NO_INFO,
-            CAT_INVALID_USER,
-        )
+        with self._purge.afterwards():
+            return self._change(
+                lambda session: session.metadata.remove(User, name, _meta(avu)),
+                CAT_SUCCESS_BUT_WITH_NO_INFO,
+                CAT_INVALID_USER,
+            )
 
     def change_metadata(self, name: str, remove: Iterable[Avu] = (), add: Iterable[Avu] = ()) -> bool:
         """Remove and add pieces, all at once or not at all; return False when there is no such account.
 
-        A piece to remove may be missing, and a piece to add may exist.
+        A piece to add may exist. A piece to remove may be missing; of one that another account has, or that
+        two writers added at once, a row may stay: `take_metadata` removes all.
         """
-        operations = [AVUOperation(operation="remove", avu=_meta(avu)) for avu in remove]
-        operations += [AVUOperation(operation="add", avu=_meta(avu)) for avu in add]
-        # An iRODSMetaCollection would read everything before and after.
-        return not operations or self._change(
-            lambda session: session.metadata.apply_atomic_operations(User, name, *operations),
-            CAT_INVALID_USER,
-        )
+        removals = [AVUOperation(operation="remove", avu=_meta(avu)) for avu in remove]
+        operations = [*removals, *(AVUOperation(operation="add", avu=_meta(avu)) for avu in add)]
+        if not operations:
+            return True
+
+        def change() -> bool:
+            # An iRODSMetaCollection would read everything before and after.
+            return self._change(
+                lambda session: session.metadata.apply_atomic_operations(User, name, *operations),
+                CAT_INVALID_USER,
+            )
+
+        with self._purge.afterwards() if removals else nullcontext():
+            return repeated(change, Undone)
+
+    def _remove_unused(self) -> None:
+        """Remove the metadata that nothing in the zone has any more."""
+        with self._sessions.session() as session:
+            _send(session, "GENERAL_ADMIN_AN", GeneralAdminRequest("rm", "unusedAVUs"))
 
     def own(self, path: str, name: str, recursive: bool = False) -> None:
         """Make an account an owner of a collection or data object; with `recursive` of its content too."""
@@ -166,11 +202,27 @@ class Zone:
 
     def move(self, collections: Collection[str], data_objects: Collection[str], target: str) -> None:
         """Move collections and data objects into the collection `target`."""
+        paths = [(path, _RENAME_COLLECTION) for path in collections]
+        paths += [(path, _RENAME_DATA_OBJECT) for path in data_objects]
         with self._sessions.session(writes=True) as session:
-            for path in collections:
-                session.collections.move(path, target)
-            for path in data_objects:
-                session.data_objects.move(path, target)
+            for path, operation in paths:
+                # The methods of the client would first ask whether the target is a collection.
+                name = path.rpartition("/")[2]
+                both = [_renamed(one, operation) for one in (path, f"{target}/{name}")]
+                request = ObjCopyRequest(srcDataObjInp_PI=both[0], destDataObjInp_PI=both[1])
+                _send(session, "DATA_OBJ_RENAME_AN", request)
+
+
+def _renamed(path: str, operation: int) -> FileOpenRequest:
+    unused = dict.fromkeys(("createMode", "openFlags", "offset", "dataSize", "numThreads"), 0)
+    return FileOpenRequest(objPath=path, oprType=operation, KeyValPair_PI=StringStringMap(), **unused)
+
+
+def _send(session: iRODSSession, name: str, request: Message) -> None:
+    """Call an API of iRODS for which the client has no method."""
+    with session.pool.get_connection() as connection:
+        connection.send(iRODSMessage("RODS_API_REQ", msg=request, int_info=api_number[name]))
+        connection.recv()
 
 
 def _meta(avu: Avu) -> iRODSMeta:

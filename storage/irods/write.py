@@ -1,23 +1,24 @@
 """Replacing and deleting resources: one writer at a time each, also after a writer was interrupted.
 
 1. A writer announces its change in the metadata `scim.writing`.
-2. It removes `scim.version`, a token that only one writer can remove. Without the token it may not write.
+2. It takes the token: it removes `scim.version`, or adds ADOPTED to an account without a document. iRODS lets
+   one writer do that. Without the token it may not write.
 3. It writes the new document together with a new token, in one request.
 
-The announcement shows whether a missing token is in use or was lost with its writer. The next writer puts
-a lost token back. The data of a deleted user passes to a new group with the metadata DELETED and TIMESTAMP.
+The holder of the token is announced until it has written. So a missing token was lost if no announcement is
+younger than a write can last. Of the writers that announce themselves then, the one that removes the oldest
+announcement has the token. A writer that waits is not announced, so that it keeps no other one waiting.
 """
 
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from irods.models import Collection, DataObject
+from irods.models import User, UserMeta
 
-from schema.values import format_date_time
 from storage.adapter import StoredResource
 from storage.attempts import repeated
 from storage.errors import (
@@ -29,35 +30,39 @@ from storage.errors import (
     VersionMismatch,
     after_write,
 )
-from storage.irods.creation import LOOK_S, LOOKS, claim_avu, claims_of, owner_of
+from storage.irods.creation import LOOK_S, LOOKS, age, claim_avu, claims_of, mark, owner_of
 from storage.irods.find import Accounts
 from storage.irods.form import (
     ADOPTED,
-    DELETED,
     FOREIGN,
-    TIMESTAMP,
+    HOLDER,
     VERSION,
     WRITING,
     Kind,
     State,
-    age,
-    mark,
+    is_former_key,
     next_version,
     of_attribute,
     with_id,
 )
+from storage.irods.names import refuse_foreign_name, refuse_named
+from storage.irods.removal import Removal
 from storage.irods.sessions import ConnectionLost
-from storage.irods.wire import GROUPS, USERS, Avu, Zone
-
-# The beginning of the names of the groups with the data of deleted users.
-_HEIR: Final = "deleted."
+from storage.irods.wire import GROUPS, Avu, Zone
 
 _Result = TypeVar("_Result")
 
 
+class Interrupted(StorageUnavailable):
+    """Another writer has the token, and has perhaps died."""
+
+
 @dataclass
 class _Work:
-    """A change of a state: the metadata that announces it, and whether iRODS may have carried it out."""
+    """A change of a state: the metadata that announces it, first of all its announcement, then its claims.
+
+    `sent` says whether iRODS may have carried it out.
+    """
 
     state: State
     mark: str
@@ -72,7 +77,21 @@ class Changes:
     def __init__(self, zone: Zone, accounts: Accounts) -> None:
         self._zone = zone
         self._accounts = accounts
-        self._removal = _Removal(zone)
+        self._removal = Removal(zone)
+
+    def keep_token(self) -> None:
+        """See to it that the catalogue has one row of ADOPTED, whichever servers do so at once.
+
+        One of them creates the group, and adds the first row.
+        """
+        for look in range(LOOKS):
+            if self._zone.rows([UserMeta.id], UserMeta.name == ADOPTED.attribute, User.name == HOLDER):
+                return
+            # The server that created the group may have died before it added the row.
+            if self._zone.add_account(HOLDER, GROUPS) is not None or look == LOOKS - 1:
+                self._zone.add_metadata(HOLDER, ADOPTED)
+                return
+            time.sleep(LOOK_S)
 
     def replace(
         self, kind: Kind, resource: StoredResource, password: str | None, if_version: str | None
@@ -110,11 +129,15 @@ class Changes:
 
     def _replace(self, state: State, resource: StoredResource, password: str | None) -> StoredResource:
         kind, name, before = state.kind, state.account.name, state.stored
-        wanted = kind.unique_values(resource.document) - kind.unique_values(before.document)
-        self._accounts.refuse_named(kind, wanted, state.account.number)
+        values = kind.unique_values(resource.document)
+        new = values - kind.unique_values(before.document)
+        # Another program may have chosen the name of an account without regard to our resources.
+        wanted = values if before.version == FOREIGN else new
+        refuse_named(self._accounts, kind, new, state.account.number)
+        refuse_foreign_name(self._accounts, kind, resource, before.document.get(kind.naming))
         work, owner = _work(state), owner_of(state.account.number, name)
         claims = claims_of(self._zone, kind, owner, work.announced).claim(owner, wanted)
-        work.announced = [*work.announced, *map(claim_avu, claims)]
+        work.announced = [*work.announced, *(claim_avu(kind, claim) for claim in claims)]
         self._take(work)
         changed: list[str] = []
         with self._writing(work), after_write(changed):
@@ -124,56 +147,72 @@ class Changes:
             version = next_version(before.version, work.mark.partition(":")[2])
             kept = with_id(resource, state.account.number, version)
             avus = kind.metadata(kept)
-            if before.version == FOREIGN or of_attribute(state.avus, ADOPTED):
-                avus.add(_adopted(state))
+            if before.version == FOREIGN or of_attribute(state.avus, ADOPTED.attribute):
+                # A writer that read the account before its first change adds this in vain.
+                avus.add(ADOPTED)
             if time.monotonic() - work.began > self._zone.write_limit_s / 2:
                 raise BackendTimeout("iRODS took too long; nothing was changed")
             work.sent = True
-            old = {*state.avus, *work.announced}
-            if not self._zone.change_metadata(name, old - avus, avus - state.avus | {Avu(VERSION, version)}):
+            old = {*state.avus, *work.announced} - avus
+            if not self._zone.change_metadata(name, old, avus - state.avus):
                 raise _not_found(state)
+        # One with twin rows may still be there; the next change removes a key that remains.
+        with suppress(StorageError):
+            for avu in filter(is_former_key, old):
+                self._zone.take_metadata(name, avu)
         return kept
 
     def _take(self, work: _Work) -> None:
         """Become the only writer of the state that was read. Raises VersionMismatch."""
-        state, name, version = work.state, work.state.account.name, work.state.stored.version
         try:
-            if version == FOREIGN:
-                taken = self._zone.add_metadata(name, _adopted(state))
-            else:
-                taken = self._zone.take_metadata(name, Avu(VERSION, version))
-        except StorageError:
-            if version == FOREIGN:
-                self._withdraw(work)
+            if self._has_taken(work):
+                return
+            for _ in range(LOOKS):
+                if self._has_taken_later(work):
+                    return
+                time.sleep(random.uniform(LOOK_S / 2, LOOK_S))
+            wait = self._zone.write_limit_s
+            raise Interrupted(f"a change was interrupted; the server undoes it within {wait:.0f} s")
+        except OutcomeUnknown:
+            # The announcement stays: the token may be taken.
             raise
-        if taken:
-            return
-        self._withdraw(work)
-        self._wait(state)
-        raise VersionMismatch(f"{state.kind.resource_type.name} {state.stored.id} is no longer at {version}")
+        except StorageError:
+            # A later writer removes an announcement that remains.
+            with suppress(StorageError):
+                self._zone.change_metadata(work.state.account.name, remove=work.announced)
+            raise
 
-    def _withdraw(self, work: _Work) -> None:
-        # A later writer removes an announcement that remains.
-        with suppress(StorageError):
-            self._zone.change_metadata(work.state.account.name, remove=work.announced)
+    def _has_taken_later(self, work: _Work) -> bool:
+        """Look, without an announcement that keeps others waiting, whether the token is free or lost."""
+        name, announcement = work.state.account.name, work.announced[0]
+        self._zone.change_metadata(name, remove=[announcement])
+        now = self._unchanged(work)
+        others = _announcements(now)
+        if not _has_token(now) and any(age(avu.value) <= self._zone.write_limit_s for avu in others):
+            return False
+        self._zone.change_metadata(name, add=[announcement])
+        if _has_token(now):
+            return self._has_taken(work)
+        if others:
+            return self._zone.take_metadata(name, others[0])
+        now = self._unchanged(work)
+        return not _has_token(now) and _announcements(now) == [announcement]
 
-    def _wait(self, state: State) -> None:
-        """Return when the state that was read is over, or has its token again.
+    def _unchanged(self, work: _Work) -> State:
+        """Return the state now. Raises VersionMismatch for another version than that of the work."""
+        kind, before = work.state.kind, work.state.stored
+        now = self._accounts.state(kind, before.id)
+        if now.stored.version != before.version:
+            raise VersionMismatch(f"{kind.resource_type.name} {before.id} is no longer at {before.version}")
+        return now
 
-        Puts a token back that was lost with its writer; raises StorageUnavailable when it is too early for
-        that.
-        """
-        for _ in range(LOOKS):
-            now = self._accounts.state(state.kind, state.stored.id)
-            if now.stored.version != state.stored.version or _has_token(now):
-                return
-            others = of_attribute(now.avus, WRITING)
-            if all(age(avu.value) > self._zone.write_limit_s for avu in others):
-                self._give_back(now, others)
-                return
-            time.sleep(LOOK_S)
-        wait = self._zone.write_limit_s
-        raise StorageUnavailable(f"a change was interrupted; the server undoes it within {wait:.0f} s")
+    def _has_taken(self, work: _Work) -> bool:
+        name, version = work.state.account.name, work.state.stored.version
+        if version == FOREIGN:
+            # Somebody may have removed the group, and a purge the row.
+            self.keep_token()
+            return self._zone.add_metadata(name, ADOPTED)
+        return self._zone.take_metadata(name, Avu(VERSION, version))
 
     @contextmanager
     def _writing(self, work: _Work) -> Iterator[None]:
@@ -185,15 +224,19 @@ class Changes:
             uncertain = isinstance(exc, BackendTimeout | ConnectionLost | OutcomeUnknown)
             if not (uncertain and work.sent):
                 with suppress(StorageError):
-                    self._give_back(work.state, work.announced)
+                    self._give_back(work)
             raise
 
-    def _give_back(self, state: State, announced: Sequence[Avu]) -> None:
-        name, version = state.account.name, state.stored.version
-        if version == FOREIGN:
-            self._zone.change_metadata(name, remove=[*announced, _adopted(state)])
+    def _give_back(self, work: _Work) -> None:
+        state, name = work.state, work.state.account.name
+        if time.monotonic() - work.began > self._zone.write_limit_s:
+            # Another writer may have inherited the token.
+            return
+        if state.stored.version == FOREIGN:
+            self._zone.take_metadata(name, ADOPTED)
+            self._zone.change_metadata(name, remove=work.announced)
         else:
-            self._zone.change_metadata(name, remove=announced, add=[Avu(VERSION, version)])
+            self._zone.change_metadata(name, remove=work.announced, add=[_token(state)])
 
 
 def _work(state: State) -> _Work:
@@ -201,84 +244,20 @@ def _work(state: State) -> _Work:
     return _Work(state, own, [Avu(WRITING, f"{state.stored.version}:{own}")], time.monotonic())
 
 
+def _token(state: State) -> Avu:
+    return Avu(VERSION, state.stored.version)
+
+
 def _has_token(state: State) -> bool:
     if state.stored.version == FOREIGN:
-        return not of_attribute(state.avus, ADOPTED)
-    return Avu(VERSION, state.stored.version) in state.avus
+        return ADOPTED not in state.avus
+    return _token(state) in state.avus
 
 
-def _adopted(state: State) -> Avu:
-    return Avu(ADOPTED, str(state.account.number))
+def _announcements(state: State) -> list[Avu]:
+    """Return the announcements of writers, the oldest of a version first."""
+    return sorted(of_attribute(state.avus, WRITING), key=lambda avu: avu.value)
 
 
 def _not_found(state: State) -> ResourceNotFound:
     return ResourceNotFound(state.kind.resource_type.name, state.stored.id)
-
-
-class _Removal:
-    """Removes users and groups."""
-
-    def __init__(self, zone: Zone) -> None:
-        self._zone = zone
-
-    def remove(self, state: State) -> None:
-        """Remove an account; its data belongs to a group afterwards."""
-        name = state.account.name
-        if state.account.account_type == USERS:
-            homes = (f"/{self._zone.name}/home/{name}", f"/{self._zone.name}/trash/home/{name}")
-            owned = self._owned(name) - set(homes)
-            # The home may also hold data of others: then iRODS does not remove the account yet.
-            if not owned and self._zone.remove_account(name):
-                return
-            self._pass_on(state, homes, [path for path in sorted(owned) if not _is_in(path, homes)])
-        if not self._zone.remove_account(name):
-            raise StorageUnavailable(f"iRODS does not remove account {state.account.number}: it owns data")
-
-    def _owned(self, name: str) -> set[str]:
-        """Return the paths of the collections and data objects that a user owns.
-
-        Without the data of an earlier user of that name in a group, which has that name as its owner.
-        """
-        owner = [Collection.owner_name == name, Collection.owner_zone == self._zone.name]
-        paths = {row[Collection.name] for row in self._zone.rows([Collection.name], *owner)}
-        owner = [DataObject.owner_name == name, DataObject.owner_zone == self._zone.name]
-        for row in self._zone.rows([Collection.name, DataObject.name], *owner):
-            paths.add(f"{row[Collection.name]}/{row[DataObject.name]}")
-        return {path for path in paths if not path.startswith(f"/{self._zone.name}/home/{_HEIR}")}
-
-    def _content(self, home: str) -> tuple[list[str], list[str]]:
-        """Return the paths of the collections and of the data objects in a collection."""
-        rows = self._zone.rows([Collection.name], Collection.parent_name == home)
-        collections = sorted(row[Collection.name] for row in rows)
-        rows = self._zone.rows([DataObject.name], Collection.name == home)
-        return collections, sorted({f"{home}/{row[DataObject.name]}" for row in rows})
-
-    def _pass_on(self, state: State, homes: tuple[str, ...], elsewhere: list[str]) -> None:
-        """Give all data to a group; after a failure, every step can be repeated."""
-        account = state.account
-        group = f"{_HEIR}{account.number}.{account.name}"[:63].rstrip(".")
-        self._zone.add_account(group, GROUPS)
-        self._zone.add_metadata(group, Avu(DELETED, account.name))
-        self._zone.change_metadata(group, add=[Avu(TIMESTAMP, format_date_time(datetime.now(UTC)))])
-        for path in elsewhere:
-            self._zone.own(path, group)
-        for number, home in enumerate(homes):
-            collections, data_objects = self._content(home)
-            if not collections and not data_objects:
-                continue
-            # To move data, or to create a collection in another, even an administrator must own it.
-            self._own(home, group)
-            its_home = f"/{self._zone.name}/home/{group}"
-            targets = [its_home, f"{its_home}/trash"][: number + 1]
-            for target in targets:
-                self._zone.make_collection(target)
-                self._own(target, group)
-            self._zone.move(collections, data_objects, targets[-1])
-
-    def _own(self, path: str, group: str) -> None:
-        for name in (group, self._zone.username):
-            self._zone.own(path, name, recursive=True)
-
-
-def _is_in(path: str, collections: tuple[str, ...]) -> bool:
-    return any(path.startswith(f"{collection}/") for collection in collections)

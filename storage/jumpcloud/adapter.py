@@ -20,10 +20,11 @@ from storage.adapter import (
     StoredResource,
 )
 from storage.errors import ResourceNotFound, UnsupportedByBackend, VersionMismatch
+from storage.foreign_entries import ForeignEntries
 from storage.forks import in_child
 from storage.jumpcloud.client import Client
 from storage.jumpcloud.find import GroupFinder, UserFinder
-from storage.jumpcloud.form import GroupForm, UserForm
+from storage.jumpcloud.form import GroupForm, ReadGroup, UserForm
 from storage.jumpcloud.links import Links
 from storage.jumpcloud.wire import Directory, Json, Missing
 from storage.jumpcloud.write import GroupWriter, Turns, UserWriter, Writer
@@ -40,8 +41,9 @@ class JumpcloudAdapter(StorageAdapter):
         asked_at_start=False,
     )
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, foreign_entries: ForeignEntries) -> None:
         self._client = client
+        self._foreign_entries = foreign_entries
         self._directory = Directory(client)
         self._turns = Turns()
         self._writers: dict[str, Writer] = {}
@@ -59,16 +61,20 @@ class JumpcloudAdapter(StorageAdapter):
                 f"not {', '.join(others) or 'only one of them'}"
             )
         directory = self._directory
-        users, groups = UserForm(by_schema[urns.USER]), GroupForm(by_schema[urns.GROUP])
+        users = UserForm(by_schema[urns.USER], self._foreign_entries)
+        groups = GroupForm(by_schema[urns.GROUP], self._foreign_entries)
         self._links = Links(directory, users, groups)
         self._writers = {
-            users.resource_type.name: UserWriter(directory, users, UserFinder(directory, users)),
-            groups.resource_type.name: GroupWriter(directory, groups, GroupFinder(directory, groups)),
+            users.resource_type.name: UserWriter(directory, users, UserFinder(directory, users, groups)),
+            groups.resource_type.name: GroupWriter(directory, groups, GroupFinder(directory, groups, users)),
         }
 
     def check(self) -> None:
         self._directory.users(0, 1)
         self._directory.groups(0, 1)
+
+    def count_hidden(self, resource_type: ResourceType) -> int | None:
+        return None if self._foreign_entries.are_hidden else 0
 
     def close(self) -> None:
         self._client.close()
@@ -82,7 +88,8 @@ class JumpcloudAdapter(StorageAdapter):
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
         writer = self._writers[resource_type.name]
         with _existing(resource_type, resource_id):
-            return writer.form.read(writer.live(resource_id))
+            live = writer.live(resource_id)
+        return next(writer.form.shown([live]))
 
     def create(self, resource_type: ResourceType, resource: StoredResource) -> StoredResource:
         writer = self._writers[resource_type.name]
@@ -100,7 +107,7 @@ class JumpcloudAdapter(StorageAdapter):
     def delete(self, resource_type: ResourceType, resource_id: str, if_version: str | None = None) -> None:
         writer = self._writers[resource_type.name]
         with self._turns.of([resource_id]), _existing(resource_type, resource_id):
-            if if_version is not None:
+            if if_version is not None or self._foreign_entries.are_hidden:
                 _at(writer, resource_id, if_version)
             writer.delete(resource_id)
 
@@ -117,12 +124,12 @@ class JumpcloudAdapter(StorageAdapter):
     def members(
         self, resource_type: ResourceType, stored: StoredResource, limit: int | None = None
     ) -> Iterator[Member]:
-        return islice(self._links.members(self._live(resource_type, stored), limit), limit)
+        return islice(self._links.members(self._read(resource_type, stored).live, limit), limit)
 
     def among_members(
         self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
     ) -> Sequence[Member]:
-        return self._links.among(stored.id, member_ids)
+        return self._links.among(stored.id, member_ids, stored.source)
 
     def change_members(
         self,
@@ -132,7 +139,7 @@ class JumpcloudAdapter(StorageAdapter):
         remove: Iterable[Member],
     ) -> bool:
         with self._turns.of([stored.id]), _existing(resource_type, stored.id):
-            return self._links.change(self._live(resource_type, stored), add, remove)
+            return self._links.change(self._read(resource_type, stored), add, remove)
 
     def memberships(
         self, resource_type: ResourceType, stored: Sequence[StoredResource]
@@ -144,12 +151,12 @@ class JumpcloudAdapter(StorageAdapter):
     def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         return self._links.find(resource_ids)
 
-    def _live(self, resource_type: ResourceType, stored: StoredResource) -> Json:
+    def _read(self, resource_type: ResourceType, stored: StoredResource) -> ReadGroup:
         if stored.source is not None:
-            source: Json = stored.source
+            source: ReadGroup = stored.source
             return source
         with _existing(resource_type, stored.id):
-            return self._writers[resource_type.name].live(stored.id)
+            return ReadGroup(self._writers[resource_type.name].live(stored.id))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ The server evaluates the whole filter on the result. A search joins its terms by
 for other filters it has a part of the terms.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,12 +42,20 @@ class Native:
 class UserFilterCompiler(FilterCompiler[Native]):
     """Compiles the filters of users; `lenses` tell the fields of each attribute."""
 
+    is_exact = False
+
     def __init__(
         self, resource_type: ResourceType, lenses: Sequence[Lens], is_id: Callable[[str], bool]
     ) -> None:
         self._type = resource_type
         self._is_id = is_id
         self._lenses = {(lens.extension, lens.attribute): lens for lens in lenses}
+
+    def access(self, native: Native) -> str:
+        return "a search of JumpCloud" if native.group is None else "the members of a group"
+
+    def shown(self, native: Native) -> str:
+        return native.group or json.dumps(native.condition, ensure_ascii=False)
 
     def comparison(self, node: BoundComparison) -> Native:
         path = node.path

@@ -5,8 +5,8 @@ import json
 import re
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from schema.values import format_date_time
 from storage.adapter import StoredResource
 from storage.errors import ValueRefused
 from storage.foreign import ForeignReader, instant_of
+from storage.foreign_entries import ForeignEntries
 from storage.jumpcloud import ssh
 from storage.jumpcloud.document import (
     GROUP_LENSES,
@@ -37,18 +38,43 @@ _GROUP_FIELDS: Final = ("description", "email", "memberQuery", "membershipMethod
 _FORMER: Final = "details"
 
 
+@dataclass
+class ReadGroup:
+    """A group as it was read, and which users JumpCloud has shown since as members or as none."""
+
+    live: Json
+    members: dict[str, bool] = field(default_factory=dict)
+
+
 class Form(ABC):
     """The resources of one type: a document made of fields and a remainder."""
 
     kind: Kind
     lenses: tuple[Lens, ...] = ()
 
-    def __init__(self, resource_type: ResourceType) -> None:
+    def __init__(self, resource_type: ResourceType, foreign_entries: ForeignEntries) -> None:
         self.resource_type = resource_type
+        self.foreign_entries = foreign_entries
         self._documents = Documents(resource_type, self.lenses)
 
+    def shown(self, lives: Iterable[Json]) -> Iterator[StoredResource]:
+        """Yield users or groups as callers get them, without the hidden ones."""
+        for live in lives:
+            if self.is_own(live):
+                yield self.read(live)
+            elif (shown := self.foreign_entries.shown(self.read(live))) is not None:
+                yield shown
+
+    def hides(self, live: Json) -> bool:
+        """Return whether a user or group of another program is no resource."""
+        return self.foreign_entries.are_hidden and not self.is_own(live)
+
+    def is_own(self, live: Json) -> bool:
+        """Return whether this server has made or changed a user or group."""
+        return bool(self.own(live))
+
     def read(self, live: Json) -> StoredResource:
-        """Return a user or group as a resource."""
+        """Return any user or group as a resource."""
         resource_id = id_of(live)
         remainder = self.remainder(live)
         document = self._shown(self._documents.join(live, remainder.rest), live)
@@ -76,9 +102,9 @@ class Form(ABC):
 
     def _split(self, resource: StoredResource) -> tuple[dict[str, Any], Remainder]:
         fields, rest = self._documents.split(resource.document)
-        for name, field in _WHOLE.items():
+        for name, target in _WHOLE.items():
             value = resource.document.get(name)
-            if field in fields and value is not None and fields[field] != value:
+            if target in fields and value is not None and fields[target] != value:
                 raise ValueRefused(f"{name}: must have {LONGEST} characters at most")
         for path in resource.secrets:
             if path != "password":
@@ -108,8 +134,8 @@ class UserForm(Form):
 
     kind, lenses = USERS, USER_LENSES
 
-    def __init__(self, resource_type: ResourceType) -> None:
-        super().__init__(resource_type)
+    def __init__(self, resource_type: ResourceType, foreign_entries: ForeignEntries) -> None:
+        super().__init__(resource_type, foreign_entries)
         self._foreign = ForeignReader(resource_type)
 
     def new(self, resource: StoredResource) -> Json:
@@ -143,17 +169,14 @@ class UserForm(Form):
         attributes += [{"name": name, "value": value} for name, value in remainder.pieces().items()]
         return {**body, "attributes": attributes, **({"password": password} if password else {})}
 
-    def remainder(self, live: Json) -> Remainder:
-        return super().remainder(live) if self.own(live) else self._former(live)
+    def is_own(self, live: Json) -> bool:
+        return super().is_own(live) or _former(live) is not None
 
-    def _former(self, live: Json) -> Remainder:
-        """Return the attributes that HarryKodden/scim stored."""
-        text = next((e.get("value") for e in _entries(live) if e.get("name") == _FORMER), None)
-        try:
-            former = orjson.loads(text) if isinstance(text, str) else None
-        except orjson.JSONDecodeError:
-            former = None
-        if not isinstance(former, dict):
+    def remainder(self, live: Json) -> Remainder:
+        if self.own(live):
+            return super().remainder(live)
+        former = _former(live)
+        if former is None:
             return Remainder()
         found = self._foreign.read(former)
         return Remainder(found.resource, created=found.created, last_modified=found.last_modified)
@@ -178,7 +201,7 @@ class GroupForm(Form):
     kind, lenses = GROUPS, GROUP_LENSES
 
     def read(self, live: Json) -> StoredResource:
-        return replace(super().read(live), source=live)
+        return replace(super().read(live), source=ReadGroup(live))
 
     def new(self, resource: StoredResource) -> Json:
         fields, remainder = self._split(resource)
@@ -229,6 +252,16 @@ def _born(resource_id: str) -> str:
 def _entries(live: Json) -> list[Json]:
     entries = live.get("attributes")
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _former(live: Json) -> Json | None:
+    """Return the attributes that HarryKodden/scim stored of a user, None if it stored none."""
+    text = next((e.get("value") for e in _entries(live) if e.get("name") == _FORMER), None)
+    try:
+        former = orjson.loads(text) if isinstance(text, str) else None
+    except orjson.JSONDecodeError:
+        return None
+    return former if isinstance(former, dict) else None
 
 
 def _address(address: str, live: str) -> str:

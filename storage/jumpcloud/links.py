@@ -6,13 +6,16 @@ JumpCloud may show a change of a pair late, so that a reading after a change may
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from storage.adapter import Member, Membership, StoredResource
+from storage.batches import batches
 from storage.errors import ValueRefused, after_write
 from storage.jumpcloud.find import groups_of, groups_with
-from storage.jumpcloud.form import GroupForm, UserForm, is_dynamic
-from storage.jumpcloud.wire import GROUPS, Directory, Json, Missing, every, id_of
+from storage.jumpcloud.form import GroupForm, ReadGroup, UserForm, is_dynamic
+from storage.jumpcloud.wire import GROUPS, PAGE, Directory, Json, Missing, every, id_of
+from storage.known_member import KnownMember
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,32 +38,48 @@ class Links:
     def members(self, group: Json, limit: int | None) -> Iterator[Member]:
         """Yield the members of a group; of each page, `limit` at most.
 
-        A member has no display if a search by id omits the user; the log has the number of such members.
+        Unless users are hidden, a member has no display if a search by id omits the user; the log has the
+        number of such members.
         """
         displays = self._groups.remainder(group).displays
+        hides = self._users.foreign_entries.are_hidden
         for page in self._directory.members(id_of(group)):
-            ids = page[:limit]
-            found = self._resources(self._directory.searched(ids))
-            if len(found) < len(ids):
-                omitted = len(ids) - len(found)
-                _LOG.warning("JumpCloud: a search for %s members by id omitted %s users", len(ids), omitted)
-            for user_id in ids:
-                own = self._display(found[user_id]) if user_id in found else None
+            # Of hidden members, more than `limit` may have to be read: it is the caller who stops.
+            found = map(self._shown, batches(page, PAGE)) if hides else [self._listed(page[:limit])]
+            for user_id, user in chain.from_iterable(users.items() for users in found):
+                own = self._display(self._users.read(user)) if user is not None else None
                 yield Member(user_id, self._user_type, displays.get(user_id) or own)
+
+    def _shown(self, ids: Sequence[str]) -> dict[str, Json | None]:
+        """Return the users among `ids` that are not hidden: an omitted one may be, and is read."""
+        users = self._directory.users_with(ids)
+        return {user_id: user for user_id, user in users.items() if not self._users.hides(user)}
+
+    def _listed(self, ids: Sequence[str]) -> dict[str, Json | None]:
+        found = self._directory.searched(ids)
+        if len(found) < len(ids):
+            omitted = len(ids) - len(found)
+            _LOG.warning("JumpCloud: a search for %s members by id omitted %s users", len(ids), omitted)
+        return {user_id: found.get(user_id) for user_id in ids}
 
     def find(self, ids: Sequence[str]) -> list[Member]:
         """Return the existing users and groups among `ids`; JumpCloud gives no id twice."""
         users = self._existing(ids)
-        groups = groups_with(self._directory, (one for one in ids if one not in users))
+        groups = self._groups_with(one for one in ids if one not in users)
+        displays = {user_id: self._display(user) for user_id, user in users.items()}
         return [
-            *(Member(user_id, self._user_type, self._display(user)) for user_id, user in users.items()),
+            *(KnownMember(one, self._user_type, display, display) for one, display in displays.items()),
             *(Member(one, self._group_type, group.get("name") or None) for one, group in groups.items()),
         ]
 
-    def among(self, group_id: str, ids: Iterable[str]) -> list[Member]:
-        """Return the members of a group among some users, without displays."""
+    def among(self, group_id: str, ids: Iterable[str], read: ReadGroup | None) -> list[Member]:
+        """Return the members of a group among some users, without displays, and note them in `read`."""
         wanted = list(dict.fromkeys(filter(self._directory.is_id, ids)))
         found = self._members_among(group_id, wanted) if self._directory.is_id(group_id) else set()
+        if found and self._users.foreign_entries.are_hidden:
+            found &= self._existing(found).keys()
+        if read is not None:
+            read.members |= {user_id: user_id in found for user_id in wanted}
         return [Member(user_id, self._user_type) for user_id in wanted if user_id in found]
 
     def _members_among(self, group_id: str, user_ids: Sequence[str]) -> set[str]:
@@ -82,11 +101,12 @@ class Links:
         """Return the groups of each user that is in a group."""
         ids = [user_id for user_id in user_ids if self._directory.is_id(user_id)]
         if len(ids) > 1:
-            groups = {id_of(group): group for group in every(self._directory.groups)}
+            lives = every(self._directory.groups)
+            groups = {id_of(group): group for group in lives if not self._groups.hides(group)}
             pairs = self._by_group(ids, sorted(groups)) or self._by_user(ids)
         else:
             pairs = self._by_user(ids)
-            groups = groups_with(self._directory, (one for found in pairs.values() for one in found))
+            groups = self._groups_with(one for found in pairs.values() for one in found)
         found = {
             user_id: [self._membership(groups[one]) for one in group_ids if one in groups]
             for user_id, group_ids in pairs.items()
@@ -125,33 +145,43 @@ class Links:
         return self._resources(self._directory.users_with(ids))
 
     def _resources(self, users: Mapping[str, Json]) -> dict[str, StoredResource]:
-        return {user_id: self._users.read(user) for user_id, user in users.items()}
+        return {stored.id: stored for stored in self._users.shown(users.values())}
+
+    def _groups_with(self, ids: Iterable[str]) -> dict[str, Json]:
+        found = groups_with(self._directory, ids)
+        return {group_id: group for group_id, group in found.items() if not self._groups.hides(group)}
 
     def _display(self, user: StoredResource) -> str | None:
         return self._users.resource_type.display(user.document)
 
     # -- changing
 
-    def change(self, group: Json, add: Iterable[Member], remove: Iterable[Member]) -> bool:
+    def change(self, read: ReadGroup, add: Iterable[Member], remove: Iterable[Member]) -> bool:
         """Remove members, then add members; return whether JumpCloud showed a difference before.
 
         JumpCloud is asked for every change, because the members that it shows may be of an earlier time.
         Raises ValueRefused for a member that is no user and for a dynamic group, and Missing.
         """
-        group_id = id_of(group)
+        group, group_id = read.live, id_of(read.live)
         users = (one.resource_id for one in remove if one.resource_type == self._user_type)
         leaving = [user_id for user_id in dict.fromkeys(users) if self._directory.is_id(user_id)]
         named = {one.resource_id: one for one in add}
         self._check(group, named.values(), bool(leaving))
-        joining = self._existing(named)
+        joining = self._own_displays(named)
+        if self._users.foreign_entries.are_hidden:
+            # The others may be hidden: nobody removes those.
+            unknown = self._existing(user_id for user_id in leaving if not read.members.get(user_id))
+            leaving = [user_id for user_id in leaving if read.members.get(user_id) or user_id in unknown]
         if not leaving and not joining:
             return False
-        had = {one.resource_id for one in self.among(group_id, {*leaving, *joining})}
+        asked = list(dict.fromkeys([*leaving, *joining]))
+        had = self._members_among(group_id, [user_id for user_id in asked if user_id not in read.members])
+        had |= {user_id for user_id in asked if read.members.get(user_id)}
         new = {user_id for user_id in joining if user_id not in had or user_id in leaving}
         displays = {
             user_id: display
             for user_id in new
-            if (display := named[user_id].display) not in (None, self._display(joining[user_id]))
+            if (display := named[user_id].display) not in (None, joining[user_id])
         }
         changed: list[str] = []
         with after_write(changed):
@@ -159,6 +189,13 @@ class Links:
             self._each(partial(self._join, group_id), list(joining), changed)
             self._show(group, leaving, displays)
         return bool(new or had.intersection(leaving))
+
+    def _own_displays(self, named: Mapping[str, Member]) -> dict[str, str | None]:
+        """Return the displays of those of the users that exist: they may be known from `find`."""
+        known = {user_id: one.own for user_id, one in named.items() if isinstance(one, KnownMember)}
+        others = self._existing(user_id for user_id in named if user_id not in known)
+        displays = known | {user_id: self._display(user) for user_id, user in others.items()}
+        return {user_id: displays[user_id] for user_id in named if user_id in displays}
 
     def _check(self, group: Json, joining: Iterable[Member], leaving: bool) -> None:
         for member in joining:

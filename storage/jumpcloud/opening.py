@@ -1,5 +1,6 @@
 """From settings to the adapter of JumpCloud."""
 
+from storage.foreign_entries import ForeignEntries
 from storage.jumpcloud.adapter import JumpcloudAdapter
 from storage.jumpcloud.client import Client
 from storage.jumpcloud.options import Options
@@ -18,4 +19,4 @@ def open_adapter(options: Options) -> JumpcloudAdapter:
         options.remote_timeout,
         options.remote_pool_size,
     )
-    return JumpcloudAdapter(client)
+    return JumpcloudAdapter(client, ForeignEntries(options.foreign_entries))

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from storage import option_types as types
 from storage.options import StorageOptions, secret, setting
-from storage.shared_options import Remote
+from storage.shared_options import Foreign, Remote
 
 
 @dataclass(frozen=True)
-class Options(Remote, StorageOptions):
+class Options(Foreign, Remote, StorageOptions):
     """JumpCloud"""
 
     address: ClassVar[str] = "jumpcloud_url"

@@ -51,8 +51,11 @@ class Writer:
         self._directory = directory
 
     def live(self, resource_id: str) -> Json:
-        """Return a user or group as JumpCloud shows it. Raises Missing."""
-        return self._directory.read(self.form.kind, resource_id)
+        """Return a user or group as JumpCloud shows it. Raises Missing, also for a hidden one."""
+        live = self._directory.read(self.form.kind, resource_id)
+        if self.form.hides(live):
+            raise Missing
+        return live
 
     def names(self, resource: StoredResource) -> list[str]:
         """Return the names of the locks on a resource's unique values."""

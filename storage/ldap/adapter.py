@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
 import ldap
-from ldap.dn import dn2str, escape_dn_chars, str2dn
 
 from schema.resource_type import ResourceType
-from scim_filter.nodes import And, BoundComparison, Node
 from storage.adapter import (
     Capabilities,
     Found,
@@ -23,23 +22,23 @@ from storage.adapter import (
 )
 from storage.attempts import Changed, repeated
 from storage.batches import batches
-from storage.errors import (
-    ResourceNotFound,
-    StorageError,
-    StorageUnavailable,
-    ValueRefused,
-    VersionMismatch,
-    without_effect,
-)
+from storage.errors import ResourceNotFound, StorageError, ValueRefused, VersionMismatch, without_effect
+from storage.foreign_entries import ForeignEntries
+from storage.hashing import Hasher
+from storage.ldap.capabilities import ServerCapabilities, read_capabilities
+from storage.ldap.changes import kept_secrets
 from storage.ldap.claims import UNIT, Uniqueness
+from storage.ldap.deletions import Deletions
 from storage.ldap.find import Tree
 from storage.ldap.form import Located, Unit
-from storage.ldap.layout import is_id, normal
+from storage.ldap.layout import is_id
 from storage.ldap.links import Members
-from storage.ldap.selection import LdapFilterCompiler, Listing
-from storage.ldap.server import Directory, ServerCapabilities, Target, read_capabilities, sentence
+from storage.ldap.matching import Matching
+from storage.ldap.preparation import canonical, prepare, require_units, require_write_access
+from storage.ldap.selection import Listing
+from storage.ldap.server import Directory, Target
 from storage.ldap.wire import Session
-from storage.ldap.write import Writer
+from storage.ldap.write import Writer, after_all
 
 _BATCH: Final = 500
 
@@ -54,6 +53,7 @@ class LdapAdapter(StorageAdapter):
         members=True,
         versions_members=True,
         takes_secrets=True,
+        mends=True,
     )
 
     def __init__(
@@ -63,13 +63,17 @@ class LdapAdapter(StorageAdapter):
         units: Mapping[str, str],
         pool_size: int,
         restrict: Callable[[ServerCapabilities], ServerCapabilities] = lambda server: server,
+        *,
+        foreign_entries: ForeignEntries,
+        hasher: Hasher,
     ) -> None:
         self._directory = Directory(target, pool_size)
-        self._target = target
         self._base = base
         self._names = units
         # Returns the capabilities that the adapter may use.
         self._restrict = restrict
+        self._foreign_entries = foreign_entries
+        self._kept_secrets = partial(kept_secrets, hasher)
         self._tree = Tree(())
 
     # -- the backend as a whole
@@ -78,62 +82,39 @@ class LdapAdapter(StorageAdapter):
         try:
             with self._directory.lease() as session:
                 server = self._restrict(read_capabilities(session))
-                # In the spelling of the server: the DNs of entries end in the base.
-                self._base = _canonical(self._base)
-                self._make_base(session)
-                units = [self._unit(session, server, resource_type) for resource_type in resource_types]
-                self._make_unit(session, f"ou={UNIT},{self._base}", UNIT)
+                self._base = canonical(self._base)
+                names = {r: self._names.get(r.name) or r.endpoint.strip("/") for r in resource_types}
+                units = prepare(session, server, self._base, names, self._foreign_entries)
         finally:
             # Connections do not survive a fork, and preparing may happen before one.
             self.close()
         self._tree = Tree(units)
         self._members = Members(self._tree)
-        self._listing = Listing(self._directory, self._tree, server.sorts and server.has_schema)
-        uniqueness = Uniqueness(self._tree, self._base, ldap.CONTROL_ASSERT in server.controls)
-        self._writer = Writer(server, uniqueness, self._directory.fits)
-
-    def _unit(self, session: Session, server: ServerCapabilities, resource_type: ResourceType) -> Unit:
-        name = self._names.get(resource_type.name) or resource_type.endpoint.strip("/")
-        unit = Unit(resource_type, f"ou={escape_dn_chars(name)},{self._base}", server)
-        self._make_unit(session, unit.dn, name)
-        unit.has_others = session.has(unit.dn, unit.layout.others_filter)
-        return unit
-
-    def _make_unit(self, session: Session, dn: str, name: str) -> None:
-        if session.read(dn, ["1.1"]) is None:
-            with suppress(ldap.ALREADY_EXISTS):
-                session.add(dn, {"objectClass": [b"organizationalUnit"], "ou": [name.encode()]})
-
-    def _make_base(self, session: Session) -> None:
-        """Add a missing entry at the base, if its RDN is of `dc`, `o` or `ou`. Raises StorageUnavailable."""
-        if session.read(self._base, ["1.1"]) is not None:
-            return
-        attribute, value, _ = str2dn(self._base)[0][0]
-        name, classes = value.encode(), {"ou": [b"organizationalUnit"], "o": [b"organization"]}
-        attributes = {"objectClass": classes.get(attribute.lower(), []), attribute: [name]}
-        if attribute.lower() == "dc":
-            attributes |= {"objectClass": [b"dcObject", b"organization"], "o": [name]}
-        if not attributes["objectClass"]:
-            raise StorageUnavailable(f"there is no entry {self._base} in the directory")
-        try:
-            session.add(self._base, attributes)
-        except ldap.ALREADY_EXISTS:
-            return
-        except (ldap.NO_SUCH_OBJECT, ldap.UNWILLING_TO_PERFORM) as exc:
-            message = f"{self._base} is not in the directory at {self._target.url}: {sentence(exc)}"
-            raise StorageUnavailable(message) from exc
+        self._matching = Matching(self._directory, self._tree, self._members)
+        self._deletions = Deletions(self._directory, self._tree, self._members)
+        self._listing = Listing(self._directory, self._tree, server)
+        asserts = ldap.CONTROL_ASSERT in server.controls
+        uniqueness = Uniqueness(self._tree, self._base, asserts, self._directory.refusals)
+        self._writer = Writer(server, uniqueness, self._kept_secrets, self._directory.fits)
 
     def check(self) -> None:
         with self._directory.lease() as session:
-            for unit in self._tree.units.values():
-                if session.read(unit.dn, ["1.1"]) is None:
-                    raise StorageUnavailable(f"there is no entry {unit.dn} in the directory")
+            require_units(session, [unit.dn for unit in self._tree.units.values()])
 
     def check_writable(self) -> None:
-        # The entry exists, so the server adds nothing. A read-only server refuses before it looks.
-        with without_effect(), self._directory.lease() as session, suppress(ldap.ALREADY_EXISTS):
-            dn, name = f"ou={UNIT},{self._base}", UNIT.encode()
-            session.add(dn, {"objectClass": [b"organizationalUnit"], "ou": [name]})
+        names = [f"ou={UNIT},{self._base}", *(unit.dn for unit in self._tree.units.values())]
+        with without_effect(), self._directory.lease() as session:
+            require_write_access(session, names)
+
+    def mend(self) -> int:
+        return self._deletions.finish()
+
+    def count_hidden(self, resource_type: ResourceType) -> int | None:
+        if not self._foreign_entries.are_hidden:
+            return 0
+        unit = self._unit_of(resource_type)
+        with self._directory.lease() as session:
+            return len(session.find(unit.dn, unit.foreign_filter, ["1.1"]))
 
     def close(self) -> None:
         self._directory.close()
@@ -183,9 +164,16 @@ class LdapAdapter(StorageAdapter):
         unit = self._unit_of(resource_type)
 
         def change(session: Session) -> StoredResource:
-            found = self._found(session, unit, resource.id, if_version)
+            found: Located | None = resource.source
+            if found is None or found.stored.version != if_version:
+                found = self._found(session, unit, resource.id, if_version)
             after = replace(resource, place=found.stored.place, source=None)
-            return self._writer.replace(session, unit, found, after)
+            try:
+                return self._writer.replace(session, unit, found, after)
+            except Changed:
+                # It may be gone since the caller read it.
+                self._found(session, unit, resource.id, if_version)
+                raise
 
         return self._attempted(change, if_version)
 
@@ -193,11 +181,20 @@ class LdapAdapter(StorageAdapter):
         unit = self._unit_of(resource_type)
 
         def change(session: Session) -> None:
-            found = self._found(session, unit, resource_id, if_version)
+            found = self._own(session, unit, self._found(session, unit, resource_id, if_version))
             self._writer.delete(session, unit, found)
-            self._members.forget(session, found.entry.dn)
+            with after_all():
+                self._members.forget(session, found.entry.dn)
 
-        self._attempted(change, if_version)
+        with self._deletions.watched():
+            self._attempted(change, if_version)
+
+    def _own(self, session: Session, unit: Unit, found: Located) -> Located:
+        """Return a resource whose entry has the layout of its unit, and so the number of a version."""
+        if found.layout is unit.layout:
+            return found
+        self._writer.replace(session, unit, found, found.stored)
+        return self._found(session, unit, found.stored.id)
 
     def _attempted(self, change: Callable[[Session], _Result], if_version: str | None = None) -> _Result:
         """Make a change. Without `if_version`, repeat it while other writers change the same entry."""
@@ -221,21 +218,7 @@ class LdapAdapter(StorageAdapter):
             listed = self._listing.found(session, unit, selection) if selection.filter is None else None
             if listed is not None:
                 return listed
-            return Found(self._matching(session, unit, selection.filter), selection.filter)
-
-    def _matching(self, session: Session, unit: Unit, node: Node | None) -> Iterable[StoredResource]:
-        """Return the resources that can match a filter; the directory evaluates the native part of it."""
-        wanted = _wanted(node, "id")
-        if wanted is not None:
-            one = self._tree.get(session, unit, wanted) if is_id(wanted) else None
-            return [one.resource] if one is not None else []
-        memberships = unit.resource_type.memberships
-        group = _wanted(node, f"{memberships.name}.value") if memberships is not None else None
-        if group is not None:
-            return self._members.inside(session, unit, group)
-        compiler = LdapFilterCompiler(unit, lambda i: self._members.filter_for(session, i))
-        native = compiler.split(node)[0] if node is not None else None
-        return [found.resource for found in self._tree.matching(session, unit, native)]
+            return self._matching.found(session, unit, selection.filter)
 
     # -- members
 
@@ -263,12 +246,9 @@ class LdapAdapter(StorageAdapter):
     def among_members(
         self, resource_type: ResourceType, stored: StoredResource, member_ids: Sequence[str]
     ) -> Sequence[Member]:
-        unit = self._unit_of(resource_type)
         with self._directory.lease() as session:
-            group = self._group(session, unit, stored)
-            located = [one for there in self._tree.locate(session, member_ids).values() for one in there]
-            had = self._members.among(session, group, [found.entry.dn for _, found in located])
-        return [holder.member(found) for holder, found in located if normal(found.entry.dn) in had]
+            group = self._group(session, self._unit_of(resource_type), stored)
+            return self._members.among(session, group, member_ids)
 
     def change_members(
         self,
@@ -287,11 +267,7 @@ class LdapAdapter(StorageAdapter):
             changes = self._members.change(session, unit, group, joining, leaving)
             if not changes:
                 return False
-            if group.layout is not unit.layout:
-                # A group of another layout first gets this layout, which has a version to change.
-                self._writer.replace(session, unit, group, group.stored)
-                group = self._found(session, unit, stored.id)
-            self._writer.change_members(session, unit, group, changes)
+            self._writer.change_members(session, unit, self._own(session, unit, group), changes)
             return True
 
         return self._attempted(change)
@@ -302,30 +278,9 @@ class LdapAdapter(StorageAdapter):
         unit = self._unit_of(resource_type)
         with self._directory.lease() as session:
             names = {one.id: unit.dn_of(one.id) for one in stored if is_id(one.id)}
-            found = self._members.above(session, names)
-        return {resource_id: above for resource_id, above in found.items() if above}
+            return {i: above for i, above in self._members.above(session, names).items() if above}
 
     def find(self, resource_ids: Sequence[str]) -> Sequence[Member]:
         with self._directory.lease() as session:
-            located = self._tree.locate(session, resource_ids)
-        return [unit.member(found) for there in located.values() for unit, found in there]
-
-
-def _wanted(node: Node | None, path: str) -> str | None:
-    """Return the id that a filter demands at a caseExact path, or None."""
-    for operand in node.operands if isinstance(node, And) else (node,):
-        if isinstance(operand, BoundComparison) and operand.operator == "eq" and operand.path.text == path:
-            return operand.key if operand.path.leaf.case_exact else None
-    return None
-
-
-def _canonical(base: str) -> str:
-    """Return a DN in the spelling of the server. Raises StorageUnavailable for an invalid one."""
-    try:
-        parts = str2dn(base)
-    except ldap.DECODING_ERROR:
-        parts = []
-    if not parts:
-        raise StorageUnavailable(f"LDAP_BASENAME: {base!r} is not a DN such as dc=example,dc=org")
-    name: str = dn2str(parts)
-    return name
+            located = self._tree.locate(session, resource_ids).values()
+        return [unit.member(found) for there in located for unit, found in there]

@@ -1,30 +1,35 @@
 """Changes of an entry: the attributes of a resource, modifications, refused values and secrets."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import ldap
 import orjson
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 
 from storage.adapter import StoredResource
 from storage.errors import UniquenessConflict, ValueRefused
+from storage.hashing import Hasher
 from storage.index_keys import number_at
+from storage.ldap.capabilities import ServerCapabilities
 from storage.ldap.form import FORMAT, Located, Unit
-from storage.ldap.layout import LAYOUTS, OLD_CLASSES, Layout, rdn_of
+from storage.ldap.layout import DATA, LAYOUTS, OLD_CLASSES, Layout, rdn_of
 from storage.ldap.mapping import Projection, is_exact
-from storage.ldap.server import ServerCapabilities, sentence
+from storage.ldap.server import sentence
 from storage.ldap.wire import Modification, Session
 
 # OpenLDAP reads requests of up to 4 MiB, and drops the connection for a larger one.
 _LARGEST = 4_000_000
 _KEY_CLASS = "ldapPublicKey"
+_JSON = tuple(layout.data for layout in LAYOUTS)
 # Results for a value that the server refuses. Its message begins with the name of the attribute.
 _REFUSALS = (ldap.INVALID_SYNTAX, ldap.CONSTRAINT_VIOLATION, ldap.TYPE_OR_VALUE_EXISTS)
 # The secret with an attribute (`userPassword`): the LDAP server hashes it, and LDAP clients bind with it.
 PASSWORD: Final = "password"
+# Returns whether the entry of a name has a password.
+HasPassword = Callable[[str, str], bool]
+# Returns the hashes of secrets after a write, as `kept_secrets` does.
+KeptSecrets = Callable[[StoredResource, Mapping[str, str]], Mapping[str, str]]
 
 
 def attributes_of(
@@ -33,13 +38,14 @@ def attributes_of(
     version: int,
     secrets: Mapping[str, str],
     refused: Collection[str],
+    found: Located | None = None,
 ) -> tuple[dict[str, list[bytes]], frozenset[str]]:
-    """Return the attributes of a resource, and the auxiliary classes of its entry.
+    """Return the attributes of a resource, and the auxiliary classes of its entry, which `found` has so far.
 
     The entry must not have those attributes without a value. Raises ValueRefused for a resource too large.
     """
     layout, document = unit.layout, stored.document
-    projection = unit.standard.project(document, refused)
+    projection = _projection(unit, document, refused, found)
     envelope = {
         FORMAT: 1,
         "created": stored.created,
@@ -47,10 +53,9 @@ def attributes_of(
         **({"secrets": secrets} if secrets else {}),
         "document": document,
     }
-    lookups, inexact = _lookups(layout, document, refused)
-    inexact |= projection.inexact
-    data = orjson.dumps(envelope)
-    if len(data) > _LARGEST:
+    lookups, others = _lookups(layout, document, refused)
+    inexact = projection.inexact | others
+    if len(data := orjson.dumps(envelope)) > _LARGEST:
         raise ValueRefused(f"the resource is larger than {_LARGEST} bytes")
     values: dict[str, list[str]] = {
         **projection.values,
@@ -64,9 +69,24 @@ def attributes_of(
         values[layout.created] = [layout.time(stored.created)]
     if layout.inexact is not None:
         values[layout.inexact] = sorted(inexact)
-    encoded = {name: [text.encode() for text in texts] for name, texts in values.items()}
-    encoded[layout.data] = [data]
+    encoded = {name: [t.encode() for t in texts] for name, texts in values.items()} | {layout.data: [data]}
     return encoded, _classes(unit, projection, inexact)
+
+
+def _projection(
+    unit: Unit, document: Mapping[str, Any], refused: Collection[str], found: Located | None
+) -> Projection:
+    """Return the projection of a resource. Values of others stay beside values that do not change."""
+    new = unit.standard.project(document, refused)
+    if found is None:
+        return new
+    before = unit.standard.project(found.stored.document, ()).values
+    values = {
+        name: present if texts == before[name] and set(texts) < set(present) else texts
+        for name, texts in new.values.items()
+        for present in (found.standard.get(name, []),)
+    }
+    return replace(new, values=values)
 
 
 def _lookups(
@@ -99,23 +119,30 @@ def _classes(unit: Unit, projection: Projection, inexact: Collection[str]) -> fr
 def modifications_of(
     unit: Unit, found: Located, values: Mapping[str, list[bytes]], classes: frozenset[str]
 ) -> list[Modification]:
-    """Return the modifications from an entry to the result of `attributes_of`; other attributes stay."""
+    """Return the modifications from an entry to the result of `attributes_of`; other attributes stay.
+
+    They delete old values one by one, and fail if another writer has changed one. The JSON has no equality
+    rule: it is replaced, and other values beside it stay.
+    """
     entry = found.entry
     rdn = rdn_of(entry.dn)
     wanted = dict(values)
     for layout in LAYOUTS:
         if found.layout is layout and layout is not unit.layout:
             wanted |= {name: [] for name in layout.attributes if name not in values}
-    if found.layout is None and set(OLD_CLASSES) & set(entry.values("objectClass")):
+    is_old = bool(set(OLD_CLASSES) & set(entry.values("objectClass")))
+    if found.layout is None and is_old:
         wanted = {"info": [], "email": [], **wanted}
-    modifications = []
+    modifications: list[Modification] = []
     for name, new in wanted.items():
         named = rdn.get(name.lower())
         if named is not None and named.encode() not in new:
             # An entry cannot lose the value in its RDN.
             new = [*new, named.encode()]
-        if sorted(new) != sorted(entry.attributes.get(name.lower(), ())):
-            modifications.append((ldap.MOD_REPLACE, name, new or None))
+        old = entry.attributes.get(name.lower(), ())
+        if name in _JSON and not is_old:
+            new = [*new, *(value for value in old if not value.startswith(DATA))]
+        modifications += _changes(name, old, new)
     had = {name.lower() for name in entry.values("objectClass")}
     joining = [name.encode() for name in sorted(classes) if name.lower() not in had]
     if joining:
@@ -128,6 +155,17 @@ def modifications_of(
         if unneeded and unneeded not in classes and unneeded.lower() in had:
             modifications.append((ldap.MOD_DELETE, "objectClass", [unneeded.encode()]))
     return modifications
+
+
+def _changes(name: str, old: Sequence[bytes], new: Sequence[bytes]) -> Iterator[Modification]:
+    """Yield the modifications of one attribute."""
+    if name in _JSON:
+        yield ldap.MOD_REPLACE, name, [*new] or None
+        return
+    if gone := [value for value in old if value not in new]:
+        yield ldap.MOD_DELETE, name, gone
+    if coming := [value for value in new if value not in old]:
+        yield ldap.MOD_ADD, name, coming
 
 
 def with_refusals(unit: Unit, write: Callable[[set[str]], str]) -> str:
@@ -163,12 +201,13 @@ def without_empty(stored: StoredResource) -> StoredResource:
     return replace(stored, secrets=secrets, removed_secrets=stored.removed_secrets | {PASSWORD})
 
 
-def kept_secrets(stored: StoredResource, known: Mapping[str, str]) -> dict[str, str]:
+def kept_secrets(hasher: Hasher, stored: StoredResource, known: Mapping[str, str]) -> dict[str, str]:
     """Return the hashes of secrets after a write: one of `known` stays if its secret is the same."""
     new = {path: value for path, value in stored.secrets.items() if path != PASSWORD}
     known = {path: hashed for path, hashed in known.items() if path not in stored.removed_secrets}
-    hasher = PasswordHasher()
-    hashed = {path: hasher.hash(value) for path, value in new.items() if not _fits(known.get(path), value)}
+    hashed = {
+        path: hasher.hash(value) for path, value in new.items() if not hasher.fits(known.get(path), value)
+    }
     return {**known, **hashed}
 
 
@@ -184,12 +223,3 @@ def write_password(session: Session, dn: str, stored: StoredResource, server: Se
             session.modify(dn, [(ldap.MOD_REPLACE, "userPassword", None)])
     except (ldap.CONSTRAINT_VIOLATION, ldap.INVALID_SYNTAX, ldap.UNWILLING_TO_PERFORM) as exc:
         raise ValueRefused(f"password: the directory refuses it: {sentence(exc)}") from exc
-
-
-def _fits(known: str | None, value: str) -> bool:
-    if known is None:
-        return False
-    try:
-        return PasswordHasher().verify(known, value)
-    except (VerificationError, InvalidHashError):
-        return False

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Final
 
 import ldap
@@ -11,23 +11,32 @@ from ldap.controls.libldap import AssertionControl
 
 from storage.adapter import StoredResource
 from storage.claims import Claim, Claims, UniqueValue
+from storage.errors import StorageError, UniquenessConflict
 from storage.ldap.find import Tree
 from storage.ldap.form import Unit
-from storage.ldap.layout import all_of, equality, normal
+from storage.ldap.layout import WITHOUT_SCHEMA, all_of, any_of, equality, is_own, normal
+from storage.ldap.mapping import equality_key, is_plain
 from storage.ldap.selection import LdapFilterCompiler
-from storage.ldap.wire import Modification, Session
+from storage.ldap.wire import Entry, Modification, Session
 from storage.uniqueness import unique_values
 
 UNIT: Final = "scim-unique"
 # A younger claim stays, even if its owner does not have the value yet.
-_LEASE_S: Final = 30.0
+LEASE_S: Final = 30.0
 
 
 class Uniqueness:
-    """The claims of a tree; `asserts` is true if the server has the assertion control (RFC 4528)."""
+    """The claims of a tree.
 
-    def __init__(self, tree: Tree, base: str, asserts: bool) -> None:
+    `asserts` is true if the server has the assertion control (RFC 4528), `refusals` raises errors of the
+    server as StorageErrors: after one of these, a writer gives up its claims.
+    """
+
+    def __init__(
+        self, tree: Tree, base: str, asserts: bool, refusals: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self.tree = tree
+        self.refusals = refusals
         self.dn = f"ou={UNIT},{base}"
         self.asserts = asserts
         self._compilers = {
@@ -46,6 +55,30 @@ class Uniqueness:
         path = unit.resource_type.path(value.path)
         return self._compilers[value.resource_type].unique(path, value.key) if path is not None else None
 
+    def refuse_name(
+        self, session: Session, unit: Unit, stored: StoredResource, before: StoredResource | None = None
+    ) -> None:
+        """Raise UniquenessConflict for a new name that an entry of another program has.
+
+        The directory compares, by its own rules: programs that read it could not tell the two apart.
+        A claim on the name includes this (`LdapClaims.holds`), if the directory compares as SCIM does.
+        """
+        path = unit.name_path
+        if path is None:
+            return
+        name = stored.document.get(path.text)
+        is_new = before is None or before.document.get(path.text) != name
+        if not is_new or not isinstance(name, str) or not name:
+            return
+        claimed = {value for value in unique_of(unit, stored) if value.path == path.text}
+        claimed -= set(unique_of(unit, before)) if before is not None else set()
+        if is_plain(name) and any(self.filter_for(unit, value) for value in claimed):
+            return
+        named = any_of(equality(pair.attribute, name) for pair in unit.standard.of(path))
+        wanted = ["objectClass", WITHOUT_SCHEMA.data]
+        if not all(map(is_own, session.find(unit.dn, all_of([unit.kind.filter, named]), wanted))):
+            raise UniquenessConflict(path.text)
+
 
 class LdapClaims:
     """The claims of one entry on values of its type: a `storage.claims.ClaimStore`.
@@ -53,35 +86,45 @@ class LdapClaims:
     Owners are DNs. The token of a claim is the time of its creation in nanoseconds.
     """
 
-    lease_s = _LEASE_S
+    lease_s = LEASE_S
     admits_several = False
 
     def __init__(self, uniqueness: Uniqueness, session: Session, unit: Unit, dn: str) -> None:
         self._uniqueness = uniqueness
+        self._refusals = uniqueness.refusals
         self._session = session
         self._unit = unit
         self._dn = dn
 
     def put_if_absent(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         for position, claim in enumerate(claims):
-            attributes = {
-                "objectClass": [b"device"],
-                "cn": [_name(claim.value).encode()],
-                # The syntax is not that of a DN: the refint overlay of the server must not empty it.
-                "description": [claim.owner.encode()],
-                "o": [f"{claim.value.resource_type} {claim.value.path}".encode()],
-                "serialNumber": [str(claim.token).encode()],
-            }
             try:
-                self._session.add(self._dn_of(claim.value), attributes)
-            except ldap.ALREADY_EXISTS:
-                return claims[position:]
+                if not self._is_put(claim):
+                    return claims[position:]
+            except StorageError:
+                self.remove_if(claims[:position])
+                raise
         return ()
+
+    def _is_put(self, claim: Claim) -> bool:
+        attributes = {
+            "objectClass": [b"device"],
+            "cn": [_name(claim.value).encode()],
+            # The syntax is not that of a DN: the refint overlay of the server must not empty it.
+            "description": [claim.owner.encode()],
+            "o": [f"{claim.value.resource_type} {claim.value.path}".encode()],
+            "serialNumber": [str(claim.token).encode()],
+        }
+        with self._refusals(), suppress(ldap.ALREADY_EXISTS):
+            self._session.add(self._dn_of(claim.value), attributes)
+            return True
+        return False
 
     def read(self, values: Sequence[UniqueValue]) -> Sequence[Claim]:
         found = []
         for value in values:
-            entry = self._session.read(self._dn_of(value), ["description", "serialNumber"])
+            with self._refusals():
+                entry = self._session.read(self._dn_of(value), ["description", "serialNumber"])
             if entry is not None:
                 since = entry.number("serialNumber") or 0
                 owner = self._spelled(entry.value("description") or "")
@@ -95,11 +138,10 @@ class LdapClaims:
             (ldap.MOD_ADD, "serialNumber", [str(new.token).encode()]),
             (ldap.MOD_REPLACE, "description", [new.owner.encode()] if new.owner else None),
         ]
-        try:
+        with self._refusals(), suppress(ldap.NO_SUCH_ATTRIBUTE, ldap.NO_SUCH_OBJECT):
             self._session.modify(self._dn_of(seen.value), changes)
-        except (ldap.NO_SUCH_ATTRIBUTE, ldap.NO_SUCH_OBJECT):
-            return False
-        return True
+            return True
+        return False
 
     def remove_if(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -118,14 +160,24 @@ class LdapClaims:
         found = set()
         for value in values:
             text = self._uniqueness.filter_for(self._unit, value)
-            if text is not None:
-                there = self._uniqueness.tree.matching(self._session, self._unit, text)
-            else:
-                there = [one for _, one in self._uniqueness.tree.read(self._session, filter(None, owners))]
-            for one in there:
-                if value in unique_of(self._unit, one.stored):
-                    found.add((self._spelled(one.entry.dn), value))
+            with self._refusals():
+                if text is not None:
+                    whole = all_of([self._unit.kind.filter, text])
+                    there = self._session.find(self._unit.dn, whole, self._unit.attributes)
+                else:
+                    owned = self._uniqueness.tree.read(self._session, filter(None, owners))
+                    there = [one.entry for _, one in owned]
+            found |= {(self._spelled(entry.dn), value) for entry in there if self._has(entry, value)}
         return found
+
+    def _has(self, entry: Entry, value: UniqueValue) -> bool:
+        """Return whether a value or, in an entry of another program, a name is that of an entry."""
+        path = self._unit.name_path
+        if path is not None and value.path == path.text and not is_own(entry):
+            names = [text for pair in self._unit.standard.of(path) for text in entry.values(pair.attribute)]
+            return equality_key(value.key) in map(equality_key, names)
+        one = self._unit.read_any(entry)
+        return one is not None and value in unique_of(self._unit, one.stored)
 
     def _dn_of(self, value: UniqueValue) -> str:
         return f"cn={_name(value)},{self._uniqueness.dn}"

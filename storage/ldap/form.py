@@ -5,7 +5,6 @@ the standard attributes of the entry differ, an LDAP client has changed them, an
 """
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -17,8 +16,11 @@ from schema.resource_type import ResourceType
 from storage.adapter import Member, StoredResource
 from storage.errors import ResourceNotFound
 from storage.foreign import ForeignReader, instant_of
+from storage.foreign_entries import ForeignEntries
 from storage.index_keys import place_of
+from storage.ldap.capabilities import ServerCapabilities
 from storage.ldap.layout import (
+    DATA,
     LAYOUTS,
     OLD_CLASSES,
     WITH_SCHEMA,
@@ -30,22 +32,23 @@ from storage.ldap.layout import (
     date_time,
     digest,
     equality,
+    folded,
     foreign_id,
     foreign_place,
     is_id,
+    is_own,
     kind_of,
     old_document,
+    own_filter,
     rdn_of,
 )
 from storage.ldap.mapping import StandardAttributes
-from storage.ldap.server import ServerCapabilities
 from storage.ldap.wire import Entry
 
 _LOG = logging.getLogger(__name__)
 FORMAT: Final = "scim"
 _OPERATIONAL = ("objectClass", "entryUUID", "entryCSN", "createTimestamp", "modifyTimestamp")
 _MOST_NAMES = 100_000
-_PLAIN_ID = re.compile(r"[A-Za-z0-9\-._~@:]+", re.ASCII)
 # The version of an entry during its deletion: the entry is no resource.
 DELETED: Final = "0"
 
@@ -54,13 +57,15 @@ DELETED: Final = "0"
 class Located:
     """A resource and its entry. A foreign entry has no `layout`.
 
-    `secrets` has hashes of the secrets without an attribute of their own.
+    `secrets` has hashes of the secrets without an attribute of their own, `standard` the values of standard
+    attributes.
     """
 
     entry: Entry
     stored: StoredResource
     layout: Layout | None
     secrets: Mapping[str, str] = field(default_factory=dict)
+    standard: Mapping[str, list[str]] = field(default_factory=dict)
 
     @property
     def resource(self) -> StoredResource:
@@ -71,17 +76,35 @@ class Located:
 class Unit:
     """The organizational unit with the entries of one resource type: `ou=<name>` below the base."""
 
-    def __init__(self, resource_type: ResourceType, dn: str, server: ServerCapabilities) -> None:
+    def __init__(
+        self,
+        resource_type: ResourceType,
+        dn: str,
+        server: ServerCapabilities,
+        foreign_entries: ForeignEntries,
+    ) -> None:
         self.resource_type = resource_type
+        self.foreign_entries = foreign_entries
         self.dn = dn
+        self._end = folded(f",{dn}")
         self.kind = kind_of(resource_type, server.classes)
+        mark = own_filter(server.has_schema)
+        # The entries that other programs made, and those that may be resources.
+        self.foreign_filter = all_of([self.kind.filter, f"(!{mark})"])
+        self.filter = all_of([self.kind.filter, mark]) if foreign_entries.are_hidden else self.kind.filter
         self.layout = WITH_SCHEMA if server.has_schema else WITHOUT_SCHEMA
         is_person = self.kind.structural == "inetOrgPerson"
         self.standard = StandardAttributes(resource_type, is_person, server.knows)
         # Whether there were entries of another layout at the start.
         self.has_others = False
+        # Whether the server finds entries by a filter for their DNs.
+        self.finds_names = False
         self._counts_versions = not server.names_changes
         self.key_class = "ldappublickey" in server.classes
+        # The name that no resource may share with an entry of another program, by the rules of the directory.
+        name = resource_type.path("userName") or resource_type.path("displayName")
+        keeps = foreign_entries.keep_names and name is not None and self.standard.of(name)
+        self.name_path = name if keeps else None
         self._foreign = ForeignReader(resource_type)
         self._reported: set[str] = set()
         # The DNs of resources whose RDN is not the id, as far as they are known.
@@ -100,13 +123,9 @@ class Unit:
         """Return the last known DN of a resource, or that of a new one."""
         return self._names.get(resource_id) or self.name_of(resource_id)
 
-    def id_in(self, dn: str) -> str | None:
-        """Return the id in a DN, None if the RDN is not the id or has escaped characters."""
-        first, last = f"{self.layout.id}=", f",{self.dn}".lower()
-        if not dn.startswith(first) or not dn.lower().endswith(last):
-            return None
-        resource_id = dn[len(first) : -len(last)]
-        return resource_id if _PLAIN_ID.fullmatch(resource_id) else None
+    def contains(self, dn: str) -> bool:
+        """Return whether an entry is below this unit."""
+        return folded(dn).endswith(self._end)
 
     def filter_by_id(self, resource_id: str) -> str:
         """Return the filter for the resource with an id, in every layout."""
@@ -119,8 +138,8 @@ class Unit:
     # -- reading
 
     def read(self, entry: Entry) -> Located | None:
-        """Return the resource in an entry, or None."""
-        found = self._read(entry)
+        """Return the resource in an entry as callers get it, or None."""
+        found = self.read_any(entry) if is_own(entry) else self._read_shown(entry)
         if found is not None:
             self.keep_name(entry, found.stored.id)
         return found
@@ -130,7 +149,13 @@ class Unit:
         if entry.dn != self.name_of(resource_id) and len(self._names) < _MOST_NAMES:
             self._names[resource_id] = entry.dn
 
-    def _read(self, entry: Entry) -> Located | None:
+    def _read_shown(self, entry: Entry) -> Located | None:
+        found = None if self.foreign_entries.are_hidden else self.read_any(entry)
+        shown = self.foreign_entries.shown(found.stored) if found is not None else None
+        return replace(found, stored=shown) if found is not None and shown is not None else None
+
+    def read_any(self, entry: Entry) -> Located | None:
+        """Return the resource in an entry, or None; entries of other programs are not hidden."""
         for layout in LAYOUTS:
             envelope = _envelope(entry, layout)
             if envelope is not None:
@@ -159,7 +184,7 @@ class Unit:
             last_modified=modified,
             place=place_of(entry.number(layout.place) or 0),
         )
-        return Located(entry, stored, layout, envelope.get("secrets") or {})
+        return Located(entry, stored, layout, envelope.get("secrets") or {}, found)
 
     def _found_values(self, entry: Entry, envelope: Mapping[str, Any]) -> dict[str, list[str]]:
         """Return the standard attributes, without values that are there for the RDN alone."""
@@ -201,7 +226,7 @@ class Unit:
             last_modified=read.last_modified or date_time(entry.value("modifyTimestamp") or "") or created,
             place=foreign_place(entry),
         )
-        return Located(entry, stored, None)
+        return Located(entry, stored, None, standard=self._found_values(entry, {}))
 
     def _missing(self, resource: Mapping[str, Any]) -> str | None:
         """Return the first required attribute that a resource lacks, or None."""
@@ -231,7 +256,7 @@ class Unit:
 
 def _envelope(entry: Entry, layout: Layout) -> dict[str, Any] | None:
     for value in entry.attributes.get(layout.data.lower(), ()):
-        if not value.startswith(b'{"scim":'):
+        if not value.startswith(DATA):
             continue
         try:
             envelope = orjson.loads(value)

@@ -6,6 +6,7 @@ no other program uses on persons or groups (RFC 4519, RFC 4524). The entries of 
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -93,11 +94,33 @@ WITHOUT_SCHEMA: Final = Layout(
     has_times=False,
 )
 LAYOUTS: Final = (WITH_SCHEMA, WITHOUT_SCHEMA)
+# The operational attribute with the DN of its entry (RFC 5020).
+ENTRY_DN: Final = "entryDN"
 # The one caseExact attribute of our DNs.
 _EXACT: Final = WITH_SCHEMA.id.lower()
 
 # The structural classes of every entry of HarryKodden/scim.
 OLD_CLASSES: Final = ("document", "device")
+
+
+# The data of every own entry begins so.
+DATA: Final = b'{"scim":'
+
+
+def own_filter(has_schema: bool) -> str:
+    """Return the filter for own entries and those of HarryKodden/scim, and few others."""
+    marks = [f"(objectClass={WITH_SCHEMA.resource_class})"] if has_schema else []
+    return any_of([*marks, f"({WITHOUT_SCHEMA.data}=*)"])
+
+
+def is_own(entry: Entry) -> bool:
+    """Return whether this server or HarryKodden/scim has made or changed an entry."""
+    classes = {name.lower() for name in entry.values("objectClass")}
+    if WITH_SCHEMA.resource_class.lower() in classes:
+        return True
+    if any(value.startswith(DATA) for value in entry.attributes.get(WITHOUT_SCHEMA.data, ())):
+        return True
+    return bool(classes & set(OLD_CLASSES)) and old_document(entry) is not None
 
 
 @dataclass(frozen=True)
@@ -137,13 +160,34 @@ def rdn_of(dn: str) -> dict[str, str]:
     return {name.lower(): value for name, value, _ in str2dn(dn)[0]}
 
 
+def folds_alone(character: str) -> bool:
+    """Return whether every directory takes a character and its lower case as equal, and nothing else."""
+    folded = character.casefold()
+    if folded != character.lower() or len(folded) > 1:
+        return False
+    if character.lower() == character.upper():
+        return True
+    # RFC 4518 folds the capitals of Unicode 3.2: Latin, Greek and Cyrillic letters among them.
+    known = character < "\u0250" or "\u0370" <= character < "\u0530"
+    return known and all(unicodedata.ucd_3_2_0.category(one) != "Cn" for one in (character, folded))
+
+
+def folded(text: str) -> str:
+    """Return a text of the same length, in lower case where every directory ignores the case.
+
+    Two texts that a directory takes for different stay different: it may fold an "\u0130" to "i" or to an
+    "i" with a dot, and capitals that are younger than its tables not at all.
+    """
+    return text.lower() if text.isascii() else "".join(c.lower() if folds_alone(c) else c for c in text)
+
+
 def normal(dn: str) -> str:
-    """Return a key that is equal for every spelling of a DN."""
+    """Return a key that is equal for the spellings of a DN, and different for DNs of different entries."""
     return repr([sorted(_normal_part(part[0].lower(), part[1]) for part in rdn) for rdn in str2dn(dn)])
 
 
 def _normal_part(attribute: str, value: str) -> tuple[str, str]:
-    return attribute, value if attribute == _EXACT else value.lower()
+    return attribute, value if attribute == _EXACT else folded(value)
 
 
 def equality(attribute: str, value: str) -> str:

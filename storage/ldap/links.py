@@ -1,6 +1,6 @@
 """Members and memberships: `member` values (DNs) of groups, added and deleted one by one."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote, unquote
@@ -12,7 +12,7 @@ from storage.adapter import Key, Member, Membership, StoredResource
 from storage.batches import batches
 from storage.ldap.find import Tree
 from storage.ldap.form import Located, Unit
-from storage.ldap.layout import LAYOUTS, any_of, equality, is_id, normal
+from storage.ldap.layout import LAYOUTS, all_of, any_of, equality, is_id, normal
 from storage.ldap.wire import Entry, Modification, Session
 from storage.nesting import nested
 
@@ -45,10 +45,19 @@ class Members:
             for one in found
         ]
 
-    def among(self, session: Session, group: Located, names: Sequence[str]) -> set[str]:
-        """Return the members of a group among these DNs, normalized."""
-        entry = session.read(group.entry.dn, ["member"], _matched_values(names))
-        return normalized(entry.values("member") if entry else ()) & normalized(names)
+    def among(self, session: Session, group: Located, member_ids: Sequence[str]) -> list[Member]:
+        """Return the members of a group with one of these ids, those that are gone too."""
+        usual = self._usual_names((name, i) for i in dict.fromkeys(member_ids) for name in self._tree.units)
+        _, had = self._held(session, group, list(usual.values()))
+        # In another spelling, the member may be the resource with another id.
+        found = {key: Member(key[1], key[0]) for key, name in usual.items() if had.get(normal(name)) == name}
+        pending = [i for _, i in self._unseen(usual, found)]
+        located = self._tree.locate(session, pending) if pending else {}
+        others = {one.entry.dn: unit.member(one) for there in located.values() for unit, one in there}
+        others = {name: one for name, one in others.items() if name not in usual.values()}
+        _, held = self._held(session, group, list(others)) if others else (None, {})
+        found |= {one.key: one for name, one in others.items() if normal(name) in held}
+        return list(found.values())
 
     def change(
         self, session: Session, unit: Unit, group: Located, add: Iterable[Member], remove: Iterable[Member]
@@ -61,12 +70,13 @@ class Members:
         if not leaving and not joining_names:
             return []
         entry, had = self._held(session, group, [*leaving.values(), *joining_names.values()])
-        going = {key: name for key, name in leaving.items() if normal(name) in had}
+        # As in `among`.
+        going = {key: name for key, name in leaving.items() if had.get(normal(name)) == name}
         if len(going) < len(leaving):
             others = self._other_names(session, leaving, going)
-            _, held = self._held(session, group, list(others.values())) if others else (None, set())
+            _, held = self._held(session, group, list(others.values())) if others else (None, {})
             going |= {key: name for key, name in others.items() if normal(name) in held}
-        left = had - normalized(going.values())
+        left = set(had) - normalized(going.values())
         coming = {key: name for key, name in joining_names.items() if normal(name) not in left}
         changes: list[Modification] = []
         if going:
@@ -82,10 +92,12 @@ class Members:
                 labels[key] = joining[key].display
         return changes + _label_changes(entry, unit, going, labels)
 
-    def _held(self, session: Session, group: Located, names: Sequence[str]) -> tuple[Entry | None, set[str]]:
-        """Return the entry of a group, and its members, at least those among `names`."""
+    def _held(
+        self, session: Session, group: Located, names: Sequence[str]
+    ) -> tuple[Entry | None, dict[str, str]]:
+        """Return the entry of a group, and its members by their normal DN, at least those among `names`."""
         entry = session.read(group.entry.dn, ["member", *_DISPLAYS], _matched_values(names, _DISPLAYS))
-        return entry, normalized(entry.values("member") if entry else ())
+        return entry, {normal(name): name for name in entry.values("member")} if entry else {}
 
     def _usual_names(self, keys: Iterable[Key]) -> dict[Key, str]:
         """Return the last known DNs of resources that may be gone."""
@@ -95,21 +107,30 @@ class Members:
     def _other_names(
         self, session: Session, leaving: Mapping[Key, str], going: Mapping[Key, str]
     ) -> dict[Key, str]:
-        """Return other DNs of the resources that are no members by their last known DN."""
-        ids = {member_id for _, member_id in going}
-        pending = [
+        """Return the DNs of the resources that are no members by their last known DN."""
+        found = self._tree.existing(session, self._unseen(leaving, going))
+        return {key: one.entry.dn for key, one in found.items()}
+
+    def _unseen(self, keys: Iterable[Key], seen: Collection[Key]) -> list[Key]:
+        """Return the keys whose resources can have another DN than the last known one."""
+        ids = {member_id for _, member_id in seen}
+        return [
             (name, member_id)
-            for name, member_id in leaving
-            if member_id not in ids or ((name, member_id) not in going and self._tree.units[name].has_others)
+            for name, member_id in keys
+            if member_id not in ids or ((name, member_id) not in seen and self._tree.units[name].has_others)
         ]
-        found = self._tree.existing(session, pending)
-        return {key: one.entry.dn for key, one in found.items() if one.entry.dn != leaving[key]}
 
     def forget(self, session: Session, name: str) -> None:
-        """Remove a deleted entry from the groups that have it as a member."""
-        for _, group, _ in list(self._groups_of(session, [name])):
-            with suppress(ldap.NO_SUCH_ATTRIBUTE, ldap.NO_SUCH_OBJECT):
-                session.modify(group.entry.dn, [(ldap.MOD_DELETE, "member", [name.encode()])])
+        """Remove a deleted entry from the groups that have it as a member, those of other programs too.
+
+        It stays in a group that must have a member, and has no other.
+        """
+        for unit in self._tree.units.values():
+            if unit.resource_type.members is None:
+                continue
+            for group in session.find(unit.dn, all_of([unit.kind.filter, equality("member", name)]), ["1.1"]):
+                with suppress(ldap.NO_SUCH_ATTRIBUTE, ldap.NO_SUCH_OBJECT, ldap.OBJECT_CLASS_VIOLATION):
+                    session.modify(group.dn, [(ldap.MOD_DELETE, "member", [name.encode()])])
 
     def inside(self, session: Session, unit: Unit, resource_id: str) -> list[StoredResource]:
         """Return the resources of a type in a group or in groups within it, by place."""
@@ -124,8 +145,8 @@ class Members:
             holders = {key: self._tree.unit_of(name) for key, name in level.items()}
             level = {k: level[k] for k, held in holders.items() if held and held.resource_type.members}
         names = [name for name in seen.values() if self._tree.unit_of(name) is unit]
-        read = (found.stored for _, found in self._tree.read(session, names))
-        return sorted(read, key=lambda stored: stored.place)
+        read = {found.entry.dn: found.stored for _, found in self._tree.read(session, names)}
+        return sorted(read.values(), key=lambda stored: stored.place)
 
     # -- upwards
 
@@ -161,7 +182,8 @@ class Members:
                 continue
             for batch in batches(names, _BATCH):
                 wanted = normalized(batch)
-                text = any_of(equality("member", name) for name in batch)
+                having = any_of(equality("member", name) for name in batch)
+                text = all_of([unit.filter, having])
                 reader = self._tree.readers[unit.resource_type.name]
                 which = ("member",) if len(batch) > 1 else ()
                 entries = session.find(unit.dn, text, (*reader.attributes, *which))

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from schema.resource_type import AttributePath, ResourceType
 from schema.urns import ENTERPRISE_USER
+from storage.ldap.layout import folds_alone
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # SCIM path, LDAP attribute, and the `type` of its elements: "" for every type without an attribute.
@@ -51,19 +52,8 @@ def is_plain(text: str) -> bool:
         not _CONTROLS.search(text)
         and text == " ".join(text.split())
         and unicodedata.normalize("NFKC", text) == text
-        and all(map(_folds_alone, text))
+        and all(map(folds_alone, text))
     )
-
-
-def _folds_alone(character: str) -> bool:
-    folded = character.casefold()
-    if folded != character.lower() or len(folded) > 1:
-        return False
-    if character.lower() == character.upper():
-        return True
-    # RFC 4518 folds the capitals of Unicode 3.2: Latin, Greek and Cyrillic letters among them.
-    known = character < "\u0250" or "\u0370" <= character < "\u0530"
-    return known and all(unicodedata.ucd_3_2_0.category(one) != "Cn" for one in (character, folded))
 
 
 def substring(key: str) -> str | None:
@@ -221,6 +211,8 @@ class StandardAttributes:
     @staticmethod
     def _take_single(document: dict[str, Any], pair: Pair, now: list[str], then: list[str]) -> bool:
         fresh = [text for text in now if text not in then]
+        if not fresh and not any(value in now for value in pair.path.values(document)):
+            fresh = now
         if not fresh and (now or pair.path.leaf.required):
             return False
         _put(document, pair.path, fresh[0] if fresh else None)

@@ -1,5 +1,7 @@
 """From settings to the adapter of an LDAP directory."""
 
+from storage.foreign_entries import ForeignEntries
+from storage.hashing import Hasher
 from storage.ldap.adapter import LdapAdapter
 from storage.ldap.claims import UNIT
 from storage.ldap.options import Options
@@ -22,4 +24,11 @@ def open_adapter(options: Options) -> LdapAdapter:
         options.ldap_start_tls,
         str(options.ldap_ca_file) if options.ldap_ca_file else None,
     )
-    return LdapAdapter(target, options.ldap_basename, units, options.ldap_pool_size)
+    return LdapAdapter(
+        target,
+        options.ldap_basename,
+        units,
+        options.ldap_pool_size,
+        foreign_entries=ForeignEntries(options.foreign_entries),
+        hasher=Hasher(options),
+    )

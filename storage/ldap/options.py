@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from storage import option_types as types
 from storage.options import StorageOptions, pool_size, secret, setting
-from storage.shared_options import Names
+from storage.shared_options import Foreign, Hashing, Names
 
 
 def ldap_url(value: str) -> str:
@@ -26,7 +26,7 @@ def ldap_url(value: str) -> str:
 
 
 @dataclass(frozen=True)
-class Options(Names, StorageOptions):
+class Options(Names, Foreign, Hashing, StorageOptions):
     """LDAP"""
 
     address: ClassVar[str] = "ldap_hostname"

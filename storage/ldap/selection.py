@@ -13,10 +13,12 @@ from schema.values import format_date_time, parse_date_time
 from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node
 from storage.adapter import Found, Selection, StoredResource
-from storage.ldap.find import Tree, sort_reader
+from storage.ldap.capabilities import ServerCapabilities
+from storage.ldap.find import Tree
 from storage.ldap.form import DELETED, Unit
 from storage.ldap.layout import LAYOUTS, Layout, all_of, any_of, equality, generalized_time
 from storage.ldap.mapping import is_exact, substring
+from storage.ldap.partial import sort_reader
 from storage.ldap.server import Directory
 from storage.ldap.wire import Session
 
@@ -28,9 +30,17 @@ _LONGEST = 256
 class LdapFilterCompiler(FilterCompiler[str]):
     """Compiles filters of one resource type; `members` returns the filter for groups with a member, by id."""
 
+    is_exact = False
+
     def __init__(self, unit: Unit, members: Callable[[str], str]) -> None:
         self._unit = unit
         self._members = members
+
+    def access(self, native: str) -> str:
+        return "an LDAP filter"
+
+    def shown(self, native: str) -> str:
+        return native
 
     def unique(self, path: AttributePath, key: str) -> str | None:
         """Return the filter for entries that can have a unique value, None if there is none."""
@@ -132,12 +142,13 @@ class LdapFilterCompiler(FilterCompiler[str]):
 
 
 class Listing:
-    """Lists of all resources of a type; `sorts` is true if the server sorts and returns windows."""
+    """Lists of all resources of a type."""
 
-    def __init__(self, directory: Directory, tree: Tree, sorts: bool) -> None:
+    def __init__(self, directory: Directory, tree: Tree, server: ServerCapabilities) -> None:
         self._directory = directory
         self._tree = tree
-        self._sorts = sorts
+        self._sorts = server.sorts and server.has_schema
+        self._is_openldap = server.is_openldap
 
     def found(self, session: Session, unit: Unit, selection: Selection) -> Found | None:
         """Return a selection without filter, None if the order depends on whole resources."""
@@ -167,11 +178,15 @@ class Listing:
         if keys is None or selection.limit is None:
             return None
         placed = f"({unit.layout.place}=*)"
-        if session.has(unit.dn, all_of([unit.kind.filter, f"(!{placed})"])):
-            # Foreign entries: some may be no resources, and they have no place.
+        if session.has(unit.dn, all_of([unit.filter, f"(!{placed})"])):
+            # Entries of others: some may be no resources, and they have no place.
             return None
-        text = all_of([unit.kind.filter, placed, f"(!({unit.layout.version}={DELETED}))"])
-        window = session.window(unit.dn, text, keys, selection.offset, selection.limit, unit.attributes)
+        text = all_of([unit.filter, placed, f"(!({unit.layout.version}={DELETED}))"])
+        offset, limit = selection.offset, selection.limit
+        if offset or not self._is_openldap:
+            window = session.window(unit.dn, text, keys, offset, limit, unit.attributes)
+        else:
+            window = session.beginning(unit.dn, text, keys, limit, unit.attributes)
         if window is None:
             return None
         entries, total = window

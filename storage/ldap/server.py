@@ -1,25 +1,26 @@
-"""The LDAP server: connections to it, their errors, and its capabilities (RFC 4512 section 5)."""
+"""The LDAP server: connections to it, and their errors."""
 
 import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import ldap
-from ldap.schema import AttributeType, ObjectClass, SubSchema
 
 from storage.errors import (
     BackendTimeout,
     StorageError,
     StorageReadOnly,
     StorageUnavailable,
+    UnsupportedByBackend,
     ValueRefused,
     after_write,
 )
 from storage.forks import in_child
 from storage.ldap.wire import Session
+from telemetry.catalogue import CONNECTION_WAITS
 
 _CONNECT_S = 5
 _ANSWER_S = 30
@@ -36,6 +37,7 @@ LOST = (
     ldap.ENCODING_ERROR,
     ldap.PROTOCOL_ERROR,
 )
+# Results for a value, or for an attribute that holds it.
 _REFUSED = (
     ldap.CONSTRAINT_VIOLATION,
     ldap.INVALID_SYNTAX,
@@ -43,7 +45,17 @@ _REFUSED = (
     ldap.NAMING_VIOLATION,
     ldap.INVALID_DN_SYNTAX,
     ldap.UNDEFINED_TYPE,
+    ldap.NO_SUCH_ATTRIBUTE,
     ldap.TYPE_OR_VALUE_EXISTS,
+    ldap.INAPPROPRIATE_MATCHING,
+    ldap.NOT_ALLOWED_ON_RDN,
+)
+# Results for a change that the server cannot make to this entry.
+_UNSUPPORTED = (
+    ldap.NOT_ALLOWED_ON_NONLEAF,
+    ldap.NO_OBJECT_CLASS_MODS,
+    ldap.AFFECTS_MULTIPLE_DSAS,
+    ldap.UNAVAILABLE_CRITICAL_EXTENSION,
 )
 _READ_ONLY = (
     ldap.INSUFFICIENT_ACCESS,
@@ -64,9 +76,6 @@ _NOT_BOUND = (
     ldap.CONFIDENTIALITY_REQUIRED,
 )
 _LIMITS = (ldap.SIZELIMIT_EXCEEDED, ldap.ADMINLIMIT_EXCEEDED)
-_SORT: Final = "1.2.840.113556.1.4.473"
-_VIEW: Final = "2.16.840.1.113730.3.4.9"
-_PASSWORD_MODIFY: Final = "1.3.6.1.4.1.4203.1.11.1"
 
 
 @dataclass(frozen=True)
@@ -108,8 +117,10 @@ class Directory:
         if held is not None:
             yield held
             return
-        if not self._places.acquire(timeout=self._timeout_s):
-            raise StorageUnavailable(f"all connections to {self._target.url} are in use")
+        if not self._places.acquire(blocking=False):
+            CONNECTION_WAITS.inc("ldap")
+            if not self._places.acquire(timeout=self._timeout_s):
+                raise StorageUnavailable(f"all connections to {self._target.url} are in use")
         written: list[str] = []
         try:
             with after_write(written), self._translated():
@@ -202,6 +213,16 @@ class Directory:
         return connection
 
     @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """Raise refusals of the server in this context as StorageErrors, before the lease ends."""
+        try:
+            yield
+        except LOST:
+            raise
+        except ldap.LDAPError as exc:
+            raise self._failure(exc) from exc
+
+    @contextmanager
     def _translated(self) -> Iterator[None]:
         """Raise the errors of the driver in this context as StorageErrors."""
         try:
@@ -221,6 +242,8 @@ class Directory:
             return StorageReadOnly(f"the directory does not accept the change: {said}")
         if isinstance(exc, _REFUSED):
             return ValueRefused(f"the directory refuses a value: {said}")
+        if isinstance(exc, _UNSUPPORTED):
+            return UnsupportedByBackend(f"the directory cannot make the change: {said}")
         if isinstance(exc, _LIMITS):
             return StorageUnavailable(
                 f"{url} does not let {self._target.username} read whole lists: raise its limits "
@@ -234,64 +257,3 @@ def sentence(exc: ldap.LDAPError) -> str:
     said = exc.args[0] if exc.args and isinstance(exc.args[0], dict) else {}
     parts = [str(said.get("desc", "")), str(said.get("info", ""))]
     return " ".join(": ".join(part for part in parts if part).split()) or type(exc).__name__
-
-
-@dataclass(frozen=True)
-class ServerCapabilities:
-    """Names of classes and attributes in lower case, OIDs of controls and of extended operations."""
-
-    classes: frozenset[str]
-    attributes: frozenset[str]
-    controls: frozenset[str]
-    extensions: frozenset[str]
-
-    def knows(self, attribute: str) -> bool:
-        """Return whether the schema of the server has an attribute type."""
-        return attribute.lower() in self.attributes
-
-    @property
-    def has_schema(self) -> bool:
-        """Whether the server has the schema of this package, `scim.schema`."""
-        return "scimresource" in self.classes
-
-    @property
-    def names_changes(self) -> bool:
-        """Whether a change can return the entryCSN of an entry, and be conditional on it."""
-        needed = {ldap.CONTROL_ASSERT, ldap.CONTROL_POST_READ}
-        return needed <= self.controls and self.knows("entryCSN")
-
-    @property
-    def sorts(self) -> bool:
-        """Whether the server sorts (RFC 2891), and returns windows of the sorted list."""
-        return {_SORT, _VIEW} <= self.controls
-
-    @property
-    def sets_passwords(self) -> bool:
-        """Whether the server has the Password Modify operation (RFC 3062), and hashes passwords itself."""
-        return _PASSWORD_MODIFY in self.extensions
-
-
-def read_capabilities(session: Session) -> ServerCapabilities:
-    """Read the capabilities from the root DSE and the subschema. Raises StorageUnavailable."""
-    root = session.read("", ["subschemaSubentry", "supportedControl", "supportedExtension"])
-    name = root.value("subschemaSubentry") if root else None
-    schema = session.read(name, ["objectClasses", "attributeTypes"]) if name else None
-    if root is None or schema is None:
-        raise StorageUnavailable("the directory does not let the server read its schema")
-    parsed = SubSchema(
-        {
-            "objectClasses": list(schema.attributes.get("objectclasses", ())),
-            "attributeTypes": list(schema.attributes.get("attributetypes", ())),
-        }
-    )
-    return ServerCapabilities(
-        _names(parsed, ObjectClass),
-        _names(parsed, AttributeType),
-        frozenset(root.values("supportedControl")),
-        frozenset(root.values("supportedExtension")),
-    )
-
-
-def _names(schema: SubSchema, what: type) -> frozenset[str]:
-    found = (schema.get_obj(what, oid) for oid in schema.listall(what))
-    return frozenset(name.lower() for one in found if one is not None for name in one.names)

@@ -1,6 +1,7 @@
 """LDAP operations on one connection (RFC 4511): search, add, modify, delete, password modify."""
 
 import select
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -37,6 +38,9 @@ _UNANSWERED = (
     ldap.LOCAL_ERROR,
     ldap.DECODING_ERROR,
 )
+# The number of attempts to end a sorted list, and the seconds after each.
+_ENDS = 20
+_PAUSE_S = 0.002
 # The number of searches that the client sends before it reads the first answer.
 _AHEAD = 200
 
@@ -146,21 +150,51 @@ class Session:
         `offset` counts from 0, `keys` are sort keys of RFC 2891. Return None if the server refuses.
         """
         view = VLVRequestControl(True, 0, max(0, count - 1), offset=offset + 1, content_count=0)
-        controls = [SSSRequestControl(True, list(keys)), view]
         # The server keeps the list until the connection ends, and keeps few lists.
         self.is_spent = True
-        message = self._asked(base, ldap.SCOPE_SUBTREE, text, attributes if count else ["1.1"], controls)
+        answer = self._sorted(base, text, keys, attributes if count else ["1.1"], view)
+        if answer is None:
+            return None
+        views = (one for one in answer[1] if isinstance(one, VLVResponseControl) and not one.result)
+        total = next((one.contentCount for one in views), None)
+        return (answer[0][:count], total) if total is not None else None
+
+    def beginning(
+        self, base: str, text: str, keys: Sequence[str], count: int, attributes: Sequence[str]
+    ) -> tuple[list[Entry], int] | None:
+        """Return the first part of the list that OpenLDAP sorts, and the length of that list.
+
+        The connection can be used again, unlike after `window`. Return None if the server refuses.
+        """
+        paging = SimplePagedResultsControl(True, size=max(1, count), cookie="")
+        self.is_spent = True
+        answer = self._sorted(base, text, keys, attributes if count else ["1.1"], paging)
+        pages = [one for one in answer[1] if one.controlType == paging.controlType] if answer else []
+        if answer is None or not pages:
+            return None
+        paging.size, paging.cookie = 0, pages[0].cookie
+        # A page of no entries ends the list. The server refuses it until the thread of the page before ends.
+        attempts = _ENDS if paging.cookie else 0
+        while attempts and self._sorted(base, text, keys, ["1.1"], paging) is None:
+            attempts -= 1
+            time.sleep(_PAUSE_S)
+        self.is_spent = bool(paging.cookie) and not attempts
+        # OpenLDAP counts the entries that follow the page.
+        return answer[0][:count], len(answer[0]) + pages[0].size
+
+    def _sorted(
+        self, base: str, text: str, keys: Sequence[str], attributes: Sequence[str], part: LDAPControl
+    ) -> tuple[list[Entry], list[Any]] | None:
+        """Return entries in the order of the server and the controls of the answer, None if it refuses."""
+        controls = [SSSRequestControl(True, list(keys)), part]
+        message = self._asked(base, ldap.SCOPE_SUBTREE, text, attributes, controls)
         try:
             _, found, _, answered = self._connection.result3(message, timeout=self._connection.timeout)
         except _NO_WINDOW:
             return None
-        total = None
-        for control in answered:
-            if isinstance(control, SSSResponseControl) and control.sortResult:
-                return None
-            if isinstance(control, VLVResponseControl) and not control.result:
-                total = control.contentCount
-        return (list(_entries(found))[:count], total) if total is not None else None
+        if any(isinstance(one, SSSResponseControl) and one.sortResult for one in answered):
+            return None
+        return list(_entries(found)), answered
 
     def has(self, base: str, text: str) -> bool:
         """Return whether an entry below `base` matches a filter."""
@@ -201,14 +235,10 @@ class Session:
         return _returned(answered, returning)
 
     def modify(
-        self,
-        dn: str,
-        modifications: Sequence[Modification],
-        controls: Sequence[LDAPControl] = (),
-        returning: str | None = None,
+        self, dn: str, modifications: Sequence[Modification], returning: str | None = None
     ) -> str | None:
         """Modify an entry; the server makes all modifications or none."""
-        sent = [*controls, *_post_read(returning)]
+        sent = _post_read(returning)
         with self._writing(dn):
             answered = self._connection.modify_ext_s(dn, list(modifications), serverctrls=sent)
         return _returned(answered, returning)

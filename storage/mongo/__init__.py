@@ -1,6 +1,7 @@
 """Resources in MongoDB.
 
 In the order of a request: `wire` speaks to the server, `form` turns resources into documents (`layout` into
-their index entries), `find` reads them (`filter` translates filters), `write` changes one resource and its
-unique values (`adoption` those of other programs), `links` changes members.
+their index entries), `find` reads them (`filter` translates filters), `write` changes one resource
+(`unique` keeps its values unique, `adoption` takes those of other programs), `links` changes members. At
+the start, `probe` looks whether the server judges queries as MongoDB does.
 """

@@ -5,49 +5,43 @@ documents get it one by one; each is whole before and after.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 import orjson
+from pymongo.errors import DuplicateKeyError
 
 from schema.values import format_date_time
-from storage.adapter import Key, StoredResource
-from storage.claims import Claim, Claims, UniqueValue
-from storage.errors import UniquenessConflict, ValueRefused, VersionMismatch
+from storage.adapter import Adoptable, Key, StoredResource
+from storage.errors import ValueRefused
 from storage.foreign import ForeignReader, adopted
 from storage.index_keys import number_at
-from storage.mongo.find import LookUp
-from storage.mongo.form import NO_VALUE, PLACE, Places, as_json, claims_of, document_of, is_ours, stored
-from storage.mongo.layout import Layout
-from storage.mongo.links import Links
-from storage.mongo.wire import Database
-from storage.mongo.write import claims_in
+from storage.mongo.form import NO_VALUE, PLACE, as_json, document_of, is_ours, stored
+from storage.mongo.unique import taken
+from storage.mongo.write import TypeDocuments
+from storage.progress import Progress
+from storage.survey import Survey
 
 _LOG = logging.getLogger(__name__)
 
 _BATCH: Final = 200
+# How often a document is tried whose values others take and give up meanwhile.
+_ATTEMPTS: Final = 5
 
 
-class Adoption:
+class Adoption(TypeDocuments):
     """Adopts the documents of one resource type."""
 
-    def __init__(
-        self, database: Database, layout: Layout, look_up: LookUp, links: Links, places: Places
-    ) -> None:
-        self._database = database
-        self._layout = layout
-        self._look_up = look_up
-        self._links = links
-        self._places = places
-        self._reader = ForeignReader(layout.resource_type)
+    @cached_property
+    def _reader(self) -> ForeignReader:
+        return ForeignReader(self._layout.resource_type)
 
     def finish(self) -> None:
-        """Adopt every document whose index entries are not those of the present schemas."""
-        query = {"_id": {"$type": "string"}, "_scim.layout": {"$ne": self._layout.signature}}
-        taken = self._all(query)
-        if taken:
-            _LOG.info("adopted %d documents in %s", taken, self._layout.collection)
+        """Adopt every document that is there, and say which cannot be."""
+        self.adopt_others()
         with self._database.reading() as documents:
             strange = {"_scim.layout": None, "_id": {"$not": {"$type": "string"}}}
             left = documents[self._layout.collection].count_documents(strange)
@@ -55,11 +49,37 @@ class Adoption:
             name = self._layout.collection
             _LOG.warning("%d documents in %s are not adopted: their _id is not a string", left, name)
 
-    def find_new(self) -> None:
-        """Adopt documents that other programs have written since."""
-        self._all({"_id": {"$type": "string"}, "_scim.layout": None})
+    def adopt_others(self) -> int:
+        """Adopt every document whose index entries are not those of the present rules; return how many."""
+        query = {"_id": {"$type": "string"}, "_scim.layout": {"$ne": self._layout.signature}}
+        with self._database.reading() as documents:
+            total = documents[self._layout.collection].count_documents(query)
+        taken = self._all(query, Progress(f"adopting {self._layout.collection}", total))
+        if taken:
+            _LOG.info("adopted %d documents in %s", taken, self._layout.collection)
+        return taken
 
-    def _all(self, query: Mapping[str, Any]) -> int:
+    def ids(self) -> Iterator[str]:
+        """Yield the id of each document that is a resource, or becomes one."""
+        with self._database.reading() as documents:
+            for row in documents[self._layout.collection].find({"_id": {"$type": "string"}}, {"_id": 1}):
+                yield row["_id"]
+
+    def judged(self, survey: Survey) -> Iterator[Adoptable]:
+        """Yield each document of another program with what is wrong with it; nothing is written."""
+        resource_type = self._layout.resource_type
+        with self._database.reading() as documents:
+            for row in documents[self._layout.collection].find().sort("_id", 1):
+                if not isinstance(row["_id"], str):
+                    problem = "its _id is not a string"
+                    yield Adoptable(resource_type.name, str(row["_id"]), [problem], is_left=True)
+                elif is_ours(row):
+                    # Others may have its values.
+                    survey.judge(resource_type, row["_id"], stored(row).document)
+                else:
+                    yield survey.judge(resource_type, row["_id"], self._plain(row))
+
+    def _all(self, query: Mapping[str, Any], progress: Progress) -> int:
         taken, further = 0, dict(query)
         while True:
             with self._database.reading() as documents:
@@ -70,7 +90,8 @@ class Adoption:
                     self.adopt(row)
                     taken += 1
                 except ValueRefused as problem:
-                    _LOG.warning("%s %s: %s", self._layout.resource_type.name, row["_id"], problem)
+                    _LOG.warning("%s %s: %s", self._name, row["_id"], problem)
+            progress.at(progress.done + len(rows))
             if len(rows) < _BATCH:
                 return taken
             further = {"$and": [query, {"_id": {"$gt": rows[-1]["_id"]}}]}
@@ -78,43 +99,32 @@ class Adoption:
     def adopt(self, document: Mapping[str, Any]) -> None:
         """Adopt one document, unless another process changes it at the same time."""
         if is_ours(document):
-            resource, claims = stored(document), claims_of(document)
+            resource = stored(document)
             version, place = int(resource.version), number_at(resource.place)
             known: dict[str, Any] = {"_scim.version": version, PLACE: place}
         else:
-            resource, claims = self._foreign(document, self._join), {}
+            resource = self._foreign(document, self._join)
             self._report_twin(resource.id)
             version, place = 1, self._places.next()
             known = {"_scim": document.get("_scim")}
+        values = self._layout.unique_values(resource)
         with self._database.writing() as documents:
-            making = claims_in(documents, self._layout, self._places)
-            kept = [*claims.values(), *self._made(making, resource, claims)]
-            new = document_of(self._layout, resource, version, place, kept)
-            written = documents[self._layout.collection].replace_one({"_id": resource.id, **known}, new)
-            if written.matched_count == 0 or making.lost(kept):
-                making.release(claim for claim in kept if claim.value not in claims)
+            collection = documents[self._layout.collection]
+            for _ in range(_ATTEMPTS):
+                new = document_of(self._layout, resource, version, place, values)
+                with suppress(DuplicateKeyError):
+                    collection.replace_one({"_id": resource.id, **known}, new)
+                    return
+                others = taken(collection, values, [resource.id])
+                for value in sorted(others):
+                    text = "%s %s: another resource has the same %s"
+                    _LOG.warning(text, self._name, resource.id, value.path)
+                values -= others.keys()
 
     def _report_twin(self, resource_id: str) -> None:
-        name = self._layout.resource_type.name
-        if self._look_up.twins(name, [resource_id]):
-            _LOG.warning(
-                "%s %s: a resource of another type has the same id; both are stored", name, resource_id
-            )
-
-    def _made(
-        self, making: Claims, resource: StoredResource, known: Mapping[UniqueValue, Claim]
-    ) -> list[Claim]:
-        made: list[Claim] = []
-        for value in sorted(self._layout.unique_values(resource.document) - known.keys()):
-            try:
-                made += making.claim(resource.id, [value])
-            except UniquenessConflict as conflict:
-                name = self._layout.resource_type.name
-                _LOG.warning("%s %s: another resource has the same %s", name, resource.id, conflict.attribute)
-            except VersionMismatch:
-                # Another process adopts the same document.
-                continue
-        return made
+        if self._look_up.twins(self._name, [resource_id]):
+            text = "%s %s: a resource of another type has the same id; both are stored"
+            _LOG.warning(text, self._name, resource_id)
 
     def shown(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return the document that a foreign one would become; nothing is written."""
@@ -124,10 +134,10 @@ class Adoption:
     def _foreign(
         self, document: Mapping[str, Any], join: Callable[[str, Mapping[Key, str | None]], None]
     ) -> StoredResource:
-        resource_id, name = document["_id"], self._layout.resource_type.name
+        resource_id = document["_id"]
         found = self._reader.read(self._plain(document))
         for problem in found.problems:
-            _LOG.warning("%s %s: %s", name, resource_id, problem)
+            _LOG.warning("%s %s: %s", self._name, resource_id, problem)
         join(resource_id, found.members)
         now = format_date_time(datetime.now(UTC))
         whole = {"schemas": found.resource["schemas"], "id": resource_id, **found.resource}
@@ -143,8 +153,8 @@ class Adoption:
             self._links.change(self._layout.resource_type, resource_id, joining, ())
         lost = len(members) - len(joining)
         if lost:
-            name = self._layout.resource_type.name
-            _LOG.warning("%s %s: %d members do not exist and are left out", name, resource_id, lost)
+            text = "%s %s: %d members do not exist and are left out"
+            _LOG.warning(text, self._name, resource_id, lost)
 
     def _plain(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return the attributes of a foreign document as JSON has them, extensions under their URNs."""

@@ -4,6 +4,7 @@ Values of clients stand in queries as text only, never as operators, and are esc
 expressions. Only filters that a query answers exactly are pushed down.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -13,9 +14,11 @@ from scim_filter.compiler import FilterCompiler, NotPushable
 from scim_filter.evaluate import matches
 from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
 from storage.index_keys import KEY_LENGTH, index_key, successor
+from storage.missing_index import refusal
 from storage.mongo.find import LookUp
-from storage.mongo.layout import BEHIND, EQUALS, LONG, Layout
+from storage.mongo.layout import BEHIND, EQUALS, LONG, Layout, owner_key
 from storage.mongo.wire import Query
+from storage.owners import OWNER
 
 ALL: Final[Query] = {"_id": {"$exists": True}}
 NONE: Final[Query] = {"_id": {"$in": []}}
@@ -41,9 +44,14 @@ class MongoFilterCompiler(FilterCompiler[Query]):
         self._type = layout.resource_type
         self._look_up = look_up
 
+    def shown(self, native: Query) -> str:
+        return json.dumps(native, ensure_ascii=False, default=str)
+
     def comparison(self, node: BoundComparison) -> Query:
         if node.path.text == "id":
             return self._on_id(node)
+        if node.path is OWNER:
+            return {"_scim.keys": owner_key(node.key)}
         if node.path.text == "meta.resourceType":
             # The same for all resources of the type.
             return ALL if matches(node, {"meta": {"resourceType": self._type.name}}) else NONE
@@ -65,7 +73,7 @@ class MongoFilterCompiler(FilterCompiler[Query]):
                 return self._on_link(node.filter)
             raise NotPushable(node)
         if node.path.text not in self._layout.paths:
-            raise NotPushable(node)
+            raise refusal(self._type, node)
         if isinstance(node.filter, (BoundComparison, BoundPresence)):
             # One condition holds on some element when it holds on the attribute.
             return self._leaf(node.filter, "_scim.")
@@ -115,7 +123,7 @@ class MongoFilterCompiler(FilterCompiler[Query]):
     def _leaf(self, node: BoundComparison | BoundPresence, prefix: str) -> Query:
         text = node.path.text
         if text not in self._layout.paths:
-            raise NotPushable(node)
+            raise refusal(self._type, node)
         keys, first, end = f"{prefix}keys", f"{text}{EQUALS}", f"{text}{BEHIND}"
         if isinstance(node, BoundPresence):
             if node.path.leaf.is_complex:

@@ -1,18 +1,23 @@
 """Finding resources: any of them by id or by membership, and those of one type a page at a time."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import OperationFailure
 
 from scim_filter.compiler import FilterCompiler
+from scim_filter.plan import Plan, parts_of
 from storage.adapter import Found, Key, Member, Selection, StoredResource
-from storage.batches import batches
+from storage.batches import BATCH, batches
 from storage.index_keys import number_at
+from storage.known_member import KnownMember
+from storage.missing_index import missing_order
 from storage.mongo.form import PLACE, WITHOUT_INDEX, stored
 from storage.mongo.layout import Layout
-from storage.mongo.wire import MEMBERS, Database, Documents, Query
+from storage.mongo.wire import MEMBERS, Database, Documents, Query, joined
 from storage.order import OrderPart, read_page
 
 # The numbers of places and of documents that one command reads where every candidate must be read.
@@ -21,6 +26,8 @@ _BATCH: Final = 500
 
 # The server's code for an answer to `distinct` that would not fit into a document.
 _DISTINCT_TOO_BIG: Final = 17217
+# What is read of a member beside its id.
+_SHOWN: Final = {"_scim.display": 1, PLACE: 1}
 # The keys of a membership, without its place and display.
 _KEYS: Final = {"_id": 0, "group": 1, "groupType": 1, "member": 1, "memberType": 1}
 
@@ -33,34 +40,67 @@ class LookUp:
         self._database = database
 
     def rows(self, documents: Documents, keys: Iterable[Key]) -> dict[Key, dict[str, Any]]:
-        """Return `display` and `place` of those of the resources that exist."""
-        by_type: dict[str, list[str]] = {}
-        for type_name, resource_id in keys:
-            by_type.setdefault(type_name, []).append(resource_id)
+        """Return `display` and `place` of those of the resources that exist; one command reads 500 ids."""
         found: dict[Key, dict[str, Any]] = {}
-        for type_name, ids in by_type.items():
-            layout = self.layouts.get(type_name)
-            if layout is None:
-                # The schemas no longer have this type.
-                continue
-            for batch in batches(ids):
-                query = {"_id": {"$in": batch}}
-                shown = {"_scim.display": 1, PLACE: 1}
-                for row in documents[layout.collection].find(query, shown):
+        # The schemas may no longer have a type.
+        for batch in batches(key for key in keys if key[0] in self.layouts):
+            by_type: dict[str, list[str]] = {}
+            for type_name, resource_id in batch:
+                by_type.setdefault(type_name, []).append(resource_id)
+            for type_name, rows in self._by_type(documents, by_type).items():
+                for row in rows:
                     kept = row.get("_scim")
                     # A document that is not adopted yet has neither.
                     known = kept if isinstance(kept, dict) else {}
                     found[type_name, row["_id"]] = {"place": 0, **known}
         return found
 
+    def _by_type(
+        self, documents: Documents, ids: Mapping[str, Sequence[str]]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Return the documents with some ids of each type, without attributes."""
+        queries = {name: {"_id": {"$in": list(some)}} for name, some in ids.items()}
+        first, *others = queries
+        collection = documents[self.layouts[first].collection]
+        if not others:
+            return {first: list(collection.find(queries[first], _SHOWN))}
+        # A facet is one document, even of no documents, to which those of the other types are joined.
+        names = {name: f"type{number}" for number, name in enumerate(queries)}
+        facet = {"$facet": {names[first]: [{"$project": _SHOWN}]}}
+        stages: list[Query] = [{"$match": queries[first]}, facet]
+        for name in others:
+            other = self.layouts[name].collection
+            stages.append(joined(other, queries[name], names[name], {"$project": _SHOWN}))
+        row = next(iter(collection.aggregate(stages)), {})
+        return {name: row.get(field, []) for name, field in names.items()}
+
     def find(self, resource_ids: Sequence[str]) -> list[Member]:
         """Return every resource that has one of the ids."""
         found: list[Member] = []
-        for batch in batches(dict.fromkeys(resource_ids)):
+        for batch in batches(dict.fromkeys(resource_ids), max(1, BATCH // len(self.layouts))):
             with self._database.reading() as documents:
                 rows = self.rows(documents, [(name, one) for name in self.layouts for one in batch])
-            found += [Member(one, name, row.get("display")) for (name, one), row in rows.items()]
+            for (name, resource_id), row in rows.items():
+                display = row.get("display")
+                found.append(KnownMember(resource_id, name, display, display))
         return found
+
+    def beside(self, documents: Documents, type_name: str, resource_id: str) -> tuple[bool, bool]:
+        """Return whether a resource that exists has a twin, and whether it has members or memberships.
+
+        A twin is a resource of another type with its id: each collection has its own ids.
+        """
+        own = {"_id": resource_id}
+        limits: list[Query] = [{"$limit": 1}, {"$project": {"_id": 1}}]
+        others = [layout.collection for name, layout in self.layouts.items() if name != type_name]
+        stages = [joined(other, own, f"type{number}", *limits) for number, other in enumerate(others)]
+        links = joined(MEMBERS, links_of(type_name, resource_id), "links", *limits)
+        collection = documents[self.layouts[type_name].collection]
+        rows = list(collection.aggregate([{"$match": own}, {"$project": {"_id": 1}}, *stages, links]))
+        if not rows:
+            # Another process has deleted it meanwhile.
+            return False, False
+        return any(rows[0][f"type{number}"] for number in range(len(others))), bool(rows[0]["links"])
 
     def twins(self, type_name: str, ids: Sequence[str]) -> list[str]:
         """Return those of the ids that resources of other types have: each collection has its own ids."""
@@ -73,7 +113,8 @@ class LookUp:
             ]
 
     @property
-    def _nesting(self) -> set[str]:
+    def nesting(self) -> set[str]:
+        """The names of the types that have members."""
         return {name for name, layout in self.layouts.items() if layout.resource_type.members is not None}
 
     def below(self, group_id: str, limit: int) -> dict[str, set[str]] | None:
@@ -83,7 +124,7 @@ class LookUp:
         """
         found: dict[str, set[str]] = {}
         with self._database.reading() as documents:
-            inner = set(self.rows(documents, [(name, group_id) for name in self._nesting]))
+            inner = set(self.rows(documents, [(name, group_id) for name in self.nesting]))
         seen = set(inner)
         while inner:
             outer: set[Key] = set()
@@ -95,7 +136,7 @@ class LookUp:
                         if (row["groupType"], row["group"]) not in inner:
                             continue
                         found.setdefault(row["memberType"], set()).add(row["member"])
-                        if row["memberType"] in self._nesting:
+                        if row["memberType"] in self.nesting:
                             outer.add((row["memberType"], row["member"]))
                         if sum(map(len, found.values())) > limit:
                             return None
@@ -154,12 +195,20 @@ class Pages:
 
     def candidates(self, selection: Selection) -> Found:
         """Return the resources that may be selected (`StorageAdapter.candidates`)."""
+        return replace(self._candidates(selection), explain=partial(self._explain, selection))
+
+    def _explain(self, selection: Selection) -> Plan:
+        layout = self._layout
+        order = missing_order(layout.resource_type, selection.sort, {"id", *layout.paths})
+        return Plan(parts_of(self._compiler, selection.filter), order)
+
+    def _candidates(self, selection: Selection) -> Found:
         native, residual = None, None
         if selection.filter is not None:
             native, residual = self._compiler.split(selection.filter)
         sort = selection.sort
         if residual is not None or (sort and self._layout.sort_field(sort.path) is None):
-            return Found(self.every(native), residual)
+            return Found(self.every(native), residual, is_narrowed=native is not None)
         found = self._page(selection, native) if selection.limit != 0 else []
         from_start = selection.after is None and selection.before is None
         is_last = from_start and found and (selection.limit is None or len(found) < selection.limit)
@@ -192,6 +241,16 @@ class Pages:
                 return documents[self._layout.collection].count_documents(query(part))
 
         return read_page(selection, read, count)
+
+
+def links_of(type_name: str, resource_id: str) -> Query:
+    """Return the query for the memberships that a resource has, and for those that it is the group of."""
+    return {
+        "$or": [
+            {"memberType": type_name, "member": resource_id},
+            {"groupType": type_name, "group": resource_id},
+        ]
+    }
 
 
 def _onward(part: OrderPart, field: str | None) -> Query | None:

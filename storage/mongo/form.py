@@ -12,7 +12,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,12 +21,12 @@ import orjson
 
 from schema.values import format_date_time
 from storage.adapter import StoredResource
-from storage.claims import Claim, UniqueValue
+from storage.claims import UniqueValue
 from storage.errors import ValueRefused
 from storage.index_keys import place_of
 from storage.mongo.layout import EQUALS, Layout
 
-# The position in the order of creation, and the claims on unique values, in a document.
+# The position in the order of creation, and the unique values that a document lists.
 PLACE: Final = "_scim.place"
 LISTED: Final = "_scim.claims.id"
 
@@ -76,21 +76,24 @@ def unescaped(name: str) -> str:
 
 
 def document_of(
-    layout: Layout, resource: StoredResource, version: int, place: int, claims: Sequence[Claim]
+    layout: Layout, resource: StoredResource, version: int, place: int, values: Iterable[UniqueValue]
 ) -> dict[str, Any]:
-    """Return the document of a resource. Raises ValueRefused."""
+    """Return the document of a resource that lists these unique values. Raises ValueRefused."""
     kept: dict[str, Any] = {
         "version": version,
         "place": place,
         "created": resource.created,
         "lastModified": resource.last_modified,
         "layout": layout.signature,
-        "claims": [{"id": claim_id(claim.value), "token": claim.token} for claim in claims],
-        **layout.entries(resource.document, resource.created, resource.last_modified),
+        # Earlier releases read the token of a claim beside the value.
+        "claims": [{"id": value_id(value), "token": 0} for value in sorted(values)],
+        **layout.entries(resource.document, resource.created, resource.last_modified, resource.owner),
     }
     display = layout.resource_type.display(resource.document)
     if display is not None:
         kept["display"] = display
+    if resource.owner is not None:
+        kept["owner"] = resource.owner
     if resource.secrets:
         kept["secrets"] = {escaped(path): secret for path, secret in resource.secrets.items()}
     attributes = {
@@ -119,6 +122,7 @@ def stored(document: Mapping[str, Any]) -> StoredResource:
         kept["lastModified"],
         {unescaped(path): secret for path, secret in secrets.items()} if isinstance(secrets, Mapping) else {},
         place_of(kept["place"]),
+        owner=kept.get("owner"),
     )
 
 
@@ -131,22 +135,20 @@ def is_ours(document: Mapping[str, Any]) -> bool:
     return all(isinstance(kept.get(name), kind) for name, kind in kinds)
 
 
-def claim_id(value: UniqueValue) -> str:
-    """Return the `_id` of the claim on a unique value."""
+def value_id(value: UniqueValue) -> str:
+    """Return a unique value as a document lists it."""
     return f"{value.resource_type}/{value.path}{EQUALS}{value.key}"
 
 
-def claims_of(document: Mapping[str, Any]) -> dict[UniqueValue, Claim]:
-    """Return the claims that a document lists, by their values."""
+def listed_in(document: Mapping[str, Any]) -> set[UniqueValue]:
+    """Return the unique values that a document lists."""
     claims = document["_scim"].get("claims")
-    listed = [one for one in claims if isinstance(one, Mapping)] if isinstance(claims, list) else []
-    found = {}
-    for one in listed:
-        if {"id", "token"} <= one.keys():
-            resource_type, _, rest = str(one["id"]).partition("/")
-            path, _, key = rest.partition(EQUALS)
-            value = UniqueValue(resource_type, path, key)
-            found[value] = Claim(value, document["_id"], one["token"])
+    ids = [one.get("id") for one in claims if isinstance(one, Mapping)] if isinstance(claims, list) else []
+    found = set()
+    for text in ids:
+        resource_type, _, rest = str(text).partition("/")
+        path, _, key = rest.partition(EQUALS)
+        found.add(UniqueValue(resource_type, path, key))
     return found
 
 

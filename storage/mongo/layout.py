@@ -3,8 +3,7 @@
 Keys are those of `schema.values`: equal values have equal keys, and values sort as their keys do.
 """
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,17 +11,10 @@ from schema.resource_type import AttributePath, ResourceType
 from scim_filter.evaluate import compile_predicate
 from scim_filter.nodes import BoundPresence
 from storage.claims import UniqueValue
-from storage.index_keys import (
-    KEY_LENGTH,
-    IndexedAttribute,
-    IndexedPath,
-    IndexWalk,
-    index_key,
-    indexed_paths,
-    numbered_paths,
-    signature,
-    with_dates,
-)
+from storage.index_keys import KEY_LENGTH, IndexedAttribute, IndexedPath, IndexWalk, index_key, with_dates
+from storage.index_paths import EVERYTHING, entry_paths, indexed_paths, rules_digest, rules_of
+from storage.owners import OWNER, PER_OWNER
+from storage.resource import StoredResource
 from storage.search import sort_key
 from storage.uniqueness import unique_values
 
@@ -54,10 +46,25 @@ class _Entries:
         return {**found, "long": sorted(self.long)} if self.long else found
 
 
+def owner_key(owner: str) -> str:
+    """Return the index entry of the resources of an owner."""
+    return f"{OWNER.text}{EQUALS}{owner}"
+
+
+def _with_holders(paths: Iterable[AttributePath]) -> list[AttributePath]:
+    """Return paths and the complex attributes that they are in: filters in brackets need their elements."""
+    found: dict[str, AttributePath] = {}
+    for path in paths:
+        holder = AttributePath(path.attribute, None, path.extension)
+        found |= {holder.text: holder, path.text: path}
+    return list(found.values())
+
+
 class Layout:
     """The collection of one resource type, and the index entries of its documents.
 
-    `indexed` is as for `indexed_paths`. A new `signature` means that entries must be made again.
+    `indexed` is as for `indexed_paths`, but None is for everything. A new `signature` means that entries
+    must be made again.
     """
 
     def __init__(
@@ -65,8 +72,10 @@ class Layout:
     ) -> None:
         self.resource_type = resource_type
         self.collection = collection
-        self._walk = IndexWalk(resource_type, indexed)
-        paths = list(indexed_paths(resource_type, indexed))
+        chosen = frozenset({EVERYTHING}) if indexed is None else indexed
+        paths = _with_holders(indexed_paths(resource_type, chosen))
+        texts = list(dict.fromkeys([*entry_paths(resource_type, chosen), *(path.text for path in paths)]))
+        self._walk = IndexWalk(resource_type, texts)
         # Whether an element of a complex attribute counts for `pr`.
         self._is_present = {
             path.text: compile_predicate(BoundPresence(AttributePath(path.attribute)))
@@ -74,14 +83,16 @@ class Layout:
             if path.leaf.is_complex
         }
         self.paths = frozenset({"meta.created", "meta.lastModified", *(path.text for path in paths)})
-        texts = numbered_paths(resource_type, indexed)
-        parts = [str(_VERSION), *(f"{text} {signature(resource_type, text)}" for text in sorted(texts))]
-        self.signature = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        self.signature = rules_digest(rules_of(resource_type, texts), version=_VERSION)
         self._wanted = indexed
 
-    def entries(self, document: Mapping[str, Any], created: str, last_modified: str) -> dict[str, Any]:
+    def entries(
+        self, document: Mapping[str, Any], created: str, last_modified: str, owner: str | None = None
+    ) -> dict[str, Any]:
         """Return the index entries of a canonical resource, as they stand in `_scim`."""
         found = _Entries()
+        if owner is not None:
+            found.keys.add(owner_key(owner))
         elements: list[dict[str, Any]] = []
         sort: dict[str, str | None] = {}
         document = with_dates(document, created, last_modified)
@@ -110,11 +121,15 @@ class Layout:
         present = is_present({attribute.path.attribute.name: [element]})
         return {f"{attribute.path.text}{EQUALS}{'1' if present else ''}"}
 
-    def unique_values(self, document: Mapping[str, Any]) -> set[UniqueValue]:
-        """Return the unique values of a canonical resource, with keys short enough for an index."""
+    def unique_values(self, resource: StoredResource) -> set[UniqueValue]:
+        """Return the unique values of a resource, with keys short enough for an index."""
+        # No value has the character that stands before the owner.
+        within = {} if resource.owner is None else {PER_OWNER: f"\0{resource.owner}"}
         return {
-            UniqueValue(self.resource_type.name, path.text, index_key(key))
-            for path, key in unique_values(self.resource_type, document)
+            UniqueValue(
+                self.resource_type.name, path.text, index_key(key) + within.get(path.text, "")
+            )
+            for path, key in unique_values(self.resource_type, resource.document)
         }
 
     def sort_field(self, path: AttributePath) -> str | None:

@@ -2,8 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -12,12 +11,18 @@ from schema.resource_type import ResourceType
 from storage.adapter import Key, Member, Membership
 from storage.batches import BATCH, batches
 from storage.errors import ResourceNotFound, after_write
-from storage.mongo.find import LookUp
+from storage.known_member import KnownMember
+from storage.mongo.find import LookUp, links_of
 from storage.mongo.form import Places
-from storage.mongo.wire import DELETED, LEASE_S, MEMBERS, Database, Documents, insert_new
+from storage.mongo.wire import DELETED, LEASE_S, MEMBERS, Database, Documents, Query, insert_new, joined
 from storage.nesting import nested
 
 _LONGEST_ID: Final = 500
+# The field in which the memberships of a resource are read along with it, and how many at most.
+_ALONG: Final = "_scim_links"
+_MOST_ALONG: Final = 50
+# What is read of a group beside its id.
+_SHOWN: Final = {"_scim.display": 1, "_scim.place": 1}
 
 
 class Links:
@@ -69,7 +74,7 @@ class Links:
     ) -> bool:
         """Remove members, then add others, and return whether that changed anything.
 
-        Raises ResourceNotFound when the group was deleted meanwhile.
+        Raises ResourceNotFound when members joined a group that was deleted meanwhile.
         """
         changed: list[str] = []
         with after_write(changed):
@@ -79,34 +84,41 @@ class Links:
                         changed += batch
             for members in batches(add):
                 self._join(group.name, group_id, members, changed)
-            if changed:
-                with self._database.writing() as documents:
-                    if not self._look_up.rows(documents, [(group.name, group_id)]):
-                        documents[MEMBERS].delete_many({"groupType": group.name, "group": group_id})
-                        raise ResourceNotFound(group.name, group_id)
         return bool(changed)
 
     def _join(
         self, group_type: str, group_id: str, members: Sequence[Member], changed: list[str]
     ) -> None:
-        keys = [member.key for member in members]
+        own_key = (group_type, group_id)
         with self._database.writing() as documents:
-            found = self._look_up.rows(documents, keys)
+            displays = self._own_displays(documents, members)
             rows = {
-                key: self._row(group_type, group_id, member, found[key].get("display"))
-                for key, member in zip(keys, members, strict=True)
-                if key in found
+                member.key: self._row(group_type, group_id, member, displays[member.key])
+                for member in members
+                if member.key in displays
             }
             new = list(rows.values())
-            joined = len(new) - len(insert_new(documents[MEMBERS], new))
-            changed += [group_id] * joined
+            number = len(new) - len(insert_new(documents[MEMBERS], new))
+            changed += [group_id] * number
+            if not number:
+                return
             # The deletion of a resource meanwhile may have missed its new memberships: they go again.
-            gone = rows.keys() - self._look_up.rows(documents, list(rows)).keys()
-            for key in gone:
+            existing = self._look_up.rows(documents, [own_key, *rows])
+            if own_key not in existing:
+                documents[MEMBERS].delete_many({"groupType": group_type, "group": group_id})
+                raise ResourceNotFound(group_type, group_id)
+            for key in rows.keys() - existing.keys():
                 row = rows[key]
                 query = {"_id": row["_id"], "place": row["place"]}
                 if documents[MEMBERS].delete_one(query).deleted_count:
                     changed.pop()
+
+    def _own_displays(self, documents: Documents, members: Sequence[Member]) -> dict[Key, str | None]:
+        """Return the displays of those of the members that exist: they may be known from `LookUp.find`."""
+        found: dict[Key, str | None] = {one.key: one.own for one in members if isinstance(one, KnownMember)}
+        others = [member.key for member in members if member.key not in found]
+        rows = self._look_up.rows(documents, others) if others else {}
+        return found | {key: row.get("display") for key, row in rows.items()}
 
     def _row(self, group_type: str, group_id: str, member: Member, display: str | None) -> dict[str, Any]:
         row = {
@@ -122,29 +134,44 @@ class Links:
         return row
 
     def above(self, member_type: str, resource_ids: Sequence[str]) -> dict[str, list[Membership]]:
-        """Return the groups that each resource is in, directly or through groups in between."""
+        """Return the groups that each resource is in, directly or through groups in between.
+
+        One command reads a level: the groups of 500 resources, and which of these groups are in others.
+        """
         found: dict[str, list[Membership]] = {}
         for batch in batches(resource_ids):
-            with self._database.reading() as documents:
-                groups_of = partial(_groups_of, documents)
-                above = nested(groups_of([(member_type, one) for one in batch]), groups_of)
-                shown = self._look_up.rows(documents, {group for steps in above.values() for group in steps})
+            levels = _Levels(self._database, self._look_up)
+            above = nested(levels.groups_of([(member_type, one) for one in batch]), levels.groups_of)
             for (_, resource_id), steps in above.items():
-                known = sorted((key for key in steps if key in shown), key=lambda k: shown[k]["place"])
-                memberships = [
-                    Membership(key[1], key[0], shown[key].get("display"), steps[key] == 1) for key in known
-                ]
-                if memberships:
+                if memberships := levels.memberships(steps):
                     found[resource_id] = memberships
         return found
+
+    def along(self, member_type: str, resource_id: str) -> Query:
+        """Return the stage that adds to the document of a resource what `taken_along` takes from it."""
+        query = {"memberType": member_type, "member": resource_id}
+        levels = _Levels(self._database, self._look_up)
+        return joined(MEMBERS, query, _ALONG, {"$limit": _MOST_ALONG}, *levels.stages())
+
+    def taken_along(self, document: dict[str, Any]) -> list[Membership] | None:
+        """Return the groups that a resource is in; None if that takes another look.
+
+        It does for 50 groups and for groups in groups, and where the document was not read with `along`.
+        """
+        rows = document.pop(_ALONG, None)
+        if rows is None or any(row["above"] for row in rows):
+            return None
+        if sum(len(row["members"]) for row in rows) >= _MOST_ALONG:
+            return None
+        levels = _Levels(self._database, self._look_up)
+        return levels.memberships({levels.note(row): 1 for row in rows})
 
     # -- the end of a resource
 
     def announce(self, resource_type: str, resource_id: str) -> bool:
         """Record that a resource will be deleted and return True, if it has members or memberships."""
         with self._database.writing() as documents:
-            links = _links(resource_type, resource_id)
-            if all(documents[MEMBERS].find_one(query, {"_id": 1}) is None for query in links):
+            if documents[MEMBERS].find_one(links_of(resource_type, resource_id), {"_id": 1}) is None:
                 return False
             documents[DELETED].replace_one(
                 {"_id": f"{resource_type}/{resource_id}"},
@@ -157,8 +184,7 @@ class Links:
         """Remove a deleted resource from all groups, and its members; with `before`, only older links."""
         older = {"place": {"$lt": before}} if before is not None else {}
         with self._database.writing() as documents:
-            for query in _links(resource_type, resource_id):
-                documents[MEMBERS].delete_many({**query, **older})
+            documents[MEMBERS].delete_many({**links_of(resource_type, resource_id), **older})
 
     def conclude(self, resource_type: str, resource_id: str) -> None:
         """Record that the deletion of a resource is complete, or did not take place."""
@@ -176,26 +202,70 @@ class Links:
             self.conclude(row["type"], row["id"])
 
 
-def _links(resource_type: str, resource_id: str) -> tuple[dict[str, str], dict[str, str]]:
-    return (
-        {"memberType": resource_type, "member": resource_id},
-        {"groupType": resource_type, "group": resource_id},
-    )
-
-
 def _row_id(group_type: str, group_id: str, member: Key) -> str:
     """Return the key of the document of a membership."""
     key = orjson.dumps([group_type, group_id, *member]).decode()
     return key if len(key) <= _LONGEST_ID else hashlib.sha256(key.encode()).hexdigest()
 
 
-def _groups_of(documents: Documents, keys: Sequence[Key]) -> dict[Key, set[Key]]:
-    """Return the groups that each resource is a direct member of."""
-    found: dict[Key, set[Key]] = {}
-    for batch in batches(sorted(keys)):
-        types, ids = {key[0] for key in batch}, {key[1] for key in batch}
-        query = {"memberType": {"$in": list(types)}, "member": {"$in": list(ids)}}
-        for row in documents[MEMBERS].find(query):
-            found.setdefault((row["memberType"], row["member"]), set()).add((row["groupType"], row["group"]))
-    # The query also combines the id of one key with the type of another.
-    return {key: found[key] for key in keys if key in found}
+class _Levels:
+    """Reads the groups of resources, level by level."""
+
+    def __init__(self, database: Database, look_up: LookUp) -> None:
+        # What is shown of each group that exists.
+        self._shown: dict[Key, dict[str, Any]] = {}
+        self._database = database
+        self._types = look_up.layouts
+        self._nesting = sorted(look_up.nesting)
+        # Groups that are in no group.
+        self._topmost: set[Key] = set()
+
+    def groups_of(self, keys: Sequence[Key]) -> dict[Key, set[Key]]:
+        """Return the groups that each resource is a direct member of."""
+        found: dict[Key, set[Key]] = {}
+        for batch in batches(sorted(key for key in keys if key not in self._topmost)):
+            types, ids = {key[0] for key in batch}, {key[1] for key in batch}
+            query = {"memberType": {"$in": list(types)}, "member": {"$in": list(ids)}}
+            with self._database.reading() as documents:
+                for row in documents[MEMBERS].aggregate([{"$match": query}, *self.stages()]):
+                    group = self.note(row)
+                    for member in row["members"]:
+                        found.setdefault((member["type"], member["id"]), set()).add(group)
+        # The query also combines the id of one key with the type of another.
+        return {key: found[key] for key in keys if key in found}
+
+    def note(self, row: Mapping[str, Any]) -> Key:
+        """Take over what a row of the pipeline tells of a group, and return its key."""
+        group = row["_id"]["type"], row["_id"]["id"]
+        for number, name in enumerate(self._nesting):
+            if group[0] == name and row[f"type{number}"]:
+                kept = row[f"type{number}"][0].get("_scim")
+                self._shown[group] = {"place": 0, **(kept if isinstance(kept, dict) else {})}
+        if not row["above"]:
+            self._topmost.add(group)
+        return group
+
+    def memberships(self, steps: Mapping[Key, int]) -> list[Membership]:
+        """Return the memberships in those of the groups that exist, by the number of steps to each."""
+        shown = self._shown
+        known = sorted((key for key in steps if key in shown), key=lambda key: shown[key]["place"])
+        return [Membership(key[1], key[0], shown[key].get("display"), steps[key] == 1) for key in known]
+
+    def stages(self) -> list[Query]:
+        """Return the stages from memberships to groups, each with its members and what is shown of it."""
+        by_group = {
+            "_id": {"type": "$groupType", "id": "$group"},
+            "members": {"$push": {"type": "$memberType", "id": "$member"}},
+        }
+        stages: list[Query] = [{"$group": by_group}]
+        for number, name in enumerate(self._nesting):
+            same = {"$match": {"$expr": {"$eq": ["$_id", "$$group"]}}}
+            stages.append(self._joined(self._types[name].collection, f"type{number}", same, _SHOWN))
+        above = {"$match": {"memberType": {"$in": self._nesting}, "$expr": {"$eq": ["$member", "$$group"]}}}
+        return [*stages, self._joined(MEMBERS, "above", above, {"_id": 1})]
+
+    @staticmethod
+    def _joined(collection: str, name: str, condition: Query, projection: Query) -> Query:
+        group = {"group": "$_id.id"}
+        pipeline = [condition, {"$limit": 1}, {"$project": projection}]
+        return {"$lookup": {"from": collection, "let": group, "pipeline": pipeline, "as": name}}

@@ -27,11 +27,12 @@ from storage.forks import in_child
 # The database of HarryKodden/scim, for a URL without a name.
 DEFAULT_DATABASE: Final = "scim"
 
-# Our own collections, beside those of resources: memberships, the claims on unique values, and the
-# resources with members or memberships that are being deleted.
+# Our own collections, beside those of resources: memberships, the unique values that earlier releases
+# reserved, the resources with links that are being deleted, and the rules of index entries by type.
 MEMBERS: Final = "scim_members"
 CLAIMS: Final = "scim_unique"
 DELETED: Final = "scim_deleted"
+GENERATION: Final = "scim_generation"
 
 # Other writers leave an unfinished write alone for this time; then its process counts as dead.
 LEASE_S: Final = 10.0
@@ -153,23 +154,24 @@ class Database:
         return _Connection(alias, documents, hosts)
 
 
-def insert_new(collection: Collection, rows: Sequence[dict[str, Any]], ordered: bool = False) -> list[int]:
-    """Insert the documents whose `_id` is free and return the positions of the others.
-
-    If `ordered`, the documents after the first one whose `_id` is not free are not inserted either.
-    """
+def insert_new(collection: Collection, rows: Sequence[dict[str, Any]]) -> list[int]:
+    """Insert the documents whose keys are free and return the positions of the others."""
     if not rows:
         return []
     try:
-        collection.insert_many(rows, ordered=ordered)
+        collection.insert_many(rows, ordered=False)
     except pymongo.errors.BulkWriteError as exc:
         details: Any = exc.details
         refused = details["writeErrors"]
         if details["writeConcernErrors"] or any(one["code"] != _DUPLICATE_KEY for one in refused):
             raise
-        taken = [one["index"] for one in refused]
-        return list(range(taken[0], len(rows))) if ordered else taken
+        return [one["index"] for one in refused]
     return []
+
+
+def joined(collection: str, query: Query, name: str, *stages: Query) -> Query:
+    """Return the stage of a pipeline that adds the documents of a collection that match a query."""
+    return {"$lookup": {"from": collection, "let": {}, "pipeline": [{"$match": query}, *stages], "as": name}}
 
 
 def check_url(url: str) -> None:

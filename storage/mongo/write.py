@@ -1,32 +1,31 @@
-"""Creating, replacing and deleting resources, and the claims on their unique values.
+"""Creating, replacing and deleting resources.
 
-No transactions are used, because a single server has none: every step leaves a state that a later call
-completes. A claim (`storage.claims`) is a document whose `_id` is the value. Documents of resources list
-their values, each with the token of its claim.
+No transactions are used, because a single server has none: each resource is one document, written as a
+whole, and what a deletion leaves is removed by a later call.
 """
 
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count
-from typing import Any
+
+from pymongo.errors import DuplicateKeyError
 
 from storage.adapter import StoredResource
 from storage.attempts import Changed
-from storage.batches import BATCH, batches
-from storage.claims import Claim, Claims, UniqueValue
-from storage.errors import UniquenessConflict, VersionMismatch, after_write
+from storage.batches import batches
+from storage.claims import UniqueValue
+from storage.errors import UniquenessConflict, after_write
 from storage.index_keys import place_of
 from storage.mongo.find import LookUp
-from storage.mongo.form import LISTED, PLACE, Places, claim_id, claims_of, document_of, stored
+from storage.mongo.form import PLACE, Places, document_of, listed_in, stored
 from storage.mongo.layout import Layout
 from storage.mongo.links import Links
-from storage.mongo.wire import CLAIMS, LEASE_S, Database, Documents, Query, insert_new
+from storage.mongo.unique import conflict, taken
+from storage.mongo.wire import Collection, Database, Query, insert_new
 from storage.uniqueness import Twin, create_alone
 
 
-class Writer:
-    """Writes the resources of one type."""
+class TypeDocuments:
+    """The documents of one resource type, and the parts of the adapter that a change of one needs."""
 
     def __init__(
         self, database: Database, layout: Layout, look_up: LookUp, links: Links, places: Places
@@ -36,10 +35,11 @@ class Writer:
         self._look_up = look_up
         self._links = links
         self._places = places
+        self._name = layout.resource_type.name
 
-    @property
-    def _name(self) -> str:
-        return self._layout.resource_type.name
+
+class Writer(TypeDocuments):
+    """Writes the resources of one type."""
 
     def create(self, resource: StoredResource) -> StoredResource:
         """Insert a new resource. Raises UniquenessConflict."""
@@ -50,26 +50,20 @@ class Writer:
     def _created(self, resource: StoredResource) -> StoredResource:
         written: list[str] = []
         with after_write(written), self._database.writing() as documents:
-            making = claims_in(documents, self._layout, self._places)
-            try:
-                claims = making.claim(resource.id, self._layout.unique_values(resource.document))
-            except VersionMismatch as exc:
-                raise UniquenessConflict("id") from exc
+            collection = documents[self._layout.collection]
+            values = self._layout.unique_values(resource)
             place = self._places.next()
-            new = document_of(self._layout, resource, 1, place, claims)
-            if insert_new(documents[self._layout.collection], [new]):
-                making.release(claims)
-                raise UniquenessConflict("id")
+            new = document_of(self._layout, resource, 1, place, values)
+            if insert_new(collection, [new]):
+                raise conflict(collection, resource.id, values)
             written.append(resource.id)
-            has_twin = bool(self._look_up.twins(self._name, [resource.id]))
-            lost = [] if has_twin else making.lost(claims)
-            if has_twin or lost:
-                documents[self._layout.collection].delete_one({"_id": resource.id, PLACE: place})
-                making.release(claims)
-                raise Twin if has_twin else UniquenessConflict(lost[0].value.path)
-        with after_write():
-            # An earlier resource with this id may have left memberships, if its deletion was interrupted.
-            self._links.forget(self._name, resource.id, before=place)
+            has_twin, has_links = self._look_up.beside(documents, self._name, resource.id)
+            if has_twin:
+                collection.delete_one({"_id": resource.id, PLACE: place})
+                raise Twin
+            if has_links:
+                # An earlier resource with this id has left memberships: its deletion was interrupted.
+                self._links.forget(self._name, resource.id, before=place)
         return replace(resource, version="1", place=place_of(place), joined=False)
 
     def create_many(self, resources: Sequence[StoredResource]) -> None:
@@ -82,133 +76,65 @@ class Writer:
         """Insert new resources; on a conflict, none of them. `written` grows by their ids."""
         layout = self._layout
         with after_write(written), self._database.writing() as documents:
-            making = claims_in(documents, layout, self._places)
             collection = documents[layout.collection]
-            try:
-                claims = making.claim_many((r.id, layout.unique_values(r.document)) for r in resources)
-            except VersionMismatch as exc:
-                raise UniquenessConflict("id") from exc
+            values = [layout.unique_values(resource) for resource in resources]
             new = [
-                document_of(layout, resource, 1, self._places.next(), made)
-                for resource, made in zip(resources, claims, strict=True)
+                document_of(layout, resource, 1, self._places.next(), own)
+                for resource, own in zip(resources, values, strict=True)
             ]
-            taken = insert_new(collection, new)
+            refused = insert_new(collection, new)
             written += [resource.id for resource in resources]
-            every = [claim for made in claims for claim in made]
-            is_taken = bool(taken or self._look_up.twins(self._name, [r.id for r in resources]))
-            lost = [] if is_taken else making.lost(every)
-            if is_taken or lost:
+            if refused or self._look_up.twins(self._name, [resource.id for resource in resources]):
+                first = refused[0] if refused else 0
+                problem = conflict(collection, resources[first].id, values[first] if refused else ())
                 ids, places = [one["_id"] for one in new], [one["_scim"]["place"] for one in new]
                 collection.delete_many({"_id": {"$in": ids}, PLACE: {"$in": places}})
-                making.release(every)
-                raise UniquenessConflict("id" if is_taken else lost[0].value.path)
+                raise problem
 
-    def replace(self, before: dict[str, Any], resource: StoredResource) -> StoredResource:
-        """Replace a document that is still as it was read. Raises Changed, UniquenessConflict."""
-        had, wanted = claims_of(before), self._layout.unique_values(resource.document)
-        version, place = before["_scim"]["version"] + 1, before["_scim"]["place"]
-        written: list[str] = []
-        with after_write(written), self._database.writing() as documents:
+    def replace(self, resource: StoredResource, version: int, place: int) -> StoredResource:
+        """Replace a document that is still at a version. Raises Changed, UniquenessConflict."""
+        known = {"_id": resource.id, "_scim.version": version, PLACE: place}
+        values = self._layout.unique_values(resource)
+
+        def attempt(listed: set[UniqueValue]) -> bool:
+            after = document_of(self._layout, resource, version + 1, place, listed)
+            return collection.replace_one(known, after).matched_count == 1
+
+        with self._database.writing() as documents:
             collection = documents[self._layout.collection]
-            making = claims_in(documents, self._layout, self._places)
-            # Other programs may have given one value to two resources. Both keep it, one without a claim.
-            shared = self._layout.unique_values(stored(before).document) - had.keys()
             try:
-                made = making.claim(resource.id, wanted - had.keys() - shared)
-            except VersionMismatch as exc:
-                raise Changed from exc
-            made += making.claim_free(resource.id, wanted & shared)
-            kept = [claim for claim in had.values() if claim.value in wanted]
-            after = document_of(self._layout, resource, version, place, [*kept, *made])
-            if collection.replace_one(_as_read(before), after).matched_count == 0:
-                making.release(made)
-                raise Changed
-            written.append(resource.id)
-            if lost := making.lost(made):
-                before["_scim"]["version"] = version + 1
-                collection.replace_one(_as_read(after), before)
-                making.release(made)
-                raise UniquenessConflict(lost[0].value.path)
-            making.release(claim for claim in had.values() if claim.value not in wanted)
-        return replace(resource, version=str(version), place=place_of(place))
+                is_done = attempt(values)
+            except DuplicateKeyError:
+                is_done = attempt(values - self._shared(collection, known, values))
+        if not is_done:
+            raise Changed
+        return replace(resource, version=str(version + 1), place=place_of(place))
 
-    def delete(self, before: Mapping[str, Any]) -> None:
-        """Delete a document that is still as it was read. Raises Changed."""
-        resource_id = before["_id"]
+    def _shared(self, collection: Collection, known: Query, values: set[UniqueValue]) -> set[UniqueValue]:
+        """Return those of the new values of a document that it shares with another resource already.
+
+        Other programs may have given one value to two resources. Both keep it, and one lists it. Raises
+        UniquenessConflict for another value that is taken, and Changed.
+        """
+        before = collection.find_one(known)
+        if before is None:
+            raise Changed
+        others = taken(collection, values, [before["_id"]]).keys()
+        refused = others - (self._layout.unique_values(stored(before)) - listed_in(before))
+        if refused:
+            raise UniquenessConflict(min(refused).path)
+        return set(others)
+
+    def delete(self, resource_id: str, version: int | None) -> bool:
+        """Delete a document, if it is at the version unless that is None; return whether it was."""
+        known = {"_id": resource_id, **({} if version is None else {"_scim.version": version})}
         announced = self._links.announce(self._name, resource_id)
         with self._database.writing() as documents:
-            deleted = documents[self._layout.collection].delete_one(_as_read(before)).deleted_count == 1
+            deleted = documents[self._layout.collection].delete_one(known).deleted_count == 1
         with after_write([resource_id] * deleted):
             if deleted:
                 # Memberships may be newer than the announcement, even one that was found unnecessary.
                 self._links.forget(self._name, resource_id)
-                with self._database.writing() as documents:
-                    claims_in(documents, self._layout, self._places).release(claims_of(before).values())
             if announced:
                 self._links.conclude(self._name, resource_id)
-        if not deleted:
-            raise Changed
-
-
-def _as_read(document: Mapping[str, Any]) -> Query:
-    """Return the query for a document as it was read."""
-    kept = document["_scim"]
-    return {"_id": document["_id"], "_scim.version": kept["version"], PLACE: kept["place"]}
-
-
-class MongoClaims:
-    """The claims on values of one resource type: a `storage.claims.ClaimStore`."""
-
-    lease_s = LEASE_S
-    admits_several = False
-
-    def __init__(self, documents: Documents, layout: Layout) -> None:
-        self._claims = documents[CLAIMS]
-        self._resources = documents[layout.collection]
-
-    def put_if_absent(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        for start, batch in zip(count(0, BATCH), batches(claims)):
-            refused = insert_new(self._claims, list(map(_document, batch)), ordered=True)
-            if refused:
-                return claims[start + refused[0] :]
-        return ()
-
-    def read(self, values: Sequence[UniqueValue]) -> Sequence[Claim]:
-        found = []
-        for batch in batches(values):
-            wanted = {claim_id(value): value for value in batch}
-            for row in self._claims.find({"_id": {"$in": list(wanted)}}):
-                found.append(Claim(wanted[row["_id"]], row["owner"], row["token"], row["at"]))
-        return found
-
-    def replace_if(self, seen: Claim, new: Claim) -> bool:
-        known = {"_id": claim_id(seen.value), "token": seen.token}
-        return self._claims.replace_one(known, _document(new)).matched_count == 1
-
-    def remove_if(self, claims: Sequence[Claim]) -> None:
-        for batch in batches(claims):
-            tokens = [claim.token for claim in batch]
-            ids = [claim_id(claim.value) for claim in batch]
-            # No two claims have one token, so the two lists name no other claims.
-            self._claims.delete_many({"_id": {"$in": ids}, "token": {"$in": tokens}})
-
-    def holds(
-        self, values: Sequence[UniqueValue], owners: Collection[str] = ()
-    ) -> Collection[tuple[str, UniqueValue]]:
-        found = set()
-        for batch in batches(values):
-            query = {LISTED: {"$in": list(map(claim_id, batch))}}
-            for document in self._resources.find(query, {"_scim.claims": 1}):
-                found |= {(document["_id"], value) for value in claims_of(document).keys() & set(batch)}
-        return found
-
-
-def claims_in(
-    documents: Documents, layout: Layout, places: Places, clock: Callable[[], float] = time.time
-) -> Claims:
-    """Return the claims that one call makes for resources of one type."""
-    return Claims(MongoClaims(documents, layout), places.next, clock)
-
-
-def _document(claim: Claim) -> dict[str, Any]:
-    return {"_id": claim_id(claim.value), "owner": claim.owner, "token": claim.token, "at": claim.at}
+        return deleted

@@ -16,12 +16,16 @@ from storage.index.database import Database, marks
 from storage.index.layout import RESOURCE, TypeLayout
 from storage.index.members import MemberRows
 from storage.index.rows import resource_row
+from storage.survey import parsed
 
 _LOG = logging.getLogger(__name__)
 
 
 class _Adoption(Step):
     """A step on documents that are not adopted yet; `scim_type` records the next part."""
+
+    def _total(self) -> int:
+        return self._count(f"SELECT COUNT(*) FROM {self._layout.table}")
 
     def _adopting(self) -> tuple[str | None, str]:
         found: tuple[str | None, str] = self._database.row(
@@ -33,7 +37,7 @@ class _Adoption(Step):
 class _Resources(_Adoption):
     """Documents that HarryKodden/scim left behind: a row each in scim_resource."""
 
-    doing = "adopting documents"
+    doing = "adopting"
 
     def __init__(self, database: Database, layout: TypeLayout, names: Mapping[int, str]) -> None:
         super().__init__(database, layout, names)
@@ -41,6 +45,11 @@ class _Resources(_Adoption):
 
     def _pending(self) -> bool:
         return self._adopting()[0] == "resources"
+
+    def _done(self) -> int:
+        return self._count(
+            "SELECT COALESCE(SUM(total), 0) FROM scim_count WHERE type = ?", self._layout.number
+        )
 
     def _batch(self) -> int:
         database, layout = self._database, self._layout
@@ -60,12 +69,7 @@ class _Resources(_Adoption):
         return len(rows)
 
     def _read(self, resource_id: str, text: str) -> ForeignDocument | None:
-        try:
-            document = orjson.loads(text)
-            # A document that is nested too deeply can be read, but not written again.
-            orjson.dumps(document)
-        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
-            document = None
+        document = parsed(text)
         name = self._layout.resource_type.name
         if not isinstance(document, dict):
             _LOG.warning("%s %s: is not adopted, because it is not a JSON object", name, resource_id)
@@ -107,8 +111,8 @@ class _Resources(_Adoption):
             [resource_row(layout, one, "1", twins.get(one.id, 0)) for one in resources],
         )
         rids = self._rows.rids(layout, list(found))
-        index = {rids[r.id]: layout.index_rows(r) for r in resources}
-        self._insert_rows(index, {rid: resource_id for resource_id, rid in rids.items()})
+        # Rows of other paths, where other rules have begun meanwhile, are made at the end for all resources.
+        self._insert_rows({rids[one.id]: one for one in resources}, ready=True)
         database.count(layout.number, len(resources))
 
     def _twins(self, ids: Sequence[str]) -> dict[str, int]:
@@ -130,10 +134,14 @@ class _Resources(_Adoption):
 class _Members(_Adoption):
     """Members that stand in the documents: a row each in scim_member."""
 
-    doing = "adopting members"
+    doing = "adopting members of"
 
     def _pending(self) -> bool:
         return self._adopting()[0] == "members"
+
+    def _done(self) -> int:
+        last = self._adopting()[1] or ""
+        return self._count(f"SELECT COUNT(*) FROM {self._layout.table} WHERE id <= ?", last)
 
     def _batch(self) -> int:
         database, layout = self._database, self._layout

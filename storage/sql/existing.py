@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from schema.resource_type import ResourceType
 from storage.errors import StorageError, StorageReadOnly, StorageUnavailable
 from storage.index.database import Database
+from storage.index.generation import generation_of
 from storage.index.layout import TypeLayout
 from storage.index.tables import VERSION, prepare_tables, version_of
-from storage.index_keys import numbered_paths, signature
+from storage.index_paths import numbered_paths, rules_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ def _found(
     """Return the layouts that are there, None when any is missing or made by other rules."""
     if version_of(database) != VERSION:
         return None
+    # Before the paths: if others change them at the same time, this process has the older number.
+    generation = generation_of(database)
     layouts = []
     for resource_type in resource_types:
         table = tables.get(resource_type.name, resource_type.endpoint.strip("/"))
@@ -54,16 +57,14 @@ def _found(
         )
         if row is None or tuple(row[1:]) != (table, None):
             return None
-        found = {
-            (path, rule): number
-            for path, rule, number in database.rows(
-                "SELECT path, signature, number FROM scim_path WHERE type = ? AND ready = 1", (row[0],)
-            )
-        }
-        paths = numbered_paths(resource_type, indexed)
-        wanted = {text: (text, signature(resource_type, text)) for text in paths}
+        rows = database.rows("SELECT path, signature, number, ready FROM scim_path WHERE type = ?", (row[0],))
+        found = {(path, rule): number for path, rule, number, is_ready in rows if is_ready}
+        texts = numbered_paths(resource_type, indexed, [path for path, *_ in rows])
+        wanted = {text: (text, rule) for text, rule in rules_of(resource_type, texts).items()}
         if not found.keys() >= set(wanted.values()):
             return None
         numbers = {text: found[key] for text, key in wanted.items()}
-        layouts.append(TypeLayout(resource_type, row[0], database.dialect.quoted(table), numbers, indexed))
+        layout = TypeLayout(resource_type, row[0], database.dialect.quoted(table), numbers)
+        layout.follow(generation, numbers)
+        layouts.append(layout)
     return layouts

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import peewee
-from playhouse.pool import PooledDatabase
 
 from storage.database_url import DatabaseUrl
 from storage.errors import StorageUnavailable
-from storage.index.dialect import MEMBER, Dialect, Row, Statements
+from storage.index.dialect import MEMBER, PREPARING_S, Dialect
+from storage.index.statements import Row, Statements
+from storage.sql.pool import Pool
 
 _IN_TRANSACTION = 1
 # CLIENT_FOUND_ROWS of the protocol: an UPDATE counts the rows that it finds, as on other databases, and
@@ -22,8 +23,8 @@ _READ_ONLY = (1290, 1792, 1874, 1836)
 _DUPLICATE, _DEADLOCK, _CHANGED = 1062, 1213, 1020
 # A member that was just removed, from both sides of the foreign key.
 _REFERENCES = (1216, 1217, 1451, 1452)
-# Seconds to wait for another process that prepares the tables.
-_PREPARING_S = 600
+# A table, column, index or key is there, or no more there: another node of a cluster was faster.
+_DEFINED = (1050, 1060, 1061, 1068, 1091)
 # A connection ends after half a minute without an answer, as with PostgreSQL: the machine of the server may
 # be gone. Not every system has all of these options.
 _WATCHED = {"TCP_USER_TIMEOUT": 30_000, "TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
@@ -46,15 +47,17 @@ class _Sessions(peewee.MySQLDatabase):
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
             # Values that do not fit are refused, not cut.
             cursor.execute("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'")
-            cursor.execute("SET SESSION innodb_lock_wait_timeout = 30")
+            # An order compares whole keys: 330 characters are 1,320 bytes.
+            cursor.execute("SET SESSION innodb_lock_wait_timeout = 30, SESSION max_sort_length = 2048")
             if "mariadb" in conn.get_server_info().lower():
-                # A condition on few resources is tested on these, not looked up for all resources.
-                cursor.execute("SET SESSION optimizer_switch = 'exists_to_in=off'")
+                # A condition on few resources is tested on these, not looked up for all resources. A filter
+                # of row keys would also lock all resources of a type for the change of one.
+                cursor.execute("SET SESSION optimizer_switch = 'exists_to_in=off,rowid_filter=off'")
         conn._read_timeout = self.answer_s
         return conn
 
 
-class _Pool(PooledDatabase, _Sessions):  # type: ignore[misc]
+class _Pool(Pool, _Sessions):
     """Connections whose state is checked without a statement before they are used again."""
 
     def _is_closed(self, conn: Any) -> bool:
@@ -79,6 +82,7 @@ class Mysql(Dialect):
     """MariaDB and MySQL: text is compared by code points, trailing spaces included."""
 
     name = "mysql"
+    deletes_by_subquery = False
     quote = "`"
     begin_reading = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -87,8 +91,14 @@ class Mysql(Dialect):
     for_share = " LOCK IN SHARE MODE"
     # MariaDB would begin at the first resource of the type, even for a page far behind it.
     by_type = " FORCE INDEX (scim_resource_type)"
+    # Without statistics, it would read the values of all resources.
+    by_resource = " FORCE INDEX (scim_attribute_of)"
     count_values = "ANALYZE TABLE scim_resource, scim_attribute, scim_unique, scim_member"
     schema = "DATABASE()"
+    columns = (
+        "SELECT column_name, data_type FROM information_schema.columns "
+        "WHERE table_schema = DATABASE() AND table_name = ?"
+    )
     index_names = "information_schema.statistics WHERE table_schema = DATABASE() AND index_name = ?"
     row_key = "BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY"
     serial = row_key
@@ -126,7 +136,7 @@ class Mysql(Dialect):
             self._collated("utf8mb4_0900_bin")
         name = f"scim.{database.name}"[:64]
         with database.lease():
-            if database.row("SELECT GET_LOCK(?, ?)", (name, _PREPARING_S))[0] != 1:
+            if database.row("SELECT GET_LOCK(?, ?)", (name, PREPARING_S))[0] != 1:
                 raise StorageUnavailable("another process has been preparing the tables for too long")
             try:
                 yield
@@ -137,7 +147,7 @@ class Mysql(Dialect):
         return bool(error.args) and error.args[0] == _DUPLICATE
 
     def is_contention(self, error: peewee.PeeweeException) -> bool:
-        return bool(error.args) and error.args[0] in (_DEADLOCK, _CHANGED, *_REFERENCES)
+        return bool(error.args) and error.args[0] in (_DEADLOCK, _CHANGED, *_REFERENCES, *_DEFINED)
 
     def is_read_only(self, error: peewee.PeeweeException, name: str) -> bool:
         return bool(error.args) and error.args[0] in _READ_ONLY

@@ -2,6 +2,7 @@
 
 from storage.testing.differential import DifferentialContract
 from storage.testing.membership import MembersContract
+from storage.testing.owners import OwnersContract
 from storage.testing.races import RacesContract
 from storage.testing.searching import SearchingContract
 from storage.testing.transactions import TransactionContract
@@ -19,5 +20,6 @@ class StorageContract(
     RacesContract,
     TransactionContract,
     TwinContract,
+    OwnersContract,
 ):
     """Subclasses have a fixture `adapter`: an empty one, made by `ready`."""

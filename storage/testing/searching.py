@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 
 from scim_filter import matches, parse_filter, resolve
+from scim_filter.nodes import And, Node
+from scim_filter.plan import SERVER, STORAGE
+from scim_filter.render import render_without_values
 from storage.adapter import Position, Selection, Sort, StorageAdapter, StoredResource
 from storage.search import position_of, search
+from storage.selection import SCAN
 from storage.testing.corpus import FILTERS, USERS
 from storage.testing.resources import LATER, NOW, USER, ids_matching, represent, stored
 
@@ -24,6 +28,24 @@ class SearchingContract:
         # Backends that assign ids have dates and names of managers of their own.
         if not (adapter.capabilities.assigns_ids and ("meta." in text or "manager[" in text)):
             assert set(expected) == {_id_of(int(number)) for number in FILTERS[text]}
+
+    def test_a_plan_tells_what_is_left_to_evaluation(self, adapter: StorageAdapter) -> None:
+        fill(adapter)
+        for text in FILTERS:
+            selection = Selection(resolve(parse_filter(text), USER), limit=3)
+
+            residual = shapes(adapter.candidates(USER, selection).residual)
+            work = search(adapter, USER, selection, represent).work
+            assert work is not None
+
+            parts = work.explain().parts if work.explain is not None else ()
+            if work.explain is not None:
+                told = [render_without_values(part.node) for part in parts]
+                assert told == shapes(selection.filter), text
+            left = [render_without_values(part.node) for part in parts if part.by != STORAGE]
+            assert set(left) <= set(residual), text
+            is_narrowed = any(part.by != SERVER for part in parts)
+            assert (work.plan == SCAN) == (not is_narrowed), text
 
     @pytest.mark.parametrize("text", ["", "title pr", f'schemas eq "{USER.schema.id}"', "emails[value pr]"])
     @pytest.mark.parametrize("sort_by", ["", "userName", "title", "emails.value", "active", "meta.created"])
@@ -71,6 +93,12 @@ class SearchingContract:
     def order(resource: StoredResource, sort: Sort) -> tuple[Any, ...]:
         position: Position = position_of(resource, sort, represent(resource, True))
         return position.order(sort)
+
+
+def shapes(node: Node | None) -> list[str]:
+    """Return the parts of an `and`, or the filter as the only part, as text without ids of the backend."""
+    parts = node.operands if isinstance(node, And) else [node] if node is not None else []
+    return [render_without_values(part) for part in parts]
 
 
 def fill(adapter: StorageAdapter) -> None:

@@ -152,6 +152,8 @@ def test_an_export_has_every_column_in_order_and_ends_with_the_head(log: Log) ->
         "origin": "rest",
         "txn": "t5",
         "requestId": "r",
+        "before": None,
+        "after": None,
         "valuesDigest": None,
     }
     assert result.stderr.splitlines()[-1] == f"head: 6:{last['hash']}"

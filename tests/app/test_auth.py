@@ -46,6 +46,23 @@ def test_anything_else_is_told_how_to_come_in(
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
+@pytest.mark.parametrize(
+    ("headers", "challenge"),
+    [
+        (NOBODY, 'Bearer realm="SCIM"'),
+        ({"Authorization": "Bearer"}, 'Bearer realm="SCIM"'),
+        ({"Authorization": "Bearer wrong"}, 'Bearer realm="SCIM", error="invalid_token"'),
+        ({**NOBODY, "x-api-key": "wrong"}, 'Bearer realm="SCIM", error="invalid_token"'),
+    ],
+)
+def test_only_a_token_is_called_invalid(scim: ScimClient, headers: dict[str, str], challenge: str) -> None:
+    """RFC 6750 section 3: a request without credentials is told no error."""
+    answer = scim("GET", "/Users", headers=headers)
+
+    error_of(answer, 401)
+    assert answer.headers["WWW-Authenticate"] == challenge
+
+
 def test_an_empty_key_opens_to_nobody(make_scim: Callable[..., ScimClient]) -> None:
     scim = make_scim(API_KEY="")
 

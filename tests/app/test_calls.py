@@ -1,7 +1,7 @@
 """How many calls of the backend an operation takes: the table in docs/reference/backends/index.md.
 
-Statements of SQL, commands of MongoDB, operations of LDAP, requests of an upstream and of iRODS, calls of
-JumpCloud. They are counted where the driver or the server gets them.
+Statements of SQL, round trips to PostgreSQL, commands of MongoDB, operations of LDAP, requests of an upstream
+and of iRODS, calls of JumpCloud. They are counted where the driver or the server gets them.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pymongo import monitoring
 
-from storage.index.database import Database
+from storage.index.connections import Connections
 from tests.conftest import ScimClient
 from tests.storage.mongo.conftest import Recorder
 
@@ -65,14 +65,15 @@ def _since(total: Count) -> Count:
     return since
 
 
-def _statements(request: Any, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Count:
-    count, execute = [0], Database._execute
+def _round_trips(request: Any, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Count:
+    count, execute = [0], Connections.execute
 
-    def counted(database: Database, statement: str, params: Sequence[Any] | None) -> Any:
+    def counted(connections: Connections, statements: Sequence[Any]) -> list[Any]:
+        # What PostgreSQL gets at once is one round trip.
         count[0] += 1
-        return execute(database, statement, params)  # type: ignore[arg-type]
+        return execute(connections, statements)
 
-    monkeypatch.setattr(Database, "_execute", counted)
+    monkeypatch.setattr(Connections, "execute", counted)
     return lambda: count[0]
 
 
@@ -106,10 +107,10 @@ def _irods_requests(request: Any, recorder: Recorder, monkeypatch: pytest.Monkey
 
 
 COUNTERS: dict[str, Callable[[Any, Recorder, pytest.MonkeyPatch], Count]] = {
-    "sqlite": _statements,
-    "postgresql": _statements,
-    "mariadb": _statements,
-    "files": _statements,
+    "sqlite": _round_trips,
+    "postgresql": _round_trips,
+    "mariadb": _round_trips,
+    "files": _round_trips,
     "mongodb": _commands,
     "ldap": _ldap_operations,
     "forward": _upstream_requests,

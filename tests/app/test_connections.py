@@ -233,7 +233,8 @@ def pair() -> Iterator[tuple[Channel, socket.socket]]:
         yield channel, client
         channel.handle_close()
         client.close()
-        connections.epoll.close()
+        connections.receiving.close()
+        connections.sending.close()
 
 
 def test_the_end_of_an_answer_does_not_wait_for_the_next(pair: tuple[Channel, socket.socket]) -> None:

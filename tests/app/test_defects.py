@@ -93,8 +93,9 @@ def test_no_statement_scans_a_whole_table(scim: ScimClient, monkeypatch: pytest.
     assert scim.names(f'groups.value eq "{group["id"]}"')
     scim("DELETE", f"/Users/{users[1]}")
 
-    # Tables go by these names or their own; only the few rows found before may be walked through.
-    table = re.compile(r"SCAN (scim_\w+|Users|Groups|[adehmorsx])\b")
+    # Tables go by these names or their own; only the few rows found before may be walked through,
+    # and the one row of `scim_generation`.
+    table = re.compile(r"SCAN (scim_(?!generation)\w+|Users|Groups|[adehmorsx])\b")
     assert [plan for plan in plans if table.match(plan[1])] == []
     assert len(plans) > 50
 

@@ -148,8 +148,8 @@ def execute(scim: ScimClient, method: str, path: str, made: dict[str, str]) -> l
 
 def try_everything(scim: ScimClient) -> None:
     """Execute every operation with every body and parameter that the page offers, in a sensible order."""
-    # /Me is not there for anybody.
-    meant = [one for one in operations_in(document_of(scim.app)) if min(one[2]["responses"]) < "300"]
+    # /Me is not there for an API key.
+    meant = [one for one in operations_in(document_of(scim.app)) if one[1] != "/Me"]
     order = {"POST": 0, "DELETE": 2}
     made: dict[str, str] = {}
 
@@ -268,7 +268,7 @@ def test_messages_are_described_as_they_are_read(scim: ScimClient) -> None:
         ("listUser", "401", {"WWW-Authenticate"}),
         ("listUser", "503", {"Retry-After"}),
         ("listUser", "500", set()),
-        ("deleteUser", "403", set()),
+        ("deleteUser", "403", {"WWW-Authenticate"}),
         ("createUser", "413", set()),
         ("patchUser", "415", set()),
         ("readSchema", "200", {"Location"}),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from app.protocol.resources import Resources
 from tests.conftest import ScimClient, error_of
 
 
@@ -53,7 +52,7 @@ def test_an_unexpected_error_is_logged_and_not_shown(
     def broken(*_: object) -> None:
         raise RuntimeError("the inner workings")
 
-    monkeypatch.setattr(Resources, "get", broken)
+    monkeypatch.setattr(scim.app.extensions["scim.base"].resources, "read", broken)
     with caplog.at_level(logging.ERROR):
         detail = error_of(scim("GET", "/Users/x"), 500)
 

@@ -1,6 +1,7 @@
-"""Passwords are hashed while nobody waits for it: never within a transaction."""
+"""Passwords are hashed while nobody waits for it: never within a transaction, and few at a time."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,7 +9,10 @@ import argon2
 import pytest
 
 from storage.adapter import StorageAdapter
+from storage.hashing import Hasher
+from storage.shared_options import Hashing
 from tests.conftest import GROUP, USER, ScimClient
+from tests.web_servers import wait_for
 
 BULK = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -135,3 +139,79 @@ def test_a_failure_beside_passwords_fails_alone(scim: ScimClient) -> None:
 
     assert [result["status"] for result in answer.json["Operations"]] == ["201", "409", "201", "201"]
     assert sorted(scim.names("userName pr")) == ["a", "b", "taken"]
+
+
+@pytest.mark.sqlite
+def test_hashes_cost_what_the_settings_say(make_scim: Callable[..., ScimClient]) -> None:
+    costs = []
+    for settings in ({}, {"ARGON2_MEMORY": "8", "ARGON2_TIME": "3", "ARGON2_PARALLELISM": "2"}):
+        scim = make_scim(**settings)
+        user_id = scim.user(f"u{len(costs)}", password=SECRET)["id"]
+        base = scim.app.extensions["scim.base"]
+        stored = base.adapter.get(base.registry.resource_type("User"), user_id)
+        costs.append(stored.secrets["password"].split("$")[1:4])
+
+    assert costs == [
+        ["argon2id", "v=19", "m=19456,t=2,p=1"],
+        ["argon2id", "v=19", "m=8192,t=3,p=2"],
+    ]
+
+
+@pytest.mark.sqlite
+def test_a_hash_with_other_costs_stays_as_long_as_the_password(
+    make_scim: Callable[..., ScimClient]
+) -> None:
+    before = make_scim(ARGON2_MEMORY="8").user("u", password=SECRET)
+    scim = make_scim()
+
+    again = scim("PUT", before["meta"]["location"], user("u"))
+
+    assert again.json["meta"]["version"] == before["meta"]["version"]
+
+
+@pytest.mark.sqlite
+def test_one_with_many_passwords_does_not_starve_one_with_a_single_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hasher, begun, go_on = Hasher(Hashing(argon2_at_once=1)), list[str](), threading.Event()
+
+    def slow(self: Any, secret: str) -> str:
+        begun.append(secret)
+        assert go_on.wait(30)
+        return secret
+
+    monkeypatch.setattr(argon2.PasswordHasher, "hash", slow)
+    many = threading.Thread(target=lambda: [hasher.hash(f"many {number}") for number in range(3)])
+    many.start()
+    wait_for(lambda: begun, "no hash begins")
+    one = threading.Thread(target=lambda: hasher.hash("one"))
+    one.start()
+    wait_for(lambda: hasher.waiting == 1, "nobody waits")
+    go_on.set()
+    many.join()
+    one.join()
+
+    assert begun == ["many 0", "one", "many 1", "many 2"]
+
+
+@pytest.mark.sqlite
+def test_no_more_hash_at_once_than_the_setting_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    hasher, running, most, go_on = Hasher(Hashing(argon2_at_once=2)), [0], [0], threading.Event()
+
+    def slow(self: Any, secret: str) -> str:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        assert go_on.wait(30)
+        running[0] -= 1
+        return secret
+
+    monkeypatch.setattr(argon2.PasswordHasher, "hash", slow)
+    threads = [threading.Thread(target=hasher.hash, args=(str(number),)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: hasher.waiting == 4, "not all of the others wait")
+    go_on.set()
+    for thread in threads:
+        thread.join()
+
+    assert most == [2] and hasher.waiting == 0

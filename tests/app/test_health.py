@@ -37,10 +37,8 @@ def open_scim() -> Iterator[Callable[..., ScimClient]]:
         app.extensions["scim.storage"].close()
 
 
-def figure(scim: ScimClient) -> str:
-    return next(
-        line.split()[1] for line in scim("GET", "/metrics").text.splitlines() if line[:12] == "scim_storage"
-    )
+def figure(scim: ScimClient) -> float:
+    return scim.figures()["scim_storage_writable"]
 
 
 def read(scim: ScimClient) -> list[str]:
@@ -50,7 +48,7 @@ def read(scim: ScimClient) -> list[str]:
 
 def test_a_storage_that_takes_changes_says_so(scim: ScimClient) -> None:
     assert scim("GET", "/health/writable", headers={"Authorization": ""}).json == {"status": "OK"}
-    assert figure(scim) == "1"
+    assert figure(scim) == 1
 
 
 def test_a_read_only_mount_is_read_and_refuses(
@@ -70,7 +68,7 @@ def test_a_read_only_mount_is_read_and_refuses(
         assert read(scim) == ["a"]
         error_of(scim("POST", "/Users", {"userName": "b"}), 403)
         assert error_of(scim("GET", "/health/writable"), 503)
-        assert figure(scim) == "0"
+        assert figure(scim) == 0
         assert "the storage is read-only" in caplog.text
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
@@ -119,7 +117,7 @@ def test_a_full_disk_is_read_and_says_to_try_again(
         error_of(refused, 503)
         assert int(refused.headers["Retry-After"]) > 0
         assert int(scim("GET", "/health/writable").headers["Retry-After"]) > 0
-        assert figure(scim) == "0"
+        assert figure(scim) == 0
         assert read(scim) == ["a"]
         assert "THE STORAGE CANNOT BE WRITTEN" in caplog.text
     finally:
@@ -139,7 +137,7 @@ def test_a_database_that_is_read_only_is_read_and_refuses(
     assert read(scim) == ["a"]
     error_of(scim("POST", "/Users", {"userName": "b"}), 403)
     error_of(scim("GET", "/health/writable"), 503)
-    assert figure(scim) == "0"
+    assert figure(scim) == 0
 
 
 def test_a_database_of_mariadb_that_is_read_only_is_read_and_refuses(
@@ -172,7 +170,7 @@ def assert_refused(scim: ScimClient, status: int) -> None:
         error_of(answer, status)
         assert ("Retry-After" in answer.headers) == (status == 503)
     error_of(scim("GET", "/health/writable"), 503)
-    assert figure(scim) == "0"
+    assert figure(scim) == 0
 
 
 @pytest.mark.parametrize("how", ["readonly on", "syncrepl"])
@@ -210,13 +208,13 @@ def test_a_backend_that_is_down_is_not_writable(
         scim = open_scim(**server.environ(server.new_database()))
         scim.user("a")
         assert scim("GET", "/health/writable").status_code == 200
-        assert figure(scim) == "1"
+        assert figure(scim) == 1
         server.stop()
 
         answer = scim("GET", "/health/writable")
         error_of(answer, 503)
         assert int(answer.headers["Retry-After"]) > 0
-        assert figure(scim) == "0"
+        assert figure(scim) == 0
         error_of(scim("POST", "/Users", {"userName": "b"}), 503)
     finally:
         server.remove()
@@ -243,4 +241,4 @@ def test_a_service_that_cannot_be_reached_is_not_writable(
 
     error_of(answer, 503)
     assert int(answer.headers["Retry-After"]) > 0
-    assert figure(scim) == "0"
+    assert figure(scim) == 0

@@ -228,7 +228,10 @@ def test_nothing_but_the_core_calls_the_storage() -> None:
     }
 
     reading = {"changes", "intents", "references", "representation", "resources", "search", "view"}
-    core = {f"protocol/{name}.py" for name in {*reading, "attempts", "commit", "decisions", "import_commit"}}
-    # These open the storage, prepare it and give its connections back.
-    wiring = {f"wiring/{name}.py" for name in ("base", "delivery", "state")}
-    assert callers - core == {"cli.py", "commands/audit.py", *wiring}
+    writing = {"adoption", "attempts", "commit", "decisions", "import_commit"}
+    core = {f"protocol/{name}.py" for name in reading | writing}
+    # These open the storage, prepare it, let it mend itself and give its connections back.
+    wiring = {f"wiring/{name}.py" for name in ("base", "delivery", "guarding", "pieces", "state")}
+    named = ("adopt", "audit", "check", "explain", "opening", "owner", "token")
+    commands = {f"commands/{name}.py" for name in named}
+    assert callers - core == {"cli.py", *commands, *wiring}

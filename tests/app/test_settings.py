@@ -115,8 +115,14 @@ PLANTED = {
     "STATE_DATABASE_URL": "mysql://u:hush@h/db",
     "MONGO_DB": "mongodb://u:hush@h/db",
     "SECRET_KEYS": "hush" * 8,
+    "AUDIT_EXPORT_URL": "https://u:hush@h/",
+    "FIRST_TOKEN": f"scim_{'hush' * 10}1phOeJ",
+    "METRICS_TOKEN": "hush" * 4,
     "SET_PUSH_URL": "https://u:hush@h/",
+    # Long enough to sign with.
+    "SET_SIGNING_SECRET": "hush" * 8,
     "SET_RECEIVERS": '[{"name": "r", "url": "http://u:hush@x/", "token": "hush"}]',
+    "RATE_LIMIT_URL": "redis://:hush@h/1",
     "CELERY_BROKER_URL": "redis://:hush@h;amqp://u:hush@h/v",
 }
 WITH_PASSWORDS = {
@@ -190,7 +196,7 @@ def test_drivers_log_nothing_of_a_session_whatever_the_level(
     scim("DELETE", user["meta"]["location"])
 
     assert {record.name.partition(".")[0] for record in whole_log.records} <= OURS
-    assert not [text for text in ("argon2", "t1meMa$heen", email) if text in whole_log.text]
+    assert not [text for text in ("$argon2", "t1meMa$heen", email) if text in whole_log.text]
 
 
 @pytest.mark.parametrize("name", SECRETS)

@@ -1,5 +1,6 @@
 """What a start says: where resources are kept, and how to install what is missing."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 
 from app.configuration.settings import Settings
 from app.server.serving import storage_shown
+from app.server.starting import progress_served
+from storage.progress import Progress
 
 _ROOT = Path(__file__).parent.parent.parent
 
@@ -101,3 +104,16 @@ def test_make_run_says_what_it_does_and_installs_in_silence() -> None:
 
     assert "making a virtual environment in .none" in done.stdout
     assert "installing into .none" in done.stdout
+
+
+def test_long_work_does_not_wait_for_a_name_server(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked_up: list[str] = []
+    monkeypatch.setattr(socket, "getfqdn", looked_up.append)
+    monkeypatch.setattr("storage.progress._TOLD_S", 0.0)
+
+    with progress_served(Settings.from_env({"HOST": "127.0.0.1", "PORT": "0"})):
+        Progress("adopting Users", 2).at(1)
+
+    assert (looked_up, caplog.text) == ([], "")

@@ -192,7 +192,7 @@ def test_a_database_that_is_away_takes_a_pod_out_of_service_and_does_not_restart
     paths = {name: container[name]["httpGet"]["path"] for name in container if name.endswith("Probe")}
 
     assert paths == {
-        "startupProbe": "/health/ready",
+        "startupProbe": "/health",
         "readinessProbe": "/health/ready",
         "livenessProbe": "/health",
     }
@@ -290,6 +290,15 @@ def test_a_waiting_request_ends_before_its_pod(helm: str) -> None:
             {"backend": "ldap", "settings": {"LDAP_HOSTNAME": "ldap", "ASYNC_REQUEST": "long"}},
             "lost with the pod: set STATE_DATABASE_URL",
         ),
+        (
+            {
+                "backend": "ldap",
+                "settings": {"LDAP_HOSTNAME": "ldap"},
+                "secrets": {"values": {"FIRST_TOKEN": "t"}},
+            },
+            "set STATE_DATABASE_URL for FIRST_TOKEN",
+        ),
+        ({"settings": {"FIRST_TOKEN": "t"}}, "move it to secrets"),
         ({"secrets": {"mountPath": "/tmp/secrets"}}, "/secrets/mountPath"),
         ({"nameOverride": "Scim_Server"}, "/nameOverride"),
         ({"fullnameOverride": "1scim"}, "/fullnameOverride"),
@@ -355,6 +364,7 @@ def test_the_notes_warn_of_the_default_key(helm: str, tmp_path: Path) -> None:
 
     assert "API_KEY is not set" in notes_of({})
     assert "API_KEY is not set" not in notes_of(SETUPS["embedded"])
+    assert "API_KEY is not set" not in notes_of({"settings": {"API_KEY_ENABLED": False}})
 
 
 def test_files_that_settings_name_are_mounted_in_every_pod_of_the_server(helm: str) -> None:

@@ -16,7 +16,7 @@ _SHAPES: Final = {
     "date": r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT",
     "log time": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}",
     "duration": r"\b\d+\.\d ms\b",
-    "token": r"\b[\w\-]{40,}",
+    "token": r"(?<![\w\-])[\w\-]{40,}",
 }
 _ANY: Final = re.compile("|".join(f"(?P<k{i}>{shape})" for i, shape in enumerate(_SHAPES.values())))
 _KINDS: Final = tuple(_SHAPES)

@@ -14,7 +14,7 @@ from set_delivery import tables as state_tables
 ROOT = Path(__file__).parent.parent.parent
 WALKS = ROOT / "docs/explanation/walks.md"
 ARCHITECTURE = ROOT / "docs/architecture.md"
-PACKAGES = ("app", "schema", "scim_filter", "set_delivery", "storage")
+PACKAGES = ("app", "schema", "scim_filter", "set_delivery", "storage", "telemetry")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # A path of a module, or a function of the module that was named last.
 NAMES = re.compile(r"(?P<module>[\w/]+\.py)\b|(?P<function>[A-Za-z_][\w.]*)\(\)")

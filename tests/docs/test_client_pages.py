@@ -26,7 +26,7 @@ PASS_STRICT = {"sailpoint", "sram"}
 
 _BLOCK = re.compile(r"^```http\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ANSWER = re.compile(r"^HTTP/1\.1 (\d{3})\b.*$", re.MULTILINE)
-_LOG_LINE = re.compile(r'scim\.request (\w+) "([^"]+)" (\d{3}) ')
+_LOG_LINE = re.compile(r'scim\.request (\w+) (\S+) (\d{3}) ')
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from app.configuration.settings import Settings
 from app.configuration.types import as_text
 from app.edge.description.vocabulary import ERRORS
 from app.protocol.errors import STATUS
+from app.protocol.profiles import ANSWERS, PROFILES, TOLERANCES, profile_of
 from docs.generate.pages import PAGES, REFERENCE
 from schema.errors import ScimError
 
 ROOT = Path(__file__).parent.parent.parent
 DECLARED = Settings.declarations()
-PACKAGES = ("app", "schema", "scim_filter", "storage", "set_delivery")
+PACKAGES = ("app", "schema", "scim_filter", "storage", "set_delivery", "telemetry")
 
 
 def page(name: str) -> str:
@@ -37,7 +38,7 @@ def test_every_setting_has_a_section_and_every_section_is_a_setting() -> None:
 
 
 def test_every_variable_is_named_with_its_file() -> None:
-    named = set(re.findall(r"`([A-Za-z_]+)`", page("settings.md")))
+    named = set(re.findall(r"`([A-Za-z0-9_]+)`", page("settings.md")))
 
     assert {*Settings.variables(), *Settings.file_variables()} <= named
 
@@ -64,6 +65,25 @@ def test_the_default_on_the_page_is_read_as_the_default(name: str) -> None:
         assert [feed.id for feed in entry.metadata["read"](shown)] == [feed.id for feed in entry.default]
     else:
         assert not entry.default
+
+
+def test_the_page_of_profiles_has_every_switch_of_every_profile() -> None:
+    rows = [line.strip("| ").split(" | ") for line in page("profiles.md").splitlines() if line[:2] == "| "]
+    shown = {row[0].strip("`"): row[1:] for row in rows if len(row) == 2 + len(PROFILES)}
+    names = shown.pop("switch")[1:]
+
+    assert names == [f"`{name}`" for name in PROFILES]
+    assert {switch: row[0] for switch, row in shown.items()} == {**TOLERANCES, **ANSWERS}
+    for name, column in zip(PROFILES, zip(*(row[1:] for row in shown.values()), strict=True), strict=True):
+        granted = {switch for switch, cell in zip(shown, column, strict=True) if cell == "yes"}
+        assert granted == profile_of(name).switches
+
+
+def test_every_deviation_names_its_switch() -> None:
+    rows = [line.strip("| ").split(" | ") for line in page("profiles.md").splitlines() if line[:2] == "| "]
+    named = {switch for row in rows if len(row) == 4 for switch in re.findall(r"`([a-z0-9-]+)`", row[1])}
+
+    assert named == set(TOLERANCES)
 
 
 @pytest.mark.sqlite

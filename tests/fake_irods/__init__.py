@@ -24,6 +24,15 @@ class _Listener(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def serve(self) -> None:
+        """Serve until the socket is shut down."""
+        while True:
+            try:
+                connection, address = self.get_request()
+            except OSError:
+                return
+            self.process_request(connection, address)
+
 
 class FakeZone:
     """One zone on a port of its own; its catalogue survives a restart."""
@@ -51,11 +60,14 @@ class FakeZone:
 
         self._listener = _Listener(("127.0.0.1", self.port), Handler)
         self.port = self._listener.server_address[1]
-        threading.Thread(target=self._listener.serve_forever, args=(0.02,), daemon=True).start()
+        self._thread = threading.Thread(target=self._listener.serve, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Close the port and every connection."""
-        self._listener.shutdown()
+        with suppress(OSError):
+            self._listener.socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._listener.server_close()
         for connection in list(self._connections):
             with suppress(OSError):

@@ -10,12 +10,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 from tests.fake_irods import wire
-from tests.fake_irods.catalog import Catalog, Refused
+from tests.fake_irods.catalog import Account, Catalog
+from tests.fake_irods.data import Refused
 from tests.fake_irods.genquery import Query
 from tests.fake_irods.mischief import Mischief
 
 _PAGE = 500
 _AUTHENTICATION = 110000
+_SERVER_INFO = 700
 _LENGTH = 50
 
 
@@ -39,6 +41,7 @@ class Agent:
         self._poisoned = False
         self._calls: dict[int, Callable[[wire.Message], bytes]] = {
             _AUTHENTICATION: self._authenticate,
+            _SERVER_INFO: self._describe,
             701: self._administer,
             702: self._query,
             706: self._change_metadata,
@@ -88,12 +91,15 @@ class Agent:
         return True
 
     def _answer(self, message: wire.Message) -> bytes:
-        self._mischief.requests.append(message.number)
+        if "unusedAVUs" in message.text:
+            self._mischief.purges += 1
+        else:
+            self._mischief.requests.append(message.number)
         call = self._calls.get(message.number)
         try:
             if call is None:
                 raise Refused(-1000000)
-            if message.number != _AUTHENTICATION and not self._user:
+            if message.number not in (_AUTHENTICATION, _SERVER_INFO) and not self._user:
                 raise Refused(-13000)
             return call(message)
         except Refused as refused:
@@ -108,7 +114,7 @@ class Agent:
                 return self._authenticate_pam(asked)
             self._challenge = secrets.token_hex(32)
             return wire.json_reply({**asked, "request_result": self._challenge})
-        account = self._catalog.account(asked["user_name"])
+        account = self._known(asked)
         passwords = [self._temporary] if self._temporary else [account.password]
         for password in passwords:
             if password and asked["digest"] == _digest(self._challenge, password):
@@ -119,11 +125,21 @@ class Agent:
         raise Refused(-826000)
 
     def _authenticate_pam(self, asked: dict[str, Any]) -> bytes:
-        account = self._catalog.account(asked["user_name"])
+        account = self._known(asked)
         if not isinstance(self._connection, ssl.SSLSocket) or asked.get("a_pw") != account.password:
             raise Refused(-993000)
         self._temporary = secrets.token_hex(10)
         return wire.json_reply({**asked, "request_result": self._temporary})
+
+    def _known(self, asked: dict[str, Any]) -> Account:
+        """Return the account of a login; another zone is another one's account."""
+        if asked["zone_name"] != self._catalog.zone:
+            raise Refused(-826000)
+        return self._catalog.account(asked["user_name"])
+
+    def _describe(self, message: wire.Message) -> bytes:
+        zone = f"<rodsZone>{self._catalog.zone}</rodsZone>"
+        return wire.reply(f"<MiscSvrInfo_PI><serverType>1</serverType>{zone}</MiscSvrInfo_PI>")
 
     # -- accounts
 
@@ -141,6 +157,8 @@ class Agent:
                 if (self._catalog.account(words[2]).kind == "rodsgroup") != (kind == "group"):
                     raise Refused(-827000)
                 self._catalog.remove(words[2])
+            case ["rm", "unusedAVUs"]:
+                self._catalog.purge()
             case ["modify", "user"] if words[3] == "password":
                 self._catalog.set_password(words[2], words[4], self._password, self._signature)
             case ["modify", "group"] if words[3] == "add":
@@ -197,7 +215,10 @@ class Agent:
             raise Refused(-130000)
         self._require_admin()
         attribute, value, unit = avu
-        self._catalog.change_avus(name, [(operation, (attribute, value, unit))], strictly=operation != "set")
+        changes = {
+            "add": self._catalog.add_avu, "rm": self._catalog.remove_avu, "set": self._catalog.set_avu
+        }
+        changes[operation](name, (attribute, value, unit))
         return wire.reply()
 
     def _change_metadata_at_once(self, message: wire.Message) -> bytes:
@@ -207,7 +228,7 @@ class Agent:
             (o["operation"].replace("remove", "rm"), (o["attribute"], o["value"], o.get("units", "")))
             for o in asked["operations"]
         ]
-        self._catalog.change_avus(asked["entity_name"], operations, strictly=False)
+        self._catalog.change_avus(asked["entity_name"], operations)
         return wire.json_reply({})
 
     def _require_admin(self) -> None:

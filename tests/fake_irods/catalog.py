@@ -4,18 +4,19 @@ import hashlib
 import itertools
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from irods.password_obfuscation import unscramble
 
+from storage.irods.form import HOLDER
 from tests.fake_irods.data import Data, Refused
+from tests.fake_irods.metadata import Avu, Metadata
 
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,63}", re.ASCII)
 _TYPES = ("rodsuser", "rodsgroup", "rodsadmin", "groupadmin")
 # What the client appends to short passwords before it obfuscates them.
 _PADDING = "1gCBizHWbwIYyWLoysGzTe6SyzqFKMniZX05faZHWAwQKXf6Fs"
-
-Avu = tuple[str, str, str]
 
 
 @dataclass
@@ -29,39 +30,54 @@ class Account:
     password: str = ""
     created: int = field(default_factory=lambda: int(time.time()))
     modified: int = field(default_factory=lambda: int(time.time()))
-    # In order of addition.
-    avus: dict[Avu, None] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=Metadata, repr=False)
     groups: set[int] = field(default_factory=set)
     members: set[int] = field(default_factory=set)
 
+    @property
+    def avus(self) -> list[Avu]:
+        """The metadata in order of addition; twin rows are there twice."""
+        return list(self.metadata.attached(self.number).values())
+
+    @avus.setter
+    def avus(self, avus: Iterable[Avu]) -> None:
+        self.metadata.detach_all(self.number)
+        for avu in avus:
+            self.metadata.attach(self.number, self.metadata.first(avu) or self.metadata.insert(avu))
+
 
 class Catalog(Data):
-    """Accounts by id, collections and data objects by path; every method is one transaction."""
+    """Accounts by id, collections and data objects by path.
+
+    Every method is one transaction. Two additions of metadata do not see each other for `window_s`, in
+    seconds: they look for a row, and later insert or attach it.
+    """
 
     def __init__(self, zone: str, admin: str, password: str) -> None:
         super().__init__(zone, admin)
         self.admin = admin
+        self.window_s = 0.001
+        self.metadata = Metadata()
         self.accounts: dict[int, Account] = {}
         self.names: dict[str, Account] = {}
         # As a database would, to find few among many.
-        self.by_value: dict[str, set[int]] = {}
         self.by_upper_name: dict[str, set[int]] = {}
         self._numbers = itertools.count(10001)
-        self.add("rodsadmin", "rodsgroup")
         self.add("public", "rodsgroup")
         self.add(admin, "rodsadmin").password = password
         self._mine = set(self.accounts)
         self._first = dict(self.collections)
 
     def empty(self) -> None:
-        """Remove all that was not there at first."""
+        """Remove all that was not there at first, except what a service makes once at its start."""
         with self.lock:
-            for number in set(self.accounts) - self._mine:
-                self._drop(self.accounts[number])
-            for account in self.accounts.values():
-                account.avus = {}
-            self.by_value.clear()
-            self.empty_data(self._first)
+            for account in list(self.accounts.values()):
+                if account.number in self._mine:
+                    account.avus = []
+                elif account.name != HOLDER:
+                    self._drop(account)
+            self.metadata.purge()
+            self.empty_data(self._first | self.homes_of(HOLDER))
 
     # -- accounts
 
@@ -82,7 +98,7 @@ class Catalog(Data):
         with self.lock:
             if name in self.names:
                 raise Refused(-809000)
-            account = Account(next(self._numbers), name, kind, self.zone)
+            account = Account(next(self._numbers), name, kind, self.zone, metadata=self.metadata)
             self.accounts[account.number] = self.names[name] = account
             self.by_upper_name.setdefault(name.upper(), set()).add(account.number)
             # Everybody is a member of a group of their own.
@@ -93,6 +109,11 @@ class Catalog(Data):
                 self.collections[f"/{self.zone}/trash/home/{name}"] = name
                 self.join("public", name)
             return account
+
+    def homes_of(self, name: str) -> dict[str, str]:
+        """Return the home collection of an account with its owner."""
+        home = f"/{self.zone}/home/{name}"
+        return {home: name} if home in self.collections else {}
 
     def remove(self, name: str) -> None:
         with self.lock:
@@ -112,7 +133,7 @@ class Catalog(Data):
                 self.accounts[member].groups.discard(account.number)
         del self.accounts[account.number], self.names[account.name]
         self.by_upper_name[account.name.upper()].discard(account.number)
-        self._index(account, {})
+        self.metadata.detach_all(account.number)
         for home in (f"/{self.zone}/home/{account.name}", f"/{self.zone}/trash/home/{account.name}"):
             for path in [path for path in self.collections if f"{path}/".startswith(f"{home}/")]:
                 del self.collections[path]
@@ -158,32 +179,78 @@ class Catalog(Data):
 
     # -- metadata
 
-    def change_avus(self, name: str, operations: list[tuple[str, Avu]], strictly: bool) -> None:
-        """Add and remove metadata, all or nothing; strictly, what changes nothing is an error."""
+    def add_avu(self, name: str, avu: Avu) -> None:
+        """Attach metadata that is not attached yet."""
+        with self.lock:
+            self.account(name)
+            self._require_fitting(avu)
+            row = self.metadata.first(avu)
+        time.sleep(self.window_s)
+        with self.lock:
+            number = self.account(name).number
+            if self.metadata.is_attached(number, row):
+                raise Refused(-809000)
+            self.metadata.attach(number, row or self.metadata.insert(avu))
+
+    def remove_avu(self, name: str, avu: Avu) -> None:
+        """Detach every row of some metadata."""
+        with self.lock:
+            number = self.account(name).number
+            rows = [row for row in self.metadata.twins(avu) if self.metadata.is_attached(number, row)]
+            if not rows:
+                raise Refused(-819000)
+            for row in rows:
+                self.metadata.detach(number, row)
+
+    def set_avu(self, name: str, avu: Avu) -> None:
+        """Attach metadata in place of all with its attribute."""
         with self.lock:
             account = self.account(name)
-            avus = dict(account.avus)
-            for operation, avu in operations:
-                attribute, value, unit = avu
-                if not attribute or not value:
-                    raise Refused(-130000)
-                if max(len(attribute), len(value)) > 2700 or len(unit) > 250:
-                    raise Refused(-806000)
-                if strictly and operation == "add" and avu in avus:
-                    raise Refused(-809000)
-                if strictly and operation == "rm" and avu not in avus:
-                    raise Refused(-819000)
-                if operation == "set":
-                    avus = {known: None for known in avus if known[0] != attribute}
-                if operation in ("add", "set"):
-                    avus[avu] = None
-                else:
-                    avus.pop(avu, None)
-            self._index(account, avus)
-            account.avus = avus
+            self._require_fitting(avu)
+            account.avus = [*(known for known in account.avus if known[0] != avu[0]), avu]
 
-    def _index(self, account: Account, avus: dict[Avu, None]) -> None:
-        for _, value, _ in account.avus:
-            self.by_value.get(value, set()).discard(account.number)
-        for _, value, _ in avus:
-            self.by_value.setdefault(value, set()).add(account.number)
+    def change_avus(self, name: str, operations: list[tuple[str, Avu]]) -> None:
+        """Attach and detach metadata, all or nothing.
+
+        A removal finds one row of its triple, and passes where the account has another one. Of two additions
+        of one row to one account at once, one fails.
+        """
+        with self.lock:
+            account = self.account(name)
+            wanted = dict.fromkeys(self.metadata.attached(account.number))
+            new: dict[Avu, None] = {}
+            for operation, avu in operations:
+                self._require_fitting(avu)
+                row = self.metadata.first(avu)
+                if operation == "rm":
+                    new.pop(avu, None)
+                    wanted.pop(row or 0, None)
+                elif row is None:
+                    new[avu] = None
+                else:
+                    wanted[row] = None
+            before = set(self.metadata.attached(account.number))
+        joining = [row for row in wanted if row not in before]
+        if joining or new:
+            time.sleep(self.window_s)
+        with self.lock:
+            number = self.account(name).number
+            if any(self.metadata.is_attached(number, row) for row in joining):
+                raise Refused(-167000)
+            for row in before - wanted.keys():
+                self.metadata.detach(number, row)
+            for row in [*joining, *map(self.metadata.insert, new)]:
+                self.metadata.attach(number, row)
+
+    def purge(self) -> None:
+        """Remove the metadata that is attached to nothing."""
+        with self.lock:
+            self.metadata.purge()
+
+    @staticmethod
+    def _require_fitting(avu: Avu) -> None:
+        attribute, value, unit = avu
+        if not attribute or not value:
+            raise Refused(-130000)
+        if max(len(attribute), len(value)) > 2700 or len(unit) > 250:
+            raise Refused(-806000)

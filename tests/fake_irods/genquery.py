@@ -1,15 +1,17 @@
 """GenQuery as the catalogue answers it: columns by number, conditions as text, distinct rows."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tests.fake_irods.catalog import Account, Catalog, Refused
+from tests.fake_irods.catalog import Account, Catalog
+from tests.fake_irods.data import Refused
+from tests.fake_irods.metadata import Avu
 
 UPPER_CASE = 0x200
 ORDER_BY, ORDER_BY_DESC = 0x400, 0x800
 # The columns whose values compare as numbers.
-_NUMBERS = {201, 401, 500, 900}
+_NUMBERS = {201, 401, 500, 643, 900}
 _META = {640, 641, 642, 643, 644, 645}
 
 Condition = tuple[int, str]
@@ -45,7 +47,10 @@ class Query:
 
     def _all(self, catalog: Catalog) -> Iterator[dict[int, Any]]:
         with catalog.lock:
-            if self._used & {401, 403, 411, *range(500, 510)}:
+            if self._used <= _META:
+                # Without an account in the query, the rows are those of the table, attached or not.
+                yield from list(self._meta_rows(catalog.metadata.rows))
+            elif self._used & {401, 403, 411, *range(500, 510)}:
                 yield from list(self._data_rows(catalog))
             else:
                 yield from list(self._account_rows(catalog))
@@ -69,7 +74,7 @@ class Query:
             groups = [catalog.accounts.get(int(number)) for number in wanted]
             numbers = set().union(*(group.members for group in groups if group))
         elif not self._upper and (wanted := self._wanted(641)) is not None:
-            numbers = set().union(*(catalog.by_value.get(value, ()) for value in wanted))
+            numbers = set().union(*(catalog.metadata.holders(value) for value in wanted))
         if numbers is None:
             return list(catalog.accounts.values())
         return [catalog.accounts[number] for number in sorted(numbers) if number in catalog.accounts]
@@ -94,12 +99,17 @@ class Query:
         if not self._used & _META:
             yield row
             return
-        if any(len(part.encode()) > 2700 for avu in account.avus for part in avu):
+        avus = account.metadata.attached(account.number)
+        if any(len(part.encode()) > 2700 for avu in avus.values() for part in avu):
             raise Refused(-807000)
-        for position, (attribute, value, unit) in enumerate(account.avus):
-            joined = row | {640: attribute, 641: value, 642: unit, 643: position, 644: 0, 645: 0}
-            if self._holds(joined, _META):
-                yield joined
+        for found in self._meta_rows(avus):
+            yield row | found
+
+    def _meta_rows(self, avus: Mapping[int, Avu]) -> Iterator[dict[int, Any]]:
+        for number, (attribute, value, unit) in avus.items():
+            found = {640: attribute, 641: value, 642: unit, 643: number, 644: 0, 645: 0}
+            if self._holds(found, _META):
+                yield found
 
     def _data_rows(self, catalog: Catalog) -> Iterator[dict[int, Any]]:
         objects = bool(self._used & {401, 403, 411, 412})

@@ -14,9 +14,11 @@ class Ended(OSError):
 
 @dataclass
 class Mischief:
-    """Nothing, unless told otherwise; and the numbers of all requests in the order they came in."""
+    """Nothing, unless told otherwise; and the numbers of the requests in the order they came in."""
 
     requests: list[int] = field(default_factory=list)
+    # The requests to remove unused metadata, which are part of no operation.
+    purges: int = 0
     connections: int = 0
     _connecting: Callable[[socket.socket], object] | None = None
     _before: dict[int, Callable[[socket.socket], object]] = field(default_factory=dict)

@@ -9,6 +9,8 @@ from irods.column import Like
 from irods.models import User, UserMeta
 from irods.session import iRODSSession
 
+from storage.irods.form import HOLDER
+
 
 class RealZone:
     """A zone that somebody else runs."""
@@ -21,10 +23,11 @@ class RealZone:
             self._there = {row[User.id] for row in session.query(User.id)} - ours
 
     def empty(self) -> None:
-        """Remove the users and groups that have come since."""
+        """Remove the users and groups that have come since, except what a service makes once at its start."""
         with self._session() as session:
             for row in list(session.query(User.id, User.name, User.zone)):
-                if row[User.id] not in self._there and row[User.zone] == session.zone:
+                is_there = row[User.id] in self._there or row[User.name] == HOLDER
+                if not is_there and row[User.zone] == session.zone:
                     session.users.remove(row[User.name])
 
     def _session(self) -> iRODSSession:

@@ -20,8 +20,10 @@ from app.protocol.import_commit import ImportCommit
 from app.protocol.intents import Intents
 from app.protocol.jobs import Jobs
 from app.protocol.notes import Notes
+from app.protocol.profiles import Locations
 from app.protocol.resources import Resources
 from app.protocol.search import SearchLimits
+from app.protocol.secrets import Secrets
 from app.protocol.view import Views
 from schema import urns
 from schema.resource_type import ResourceType
@@ -34,7 +36,9 @@ from set_delivery.streams import Publishing
 from set_delivery.tables import prepare_state
 from storage.adapter import StorageAdapter, StoredResource
 from storage.complete import complete
+from storage.hashing import Hasher
 from storage.registry import open_storage
+from storage.shared_options import Hashing
 from storage.sql.opening import open_database
 from tests.protocol.samples import GROUP, REGISTRY, USER
 from tests.storage.memory import MemoryAdapter, MemoryWithMembers
@@ -57,10 +61,11 @@ class Store:
         prepare_state(self.database)
         self.publishing = Publishing("scim", poll=is_on)
         limits = SearchLimits(100, 1000, Cursors(lambda principal: [b"k"], 60, lambda: datetime.now(UTC)))
-        views = Views(REGISTRY, self.adapter, "", limits)
+        views = Views(REGISTRY, self.adapter, Locations(), limits)
         self.log = ChangeLog(self.database)
         self.jobs = Jobs(self.database, [b"k" * 32], 60)
-        builder = ChangeBuilder(REGISTRY, self.adapter, views.whole.representation, self.publishing)
+        representation = views.whole("default").representation
+        builder = ChangeBuilder(REGISTRY, self.adapter, representation, self.publishing)
         intents = IntentTable(self.database, SETTLING_MS, lambda: NOW)
         self.notes = Notes(
             builder, self.log, intents, self.jobs, self.database, shared is not None, keeps_history
@@ -71,9 +76,9 @@ class Store:
         self.commit = Commit(self.adapter, wanted, looks, completions)
         self.imports = ImportCommit(self.adapter, wanted)
         capabilities, needs_delta = self.adapter.capabilities, is_on or shared is None
-        decisions = Decisions(
-            REGISTRY, capabilities, {}, lambda: datetime.now(UTC), needs_delta and wanted is not None
-        )
+        needs_delta = needs_delta and wanted is not None
+        clock, secrets = lambda: datetime.now(UTC), Secrets(Hasher(Hashing()))
+        decisions = Decisions(REGISTRY, capabilities, {}, clock, secrets, needs_delta)
         self.resources = Resources(REGISTRY, views, decisions, self.commit)
 
     # -- requests

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from app.protocol.patch import Patched, PatchRules, RequestedMembers, apply_patch, plan_patch, read_operations
-from app.protocol.tolerance import PROFILES
+from app.protocol.profiles import profile_of
 from schema import urns
 from schema.attribute import Attribute
 from schema.registry import load_registry
@@ -18,7 +18,7 @@ from tests.storage.memory import MemoryAdapter
 
 REGISTRY = load_registry(None)
 USER, GROUP = REGISTRY.resource_types
-DEFAULT, STRICT = PROFILES["default"], PROFILES["strict"]
+DEFAULT, STRICT = profile_of("default"), profile_of("strict")
 BOTH = [DEFAULT, STRICT]
 CORE, ENTERPRISE = urns.USER, urns.ENTERPRISE_USER
 SRAM = "urn:mace:surf.nl:sram:scim:extension:User"

@@ -29,10 +29,15 @@ def store(request: pytest.FixtureRequest, make_store: Make) -> Store:
     return make_store(request.param)
 
 
+def ann_alone() -> tuple[list[Member], list[str]]:
+    """Return the members that are there, and the ids that are missing."""
+    return [Member("ann", "User")], ["nobody"]
+
+
 def filled(store: Store) -> Store:
     store.imports.create_many(IMPORT, USER, [ANN, BOB])
     store.imports.create_one(IMPORT, GROUP, TEAM)
-    store.imports.add_members(IMPORT, GROUP, "team", [Member("ann", "User")])
+    store.imports.add_members(IMPORT, GROUP, "team", ann_alone)
     return store
 
 
@@ -53,8 +58,9 @@ def test_each_write_is_a_row_and_no_event(store: Store) -> None:
 
 def test_nothing_is_a_row_that_changes_nothing(store: Store) -> None:
     store.imports.create_many(IMPORT, USER, [])
-    filled(store).imports.add_members(IMPORT, GROUP, "team", [Member("ann", "User")])
+    missing = filled(store).imports.add_members(IMPORT, GROUP, "team", ann_alone)
 
+    assert missing == ["nobody"]
     assert len(store.changes()) == 4
 
 

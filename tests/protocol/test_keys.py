@@ -22,7 +22,7 @@ def test_a_key_is_that_of_hkdf() -> None:
 def test_each_purpose_and_each_secret_has_a_key_of_its_own() -> None:
     derived = [key for purpose in Purpose for key in Keys([A, B], {}).derived(purpose)]
 
-    assert len(set(derived)) == 2 * len(Purpose) == 6
+    assert len(set(derived)) == 2 * len(Purpose) == 10
     assert {len(key) for key in derived} == {32}
 
 

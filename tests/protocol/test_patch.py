@@ -15,11 +15,11 @@ from app.protocol.patch import elements as elements_module
 from app.protocol.patch import index as index_module
 from app.protocol.patch import plan as plan_module
 from app.protocol.patch import plan_patch
-from app.protocol.tolerance import PROFILES
+from app.protocol.profiles import profile_of
 from schema.registry import load_registry
 from schema.resource_type import ResourceType
 
-DEFAULT = PROFILES["default"]
+DEFAULT = profile_of("default")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.protocol.tolerance import Profile
+from app.protocol.profiles import Profile
 from tests.protocol.samples import (
     BABS,
     BOTH,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.protocol.patch import PatchOperation, PatchRules, check_operations, plan_patch, read_operations
-from app.protocol.tolerance import Profile
+from app.protocol.profiles import Profile
 from schema import urns
 from schema.errors import InvalidPath, InvalidSyntax, InvalidValue, Mutability, NoTarget, ScimError
 from tests.protocol.samples import (

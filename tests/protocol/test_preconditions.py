@@ -11,7 +11,7 @@ from app.protocol.preconditions import (
     require_none_match,
     versions_in,
 )
-from app.protocol.tolerance import Profile
+from app.protocol.profiles import Profile
 from schema.errors import InvalidSyntax
 from tests.protocol.samples import DEFAULT, STRICT
 

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from app.protocol import tolerance
-from app.protocol.tolerance import any_of, app_roles, manager_id, rewriting_of
+from app.protocol.tolerance import any_of, app_roles, manager_id, rewriting_among
 from schema import urns
 from schema.attribute import Attribute
 from schema.leniency import MISMATCH
 from tests.protocol.samples import DEFAULT, ENTERPRISE, GROUP, STRICT, USER
 
 NO = MISMATCH
+_REWRITING = rewriting_among({"manager-id": manager_id, "app-roles": app_roles})
 
 
 def attribute(path: str, group: bool = False) -> Attribute:
@@ -75,10 +76,10 @@ def test_a_tolerance_reads_what_is_meant_or_nothing(
 
 
 def test_the_first_reading_counts() -> None:
-    both = any_of((lambda *_: NO, lambda *_: None, lambda *_: "never asked"))
+    both = any_of({"a": lambda *_: NO, "b": lambda *_: None, "c": lambda *_: "never asked"})
 
     assert both(TITLE, "x") is None
-    assert any_of(())(TITLE, "x") is NO
+    assert any_of({})(TITLE, "x") is NO
 
 
 @pytest.mark.parametrize(
@@ -124,9 +125,9 @@ def test_an_app_role_may_be_json_in_a_string(value: Any, reading: Any) -> None:
 
 def test_values_that_are_ids_are_no_app_roles() -> None:
     assert app_roles(MEMBERS) is None and app_roles(MANAGER) is None and app_roles(TITLE) is None
-    assert rewriting_of(TITLE) is None and rewriting_of(MEMBERS) is None
-    assert rewriting_of(ROLES) is rewriting_of(ROLES) is not None
-    assert rewriting_of(MANAGER) is not None
+    assert _REWRITING(TITLE) is None and _REWRITING(MEMBERS) is None
+    assert _REWRITING(ROLES) is _REWRITING(ROLES) is not None
+    assert _REWRITING(MANAGER) is not None
 
 
 @pytest.mark.parametrize(
@@ -193,10 +194,9 @@ def test_the_strict_profile_grants_nothing() -> None:
     for attribute_, value in ((ACTIVE, "true"), (ACTIVE, ""), (DAYS, 5.0), (MANAGER, "7"), (TITLE, ["x"])):
         assert STRICT.patch.coercion(attribute_, value) is STRICT.resources.coercion(attribute_, value) is NO
         assert DEFAULT.patch.coercion(attribute_, value) is not NO
-    assert STRICT.operation_name is None and STRICT.resources.rewriting(MANAGER) is None
+    assert not STRICT.operations_in_any_case and STRICT.resources.rewriting(MANAGER) is None
 
 
 def test_a_list_for_a_single_value_is_understood_in_patch_only() -> None:
     assert DEFAULT.patch.coercion(TITLE, ["x"]) == "x"
     assert DEFAULT.resources.coercion(TITLE, ["x"]) is NO
-    assert tolerance.operation_name_in_any_case("Replace") == "replace"

@@ -259,3 +259,23 @@ def test_the_parser_is_built_once_by_threads_that_come_together() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'userName eq "a"',
+        ' urn:ietf:params:scim:schemas:core:2.0:User:name.familyName\tSW\n"\u00c9\U0001f600" ',
+        'a.b co ""',
+        'a.. ew "and"',
+        '$ref ne "x"',
+    ],
+)
+def test_a_single_comparison_is_read_as_it_is_in_a_group(text: str) -> None:
+    assert parse_filter(text) == parse_filter(f"({text})")
+
+
+@pytest.mark.parametrize("text", ['eq eq "x"', 'not eq "x"', '\u017f eq "x"', 'a eq "\x01"', 'a eq "\ud800"'])
+def test_what_is_no_comparison_is_none_without_a_group(text: str) -> None:
+    with pytest.raises(InvalidFilter):
+        parse_filter(text)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.protocol.tolerance import PROFILES
+from app.protocol.profiles import profile_of
 from schema.errors import InvalidFilter, InvalidPath
 from schema.resource_type import ResourceType
 from scim_filter.nodes import (
@@ -121,7 +121,7 @@ def test_a_bound_filter_says_it_in_one_way(text: str, canonical: str, user_type:
 
 
 def test_leniency_reads_literals_and_urns(user_type: ResourceType) -> None:
-    leniency = PROFILES["default"].resources
+    leniency = profile_of("default").resources
     text = 'active eq "TRUE" and urn:scim:schemas:extension:enterprise:2.0:department pr'
 
     bound = resolve(parse_filter(text), user_type, leniency)

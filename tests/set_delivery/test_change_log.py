@@ -105,10 +105,12 @@ def test_what_the_database_refuses_undoes_the_part_that_it_is_in_alone(database:
 def test_values_can_be_erased(database: Database) -> None:
     log, order = filled(database)
 
-    log.erase_values([one.seq for one in log.after(0, 3)])
+    assert [log.erase_values("User", f"u{number}") for number in range(3)] == [1, 1, 1]
 
     assert order.verify() == []
+    assert [one.after for one in log.after(0, 4)] == [None, None, None, '{"title":"3"}']
     assert database.row("SELECT COUNT(*) FROM scim_change_value WHERE new_value IS NULL")[0] == 3
+    assert log.erase_values("User", "u0") == 0 and log.erase_values("Group", "u4") == 0
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,7 @@ def test_the_newest_secret_comes_first(database: Database) -> None:
 def test_a_ring_that_cannot_be_written_is_read_or_refused(tmp_path: Path, made: bool) -> None:
     path = tmp_path / "state.db"
     writable = open_database(f"sqlite:///{path}")
-    with writable.dialect.preparing(writable):
-        writable.run_ddl("CREATE TABLE other (id INTEGER)")
+    writable.prepare(lambda: writable.run_ddl("CREATE TABLE other (id INTEGER)"))
     ring = open_ring(writable) if made else []
     writable.close()
     database = open_database(f"sqlite:///{path}?mode=ro")

@@ -1,5 +1,6 @@
 """Push delivery to receivers that really listen, and fail in every way."""
 
+import json
 import logging
 import threading
 import time
@@ -10,6 +11,14 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from joserfc import jwt
+from joserfc.jwk import KeySet
 
 from set_delivery import push
 from set_delivery.answers import judged, pause_after
@@ -20,6 +29,7 @@ from set_delivery.inventory import Inventory
 from set_delivery.leases import take_lease
 from set_delivery.push import Pusher
 from set_delivery.streams import Publishing, Receiver
+from set_delivery.tokens import private_key, published
 from storage.index.database import Database
 from tests.receivers import (
     ACCEPTS,
@@ -116,6 +126,33 @@ def test_sets_are_delivered_in_order_over_one_connection(
     assert headers["Content-Type"] == "application/json"
     (state,) = delivery.inventory.receivers()
     assert (state.pending, state.delivered, state.dead, state.problem) == (0, 120, 0, None)
+
+
+def test_sets_that_threads_sign_ahead_leave_in_order_and_again_after_a_failure(
+    deliver: Callable[..., Delivery], receiver: HttpReceiver
+) -> None:
+    delivery = deliver(receiver.url)
+    pem = rsa.generate_private_key(65537, 2048).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    key = private_key(pem, "RS256")
+    signing = replace(delivery.receiver, key=key)
+    delivery.change(*range(70))
+    receiver.first = [*[ACCEPTS] * 12, refuses("invalid_request"), *[ACCEPTS] * 5, answers(500)]
+
+    assert delivery.pushers[0].run(signing) == 18
+    delivery.wait()
+    assert delivery.pushers[0].run(signing) == 52
+
+    arrived = [*range(19), *range(18, 70)]
+    assert users(receiver) == [str(number) for number in arrived]
+    jtis = [claims["jti"] for claims in receiver.claims]
+    assert jtis[18] == jtis[19] and len(set(jtis)) == 70
+    keys = KeySet.import_key_set(json.loads(json.dumps(published([key]))))
+    for attempt in receiver.attempts:
+        assert jwt.decode(attempt.body.decode(), keys, algorithms=["RS256"]).claims == attempt.claims
+    (state,) = delivery.inventory.receivers()
+    assert (state.pending, state.delivered, state.dead) == (0, 69, 1)
 
 
 @pytest.mark.parametrize(

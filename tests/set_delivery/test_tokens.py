@@ -1,6 +1,9 @@
 """Signed SETs, verified by another JWT library, and the keys that are published."""
 
 import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +19,16 @@ from joserfc import jws, jwt
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import KeySet, OctKey
 
-from set_delivery.tokens import encode, private_key, published, shared_key, unsecured
+from set_delivery import tokens
+from set_delivery.tokens import (
+    UNSECURED,
+    SigningKey,
+    encode,
+    encoded,
+    private_key,
+    published,
+    shared_key,
+)
 
 CLAIMS = {"iss": "scim", "jti": "1", "iat": 1, "events": {}}
 SECRET = "a secret that is long enough for any of the three: 64 characters!"
@@ -130,7 +142,99 @@ def test_without_a_key_a_set_is_json_or_where_it_must_be_an_unsecured_jwt() -> N
     text, media_type = encode(CLAIMS, None)
     assert (json.loads(text), media_type) == (CLAIMS, "application/json")
 
-    head, body, signature = unsecured(CLAIMS).split(".")
+    head, body, signature = encode(CLAIMS, UNSECURED)[0].split(".")
     assert signature == ""
     headers = jws.extract_compact(f"{head}.{body}.x".encode()).headers()
     assert headers == {"alg": "none", "typ": "secevent+jwt"}
+
+
+def numbered(number: int) -> dict[str, Any]:
+    return {**CLAIMS, "jti": str(number)}
+
+
+def signing_by(key: SigningKey, sign: Callable[[bytes], None]) -> SigningKey:
+    """Return a key that calls `sign` before each signature."""
+
+    def signed(content: bytes) -> bytes:
+        sign(content)
+        return key.sign(content)
+
+    return replace(key, sign=signed)
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "RS256", "ES256"])
+def test_many_sets_are_encoded_in_their_order(algorithm: str) -> None:
+    keys = {"none": UNSECURED, "HS256": shared_key(SECRET, "HS256")}
+    key = keys.get(algorithm) or private_key(pem(KEYS[algorithm]), algorithm)
+
+    many = list(encoded(range(50), numbered, key))
+
+    heads = {text.rpartition(".")[0] for text, _ in many}
+    assert [text.rpartition(".")[0] for text, _ in many] == [
+        encode(numbered(number), key)[0].rpartition(".")[0] for number in range(50)
+    ]
+    assert len(heads) == 50
+    if key.public:
+        key_set = KeySet.import_key_set(json.loads(json.dumps(published([key]))))
+        for number, (text, _) in enumerate(many):
+            assert jwt.decode(text, key_set, algorithms=[algorithm]).claims == numbered(number)
+
+
+def test_many_sets_without_a_key_are_json() -> None:
+    assert [json.loads(text) for text, _ in encoded(range(50), numbered, None)] == [*map(numbered, range(50))]
+
+
+def test_slow_signatures_are_made_by_several_threads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "_THREADS", 2)
+    # Each waits for the other: one thread alone would wait in vain.
+    both = threading.Barrier(2)
+    key = signing_by(private_key(pem(RSA), "RS256"), lambda content: both.wait(60) and None)
+
+    assert len(list(encoded(range(8), numbered, key))) == 8
+
+
+def test_fast_signatures_are_made_by_the_caller() -> None:
+    signers: set[str] = set()
+    key = private_key(pem(KEYS["ES256"]), "ES256")
+    key = signing_by(key, lambda content: signers.add(threading.current_thread().name))
+
+    assert len(list(encoded(range(50), numbered, key))) == 50
+
+    assert signers == {threading.current_thread().name}
+
+
+def test_no_thread_is_left_when_the_caller_ends_early() -> None:
+    key = private_key(pem(RSA), "RS256")
+    many = encoded(range(1000), numbered, key)
+
+    next(many)
+    assert any(thread.name.startswith("scim signatures") for thread in threading.enumerate())
+    many.close()
+
+    assert not any(thread.name.startswith("scim signatures") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
+def test_claims_that_cannot_be_made_stop_in_their_place(algorithm: str) -> None:
+    def claims_of(number: int) -> dict[str, Any]:
+        return {"jti": str(number), "events": 1 // (number - 6)}
+
+    taken = []
+    with pytest.raises(ZeroDivisionError):
+        for one in encoded(range(50), claims_of, private_key(pem(KEYS[algorithm]), algorithm)):
+            taken.append(one)
+
+    assert len(taken) == 6
+
+
+def test_a_key_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = private_key(pem(RSA), "RS256")
+    for name in ("encode", "get_algorithm_by_name"):
+        monkeypatch.delattr(tokens.api_jws, name, raising=False)
+    monkeypatch.delattr("jwt.algorithms.RSAAlgorithm.prepare_key")
+
+    text, _ = encode(CLAIMS, key)
+
+    key_set = KeySet.import_key_set(json.loads(json.dumps(published([key]))))
+    monkeypatch.undo()
+    assert jwt.decode(text, key_set, algorithms=["RS256"]).claims == CLAIMS

@@ -15,6 +15,7 @@ from storage.testing import GROUP, REGISTRY, USER, StorageContract, represent, s
 from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer
 from tests.storage.memory import MemoryAdapter
+from tests.storage.other_settings import ALL
 
 
 class SqlContract(StorageContract):
@@ -35,7 +36,7 @@ class TestSqlite(SqlContract):
     @pytest.fixture
     def adapter(self, tmp_path: Path) -> Iterator[StorageAdapter]:
         url = f"sqlite:///{tmp_path}/scim.db"
-        adapter = open_backend("sql", database_url=url, sqlite_synchronous="NORMAL")
+        adapter = open_backend("sql", database_url=url, sqlite_synchronous="NORMAL", indexed_attributes=ALL)
         adapter.prepare(REGISTRY.resource_types)
         yield adapter
         adapter.close()
@@ -76,7 +77,7 @@ class Store:
 
     def __init__(self, server: PostgresqlServer | MariadbServer) -> None:
         url = server.new_database()
-        self.adapter = open_backend("sql", database_url=url)
+        self.adapter = open_backend("sql", database_url=url, indexed_attributes=ALL)
         self.adapter.prepare(REGISTRY.resource_types)
         self._empty = partial(server.empty, url)
 

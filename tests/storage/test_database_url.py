@@ -21,13 +21,33 @@ from storage.database_url import parse_database_url
                 "user": "scim",
                 "password": "p@ss",
                 "sslmode": "verify-full",
-                "connect_timeout": "3",
+                "connect_timeout": 3,
             },
         ),
         ("postgres://db/x", "postgresql", "x", {"host": "db"}),
         ("postgresql+psycopg2://u@db/x", "postgresql", "x", {"host": "db", "user": "u"}),
         ("postgresql:///x?host=/run/postgresql", "postgresql", "x", {"host": "/run/postgresql"}),
         ("postgresql://[::1]:5432/x", "postgresql", "x", {"host": "::1", "port": 5432}),
+        (
+            "postgresql://u:p@one:5433,two/x?target_session_attrs=read-write&prepare_threshold=0",
+            "postgresql",
+            "x",
+            {
+                "host": "one,two",
+                "port": "5433,",
+                "user": "u",
+                "password": "p",
+                "target_session_attrs": "read-write",
+                "prepare_threshold": 0,
+            },
+        ),
+        (
+            "postgresql:///x?host=[::1],b&port=1,2&prepare_threshold=none&client_encoding=LATIN1",
+            "postgresql",
+            "x",
+            {"host": "[::1],b", "port": "1,2", "prepare_threshold": None},
+        ),
+        ("postgresql://db/y?dbname=x", "postgresql", "x", {"host": "db"}),
         ("mysql://u:p@db/x", "mysql", "x", {"host": "db", "user": "u", "password": "p"}),
         ("mysql+pymysql://db:3307/x?charset=utf8mb4", "mysql", "x", {"host": "db", "port": 3307}),
         (f"mariadb://db/x?ssl_ca={__file__}", "mysql", "x", {"host": "db", "ssl_ca": __file__}),
@@ -67,6 +87,15 @@ def test_tls_can_be_demanded_of_mysql() -> None:
         ("postgresql://u:hush@db:port/x", "characters such as"),
         ("mysql://u:hush@db/x?nope=1", "unknown option nope"),
         ("postgresql://u:hush@db:65536/x", "the port is a number"),
+        ("postgresql://u:hush@one:5432,two:port/x", "the port is a number"),
+        ("postgresql://u:hush@db/x?connect_timeout=soon", "has connect_timeout=soon; connect_timeout must"),
+        ("postgresql://u:hush@db/x?keepalives=9999999999", "keepalives must be a whole number"),
+        ("postgresql://u:hush@db/x?prepare_threshold=-1", "prepare_threshold must be a whole number"),
+        ("postgresql://u:hush@db/x?port=http", "has port=http; it must be a port number"),
+        ("postgresql://u:hush@db/x?target_session_attrs=rw", "attrs=rw; it must be one of any"),
+        ("postgresql://u:hush@db/x?autocommit=true", "begins and ends its transactions itself"),
+        ("postgresql://u:hush@db/x?max_connections=3", "unknown option max_connections"),
+        ("mysql://u:hush@one,two/x", "only PostgreSQL takes more than one"),
         ("mysql://u:hush@db/x?compress", "name=value"),
         ("mysql://u:hush@db/x?connect_timeout=soon", "has connect_timeout=soon; connect_timeout must be"),
         ("mysql://u:hush@db/x?read_timeout=0", "has read_timeout=0; read_timeout must be seconds"),
@@ -90,3 +119,9 @@ def test_a_database_is_shown_without_its_password() -> None:
 
     assert str(url) == "postgresql://db:5432/x"
     assert "hush" not in repr(url)
+
+
+def test_several_hosts_are_shown_with_their_ports() -> None:
+    url = parse_database_url("postgresql://u:hush@one:5433,two/x")
+
+    assert str(url) == "postgresql://one:5433,two:5432/x"

@@ -128,7 +128,9 @@ def test_a_write_without_an_answer_is_neither_done_nor_not_done(way: Way, call: 
                 CALLS[call](way.adapter)
 
     assert way.proxy.cuts == 1
-    assert state(way.other, call) == (before if is_lost else _DONE.get(call))
+    # LDAP deletes in two steps: an entry is no resource after the first one.
+    in_two_steps = call == "delete" and "ldap" in type(way.adapter).__module__
+    assert state(way.other, call) == (before if is_lost and not in_two_steps else _DONE.get(call))
     # What comes next has a connection of its own.
     assert state(way.adapter, call) == state(way.other, call)
 
@@ -147,7 +149,7 @@ def test_a_write_that_reaches_nobody_is_not_done(way: Way) -> None:
 def test_reading_ends_in_no_unknown_outcome(way: Way) -> None:
     way.other.create(USER, _BEFORE)
     way.adapter.check()
-    texts = {"mongo": b"\x02find\x00", "ldap": b"scimId=1"}
+    texts = {"mongo": b"\x02aggregate\x00", "ldap": b"scimId=1"}
     module = type(way.adapter).__module__
     way.proxy.fatal = next((text for kind, text in texts.items() if kind in module), b"SELECT")
 

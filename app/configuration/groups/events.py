@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from app.configuration import stream_types, types
 from set_delivery.streams import DEFAULT_FEED, Feed
@@ -122,7 +122,8 @@ class EventSettings:
         5.0,
         option_types.seconds,
         "The time that a poll waits for an event when there is none, in seconds.",
-        "When half of the threads of a process wait already, a poll is answered immediately.",
+        "Under uwsgi and gunicorn, a waiting poll occupies a thread. When half of the threads wait already, a"
+        " poll is answered immediately.",
     )
     set_retention: int = setting(
         30 * 86400,
@@ -155,6 +156,32 @@ class ChangeLogSettings:
         option_types.positive,
         "The time that the server keeps a row of the change log, in seconds.",
         "A signed checkpoint takes the place of deleted rows.",
+    )
+    audit_values: Literal["none", "names", "values"] = setting(
+        "names",
+        option_types.one_of("none", "names", "values"),
+        "The changed attributes in a row of the change log. `names`: their names. `values`: their"
+        " names, and their values before and after the change. `none`: neither.",
+        "Passwords, other attributes that are never returned, copies of them by a mapping, and"
+        " `EVENT_IGNORED_ATTRIBUTES` are logged without values. See [Audit](../how-to/audit.md#values).",
+    )
+    audit_reads: bool = setting(
+        False,
+        option_types.flag,
+        "`true`: a GET of a single resource is a row of the change log too.",
+        "The row is stored before the answer. Without a change log the setting stops the start.",
+    )
+    audit_export_url: str = secret(
+        "",
+        types.collector_url,
+        "The URL of a collector: the server sends it every row of the change log.",
+        "The URL is a secret because it may contain a password. Without a change log the setting stops the"
+        " start. See [Audit](../how-to/audit.md#send-rows-to-a-collector).",
+    )
+    audit_export_token: str = secret(
+        "",
+        types.bearer_token,
+        "The bearer token for an HTTP collector.",
     )
 
 

@@ -6,20 +6,7 @@ from pathlib import Path
 from app.configuration import types
 from storage import option_types
 from storage.options import secret, setting
-from storage.shared_options import ClientKeys, Indexes, Names
-
-
-@dataclass(frozen=True, repr=False)
-class LogSettings:
-    """The log."""
-
-    loglevel: str = setting(
-        "INFO",
-        types.log_level,
-        "The lowest level of the log lines that the server writes to standard error.",
-        "Drivers log only warnings and errors at every level, because their other log lines contain hashes"
-        " and addresses.",
-    )
+from storage.shared_options import ClientKeys, Hashing, Indexes, Names
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,11 +17,29 @@ class AccessSettings(Indexes, Names, ClientKeys):
         (),
         types.secret_keys,
         "The secrets of the server. It derives from them the keys for cursors, for asynchronous requests that"
-        " wait, and for checkpoints of the change log. The first secret writes, and each of them reads.",
+        " wait, and for checkpoints of the change log. The first secret writes, and each of them reads. On"
+        " iRODS the secrets also encrypt users and groups; without this setting, nothing encrypts these.",
         "A secret with fewer than 32 characters stops the start. Several instances need this setting unless"
-        " they share a database by `DATABASE_URL` or `STATE_DATABASE_URL`. See"
-        " [Rotate keys](../how-to/rotate-keys.md#keys-of-the-server).",
+        " they share a database by `DATABASE_URL` or `STATE_DATABASE_URL`; on iRODS all need the same value."
+        " See [Rotate keys](../how-to/rotate-keys.md#keys-of-the-server).",
         shown="a secret that the server makes at its first start and stores in the state database",
+    )
+    api_key_enabled: bool = setting(
+        True,
+        option_types.flag,
+        "`true`: the server accepts the keys of `API_KEY`, each with all scopes. `false`: it accepts only"
+        " named tokens.",
+        "Create a token with the scopes that you need before you set `false`. See"
+        " [Tokens](../how-to/tokens.md).",
+    )
+    first_token: str = secret(
+        "",
+        types.token,
+        "A token that the server stores at its start, under the name `first` and with all scopes, if there"
+        " was never a named token. `scim token generate` prints one.",
+        "After the first token, also a revoked one, the setting has no effect. A start without a state"
+        " database for tokens ends with an error message. See"
+        " [Tokens](../how-to/tokens.md#a-first-token-from-a-file).",
     )
     base_path: str = setting(
         "",
@@ -47,6 +52,15 @@ class AccessSettings(Indexes, Names, ClientKeys):
         option_types.base_url,
         "The scheme and host that clients use, such as `https://scim.example.com`. The server puts it in"
         " front of absolute locations and of the URLs of event feeds.",
+    )
+    proxy_count: int = setting(
+        0,
+        types.count,
+        "The number of trusted proxies in front of the server, each of which appends the address of its"
+        " client to `X-Forwarded-For`. The log and the change log have the address that the farthest proxy"
+        " appended.",
+        "With `0`, or with fewer addresses in the header, the address is that of the connection. A number"
+        " above the true one lets clients choose their address.",
     )
     location_style: str = setting(
         "relative",
@@ -74,10 +88,11 @@ class AccessSettings(Indexes, Names, ClientKeys):
     )
     profile: str = setting(
         "default",
-        option_types.one_of("default", "strict"),
-        "`default` accepts known deviations of clients; `strict` accepts only requests that conform to"
-        " the RFCs.",
-        "See [Profiles](profiles.md).",
+        types.profile,
+        "`default` accepts known deviations of all clients, `strict` accepts only requests that conform to"
+        " the RFCs, and the others accept the deviations of one client. Switches after the name change a"
+        " profile: `default,-unknown-attributes`.",
+        "`absolute-locations` without `BASE_URL` stops the start. See [Profiles](profiles.md).",
     )
     unique_external_id: bool = setting(
         True,
@@ -87,6 +102,11 @@ class AccessSettings(Indexes, Names, ClientKeys):
         "The setting may change at any time; the next start applies it. If resources share a value then,"
         " all of them stay, and the log names them. The first of them owns the value.",
     )
+
+
+@dataclass(frozen=True, repr=False)
+class PasswordSettings(Hashing):
+    """Hashes of passwords."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -130,6 +150,48 @@ class RequestSettings:
         "The largest body of a Bulk request, in bytes.",
         "A larger body is answered 413.",
     )
+    bulk_max_concurrent: int = setting(
+        0,
+        types.number,
+        "The largest number of Bulk requests of one client that a process carries out at a time; `0` is for"
+        " any number.",
+        "A further request is answered 429 with `Retry-After`. Asynchronous requests do not count.",
+    )
+    rate_limit: str = setting(
+        "",
+        types.rate,
+        "How often each client may send requests, unless its token has a rate of its own.",
+        "Unset, there is no limit: a client such as SRAM does not repeat a request that is answered 429. See"
+        " [Limits](../how-to/limits.md).",
+    )
+    rate_limit_url: str = secret(
+        "",
+        types.counter_url,
+        "The Redis server in which all processes count requests together.",
+        "Unset, each process counts by itself: with `WORKERS=2`, a client may send up to twice as many. If"
+        " the server does not answer, requests are not limited, and the log says so.",
+    )
+    deprovision_limit: str = setting(
+        "",
+        types.deprovision_limit,
+        "How many resources of a type each client may delete or deactivate in `DEPROVISION_WINDOW`. A share"
+        " counts from the number of resources at the begin of the window.",
+        "Further deletions and deactivations are answered 429 until `scim guard release`. Unset, there is no"
+        " limit. See [Limits](../how-to/limits.md#the-deprovisioning-guard).",
+    )
+    deprovision_window: int = setting(
+        3600,
+        option_types.positive,
+        "The window of `DEPROVISION_LIMIT`, in seconds.",
+        "It begins with the first deletion or deactivation of a client.",
+    )
+    auth_failure_limit: str = setting(
+        "300/m",
+        types.rate_or_off,
+        "How often requests of one address may have invalid credentials; `off` is for no limit.",
+        "Further ones are answered 429 with `Retry-After` instead of 401. Requests with valid credentials are"
+        " not concerned.",
+    )
     cursor_timeout: int = setting(
         3600,
         option_types.positive,
@@ -159,8 +221,8 @@ class WebServerSettings:
         4,
         option_types.positive,
         "The number of threads of each process. Each thread answers one request at a time.",
-        "At most half of the threads of a process, and at least one, wait for events or asynchronous"
-        " requests.",
+        "Requests that wait for events or asynchronous requests occupy no thread of `scim serve`. Under uwsgi"
+        " and gunicorn, they occupy at most half of the threads, and at least one.",
     )
     request_timeout: float = setting(
         30.0,

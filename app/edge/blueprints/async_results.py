@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from flask import Response, request
+from flask import request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from app.edge.guard import current_context
 from app.edge.headers import asks_for
-from app.edge.responses import empty_response, scim_response
+from app.edge.responses import Response, empty_response
 from app.protocol.asynchronous import AsyncRequests
 from app.protocol.bulk_message import bulk_response
 from app.protocol.errors import Refusal
 from app.protocol.job import JobStatus
 from set_delivery.streams import Publishing
-from set_delivery.tokens import SECEVENT_JWT, encode, unsecured
+from set_delivery.tokens import SECEVENT_JWT, UNSECURED, encode
 
 _RETRY_AFTER_S: Final = "1"
 
@@ -36,11 +36,11 @@ def async_blueprint(requests: AsyncRequests | None, publishing: Publishing) -> B
                 raise _unknown(txn)
             if status.result is None:
                 body = {"status": "202", "progress": {"done": status.done, "total": status.total}}
-                return scim_response(orjson.dumps(body), 202, {"Retry-After": _RETRY_AFTER_S})
+                return Response(orjson.dumps(body), 202, {"Retry-After": _RETRY_AFTER_S})
             result = _part(status, txn, position)
             if asks_for(request.environ.get("HTTP_ACCEPT", ""), SECEVENT_JWT):
                 return _token(asked, publishing, txn, result)
-            return scim_response(_shown(result))
+            return Response(_shown(result))
 
         def delete(self, txn: str) -> Response:
             asked, whole, position = _asked(requests, txn)
@@ -83,8 +83,8 @@ def _token(
     completion = requests.completions.as_set(txn, result)
     audience = publishing.audience_of(completion.event, completion.feeds)
     claims = completion.claims(publishing.issuer, audience, publishing.mode)
-    text = encode(claims, publishing.key)[0] if publishing.key is not None else unsecured(claims)
-    return Response(text, content_type=SECEVENT_JWT)
+    text, media_type = encode(claims, publishing.key or UNSECURED)
+    return Response(text, content_type=media_type)
 
 
 def _unknown(txn: str) -> Refusal:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from flask import Response, request
+from flask import request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from app.edge.responses import discovery_response, document_response
+from app.edge.responses import Response, discovery_response, document_response
 from app.protocol.discovery import Discovery
 from app.protocol.errors import Refusal
 from schema import urns

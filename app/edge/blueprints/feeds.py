@@ -1,16 +1,17 @@
 """Event feeds, and the resources in each of them (RFC 9967)."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
-from flask import Response, request
+from flask import request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from app.edge.guard import current_context
 from app.edge.messages import read_integer
-from app.edge.responses import document_response, scim_response
+from app.edge.responses import Response, document_response
 from app.protocol.context import Context
 from app.protocol.errors import Refusal
 from app.protocol.representation import quoted
@@ -18,6 +19,7 @@ from app.protocol.resources import Resources
 from app.wiring.delivery import Delivery
 from schema import urns
 from schema.resource_type import ResourceType
+from set_delivery.streams import Feed
 from storage.adapter import Selection, StoredResource
 from storage.errors import ResourceNotFound
 
@@ -38,26 +40,36 @@ class Feeds:
         found = found[start : start + count]
         for resource_type in self._group_types if self._publishing.groups_are_feeds else ():
             selection = Selection(offset=max(0, start - total), limit=count - len(found))
-            groups, matching = self._resources.page(current_context(), resource_type, selection)
+            groups, matching = self._resources.page(_reader(), resource_type, selection)
             for stored in groups:
                 found.append(self._shown(stored.id, resource_type.display(stored.document) or stored.id))
             total += matching
         return total, found
 
     def find(self, feed_id: str) -> tuple[dict[str, Any], Iterator[str]]:
-        """Return a feed and the relative URIs of the resources in it. Raises Refusal 404."""
+        """Return a feed and the relative URIs of the resources in it.
+
+        Raises Refusal 404, and InsufficientScope for a client that may not read the resources.
+        """
         # The members are read when the request is no longer at hand.
         context = current_context()
-        feed = next((feed for feed in self._publishing.feeds if feed.id == feed_id), None)
-        if feed is not None:
-            return self._shown(feed.id, feed.display_name), self._everything(context)
+        found = self._found(feed_id)
+        if isinstance(found, Feed):
+            return self._shown(found.id, found.display_name), self._everything(context)
+        resource_type, group = found
+        shown = self._shown(group.id, resource_type.display(group.document) or group.id)
+        return shown, self._members(context, resource_type, group)
+
+    def _found(self, feed_id: str) -> Feed | tuple[ResourceType, StoredResource]:
+        """Return the feed of the settings with this id, or else the group. Raises Refusal 404."""
+        for feed in self._publishing.feeds:
+            if feed.id == feed_id:
+                return feed
         for resource_type in self._group_types if self._publishing.groups_are_feeds else ():
             try:
-                stored = self._resources.get(context, resource_type, feed_id)
+                return resource_type, self._resources.get(_reader(), resource_type, feed_id)
             except ResourceNotFound:
                 continue
-            shown = self._shown(stored.id, resource_type.display(stored.document) or stored.id)
-            return shown, self._members(context, resource_type, stored)
         raise Refusal(404, f"there is no feed {feed_id[:100]}")
 
     def check_readable(self, feed_id: str) -> None:
@@ -71,7 +83,7 @@ class Feeds:
         if not self._resources.sees_all(current_context()):
             raise Refusal(403, "the credentials do not give access to all resources, which a stream is about")
         try:
-            self.find(feed_id)
+            self._found(feed_id)
         except Refusal:
             if not self._publishing.groups_are_feeds:
                 raise
@@ -90,15 +102,26 @@ class Feeds:
         }
 
     def _everything(self, context: Context) -> Iterator[str]:
-        for resource_type in self._resources.registry.resource_types:
-            for stored in self._resources.scan(context, resource_type):
-                yield self._resources.location(resource_type.name, stored.id)
+        # Each scan is begun, and the client refused, before a byte of the answer leaves.
+        location, types = self._resources.location, self._resources.registry.resource_types
+        scans = [(one.name, self._resources.scan(context, one)) for one in types]
+        return (location(context, name, stored.id) for name, scan in scans for stored in scan)
 
     def _members(
         self, context: Context, resource_type: ResourceType, group: StoredResource
     ) -> Iterator[str]:
-        for member in self._resources.members(context, resource_type, group):
-            yield self._resources.location(member.resource_type, member.resource_id)
+        location, members = self._resources.location, self._resources.members(context, resource_type, group)
+        return (location(context, one.resource_type, one.resource_id) for one in members)
+
+
+def _reader() -> Context:
+    """Return the context of this request, with which groups are looked up.
+
+    The events of a feed are about its group: a client that may read them may know that the group is there.
+    """
+    context = current_context()
+    principal = context.principal
+    return replace(context, principal=replace(principal, scopes=principal.scopes | {"scim.read"}))
 
 
 class Collection(MethodView):
@@ -135,7 +158,7 @@ class Single(MethodView):
 
     def get(self, feed_id: str) -> Response:
         shown, members = self._feeds.find(feed_id)
-        return scim_response(_with_members(shown, members))
+        return Response(_with_members(shown, members))
 
 
 def feeds_blueprint(feeds: Feeds, page_size: int) -> Blueprint:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from app.edge.responses import JSON
+from app.edge.responses import JSON, Response
 from app.protocol.errors import Refusal
 from storage.errors import StorageReadOnly
 

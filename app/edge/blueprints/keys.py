@@ -1,10 +1,10 @@
 """The public keys that verify signed SETs (RFC 7517 section 5)."""
 
 import orjson
-from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
+from app.edge.responses import Response
 from set_delivery.streams import Publishing
 from set_delivery.tokens import published
 

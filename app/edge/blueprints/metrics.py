@@ -1,23 +1,28 @@
 """Figures for monitoring, in the text format of Prometheus.
 
-The figures of events come from the state database, so any process may answer. A figure that a process
-counts by itself has the id of the process as a label: one counter for several processes would go up and
-down. Requests are in the log, a line each.
+The figures of requests come from all processes that count into one folder (`telemetry.metrics`), else
+from this one. Those of events, jobs and the change log come from the state database, so any process may
+answer.
 """
 
-import os
+import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final
 
-from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from app.protocol.patch import IgnoredPaths
-from set_delivery.inventory import FeedState, Inventory, LogState, ReceiverState
+from app.edge.responses import Response
+from app.protocol.jobs import Jobs
+from set_delivery.deprovisions import DeprovisionTable
+from set_delivery.inventory import Inventory
 from storage.errors import StorageError
+from telemetry.metrics import CONTENT_TYPE, exposition, figures
 
-_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_LOG = logging.getLogger(__name__)
+
 _RECEIVER: Final = {
     "scim_events_pending": ("gauge", "SETs not yet delivered to the receiver.", "pending"),
     "scim_events_delivered_total": ("counter", "SETs delivered to the receiver.", "delivered"),
@@ -32,8 +37,6 @@ _FEED: Final = {
     "scim_feed_unacknowledged": ("gauge", "SETs in the feed that are not acknowledged.", "unacknowledged"),
     "scim_feed_dropped_total": ("counter", "SETs dropped from the feed unacknowledged.", "dropped"),
 }
-
-
 _CHANGE_LOG: Final = {
     "scim_change_log_rows": ("gauge", "Rows of the change log that have a position.", "rows"),
     "scim_change_log_bytes": (
@@ -43,22 +46,74 @@ _CHANGE_LOG: Final = {
     ),
     "scim_change_log_lag_seconds": ("gauge", "Age of the oldest change without a position.", "lag_s"),
 }
+_JOBS: Final = {
+    "scim_jobs_waiting": ("gauge", "Asynchronous requests without a result.", "waiting"),
+    "scim_jobs_oldest_waiting_seconds": (
+        "gauge",
+        "Age of the oldest asynchronous request without a result.",
+        "oldest_s",
+    ),
+}
 
 
-def metrics_blueprint(
-    inventory: Inventory,
-    check_writable: Callable[[], object],
-    ignored: IgnoredPaths,
-    *,
-    is_on: bool,
-    keeps_history: bool,
-) -> Blueprint:
-    """Return the blueprint of /metrics; `is_on` says whether anybody receives events.
+@dataclass(frozen=True)
+class StateFigures:
+    """The collector of the figures that are the same in all processes.
 
-    `keeps_history` says whether there is a change log.
-
-    `check_writable` raises a StorageError when the storage takes no changes.
+    `has_events` says whether anybody receives events, `has_log` whether there is a change log,
+    `has_default_key` whether the published default of API_KEY opens this server. `jobs` are None without
+    asynchronous requests, and `guard` is None without DEPROVISION_LIMIT. `check_writable` raises a
+    StorageError when the storage takes no changes.
     """
+
+    inventory: Inventory
+    check_writable: Callable[[], object]
+    jobs: Jobs | None
+    has_events: bool
+    has_log: bool
+    has_default_key: bool
+    guard: DeprovisionTable | None = None
+
+    def collect(self) -> Iterator[Any]:
+        """Yield the metrics. A state database that does not answer is a figure, too."""
+        release = [(version("scim-gateway"), 1.0)]
+        yield figures("gauge", "scim_build_info", "The release of the server.", release, "version")
+        yield _single("gauge", "scim_events_enabled", "1 if events are switched on, else 0.", self.has_events)
+        text = "1 if the storage accepts changes, else 0."
+        yield _single("gauge", "scim_storage_writable", text, _holds(self.check_writable))
+        text = "1 if the published API_KEY is valid, else 0."
+        yield _single("gauge", "scim_default_api_key", text, self.has_default_key)
+        found: list[Any] = []
+        try:
+            found += self._of_database()
+        except StorageError as problem:
+            _LOG.warning("the metrics of the state database are missing: %s", problem)
+        is_readable = found or not (self.has_events or self.has_log or self.jobs or self.guard)
+        text = "1 if the state database answers or is not needed, else 0."
+        yield _single("gauge", "scim_state_readable", text, bool(is_readable))
+        yield from found
+
+    def _of_database(self) -> Iterator[Any]:
+        if self.has_log:
+            yield from _singles(_CHANGE_LOG, self.inventory.change_log())
+        if self.jobs is not None:
+            yield from _singles(_JOBS, self.jobs.backlog())
+        if self.guard is not None:
+            text = "1 if the deprovisioning guard has stopped the client, else 0."
+            closed: dict[str, float] = {}
+            for window in self.guard.windows():
+                is_closed = window.closed_at is not None
+                closed[window.principal] = max(closed.get(window.principal, 0.0), float(is_closed))
+            yield figures("gauge", "scim_guard_closed", text, closed.items(), "principal")
+        if self.has_events:
+            text, waiting = "Changes not yet turned into SETs.", self.inventory.waiting()
+            yield _single("gauge", "scim_events_waiting", text, waiting)
+            yield from _labelled(_RECEIVER, "receiver", [(r.name, r) for r in self.inventory.receivers()])
+            yield from _labelled(_FEED, "feed", [(f.feed, f) for f in self.inventory.configured_feeds()])
+
+
+def metrics_blueprint(state: StateFigures) -> Blueprint:
+    """Return the blueprint of /metrics."""
     blueprint = Blueprint("Metrics", __name__)
 
     @blueprint.route("/metrics")
@@ -66,16 +121,7 @@ def metrics_blueprint(
         init_every_request = False
 
         def get(self) -> Response:
-            lines = _heads("scim_events_enabled", "gauge", "1 if events are switched on, else 0.")
-            lines.append(f"scim_events_enabled {int(is_on)}")
-            lines += _heads("scim_storage_writable", "gauge", "1 if the storage accepts changes, else 0.")
-            lines.append(f"scim_storage_writable {int(_holds(check_writable))}")
-            lines += _of_patches(ignored)
-            if keeps_history:
-                lines += _of_log(inventory.change_log())
-            if is_on:
-                lines += _of_events(inventory)
-            return Response("\n".join(lines) + "\n", content_type=_TYPE)
+            return Response(exposition([state]), content_type=CONTENT_TYPE)
 
     return blueprint
 
@@ -88,41 +134,18 @@ def _holds(check: Callable[[], object]) -> bool:
     return True
 
 
-def _of_patches(ignored: IgnoredPaths) -> Iterator[str]:
-    name = "scim_patch_ignored_operations_total"
-    yield from _heads(name, "counter", "PATCH operations ignored for an unknown attribute, by process.")
-    yield f'{name}{{process="{os.getpid()}"}} {ignored.operations}'
+def _single(kind: str, name: str, text: str, value: float) -> Any:
+    return figures(kind, name, text, [("", float(value))])
 
 
-def _of_log(state: LogState) -> Iterator[str]:
-    for name, (kind, text, figure) in _CHANGE_LOG.items():
-        yield from _heads(name, kind, text)
-        yield f"{name} {getattr(state, figure)}"
+def _singles(metrics: dict[str, tuple[str, str, str]], state: Any) -> Iterator[Any]:
+    for name, (kind, text, figure) in metrics.items():
+        yield _single(kind, name, text, getattr(state, figure))
 
 
-def _of_events(inventory: Inventory) -> Iterator[str]:
-    yield from _heads("scim_events_waiting", "gauge", "Changes not yet turned into SETs.")
-    yield f"scim_events_waiting {inventory.waiting()}"
-    receivers = inventory.receivers()
-    for name, (kind, text, figure) in _RECEIVER.items():
-        yield from _heads(name, kind, text)
-        yield from _samples(name, "receiver", ((r.name, r) for r in receivers), figure)
-    feeds = inventory.configured_feeds()
-    for name, (kind, text, figure) in _FEED.items():
-        yield from _heads(name, kind, text)
-        yield from _samples(name, "feed", ((f.feed, f) for f in feeds), figure)
-
-
-def _heads(name: str, kind: str, text: str) -> list[str]:
-    return [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-
-
-def _samples(
-    name: str, label: str, states: Iterable[tuple[str, ReceiverState | FeedState]], figure: str
-) -> Iterator[str]:
-    for value, state in states:
-        yield f'{name}{{{label}="{_escaped(value)}"}} {getattr(state, figure)}'
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _labelled(
+    metrics: dict[str, tuple[str, str, str]], label: str, states: Iterable[tuple[str, Any]]
+) -> Iterator[Any]:
+    for name, (kind, text, figure) in metrics.items():
+        found = [(value, float(getattr(state, figure))) for value, state in states]
+        yield figures(kind, name, text, found, label)

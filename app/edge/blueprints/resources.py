@@ -2,29 +2,25 @@
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import uuid4
 
-from flask import Response, request
+from flask import request
 from flask_smorest import Blueprint
 from werkzeug.routing import PathConverter
 
+from app.edge.asked import current_asked
 from app.edge.deferral import Deferral
 from app.edge.guard import current_context, current_profile
 from app.edge.headers import read_conditions
-from app.edge.messages import (
-    BodyLimits,
-    read_body,
-    read_names,
-    read_projection,
-    read_query,
-)
-from app.edge.responses import changed_response, empty_response, list_response, resource_response
+from app.edge.messages import BodyLimits, read_body, read_names, read_projection
+from app.edge.reads import ReadEndpoint
+from app.edge.responses import Response, changed_response, empty_response, list_response, resource_response
 from app.protocol.asynchronous import AsyncRequest
 from app.protocol.context import Context
-from app.protocol.preconditions import entity_tag, names, require_match
+from app.protocol.identifiers import ordered_uuid
+from app.protocol.preconditions import Conditions
 from app.protocol.resources import Resources
 from app.protocol.search_message import read_search_request
-from schema.projection import Projection
+from schema.projection import Projection, make_projection
 from schema.resource_type import ResourceType
 from storage.adapter import StoredResource
 
@@ -43,17 +39,23 @@ class Endpoint:
     def __init__(
         self, resource_type: ResourceType, resources: Resources, deferral: Deferral, limits: BodyLimits
     ) -> None:
+        self.resource_type = resource_type
         self._type = resource_type
         self._resources = resources
         self._deferral = deferral
         self._limits = limits
+        self._reads = ReadEndpoint(resource_type, resources)
         self._whole = Projection(resource_type)
+        self._bare = make_projection(resource_type, ["id"], [])
+
+    def location(self, context: Context, resource_id: str) -> str:
+        """Return the location of a resource of the type, as a client sees it."""
+        return self._resources.location(context, self._type.name, resource_id)
 
     # -- all resources of the type
 
     def search(self) -> Response:
-        query = read_query(request.args if request.query_string else {}, current_profile())
-        return list_response(self._resources.search(current_context(), self._type, query))
+        return self._reads.search(current_asked())
 
     def search_by_post(self) -> Response:
         """Answer a search by POST (RFC 7644 section 3.4.3)."""
@@ -61,52 +63,43 @@ class Endpoint:
         return list_response(self._resources.search(current_context(), self._type, query))
 
     def create(self) -> Response:
-        chosen, body = self._projection(), read_body(request, self._limits)
-        accepted = self._accepted(str(uuid4()), body)
-        if accepted is not None:
-            return accepted
+        chosen, wait_s = self._projection(), self._deferral.wait_s()
+        if wait_s is not None:
+            return self._deferred(str(ordered_uuid()), wait_s, self._body())
         context = current_context()
-        stored = self._resources.create(context, self._type, body)
+        stored = self._resources.create(context, self._type, self._body())
         return self._shown(context, stored, chosen, 201)
 
     # -- one resource
 
     def get(self, resource_id: str) -> Response:
-        chosen, conditions = self._projection(), read_conditions(request, current_profile())
-        context = current_context()
-        stored = self._resources.get(context, self._type, resource_id)
-        require_match(conditions.if_match, stored.version)
-        known = conditions.if_none_match
-        if known is not None and names(known, stored.version):
-            return empty_response(304, {"ETag": entity_tag(stored.version)})
-        return self._shown(context, stored, chosen)
+        return self._reads.get(current_asked(), resource_id)
 
     def replace(self, resource_id: str) -> Response:
-        chosen, body = self._projection(), read_body(request, self._limits)
-        accepted = self._accepted(resource_id, body)
-        if accepted is not None:
-            return accepted
-        context, conditions = current_context(), read_conditions(request, current_profile())
-        stored = self._resources.replace(context, self._type, resource_id, body, conditions)
+        chosen, wait_s = self._projection(), self._deferral.wait_s()
+        if wait_s is not None:
+            return self._deferred(resource_id, wait_s, self._body())
+        context = current_context()
+        stored = self._resources.replace(
+            context, self._type, resource_id, self._body(), self._conditions()
+        )
         return self._shown(context, stored, chosen)
 
     def patch(self, resource_id: str) -> Response:
-        chosen, body = self._projection(), read_body(request, self._limits)
-        accepted = self._accepted(resource_id, body)
-        if accepted is not None:
-            return accepted
-        context, conditions = current_context(), read_conditions(request, current_profile())
-        stored = self._resources.patch(context, self._type, resource_id, body, conditions)
-        if not request.query_string and self._resources.is_large(context, self._type, stored):
-            return changed_response(stored.version, self._resources.location(self._type.name, stored.id))
+        chosen, wait_s = self._projection(), self._deferral.wait_s()
+        if wait_s is not None:
+            return self._deferred(resource_id, wait_s, self._body())
+        context = current_context()
+        stored = self._resources.patch(context, self._type, resource_id, self._body(), self._conditions())
+        if not request.query_string and self._resources.is_left_out(context, self._type, stored):
+            return changed_response(stored.version, self.location(context, stored.id))
         return self._shown(context, stored, chosen)
 
     def delete(self, resource_id: str) -> Response:
-        accepted = self._accepted(resource_id)
-        if accepted is not None:
-            return accepted
-        conditions = read_conditions(request, current_profile())
-        self._resources.delete(current_context(), self._type, resource_id, conditions)
+        wait_s = self._deferral.wait_s()
+        if wait_s is not None:
+            return self._deferred(resource_id, wait_s, {})
+        self._resources.delete(current_context(), self._type, resource_id, self._conditions())
         return empty_response(204)
 
     # -- what they have in common
@@ -117,17 +110,21 @@ class Endpoint:
             return self._whole
         return read_projection(self._type, request.args, current_profile().resources)
 
-    def _accepted(self, resource_id: str, body: Mapping[str, Any] | None = None) -> Response | None:
-        """Return the answer to a request that is carried out later, None when it is not."""
-        wait_s = self._deferral.wait_s()
-        if wait_s is None:
-            return None
-        conditions = read_conditions(request, current_profile())
+    def _body(self) -> Mapping[str, Any]:
+        """Return the body of the request. A caller that hands it on without a name lets it go early."""
+        return read_body(request, self._limits)
+
+    def _conditions(self) -> Conditions:
+        return read_conditions(request.environ, current_profile())
+
+    def _deferred(self, resource_id: str, wait_s: float, body: Mapping[str, Any]) -> Response:
+        """Return the answer to a request that is carried out later."""
+        conditions = self._conditions()
         asked = AsyncRequest(
             request.method,
             self._type.name,
             resource_id,
-            body or {},
+            body,
             conditions.if_match,
             conditions.if_none_match,
             *read_names(request.args),
@@ -137,18 +134,17 @@ class Endpoint:
     def _shown(
         self, context: Context, stored: StoredResource, chosen: Projection, status: int = 200
     ) -> Response:
-        """Return the response that carries a resource."""
+        """Return the response that carries a resource, or only its id for a client that may not read it."""
+        if not self._resources.may_read(context, self._type):
+            chosen = self._bare
         text = self._resources.text(context, self._type, stored, chosen)
-        location = self._resources.location(self._type.name, stored.id)
-        return resource_response(text, stored.version, location, status)
+        return resource_response(text, stored.version, self.location(context, stored.id), status)
 
 
-def resource_blueprint(
-    resource_type: ResourceType, resources: Resources, deferral: Deferral, limits: BodyLimits
-) -> Blueprint:
-    """Return the blueprint that serves `resource_type` at its endpoint."""
+def resource_blueprint(endpoint: Endpoint) -> Blueprint:
+    """Return the blueprint that serves one resource type at its endpoint."""
+    resource_type = endpoint.resource_type
     blueprint = Blueprint(resource_type.name, __name__, url_prefix=resource_type.endpoint)
-    endpoint = Endpoint(resource_type, resources, deferral, limits)
     one = "/<id:resource_id>"
     for method, rule, view in (
         ("GET", "", endpoint.search),

@@ -2,14 +2,14 @@
 
 from typing import cast
 
-from flask import Response, current_app, request
+from flask import current_app, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from app.edge.documentation import PAGE_VIEW
 from app.edge.guard import current_context, current_profile, shows_page
 from app.edge.messages import BodyLimits, read_body, read_query
-from app.edge.responses import list_response
+from app.edge.responses import Response, list_response
 from app.protocol.resources import Resources
 from app.protocol.search_message import read_search_request
 

@@ -1,19 +1,19 @@
 """Reading an event feed: by polling (RFC 8936), and as clients of HarryKodden/scim do."""
 
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 import orjson
-from flask import Response, request
+from flask import request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from app.edge.blueprints.feeds import Feeds
 from app.edge.messages import BodyLimits, read_body, read_integer
-from app.edge.responses import JSON, document_response
+from app.edge.responses import JSON, Response, document_response
+from app.edge.waiting import Wait, Waiting
 from app.protocol.errors import Refusal
 from app.protocol.poll_message import read_poll_request
 from app.wiring.delivery import Delivery
@@ -21,7 +21,7 @@ from app.work.wakeups import FEEDS
 from schema.errors import InvalidValue
 from set_delivery.events import Set
 from set_delivery.poll import OutOfWindow, Part
-from set_delivery.tokens import encode, unsecured
+from set_delivery.tokens import UNSECURED, encoded
 
 # A reader does not wait longer for SETs to be made: a change of a very large group makes very many.
 _PUBLISH_S: Final = 1.0
@@ -31,12 +31,12 @@ _MOST_SETS: Final = 1000
 
 
 class Reading:
-    """Reads streams. A request that waits for a SET takes one of `places`, for up to `wait_s` seconds."""
+    """Reads streams; `waiting` lets a request wait for a SET, for up to `wait_s` seconds."""
 
-    def __init__(self, delivery: Delivery, wait_s: float, places: threading.Semaphore) -> None:
+    def __init__(self, delivery: Delivery, wait_s: float, waiting: Waiting) -> None:
         self._delivery = delivery
         self._wait_s = wait_s
-        self._places = places
+        self._waiting = waiting
 
     def after(self, feed: str, jti: str | None, limit: int) -> dict[str, Any]:
         """Return SETs as clients of HarryKodden/scim read them."""
@@ -48,8 +48,8 @@ class Reading:
         sets = [self._claims(one) for one in part.sets]
         return {"feed": feed, "sets": sets, "moreAvailable": part.more_available or not is_all}
 
-    def poll(self, feed: str, asked: Mapping[str, Any], most: int) -> dict[str, Any]:
-        """Settle what the reader has, and return what it has not (RFC 8936 section 2.4)."""
+    def poll(self, feed: str, asked: Mapping[str, Any], most: int) -> Response:
+        """Settle what the reader has, and answer with what it has not (RFC 8936 section 2.4)."""
         streams = self._delivery.streams
         if asked.get("ack"):
             streams.acknowledge(feed, asked["ack"])
@@ -57,18 +57,25 @@ class Reading:
             streams.refuse(feed, asked["setErrs"])
         limit = min(most, max(0, asked.get("maxEvents", most)))
         if limit == 0:
-            return {"sets": {}, "moreAvailable": bool(streams.unacknowledged(feed, 1).sets)}
+            return self._shown(Part([], bool(streams.unacknowledged(feed, 1).sets)))
 
-        def look() -> Part:
+        def look(is_last: bool) -> Response | None:
             is_all = self._publish()
             part = streams.unacknowledged(feed, limit)
-            return part if is_all else replace(part, more_available=True)
+            if not (part.sets or is_last):
+                return None
+            return self._shown(part if is_all else replace(part, more_available=True))
 
-        part = look()
-        if not part.sets and not asked.get("returnImmediately", False):
-            part = self._waited(look)
-        sets = {one.jti: self._token(one) for one in part.sets}
-        return {"sets": sets, "moreAvailable": part.more_available}
+        wait = Wait(FEEDS, self._wait_s, look)
+        if asked.get("returnImmediately", False):
+            return wait.last()
+        return look(False) or self._waiting.answer(wait)
+
+    def _shown(self, part: Part) -> Response:
+        tokens = encoded(part.sets, self._claims, self._delivery.publishing.key or UNSECURED)
+        sets = {one.jti: token for one, (token, _) in zip(part.sets, tokens, strict=True)}
+        answer = {"sets": sets, "moreAvailable": part.more_available}
+        return Response(orjson.dumps(answer), content_type=JSON)
 
     def _publish(self) -> bool:
         """Make SETs of what was changed, for a moment, and return whether that was all of it."""
@@ -76,29 +83,10 @@ class Reading:
         dispatcher.run(lambda: time.monotonic() >= until)
         return time.monotonic() < until or not dispatcher.is_due()
 
-    def _waited(self, look: Callable[[], Part]) -> Part:
-        # A request that finds every place taken is answered at once: others need the threads.
-        if not self._places.acquire(blocking=False):
-            return look()
-        try:
-            part = Part([], False)
-            for _ in self._delivery.wakeups.looks(FEEDS, self._wait_s):
-                part = look()
-                if part.sets:
-                    break
-            return part
-        finally:
-            self._places.release()
-
     def _claims(self, one: Set) -> dict[str, Any]:
         publishing = self._delivery.publishing
         audience = publishing.audience_of(one.event, one.feeds)
         return one.claims(publishing.issuer, audience, publishing.mode)
-
-    def _token(self, one: Set) -> str:
-        key = self._delivery.publishing.key
-        claims = self._claims(one)
-        return encode(claims, key)[0] if key is not None else unsecured(claims)
 
 
 class Stream(MethodView):
@@ -123,8 +111,7 @@ class Stream(MethodView):
     def post(self, feed_id: str) -> Response:
         self._feeds.check_readable(feed_id)
         asked = read_poll_request(read_body(request, self._limits))
-        answer = self._reading.poll(feed_id, asked, _MOST_SETS)
-        return Response(orjson.dumps(answer), content_type=JSON)
+        return self._reading.poll(feed_id, asked, _MOST_SETS)
 
 
 def streams_blueprint(feeds: Feeds, reading: Reading, *, page_size: int, max_depth: int) -> Blueprint:

@@ -10,9 +10,6 @@ from app.edge.description.operation import Answer, Body, Operation
 from app.edge.description.vocabulary import ERRORS, HEADERS, PARAMETERS
 from app.edge.responses import SCIM_JSON
 
-_KEYS: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
-_SECURITY = {"key": _KEYS, "public": [], "either": [*_KEYS, {}]}
-
 
 def describe(spec: APISpec, operations: Iterable[Operation]) -> None:
     """Add operations to a document, and all that they share."""
@@ -39,9 +36,16 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "tags": [operation.tag],
         "parameters": list(operation.parameters),
         "responses": answers | {str(status): _error(status) for status in operation.statuses},
-        "security": _SECURITY[operation.access],
+        "security": _security(operation),
     }
     return described if operation.body is None else {**described, "requestBody": _body(operation.body)}
+
+
+def _security(operation: Operation) -> list[dict[str, list[str]]]:
+    """Return the alternatives: each scheme with each of the scopes, and none where none is needed."""
+    schemes = ("bearer", "apiKey")
+    needed = [{scheme: [scope]} for scope in operation.scopes for scheme in schemes]
+    return [*needed, {}] if operation.is_optional else needed
 
 
 def _body(body: Body) -> dict[str, Any]:

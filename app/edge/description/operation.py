@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from app.edge.responses import SCIM_JSON
+
+ANY: Final = {"type": "object"}
+TEXT: Final = {"type": "string"}
+# Statuses that a storage may cause.
+STORED: Final = (501, 502, 503, 504)
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,10 @@ class Body:
 class Operation:
     """An entry of the table: one method at one path.
 
-    `parameters` and `errors` are keys of the vocabulary. Obvious statuses are added: 500
-    everywhere, 401 unless `access` is `public`, and 400, 413, 415 where there is a body.
+    `parameters` and `errors` are keys of the vocabulary. The credentials need one of `scopes`; none is for
+    public operations, and `is_optional` says that the operation answers without credentials too. Obvious
+    statuses are added: 500 everywhere, 401, 403 and 429 unless it is public, and 400, 413, 415
+    where there is a body.
     """
 
     id: str
@@ -42,10 +49,16 @@ class Operation:
     parameters: tuple[str, ...] = ()
     body: Body | None = None
     errors: tuple[int, ...] = ()
-    access: str = "key"
+    scopes: tuple[str, ...] = ()
+    is_optional: bool = False
 
     @property
     def statuses(self) -> tuple[int, ...]:
         """The errors that can be answered, in order."""
-        implied = {500} if self.access == "public" else {500, 401}
+        implied = {500, 401, 403, 429} if self.scopes else {500}
         return tuple(sorted({*self.errors, *implied, *((400, 413, 415) if self.body else ())}))
+
+
+def scim(schema: Any, description: str = "Done.", headers: tuple[str, ...] = ()) -> Answer:
+    """Return an answer in SCIM JSON."""
+    return Answer(description, {SCIM_JSON: schema}, headers)

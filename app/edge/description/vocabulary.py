@@ -68,13 +68,22 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
 ERRORS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     400: ("The request is invalid; `scimType` names the kind of error.", ()),
     401: ("The request has no valid credentials.", ("WWW-Authenticate",)),
-    403: ("The filter is forbidden, or the storage is read-only.", ()),
+    403: (
+        "The credentials do not include the scope or are not valid from this address, the filter is"
+        " forbidden, the storage is read-only, or another program made the resource and `FOREIGN_ENTRIES`"
+        " is `read`.",
+        ("WWW-Authenticate",),
+    ),
     404: ("The resource does not exist.", ()),
     409: ("The request conflicts with the stored data, such as a unique value in use.", ()),
     410: ("The feed no longer holds the SET.", ()),
     412: ("The version of the resource does not meet If-Match or If-None-Match.", ()),
     413: ("The body is too large, or the request is too costly.", ()),
     415: ("The media type of the body is not JSON.", ()),
+    429: (
+        "The client, or clients with invalid credentials at its address, send too many requests.",
+        ("Retry-After",),
+    ),
     500: ("An unexpected error; the log of the server has the details.", ()),
     501: ("The feature is not supported, or is switched off.", ()),
     502: ("The storage sent an unusable answer.", ()),

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from threading import Lock
 from typing import Final
 
+from telemetry.catalogue import IGNORED
+from telemetry.metrics import bounded
+
 _LOG = logging.getLogger(__name__)
 
 # Clients choose the paths: what is remembered of them must not fill the memory or the log.
@@ -14,19 +17,18 @@ _MOST_CHARACTERS: Final = 200
 
 
 class IgnoredPaths:
-    """Counts the operations that this process passed over, and logs each path once for each client."""
+    """Counts the operations that were passed over, and logs each path once for each client."""
 
     def __init__(self) -> None:
-        self.operations = 0
         self._logged: set[tuple[str, str, str]] = set()
         self._lock = Lock()
 
     def note(self, client: str, resource_type: str, paths: Iterable[str]) -> None:
         """Take note of the paths of the operations that one PATCH of a client passed over."""
         for path in paths:
+            IGNORED.inc(bounded(client))
             key = client, resource_type, path[:_MOST_CHARACTERS]
             with self._lock:
-                self.operations += 1
                 is_new = key not in self._logged and len(self._logged) < _MOST_PATHS
                 if is_new:
                     self._logged.add(key)

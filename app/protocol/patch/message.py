@@ -16,9 +16,10 @@ from app.protocol.messages import (
     canonical_operations,
     read_message,
 )
-from app.protocol.tolerance import Profile
+from app.protocol.profiles import Profile
 from schema import urns
 from schema.errors import InvalidPath, InvalidSyntax, InvalidValue, ScimError
+from telemetry.deviations import accepted
 
 OPERATIONS: Final = ("add", "remove", "replace")
 
@@ -80,17 +81,22 @@ def _operation(
         raise InvalidPath(f"Operations[{position}].path: must be a string")
     if op != "remove" and "value" not in members:
         raise InvalidValue(f"Operations[{position}].value: is required")
-    if op == "remove" and value is not None and not profile.removes_by_value:
-        detail = "is not allowed with remove; the path names the values to remove"
-        raise InvalidValue(f"Operations[{position}].value: {detail}")
+    if op == "remove" and value is not None:
+        if not profile.removes_by_value:
+            detail = "is not allowed with remove; the path names the values to remove"
+            raise InvalidValue(f"Operations[{position}].value: {detail}")
+        accepted("removal-by-value")
     if not path and profile.loose_messages:
         value = _only_object(value)
     return PatchOperation(op, path or None, value)
 
 
 def _canonical_op(name: Any, position: int, profile: Profile) -> str:
-    if isinstance(name, str) and profile.operation_name is not None:
-        name = profile.operation_name(name)
+    if isinstance(name, str) and profile.operations_in_any_case:
+        meant = name.lower()
+        if meant != name and meant in OPERATIONS:
+            accepted("operation-case")
+        name = meant
     if name not in OPERATIONS:
         raise InvalidSyntax(f"Operations[{position}].op: must be one of {', '.join(OPERATIONS)}")
     return str(name)

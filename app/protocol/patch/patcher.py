@@ -83,23 +83,22 @@ class Patcher:
             bound = self._target_of_key(key)
             if bound is None:
                 continue
-            if bound.path.leaf.mutability != "readOnly" or not self._profile.ignores_read_only:
+            if not self._profile.passes_over(bound.path.leaf):
                 self._run_on(op, bound, item)
 
     def _target_of_key(self, key: str) -> BoundPatchPath | None:
         """Return what a key of a value without path names; None for what is to be ignored."""
         self._check_key(key)
-        ignores = self._profile.resources.unknown_attributes
         try:
             target = self._rules.target(key)
         except InvalidPath:
             # A key with a filter is a path, whose faults are not those of a name.
-            if ignores and "[" not in key:
+            if "[" not in key and self._profile.passes_over_unknown():
                 return None
             raise
         if isinstance(target, BoundPatchPath):
             return target
-        if ignores:
+        if self._profile.passes_over_unknown():
             return None
         raise InvalidPath(target.problem)
 
@@ -108,7 +107,7 @@ class Patcher:
 
         A value without path is a set of attributes (RFC 7644 section 3.5.2.1), as in a resource.
         """
-        if not self._profile.paths_as_keys and any(sign in key for sign in ".:["):
+        if any(sign in key for sign in ".:[") and not self._profile.takes_path_as_key():
             raise InvalidPath(f"value: {key[:100]} is a path; it must be the name of an attribute")
 
     def _run_on_extension(self, op: str, extension: SchemaExtension, value: Any) -> None:
@@ -130,10 +129,10 @@ class Patcher:
             self._check_key(key)
             path = self._type.path(f"{name}:{key}")
             if path is None:
-                if self._profile.resources.unknown_attributes:
+                if self._profile.passes_over_unknown():
                     continue
                 raise InvalidPath(f"{name}:{key} is not an attribute of {self._type.name}")
-            if path.leaf.mutability != "readOnly" or not self._profile.ignores_read_only:
+            if not self._profile.passes_over(path.leaf):
                 self._run_on(op, BoundPatchPath(path), item)
 
     def _run_on(self, op: str, bound: BoundPatchPath, value: Any) -> None:

@@ -6,7 +6,7 @@ from functools import cache, lru_cache
 from typing import Any, Final
 
 from app.protocol.patch.message import PatchOperation, placed
-from app.protocol.tolerance import Profile
+from app.protocol.profiles import Profile
 from schema.attribute import Attribute
 from schema.errors import InvalidPath, InvalidValue, ScimError
 from schema.leniency import Leniency
@@ -100,12 +100,15 @@ def plan_patch(rules: PatchRules, operations: Sequence[PatchOperation]) -> Patch
 
     Where the profile ignores unknown attributes, an operation on one is passed over; but a request
     of nothing else is a wrong mapping, which somebody should notice. Raises InvalidPath, with the
-    index of the operation.
+    index of the operation, also for one without path where the profile requires paths.
     """
     planned: list[PlannedOperation] = []
     ignored: dict[int, UnknownAttribute] = {}
     for position, operation in enumerate(operations):
         if operation.path is None:
+            if rules.profile.requires_path:
+                problem = InvalidPath("path is required: the profile allows no operation without it")
+                raise placed(problem, position)
             planned.append(PlannedOperation(position, operation, None))
             continue
         try:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from schema.errors import NoTarget
 from scim_filter.nodes import And, BoundComparison, BoundPatchPath, Node, Not
+from telemetry.deviations import accepted
 
 # What names an element rather than describe it: nobody means a new one by that.
 _NAMING: Final = frozenset({"value", "$ref"})
@@ -40,6 +41,7 @@ def element_to_make(op: str, bound: BoundPatchPath) -> dict[str, Any] | None:
     element is made as `add` does it, unless the filter names an element by its value.
     """
     template = None if bound.filter is None else made_element(bound.filter)
-    if op == "add" or template is None:
-        return template
-    return template if bound.path.sub_attribute is not None and not _NAMING & set(template) else None
+    if template is None or op != "add" and (bound.path.sub_attribute is None or _NAMING & set(template)):
+        return None
+    accepted("new-values")
+    return template

@@ -26,8 +26,12 @@ class Sram:
     def __init__(self, base: str) -> None:
         self._base = base
 
+    def headers(self) -> dict[str, str]:
+        """Return what every request has."""
+        return {"Authorization": f"Bearer {KEY}", "X-Service": "42"}
+
     def send(self, method: str, path: str, body: Any = None) -> Any:
-        headers = {"Authorization": f"Bearer {KEY}", "X-Service": "42"}
+        headers = self.headers()
         if method != "DELETE":
             headers |= {"Accept": "application/scim+json", "Content-Type": "application/scim+json"}
         answer = requests.request(method, self._base + path, json=body, headers=headers, timeout=(3.05, 15))
@@ -101,9 +105,11 @@ def echoed(sent: dict[str, Any], got: dict[str, Any]) -> bool:
     return all(got[name] == value for name, value in sent.items() if name not in ("schemas", "members"))
 
 
-@pytest.mark.parametrize("base_path", ["", "/api/v2"])
-def test_the_life_of_a_collaboration(serve: Callable[..., Server], base_path: str) -> None:
-    server = serve(PAGE_SIZE="2", BASE_PATH=base_path, LOGLEVEL="ERROR")
+@pytest.mark.parametrize(("base_path", "profile"), [("", "default"), ("/api/v2", "sram")])
+def test_the_life_of_a_collaboration(
+    serve: Callable[..., Server], base_path: str, profile: str
+) -> None:
+    server = serve(PAGE_SIZE="2", BASE_PATH=base_path, PROFILE=profile, LOGLEVEL="ERROR")
     sram = Sram(server.url + base_path)
 
     people = [sram.provision("/Users", user(number)) for number in range(3)]

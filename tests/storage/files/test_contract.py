@@ -7,7 +7,9 @@ import pytest
 
 from storage.adapter import StorageAdapter
 from storage.testing import GROUP, REGISTRY, StorageContract, stored
+from storage.testing.differential import DifferentialContract
 from tests.backends import open_backend
+from tests.storage.other_settings import ALL
 
 
 class TestFiles(StorageContract):
@@ -20,6 +22,17 @@ class TestFiles(StorageContract):
         (self.groups / "twin").write_text(stored("twin", displayName="Crew").text)
         # A request for one id compares the file with the index.
         adapter.get(GROUP, "twin")
+
+    @pytest.fixture
+    def adapter(self, tmp_path: Path) -> Iterator[StorageAdapter]:
+        adapter = open_backend("files", data_path=tmp_path / "data", indexed_attributes=ALL)
+        adapter.prepare(REGISTRY.resource_types)
+        yield adapter
+        adapter.close()
+
+
+class TestByDefault(DifferentialContract):
+    """Random selections, most of which name attributes without an index."""
 
     @pytest.fixture
     def adapter(self, tmp_path: Path) -> Iterator[StorageAdapter]:

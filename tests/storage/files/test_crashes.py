@@ -303,13 +303,13 @@ def test_an_index_that_was_damaged_while_nothing_ran_is_made_anew(
     some(first)
     versions = {r.id: r.version for r in first.scan(USER)}
     first.close()
-    (index,) = folder.glob(".index-*.db")
+    (index,) = folder.glob(".index-*.sqlite")
     damage(index)
 
     adapter = opened(folder)
 
     assert_whole(adapter, versions)
-    assert len(list(folder.glob(".index-*.db"))) == 1
+    assert len(list(folder.glob(".index-*.sqlite"))) == 1
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, damaged, emptied, without_a_table])
@@ -322,7 +322,7 @@ def test_an_index_that_is_damaged_while_several_run_is_made_anew(
     # What is in the log of the database or in memory would hide the damage.
     adapter.close()
     other.close()
-    (index,) = folder.glob(".index-*.db")
+    (index,) = folder.glob(".index-*.sqlite")
     damage(index)
 
     assert_whole(adapter, versions)
@@ -435,7 +435,7 @@ def test_a_damaged_database_of_the_events_leaves_the_index_alone(
     folder: Path, adapter: StorageAdapter, damage: Callable[[Path], None]
 ) -> None:
     some(adapter)
-    (index,) = folder.glob(".index-*.db")
+    (index,) = folder.glob(".index-*.sqlite")
     state = folder / ".state.db"
     with sqlite3.connect(state) as connection:
         connection.execute("CREATE TABLE scim_queue (seq INTEGER)")
@@ -447,5 +447,5 @@ def test_a_damaged_database_of_the_events_leaves_the_index_alone(
         adapter.create(USER, stored("new", userName="new"))
         database.rows("SELECT seq FROM scim_queue")
 
-    assert list(folder.glob(".index-*.db")) == [index]
+    assert list(folder.glob(".index-*.sqlite")) == [index]
     assert ids(adapter, 'userName eq "new"') == []

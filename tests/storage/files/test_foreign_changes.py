@@ -247,7 +247,7 @@ def test_an_index_of_0_2_0_goes_on(adapter: StorageAdapter, folder: Path, opened
     write(folder / "Users" / "u1", **REFERENCE_USER)
     assert len(list(members_of(adapter, "g1"))) == 1
     adapter.close()
-    (path,) = folder.glob(".index-*.db")
+    (path,) = folder.glob(".index-*.sqlite")
     identity = path.stat().st_ino
     with sqlite3.connect(path) as database:
         database.executescript(
@@ -262,7 +262,7 @@ def test_an_index_of_0_2_0_goes_on(adapter: StorageAdapter, folder: Path, opened
 
     write(folder / "Users" / "gone", userName="back")
     assert {member.resource_id for member in members_of(adapter, "g1")} == {"u1", "gone"}
-    (path,) = folder.glob(".index-*.db")
+    (path,) = folder.glob(".index-*.sqlite")
     assert path.stat().st_ino == identity
     with sqlite3.connect(path) as database:
         # As a process of 0.2.0 beside this one does.

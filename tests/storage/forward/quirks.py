@@ -1,5 +1,6 @@
 """Our own server made to behave as other service providers do."""
 
+import io
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -168,6 +169,43 @@ def taciturn(environ: dict[str, Any], answer: Answer) -> Answer:
         return "204 No Content", {}, None
     if environ["REQUEST_METHOD"] == "POST" and status.startswith("201"):
         return status, {"Location": headers["Location"]}, None
+    return answer
+
+
+def at_most(limit: int, refused: Callable[[], str] = lambda: "") -> Quirk:
+    """Return the quirk of AWS IAM Identity Center: 400 for too many changes of members in one request.
+
+    It does not say why. A request that has the text `refused` is not taken either, at any size.
+    """
+
+    def changes(body: dict[str, Any]) -> int:
+        operations = body.get("Operations", [{"value": body.get("members", [])}])
+        values = [operation.get("value") for operation in operations if isinstance(operation, dict)]
+        return sum(len(value) if isinstance(value, list) else 1 for value in values)
+
+    def around(app: Application) -> Application:
+        def served(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            is_write = environ["REQUEST_METHOD"] in ("POST", "PUT", "PATCH")
+            if not is_write or "/Groups" not in environ["PATH_INFO"]:
+                return app(environ, start_response)
+            body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            environ["wsgi.input"] = io.BytesIO(body)
+            if changes(orjson.loads(body)) <= limit and (not refused() or refused().encode() not in body):
+                return app(environ, start_response)
+            detail = "Request is unparsable, syntactically incorrect, or violates schema."
+            return refusing("POST PUT PATCH", "400 Bad Request", detail=detail)(app)(environ, start_response)
+
+        return served
+
+    return around
+
+
+def hiding_members(environ: dict[str, Any], answer: Answer) -> Answer:
+    """Show every group without members."""
+    document = answer[2] or {}
+    for resource in document.get("Resources", [document]):
+        if "members" in resource:
+            resource["members"] = []
     return answer
 
 

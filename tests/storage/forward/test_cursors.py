@@ -138,6 +138,21 @@ def test_positions_hold_where_the_upstream_does_not_filter(make: Make) -> None:
     assert everything[5].id not in {one.id for one in (*page(before=position), *page(after=position))}
 
 
+def test_a_position_is_not_before_itself_where_an_order_is_doubted(make: Make) -> None:
+    # A page of resources without a value, of more such: the upstream may have put them first by mistake.
+    _, adapter = make(lambda app: app, 24)
+    title = USER.path("title")
+    assert title is not None
+    sort = Sort(title, False)
+    middle = list(search(adapter, USER, Selection(sort=sort), represent).resources)[11]
+    position = position_of(middle, sort, {})
+
+    before, _ = _found(adapter, sort=sort, before=position)
+    after, _ = _found(adapter, sort=sort, after=position)
+
+    assert sorted([*before, middle.id, *after]) == _ids(0, 24)
+
+
 @pytest.mark.parametrize(("sort_by", "descending"), [("", False), ("userName", False), ("userName", True)])
 def test_positions_hold_while_others_come_and_go(make: Make, sort_by: str, descending: bool) -> None:
     _, adapter = make(only_cursors, 0)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import storage.irods.purge
 from storage.adapter import StorageAdapter
 from tests.fake_irods import FakeIrodsServer
 from tests.storage.irods.store import Store
@@ -14,6 +15,14 @@ def module_store(irods: FakeIrodsServer) -> Iterator[Store]:
     store = Store(irods)
     yield store
     store.adapter.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_purge_by_time() -> Iterator[None]:
+    """Let no purge of another test come in between: each one is asked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage.irods.purge, "PURGE_AFTER_S", 3600.0)
+        yield
 
 
 @pytest.fixture

@@ -39,9 +39,9 @@ class Store:
         return self.zone
 
     def open(self, **options: Any) -> StorageAdapter:
-        """Return another adapter on the zone, with other options."""
+        """Return another adapter on the zone, with other options. It manages accounts of other programs."""
         name, chosen = Settings.from_env(self.environ).backend
-        adapter = open_storage(name, replace(chosen, **options))
+        adapter = open_storage(name, replace(chosen, **{"foreign_entries": "managed", **options}))
         adapter.prepare(REGISTRY.resource_types)
         return adapter
 

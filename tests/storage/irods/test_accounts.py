@@ -250,7 +250,7 @@ def test_accounts_of_other_programs_are_read_and_taken_over(store: Store, adapte
 def test_what_the_zone_needs_is_neither_shown_nor_touched(store: Store, adapter: StorageAdapter) -> None:
     with store.session() as session:
         session.users.create("anonymous", "rodsuser")
-        numbers = [(GROUP, session.groups.get(name).id) for name in ("public", "rodsadmin")]
+        numbers = [(GROUP, session.groups.get(name).id) for name in ("public", "scim.lock")]
         numbers += [(USER, session.users.get(name).id) for name in ("rods", "anonymous")]
 
     assert not list(adapter.scan(USER)) and not list(adapter.scan(GROUP))

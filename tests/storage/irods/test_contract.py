@@ -11,4 +11,4 @@ from tests.storage.irods.store import Store
 class TestIrods(StorageContract):
     @pytest.fixture
     def adapter(self, store: Store) -> StorageAdapter:
-        return OwnIds(store.adapter)
+        return OwnIds(store.open(foreign_entries="hidden"))

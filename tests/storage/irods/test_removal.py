@@ -11,6 +11,7 @@ from tests.fake_irods import ZONE
 from tests.storage.irods.store import Store, create, found
 
 HOME = f"/{ZONE}/home"
+RENAME = 627
 
 
 def heir(store: Store) -> str:
@@ -25,7 +26,7 @@ def test_a_user_without_data_goes_and_leaves_nothing(store: Store) -> None:
     store.adapter.delete(USER, user.id)
 
     assert "alice" not in store.names()
-    assert store.names("rodsgroup") == {"public", "rodsadmin"}
+    assert store.names("rodsgroup") - {"rodsadmin"} == {"public", "scim.lock"}
     with pytest.raises(ResourceNotFound):
         store.adapter.get(USER, user.id)
 
@@ -52,6 +53,37 @@ def test_the_data_of_a_user_passes_to_a_marked_group(store: Store) -> None:
     assert all(group in catalog.owners[path] for path in moved)
     assert group in catalog.owners[f"{HOME}/project/shared.txt"]
     assert not [path for path in catalog.paths() if path.startswith(f"{HOME}/alice")]
+
+
+def test_the_data_in_the_home_of_a_group_passes_to_a_marked_group(store: Store) -> None:
+    group = create(store.adapter, GROUP, displayName="staff")
+    catalog = store.fake.catalog
+    catalog.put_data(f"{HOME}/staff/plan.txt", "alice")
+    catalog.put_data(f"{HOME}/staff/runs/1/result.txt", "bob")
+
+    store.adapter.delete(GROUP, group.id)
+
+    assert "staff" not in store.names("rodsgroup")
+    assert heir(store) == f"deleted.{group.id}.staff"
+    moved = {path for path in catalog.paths() if path.startswith(f"{HOME}/{heir(store)}/")}
+    files = {path.removeprefix(f"{HOME}/{heir(store)}/") for path in moved if path.endswith(".txt")}
+    assert files == {"plan.txt", "runs/1/result.txt"}
+    assert list(store.adapter.scan(GROUP)) == []
+
+
+def test_moving_data_takes_one_request_for_each_entry_of_the_home(store: Store) -> None:
+    user = create(store.adapter, USER, userName="alice")
+    catalog, requests = store.fake.catalog, store.fake.mischief.requests
+    for number in range(300):
+        catalog.put_data(f"{HOME}/alice/{number}.txt", "alice")
+        catalog.put_data(f"{HOME}/alice/runs/{number}.txt", "alice")
+    requests.clear()
+
+    store.adapter.delete(USER, user.id)
+
+    assert requests.count(RENAME) == 301
+    assert len(requests) < 330
+    assert f"{HOME}/{heir(store)}/runs/299.txt" in catalog.paths()
 
 
 def test_what_is_in_the_trash_alone_passes_to_a_group_too(store: Store) -> None:

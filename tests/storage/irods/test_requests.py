@@ -11,6 +11,7 @@ from app import create_app
 from app.configuration.settings import Settings
 from storage.adapter import Member
 from storage.irods.form import Kind, with_id
+from storage.irods.seal import Seal
 from storage.testing import GROUP, USER, stored
 from tests.conftest import KEY, ScimClient
 from tests.fake_irods import FakeIrodsServer
@@ -28,6 +29,7 @@ class Service:
         app = create_app(Settings.from_env({"API_KEY": KEY, "LOGLEVEL": "ERROR", **store.environ}))
         self.close = app.extensions["scim.storage"].close
         self.scim = ScimClient(app.test_client())
+        self.ids: list[str] = []
         for number in range(1000):
             self.add(f"user{number:04}")
         self.group = self.scim.group("large")["meta"]["location"]
@@ -37,16 +39,17 @@ class Service:
         account = self.store.fake.catalog.add(name, "rodsuser")
         document = {"userName": name, "emails": [{"value": f"{name}@x"}]}
         kept = with_id(stored("1", **document), account.number, "1.x")
-        avus = Kind(USER).metadata(kept)
+        avus = Kind(USER, Seal()).metadata(kept)
         self.store.fake.catalog.change_avus(
-            name, [("add", (avu.attribute, avu.value, avu.unit)) for avu in avus], strictly=True
+            name, [("add", (avu.attribute, avu.value, avu.unit)) for avu in avus]
         )
+        self.ids.append(str(account.number))
 
     def fill(self) -> None:
         """Give the group its members."""
         catalog = self.store.fake.catalog
         for number in range(LARGE):
-            catalog.add(f"member{number:05}", "rodsuser")
+            self.add(f"member{number:05}")
             catalog.join("large", f"member{number:05}")
 
     @contextmanager
@@ -97,6 +100,7 @@ def test_operations_take_the_documented_number_of_requests(service: Service) -> 
         "replace a user": lambda: scim("PUT", f"/Users/{user_id}", {"userName": "user0000", "title": "t"}),
     }
     counts = {name: count(service, operation) for name, operation in operations.items()}
+    counts |= counts_of_many(service)
     service.fill()
     join = patch("add", value=[member])
     leave = patch("remove", f'members[value eq "{user_id}"]')
@@ -105,6 +109,27 @@ def test_operations_take_the_documented_number_of_requests(service: Service) -> 
     counts["delete a user"] = count(service, lambda: scim("DELETE", f"/Users/{user_id}"))
 
     assert counts == documented()
+
+
+def counts_of_many(service: Service) -> dict[str, int]:
+    """Return the requests to fill a group with 1,000 users, and to find these by it."""
+    crew = service.scim.group("crew")
+    members = [{"value": user_id} for user_id in service.ids]
+    body = {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "add", "path": "members", "value": members}],
+    }
+    location = f"{crew['meta']['location']}?attributes=displayName"
+    page = {"filter": f'groups.value eq "{crew["id"]}"', "count": "100"}
+
+    counts = {
+        "add 1,000 members to a group": count(service, lambda: service.scim("PATCH", location, body)),
+        "`groups.value eq` with 1,000 matches, a page of 100": count(
+            service, lambda: service.scim("GET", "/Users", query_string=page)
+        ),
+    }
+    service.scim("DELETE", location)
+    return counts
 
 
 def count(service: Service, operation: Callable[[], object]) -> int:

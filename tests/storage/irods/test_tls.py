@@ -102,14 +102,24 @@ def test_who_answers_is_verified(zone: FakeZone, certificate: Path, tmp_path: Pa
 
 def test_encryption_is_not_given_up(certificate: Path) -> None:
     plain = FakeZone()
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StorageUnavailable, match="refuses encrypted connections: see IRODS_TLS"):
         open_backend("irods", **options(plain, irods_ca_file=certificate)).check()
     plain.stop()
 
 
 def test_a_zone_that_wants_encryption_refuses_plain_connections(zone: FakeZone) -> None:
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StorageUnavailable, match="demands encrypted connections: see IRODS_TLS"):
         open_backend("irods", **options(zone, irods_tls=False)).check()
+
+
+@pytest.mark.parametrize("authentication", ["native", "pam"])
+def test_a_wrong_zone_is_told_from_wrong_credentials(
+    zone: FakeZone, certificate: Path, authentication: str
+) -> None:
+    wrong = options(zone, irods_ca_file=certificate, irods_authentication=authentication, irods_zone="other")
+
+    with pytest.raises(StorageUnavailable, match=f"serves the zone {ZONE}, not other: see IRODS_ZONE"):
+        open_backend("irods", **wrong).check()
 
 
 def test_a_ca_file_that_is_not_there_is_named(zone: FakeZone, tmp_path: Path) -> None:

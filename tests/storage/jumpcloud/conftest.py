@@ -11,20 +11,30 @@ from tests.fake_jumpcloud import FakeJumpcloudServer, Organisation, Request
 
 
 class Store:
-    """An adapter, the organisation behind it, and the calls that were made."""
+    """An adapter, the organisation behind it, and the calls that were made.
+
+    The adapter manages users and groups of other programs.
+    """
 
     def __init__(self, fake: FakeJumpcloudServer, key: str, timeout_s: float = 5.0) -> None:
         self.fake = fake
         self.key = key
         self.organisation: Organisation = fake.organisations[key]
-        self.adapter: StorageAdapter = open_backend(
+        self._timeout_s = timeout_s
+        self.adapter = self.open("managed")
+
+    def open(self, foreign_entries: str) -> StorageAdapter:
+        """Return another adapter on the organisation."""
+        adapter = open_backend(
             "jumpcloud",
-            jumpcloud_url=fake.url,
-            jumpcloud_key=key,
-            remote_timeout=timeout_s,
+            jumpcloud_url=self.fake.url,
+            jumpcloud_key=self.key,
+            remote_timeout=self._timeout_s,
             remote_pool_size=8,
+            foreign_entries=foreign_entries,
         )
-        self.adapter.prepare(REGISTRY.resource_types)
+        adapter.prepare(REGISTRY.resource_types)
+        return adapter
 
     def calls(self) -> list[str]:
         """Return the calls since the last time, as method and path without ids, and forget them."""

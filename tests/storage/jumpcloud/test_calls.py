@@ -17,6 +17,8 @@ PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 ROW = re.compile(r"^\| ([^|]+?) +\| (\d+) +\|$", re.MULTILINE)
 DOCUMENT = Path(__file__).parents[3].joinpath("docs", "reference", "backends", "jumpcloud.md").read_text()
 TABLE = DOCUMENT.partition("### Calls per operation")[2]
+# The mark of what this server has made.
+OWN = {"scimGateway000": "{}"}
 DOCUMENTED = {name: int(calls) for name, calls in ROW.findall(TABLE)}
 
 
@@ -26,30 +28,36 @@ class Service:
     def __init__(self, fake: FakeJumpcloudServer) -> None:
         self.fake = fake
         key = fake.new_database()
-        organisation = fake.organisations[key]
+        organisation = self.organisation = fake.organisations[key]
         environ = {**fake.environ(key), "API_KEY": "test-key", "LOGLEVEL": "ERROR", "PAGE_SIZE": "1000"}
         self.app = create_app(Settings.from_env(environ))
         self.scim = ScimClient(self.app.test_client())
+        own = {"attributes": [{"name": name, "value": value} for name, value in OWN.items()]}
         created = (
-            organisation.create_user({"username": f"u{n}", "email": f"u{n}@example.org"}) for n in range(1000)
+            organisation.create_user({"username": f"u{n}", "email": f"u{n}@example.org", **own})
+            for n in range(1000)
         )
         self.users = [user["_id"] for user in created]
-        self.groups = [organisation.create_group({"name": f"g{n}"})["id"] for n in range(10)]
+        self.groups = [self._group(f"g{n}") for n in range(10)]
         for number, group_id in enumerate(self.groups):
             members = self.users[number::10][:99]
             organisation.members[group_id] = dict.fromkeys(members)
-        self.organisation = organisation
+
+    def _group(self, name: str) -> str:
+        group_id: str = self.organisation.create_group({"name": name, "attributes": OWN})["id"]
+        return group_id
 
     def large_group(self, *first: str) -> str:
-        """Make a group of 10,000 members, most of whom are elsewhere."""
-        group_id: str = self.organisation.create_group({"name": "all"})["id"]
-        ids = [*first, *(f"{number:024x}" for number in range(10_000 - len(first)))]
+        """Make a group of 10,000 members, of whom the first 200 can be found."""
+        group_id = self._group("all")
+        found = [*first, *self.users[200:400]]
+        ids = [*found, *(f"{number:024x}" for number in range(10_000 - len(found)))]
         self.organisation.members[group_id] = dict.fromkeys(ids)
         return group_id
 
     def with_groups(self, more: int) -> Any:
         """Return a list where there are more groups, each with a member."""
-        made = [self.organisation.create_group({"name": f"more{number}"})["id"] for number in range(more)]
+        made = [self._group(f"more{number}") for number in range(more)]
         for number, group_id in enumerate(made):
             self.organisation.members[group_id] = {self.users[number % 100]: None}
         answer = self.scim("GET", "/Users?count=100")

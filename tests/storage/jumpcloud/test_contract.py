@@ -23,7 +23,7 @@ from tests.storage.jumpcloud.conftest import Store
 class TestJumpcloud(StorageContract):
     @pytest.fixture
     def adapter(self, store: Store) -> StorageAdapter:
-        return OwnIds(store.adapter)
+        return OwnIds(store.open("hidden"))
 
     def test_long_values_are_told_apart(self, adapter: StorageAdapter) -> None:
         """As far as JumpCloud goes: what must be whole in a field of it may have 1,024 characters."""

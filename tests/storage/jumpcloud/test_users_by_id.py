@@ -103,6 +103,17 @@ def test_members_that_a_search_omits_are_shown_without_display_and_counted(
     ]
 
 
+@pytest.mark.parametrize("mode", OMITTING)
+def test_a_hidden_member_that_a_search_omits_is_not_shown(store: Store, mode: str) -> None:
+    others = [store.organisation.create_user({"username": n, "email": f"{n}@x.org"})["_id"] for n in "ab"]
+    ids = [store.adapter.create(USER, stored("x", userName=f"u{number}")).id for number in range(3)]
+    group_id = group(store, "g", *ids, *others)
+    store.organisation.id_search = mode
+
+    members = members_of(store.open("hidden"), group_id)
+    assert [(one.resource_id, one.display) for one in members] == [(i, f"u{n}") for n, i in enumerate(ids)]
+
+
 @pytest.mark.parametrize("mode", UNUSABLE)
 def test_an_unusable_answer_is_an_error_and_no_other_way_is_tried(store: Store, mode: str) -> None:
     ids = users(store, 3)

@@ -8,8 +8,12 @@ from typing import Any
 import ldap
 import pytest
 
+from storage.foreign_entries import ForeignEntries
+from storage.hashing import Hasher
 from storage.ldap.adapter import LdapAdapter
-from storage.ldap.server import ServerCapabilities, Target
+from storage.ldap.capabilities import ServerCapabilities
+from storage.ldap.server import Target
+from storage.shared_options import Hashing
 from storage.testing import REGISTRY
 from tests.backends import open_backend
 from tests.openldap import ADMIN, PASSWORD, LdapServer
@@ -26,9 +30,10 @@ class Place:
     base: str
     adapter: Any
 
-    def another(self) -> Any:
+    def another(self, foreign_entries: str = "managed") -> Any:
         """Return a second adapter on the same base, as another process has it."""
-        adapter = open_backend("ldap", **self.server.options(self.base))
+        options = {**self.server.options(self.base), "foreign_entries": foreign_entries}
+        adapter = open_backend("ldap", **options)
         adapter.prepare(REGISTRY.resource_types)
         return adapter
 
@@ -84,15 +89,28 @@ def uncounted(server: ServerCapabilities) -> ServerCapabilities:
     return replace(server, controls=server.controls - without)
 
 
-def open_counting(server: LdapServer, base: str) -> LdapAdapter:
-    """Return an adapter that uses no control for its versions."""
+def open_restricted(
+    server: LdapServer, base: str, restrict: Callable[[ServerCapabilities], ServerCapabilities]
+) -> LdapAdapter:
+    """Return an adapter that uses what `restrict` leaves of the abilities of a server."""
     target = Target(server.url, ADMIN, PASSWORD)
-    return LdapAdapter(target, base, {}, 10, uncounted)
+    adapter = LdapAdapter(
+        target,
+        base,
+        {},
+        10,
+        restrict,
+        foreign_entries=ForeignEntries("managed"),
+        hasher=Hasher(Hashing()),
+    )
+    adapter.prepare(REGISTRY.resource_types)
+    return adapter
 
 
-@pytest.fixture(params=["schema", "plain", "schema-counting", "plain-counting"])
-def place(request: pytest.FixtureRequest, ldap: LdapServer, plain_ldap: LdapServer) -> Iterator[Place]:
-    server = ldap if request.param.startswith("schema") else plain_ldap
+@pytest.fixture(params=["schema", "plain", "schema-counting", "plain-counting", "guarded"])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    servers = {"schema": "ldap", "plain": "plain_ldap", "guarded": "guarded_ldap"}
+    server = request.getfixturevalue(servers[request.param.partition("-")[0]])
     place = make_place(server, request.param.endswith("counting"))
     yield place
     place.adapter.close()
@@ -100,7 +118,9 @@ def place(request: pytest.FixtureRequest, ldap: LdapServer, plain_ldap: LdapServ
 
 def make_place(server: LdapServer, counting: bool = False) -> Place:
     base = server.new_database()
-    opened: Callable[[], Any] = lambda: open_backend("ldap", **server.options(base))
-    adapter = open_counting(server, base) if counting else opened()
+    options = {**server.options(base), "foreign_entries": "managed"}
+    if counting:
+        return Place(server, base, open_restricted(server, base, uncounted))
+    adapter = open_backend("ldap", **options)
     adapter.prepare(REGISTRY.resource_types)
     return Place(server, base, adapter)

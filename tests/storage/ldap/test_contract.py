@@ -34,6 +34,13 @@ def store(ldap: LdapServer) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
+def guarded_store(guarded_ldap: LdapServer) -> Iterator[Store]:
+    store = Store(guarded_ldap)
+    yield store
+    store.adapter.close()
+
+
+@pytest.fixture(scope="module")
 def plain_store(plain_ldap: LdapServer) -> Iterator[Store]:
     store = Store(plain_ldap)
     yield store
@@ -64,6 +71,16 @@ class TestLdap(LdapContract):
     @pytest.fixture
     def adapter(self, store: Store) -> StorageAdapter:
         return store.emptied()
+
+
+class TestGuardedLdap(LdapContract):
+    @pytest.fixture(autouse=True)
+    def directory(self, guarded_store: Store) -> None:
+        self.server = guarded_store.server
+
+    @pytest.fixture
+    def adapter(self, guarded_store: Store) -> StorageAdapter:
+        return guarded_store.emptied()
 
 
 class TestLdapWithoutSchema(LdapContract):

@@ -150,6 +150,15 @@ def first_two(adapter: Any) -> tuple[int, list[str]]:
     return page.total, [r.id for r in page.resources]
 
 
+def sort_first(connection: Any, adapter: Any) -> None:
+    """Sort the entries below a base; the server keeps the list until the connection ends."""
+    sort, view = SSSRequestControl(True, ["scimPlace"]), VLVRequestControl(True, 0, 0, 1, 0)
+    message = connection.search_ext(
+        adapter._base, ldap.SCOPE_SUBTREE, "(scimId=*)", ["1.1"], serverctrls=[sort, view]
+    )
+    connection.result3(message)
+
+
 def test_a_server_sorts_as_often_as_it_is_asked(start_server: Start) -> None:
     adapter = filled(start_server(**SORTING))
     answers: list[Any] = []
@@ -170,16 +179,29 @@ def test_a_server_that_is_busy_sorting_is_not_needed(start_server: Start) -> Non
     server = start_server(modules=["sssvlv"], directives=["overlay sssvlv", "sssvlv-max 1"])
     adapter = filled(server)
     connection = server.connect()
-    sort, view = SSSRequestControl(True, ["scimPlace"]), VLVRequestControl(True, 0, 0, 1, 0)
-    message = connection.search_ext(
-        adapter._base, ldap.SCOPE_SUBTREE, "(scimId=*)", ["1.1"], serverctrls=[sort, view]
-    )
-    connection.result3(message)
+    sort_first(connection, adapter)
     before = server.logged()
 
     assert first_two(adapter) == (5, ["0", "1"])
 
     assert "Other sort requests already in progress" in server.log(before)
+    connection.unbind_s()
+
+
+def test_the_first_page_of_a_sorted_list_needs_no_connection_of_its_own(start_server: Start) -> None:
+    # The server keeps one list at a time.
+    server = start_server(modules=["sssvlv"], directives=["overlay sssvlv", "sssvlv-max 1"])
+    adapter = filled(server)
+    adapter.get(USER, "0")
+    before = server.logged()
+
+    pages = [search(adapter, USER, Selection(limit=limit), represent) for limit in (0, 1, 2, 5, 9) * 3]
+
+    assert [(page.total, len(page.resources)) for page in pages] == [(5, n) for n in (0, 1, 2, 5, 5)] * 3
+    assert "BIND" not in server.log(before)
+    # No list is left: the server takes another one.
+    connection = server.connect()
+    sort_first(connection, adapter)
     connection.unbind_s()
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import ldap
 import pytest
+from ldap.controls.sss import SSSRequestControl
 
 from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Selection, Sort, StoredResource
 from storage.index_keys import place_of
+from storage.ldap.capabilities import ServerCapabilities
 from storage.ldap.changes import attributes_of
 from storage.search import cut, search
 from storage.testing import (
@@ -24,7 +26,7 @@ from storage.testing import (
     stored,
 )
 from tests.openldap import LdapServer
-from tests.storage.ldap.conftest import SORTING, Place, make_place
+from tests.storage.ldap.conftest import SORTING, Place, make_place, open_restricted
 
 
 def found(adapter: Any, text: str) -> list[str]:
@@ -39,14 +41,11 @@ def found(adapter: Any, text: str) -> list[str]:
 COUNT = 10_000
 
 
-@pytest.fixture(scope="module", params=["schema", "plain", "sorting"])
-def large(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """Ten thousand users, added as fast as a connection takes them."""
-    options = SORTING if request.param == "sorting" else {"with_schema": request.param == "schema"}
-    server = LdapServer(**options)
-    place = make_place(server)
+def filled(**options: Any) -> Place:
+    """Return a base with ten thousand users, added as fast as a connection takes them."""
+    place = make_place(LdapServer(**options))
     unit = place.adapter._tree.units["User"]
-    connection = server.connect()
+    connection = place.server.connect()
     pending = []
     for number in range(COUNT):
         document: dict[str, Any] = {"userName": f"user{number:05}", "displayName": f"Name {number}"}
@@ -64,8 +63,40 @@ def large(request: pytest.FixtureRequest) -> Iterator[Place]:
             pending.clear()
     for message in pending:
         connection.result(message)
+    return place
+
+
+@pytest.fixture(scope="module")
+def with_schema() -> Iterator[Place]:
+    place = filled(**SORTING)
     yield place
-    server.remove()
+    place.adapter.close()
+    place.server.remove()
+
+
+@pytest.fixture(scope="module")
+def without_schema() -> Iterator[Place]:
+    place = filled(with_schema=False)
+    yield place
+    place.adapter.close()
+    place.server.remove()
+
+
+def unsorting(server: ServerCapabilities) -> ServerCapabilities:
+    """Return what a server offers that does not sort."""
+    return replace(server, controls=server.controls - {SSSRequestControl.controlType})
+
+
+@pytest.fixture(scope="module", params=["schema", "plain", "sorting"])
+def large(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """The base on each server; that with the schema also as on a server that does not sort."""
+    place = request.getfixturevalue("without_schema" if request.param == "plain" else "with_schema")
+    if request.param != "schema":
+        yield place
+        return
+    adapter = open_restricted(place.server, place.base, unsorting)
+    yield replace(place, adapter=adapter)
+    adapter.close()
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +158,9 @@ def test_a_page_of_a_long_list_reads_no_other_resources_whole(
         assert read_whole(large.server, before) == 5
 
 
-def test_a_server_that_sorts_is_asked_for_no_more_than_the_page(large: Place) -> None:
+def test_a_server_that_sorts_is_asked_for_no_more_than_the_page(
+    request: pytest.FixtureRequest, large: Place
+) -> None:
     sorts = large.adapter._listing._sorts
     created = USER.path("meta.created")
     assert created is not None
@@ -139,7 +172,7 @@ def test_a_server_that_sorts_is_asked_for_no_more_than_the_page(large: Place) ->
         assert (page.total, len(page.resources)) == (COUNT, 100)
         if sorts:
             assert sum(searches(large.server, before)) == 100
-    assert sorts == large.server.sorts
+    assert sorts == (request.node.callspec.params["large"] == "sorting")
 
 
 def test_members_are_read_in_outline(large: Place) -> None:

@@ -19,7 +19,6 @@ from storage.errors import (
     BackendTimeout,
     StorageReadOnly,
     StorageUnavailable,
-    UniquenessConflict,
     ValueRefused,
 )
 from storage.search import search
@@ -135,37 +134,6 @@ def test_a_resource_too_large_for_the_server_is_refused(ldap: LdapServer) -> Non
     adapter.create(USER, stored("1", userName="a", title="x" * 500_000))
 
     assert len(adapter.get(USER, "1").document["title"]) == 500_000
-
-
-def test_a_unique_overlay_is_heard(start_server: Start) -> None:
-    directives = ["overlay unique", f'unique_uri "serialize ldap:///{SUFFIX}?mail?sub"']
-    server = start_server(directives=directives, modules=["unique"])
-    adapter = make_place(server).adapter
-    adapter.create(USER, stored("1", userName="a", emails=[{"value": "a@x"}]))
-
-    with pytest.raises(UniquenessConflict) as caught:
-        adapter.create(USER, stored("2", userName="b", emails=[{"value": "A@x"}]))
-
-    assert caught.value.attribute == "emails.value"
-    adapter.create(USER, stored("3", userName="b"))
-
-
-def test_overlays_that_keep_references_do_no_harm(start_server: Start) -> None:
-    directives = ["overlay memberof", "memberof-group-oc groupOfMembers", "memberof-member-ad member"]
-    directives += ["overlay refint", "refint_attributes member owner"]
-    server = start_server(directives=directives, modules=["memberof", "refint"])
-    adapter = make_place(server).adapter
-    adapter.create(USER, stored("1", userName="a"))
-    adapter.create(GROUP, stored("g", displayName="G"))
-    before = adapter.get(USER, "1").version
-    change_members(adapter, "g", [Member("1", "User")], ())
-
-    adapter.replace(USER, stored("1", userName="b"), before)
-    adapter.delete(USER, "1")
-
-    assert list(members_of(adapter, "g")) == []
-    adapter.create(USER, stored("1", userName="b"))
-    assert list(members_of(adapter, "g")) == []
 
 
 # -- limits

@@ -7,8 +7,10 @@ import pytest
 
 from storage.adapter import Member, Selection, StorageAdapter
 from storage.errors import StorageUnavailable
+from storage.index_paths import USUAL
 from storage.search import search
 from storage.testing import GROUP, REGISTRY, USER, StorageContract, change_members, members, represent, stored
+from storage.testing.differential import DifferentialContract
 from tests.backends import open_backend
 from tests.mongodb import MongodbServer, MongoStore
 
@@ -21,11 +23,13 @@ def shared_store(mongodb: MongodbServer) -> Iterator[MongoStore]:
 
 
 class TestMongo(StorageContract):
+    # In UTF-16, these come behind the characters beyond U+FFFF.
+    not_in_utf_16 = "\ud7ff\ue000\ufb01\ufeff\uff21\uffff"
+
     @pytest.fixture(autouse=True)
     def documents(self, shared_store: MongoStore) -> None:
         self.groups = shared_store.documents.Groups
-        # In UTF-16, these come behind the characters beyond U+FFFF.
-        self.omitted = "\ud7ff\ue000\ufb01\ufeff\uff21\uffff" if shared_store.server.compares_utf_16 else ""
+        self.omitted = self.not_in_utf_16 if shared_store.server.compares_utf_16 else ""
 
     def plant(self, adapter: StorageAdapter) -> None:
         adapter.delete(GROUP, "other")
@@ -35,6 +39,18 @@ class TestMongo(StorageContract):
     @pytest.fixture
     def adapter(self, shared_store: MongoStore) -> StorageAdapter:
         return shared_store.emptied().adapter
+
+
+class TestByDefault(DifferentialContract):
+    """Random selections, most of which name attributes without an index."""
+
+    @pytest.fixture
+    def adapter(self, mongodb: MongodbServer) -> Iterator[StorageAdapter]:
+        if mongodb.compares_utf_16:
+            self.omitted = TestMongo.not_in_utf_16
+        adapter = MongoStore(mongodb, indexed_attributes=frozenset({USUAL})).adapter
+        yield adapter
+        adapter.close()
 
 
 CALLS: list[Callable[[StorageAdapter], object]] = [

@@ -41,11 +41,15 @@ def test_a_group_of_many_members_is_filled_streamed_and_emptied(
     for_three = commands()
     assert adapter.change_members(GROUP, group, [Member("u7", "User")], [Member("u9", "User")])
     for_one = commands()
+    assert adapter.change_members(GROUP, group, adapter.find(["u9"]), ())
+    for_found = commands()
 
     assert [m.resource_id for m in first] == ["u0", "u1", "u2"]
     assert len(for_three) == 2
-    assert len(for_one) == 5
-    assert len(list(members_of(adapter, "g"))) == MANY - 1
+    assert len(for_one) == 3
+    # A command to find the user, one to write the membership, and one to see that both still exist.
+    assert len(for_found) == 3
+    assert len(list(members_of(adapter, "g"))) == MANY
     assert ids_matching(adapter, GROUP, 'members.value eq "u5"') == ["g"]
     adapter.delete(GROUP, "g")
     assert store.documents.scim_members.count_documents({}) == 0
@@ -182,3 +186,38 @@ def test_equal_ids_of_different_types_are_different_members(
     members = list(members_of(adapter, "g"))
     assert {(m.resource_type, m.display) for m in members} == {("User", "u"), ("Group", "x")}
     assert [m.resource_id for m in memberships_of(adapter, ["x"])["x"]] == ["g"]
+
+
+@pytest.mark.parametrize("number", [0, 3, 49, 50])
+def test_the_groups_of_a_resource_are_read_along_with_it(
+    adapter: StorageAdapter, commands: Callable[[], list[str]], number: int
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    for one in range(number):
+        adapter.create(GROUP, stored(f"g{one}", displayName=f"G{one}"))
+        change_members(adapter, f"g{one}", [Member("a", "User")], ())
+    commands()
+
+    user = adapter.get(USER, "a")
+    memberships = adapter.memberships(USER, [user]).get("a", ())
+
+    assert [m.display for m in memberships] == [f"G{one}" for one in range(number)]
+    assert len(commands()) == (1 if number < 50 else 2)
+
+
+def test_groups_in_groups_take_a_command_for_each_level(
+    adapter: StorageAdapter, commands: Callable[[], list[str]]
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    for name in "ghi":
+        adapter.create(GROUP, stored(name, displayName=name.upper()))
+    change_members(adapter, "g", [Member("a", "User")], ())
+    change_members(adapter, "h", [Member("g", "Group")], ())
+    change_members(adapter, "i", [Member("h", "Group")], ())
+    commands()
+
+    user = adapter.get(USER, "a")
+    (memberships,) = adapter.memberships(USER, [user]).values()
+
+    assert [(m.display, m.direct) for m in memberships] == [("G", True), ("H", False), ("I", False)]
+    assert len(commands()) == 1 + 3

@@ -113,8 +113,8 @@ def test_get_create_replace_and_delete_take_few_calls(adapter: StorageAdapter, c
     adapter.delete(USER, "1")
     deleted = commands()
 
-    # One call of a create looks for a resource of another type with its id.
-    assert [len(sent) for sent in (created, got, replaced, deleted)] == [7, 1, 2, 7]
+    # The second call of a create looks for a resource of another type with its id, and for its memberships.
+    assert [len(sent) for sent in (created, got, replaced, deleted)] == [2, 1, 2, 3]
     concerns = [c["writeConcern"] for c in (*created, *replaced, *deleted) if "writeConcern" in c]
     assert all(concern == {"w": "majority", "j": True, "wtimeout": 20000} for concern in concerns)
-    assert len(concerns) == 4 + 1 + 4
+    assert len(concerns) == 1 + 1 + 2

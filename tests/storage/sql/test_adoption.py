@@ -195,6 +195,29 @@ def test_it_goes_on_where_it_was_stopped(
     assert len(whole[0]) == 20 and [len(group[2]) for group in whole[1]] == [20] * 3
 
 
+def test_it_goes_on_by_other_rules_than_it_began_with(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, groups = many(20)
+    url = reference_store(server, users, groups)
+    with monkeypatch.context() as patch:
+        patch.setattr(adoption, "BATCH", 8)
+        steps, note = iter(range(1, 1000)), building.Step._note
+
+        def stopping(step: Any, **columns: Any) -> None:
+            if next(steps) == 2:
+                raise KeyboardInterrupt
+            note(step, **columns)
+
+        patch.setattr(building.Step, "_note", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            open_backend("sql", database_url=url, indexed_attributes=frozenset({"title"})).prepare(
+                REGISTRY.resource_types
+            )
+
+    assert contents(url) == contents(reference_store(server, users, groups))
+
+
 PREPARE = """
 import sys
 from schema.registry import load_registry
@@ -363,6 +386,7 @@ def test_members_of_one_id_are_taken_over_by_their_types(
 BACK_TO_3 = {
     SqliteFolder: (
         "DROP INDEX scim_resource_id",
+        "DROP INDEX scim_resource_twin",
         "ALTER TABLE scim_resource DROP COLUMN twin",
         "CREATE UNIQUE INDEX id_of_type ON scim_resource (id, type)",
     ),

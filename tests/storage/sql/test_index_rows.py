@@ -11,11 +11,12 @@ import pytest
 from schema.attribute import Attribute
 from storage.adapter import StoredResource
 from storage.index.layout import IndexRow, TypeLayout
-from storage.index_keys import numbered_paths
+from storage.index_paths import numbered_paths
 from storage.sql.adapter import SqlAdapter
 from storage.testing import USER
 from tests.backends import open_backend
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
+from tests.storage.other_settings import ALL
 
 Open = Callable[..., SqlAdapter]
 Rows = Callable[[StoredResource, StoredResource], tuple[set[IndexRow], set[IndexRow]]]
@@ -32,15 +33,17 @@ VALUES: dict[str, list[Any]] = {
 }
 # What other programs may have stored, of which some equal each other in Python.
 ODD: list[Any] = [None, True, 1, 1.0, 0, False, "1", [], {}, ["a", None]]
-INDEXED = [None, frozenset({"title", "emails.value", "roles", f"{ENTERPRISE}:manager"}), frozenset[str]()]
+SOME = frozenset({"title", "emails.value", "roles", f"{ENTERPRISE}:manager"})
+INDEXED = [ALL, None, SOME, frozenset[str]()]
 
 
 def numbers() -> dict[str, int]:
-    return {text: number for number, text in enumerate(numbered_paths(USER), 1)}
+    return {text: number for number, text in enumerate(numbered_paths(USER, ALL), 1)}
 
 
-def layout(indexed: frozenset[str] | None = None) -> TypeLayout:
-    return TypeLayout(USER, 1, "Users", numbers(), indexed)
+def layout(indexed: frozenset[str] | None = ALL) -> TypeLayout:
+    chosen = numbered_paths(USER, indexed)
+    return TypeLayout(USER, 1, "Users", {text: numbers()[text] for text in chosen})
 
 
 def value_of(attribute: Attribute, chance: random.Random, whole: bool = False) -> Any:
@@ -134,6 +137,16 @@ def test_an_attribute_that_stays_as_it_is_costs_no_rows() -> None:
     assert (old, new) == ({(title, "x", 0, None)}, {(title, "y", 0, None)})
 
 
+@pytest.mark.parametrize("indexed", INDEXED)
+def test_the_unique_rows_of_a_resource_are_found_without_the_others(indexed: frozenset[str] | None) -> None:
+    one, resources = layout(indexed), [after for _, after in states(3, 300)]
+
+    found = [(one.unique_rows_of(each), one.unique_rows(one.index_rows(each))) for each in resources]
+
+    assert all(alone == among_all for alone, among_all in found)
+    assert any(alone for alone, _ in found)
+
+
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def server(
     request: pytest.FixtureRequest, tmp_path: Path
@@ -181,8 +194,10 @@ def test_a_store_that_was_changed_holds_what_a_new_one_does(
     url = server.new_database()
     first, *pairs = states(3, 40)
     opened(url, earlier).create(USER, first[1])
-    changed = opened(url)
-    fresh = opened(server.new_database())
+    changed = opened(url, ALL)
+    other = server.new_database()
+    opened(other, earlier)
+    fresh = opened(other, ALL)
 
     for _, after in pairs:
         changed.replace(USER, after)

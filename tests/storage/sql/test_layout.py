@@ -1,6 +1,5 @@
 """The tables of resources: keys, references, migrations that are interrupted, and releases side by side."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,44 +8,15 @@ import pytest
 from storage.adapter import Member
 from storage.errors import Contention
 from storage.index.database import Database
-from storage.index.tables import VERSION, generation_of
-from storage.sql.adapter import SqlAdapter
-from storage.testing import GROUP, REGISTRY, USER, stored
-from tests.backends import open_backend
+from storage.index.generation import generation_of
+from storage.index.tables import VERSION
+from storage.testing import GROUP, USER, stored
 from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
-
-Server = PostgresqlServer | MariadbServer | SqliteFolder
-Open = Callable[..., SqlAdapter]
+from tests.storage.sql.conftest import Open, Server
 
 LAYOUTS = Path(__file__).parents[2] / "layouts"
 TABLES = ("type", "path", "count", "resource", "attribute", "unique", "member", "generation", "layout")
 EMAILS = [{"value": f"a{number}@x.example", "type": "work"} for number in range(50)]
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Server:
-    if request.param not in (request.config.getoption("--backend") or (request.param,)):
-        pytest.skip("runs on other backends only")
-    if request.param == "sqlite":
-        return SqliteFolder(tmp_path)
-    found: Server = request.getfixturevalue(request.param)
-    return found
-
-
-@pytest.fixture
-def opened() -> Iterator[Open]:
-    adapters: list[SqlAdapter] = []
-
-    def start(url: str, **options: Any) -> SqlAdapter:
-        adapter = open_backend("sql", database_url=url, **options)
-        assert isinstance(adapter, SqlAdapter)
-        adapters.append(adapter)
-        adapter.prepare(REGISTRY.resource_types)
-        return adapter
-
-    yield start
-    for adapter in adapters:
-        adapter.close()
 
 
 def old_store(server: Server, commit: str) -> str:

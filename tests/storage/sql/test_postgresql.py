@@ -4,11 +4,12 @@ import pytest
 
 from app import create_app
 from app.configuration.settings import Settings
-from storage.errors import StorageUnavailable
-from storage.testing import REGISTRY
+from storage.errors import StorageUnavailable, UniquenessConflict
+from storage.testing import REGISTRY, USER, stored
 from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient
 from tests.servers import PostgresqlServer
+from tests.storage.sql.conftest import Open
 
 
 def test_the_column_of_documents_may_be_changed_to_jsonb(postgresql: PostgresqlServer) -> None:
@@ -44,3 +45,23 @@ def test_a_database_that_cannot_keep_every_text_is_refused(
 
     with pytest.raises(StorageUnavailable, match=f"has the encoding {encoding}, not UTF8"):
         adapter.prepare(REGISTRY.resource_types)
+
+
+def test_a_resource_whose_value_is_taken_is_not_written_first(
+    postgresql: PostgresqlServer, opened: Open
+) -> None:
+    adapter = opened(postgresql.new_database())
+    # Rows that are undone count too.
+    written = "SELECT SUM(n_tup_ins) FROM pg_stat_xact_user_tables WHERE relname = 'scim_attribute'"
+    with adapter.transaction():
+        before = adapter.state_database.row(written)
+        adapter.create(USER, stored("1", userName="ann"))
+        assert adapter.state_database.row(written) > before
+
+    with pytest.raises(UniquenessConflict, match="userName"), adapter.transaction():
+        before = adapter.state_database.row(written)
+        try:
+            adapter.create(USER, stored("2", userName="ann", title="x"))
+        finally:
+            assert adapter.state_database.row(written) == before
+    assert [one.id for one in adapter.scan(USER)] == ["1"]

@@ -18,6 +18,7 @@ from app.configuration.settings import Settings
 from storage.adapter import Member, Selection, StorageAdapter
 from storage.errors import Contention, StorageUnavailable
 from storage.search import search
+from storage.sql.opening import open_database
 from storage.testing import GROUP, REGISTRY, USER, change_members, members_of, represent, stored
 from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient, Server, error_of
@@ -294,6 +295,37 @@ def test_of_two_that_wait_for_each_other_one_is_told_to_try_again(adapter: Stora
     titles = {adapter.get(USER, name).document["title"] for name in "ab"}
     assert len(titles) == 1
     adapter.replace(USER, stored("a", userName="a"))
+
+
+@pytest.mark.parametrize(
+    ("there", "definition"),
+    [
+        ("CREATE TABLE other (id INT PRIMARY KEY)", "CREATE TABLE other (id INT PRIMARY KEY)"),
+        ("ALTER TABLE made ADD COLUMN more INT", "ALTER TABLE made ADD COLUMN more INT"),
+        ("CREATE INDEX of_made ON made (value)", "CREATE INDEX of_made ON made (value)"),
+        ("ALTER TABLE made DROP PRIMARY KEY, ADD PRIMARY KEY (value)", "ALTER TABLE made DROP INDEX gone"),
+        ("INSERT INTO made (id, value) VALUES (1, 1)", "INSERT INTO made (id, value) VALUES (1, 1)"),
+    ],
+)
+def test_a_definition_that_another_node_has_just_made_is_found_there(
+    mariadb: MariadbServer, there: str, definition: str
+) -> None:
+    url = mariadb.new_database()
+    mariadb.execute(url, "CREATE TABLE made (id INT PRIMARY KEY, value INT NOT NULL)")
+    database = open_database(url)
+    tries: list[bool] = []
+
+    def work() -> str:
+        tries.append(database.has_table("made"))
+        if len(tries) == 1:
+            # As at another node, whose processes do not wait for this one.
+            mariadb.execute(url, there)
+            database.run(definition)
+        return "found"
+
+    assert database.prepare(work) == "found"
+    assert tries == [True, True]
+    database.close()
 
 
 def test_bulk_requests_that_cross_both_succeed(server: DatabaseServer) -> None:

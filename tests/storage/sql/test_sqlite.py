@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StorageUnavailable
+from storage.index.mending import WRITTEN
 from storage.sql.opening import open_database
 from storage.testing import REGISTRY, USER, stored
 from tests.backends import open_backend
@@ -66,3 +67,15 @@ def test_the_wait_ends_with_the_time_out(tmp_path: Path) -> None:
 
     other.close()
     database.close()
+
+
+def test_a_start_reads_no_table_to_find_what_other_releases_wrote(tmp_path: Path) -> None:
+    adapter = open_backend("sql", database_url=f"sqlite:///{tmp_path}/scim.db")
+    adapter.prepare(REGISTRY.resource_types)
+
+    twins = "SELECT 1 FROM scim_resource WHERE twin <> 0 LIMIT 1"
+    for statement, index in ((WRITTEN, "unindexed"), (twins, "twin")):
+        steps = adapter.state_database.rows(f"EXPLAIN QUERY PLAN {statement}")
+        assert f"scim_resource_{index}" in steps[0][-1]
+
+    adapter.close()

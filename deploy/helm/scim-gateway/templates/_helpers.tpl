@@ -124,6 +124,9 @@ true
 {{- if and (not (include "scim.onVolume" .)) (ne .Values.backend "sql") (include "scim.hasState" .) (not (include "scim.has" (list . "STATE_DATABASE_URL"))) -}}
 {{- fail (printf "with backend: %s, events and asynchronous requests would be lost with the pod: set STATE_DATABASE_URL" .Values.backend) -}}
 {{- end -}}
+{{- if and (include "scim.has" (list . "FIRST_TOKEN")) (not (include "scim.onVolume" .)) (ne .Values.backend "sql") (not (include "scim.has" (list . "STATE_DATABASE_URL"))) -}}
+{{- fail (printf "with backend: %s, tokens would be lost with the pod: set STATE_DATABASE_URL for FIRST_TOKEN" .Values.backend) -}}
+{{- end -}}
 {{- if and (include "scim.severalPods" .) (include "scim.isSqlite" (list . "STATE_DATABASE_URL")) -}}
 {{- fail "several pods cannot share the SQLite file in STATE_DATABASE_URL: name a database server" -}}
 {{- end -}}
@@ -172,7 +175,7 @@ true
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- fail "autoscaling.minReplicas must not be above autoscaling.maxReplicas" -}}
 {{- end -}}
-{{- range $name := list "API_KEY" "FORWARD_SCIM_KEY" "IRODS_ADMIN_PASSWORD" "JUMPCLOUD_KEY" "LDAP_PASSWORD" "SCIM_FORWARD_KEY" "SECRET_KEYS" "SET_PUSH_TOKEN" "SET_RECEIVERS" "SET_SIGNING_SECRET" -}}
+{{- range $name := list "API_KEY" "AUDIT_EXPORT_TOKEN" "FIRST_TOKEN" "FORWARD_SCIM_KEY" "IRODS_ADMIN_PASSWORD" "JUMPCLOUD_KEY" "LDAP_PASSWORD" "SCIM_FORWARD_KEY" "SECRET_KEYS" "SET_PUSH_TOKEN" "SET_RECEIVERS" "SET_SIGNING_SECRET" -}}
 {{- if hasKey $.Values.settings $name -}}
 {{- fail (printf "settings.%s is a secret, and settings are readable: move it to secrets" $name) -}}
 {{- end -}}

@@ -1,0 +1,180 @@
+"""What a search reads does not grow with the store, with statistics of the database and without them.
+
+Work is counted, not timed: instructions on SQLite, rows that a scan looks at on the servers.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from schema.resource_type import ResourceType
+from scim_filter import parse_filter, resolve
+from storage.adapter import Selection, Sort
+from storage.index.database import Database
+from storage.sql.adapter import SqlAdapter
+from storage.testing import USER, stored
+from storage.testing.corpus import ENTERPRISE
+from tests.servers import MariadbServer, PostgresqlServer
+from tests.storage.sql.conftest import Open, Server
+
+SMALL, LARGE = 300, 3000
+# A page of what is asked for, in an order or in none; `{}` is a number below SMALL.
+SEARCHES = {
+    "userName eq": ('userName eq "user00{}"', ""),
+    "userName eq, sorted": ('userName eq "user00{}"', "userName"),
+    "userName eq, nobody, sorted": ('userName eq "nobody{}"', "displayName"),
+    "emails.value eq, sorted": ('emails.value eq "user00{}@x.example"', "displayName"),
+    "externalId eq, sorted, descending": ('externalId eq "ext00{}"', "-meta.created"),
+    "eq of an and, sorted": ('userName eq "user00{}" and active eq true', "userName"),
+    "eq of an or, sorted": ('userName eq "user00{}" or emails.value eq "user0001@x.example"', "userName"),
+    "everything": ("", ""),
+    "everything, sorted": ("", "userName"),
+    "everything, by date, descending": ("", "-meta.lastModified"),
+    "changes, sorted": ('meta.lastModified gt "{last}"', "meta.lastModified"),
+    "changes, sorted, descending": ('meta.lastModified ge "{last}"', "-meta.lastModified"),
+    "created, sorted": ('meta.created gt "{last}" and active eq true', "meta.created"),
+    "id eq": ('id eq "id00{}"', ""),
+    "id sw": ('id sw "id00{}"', "userName"),
+    "id ge": ('id ge "id{last_id}"', ""),
+}
+# Before the first ANALYZE, which autovacuum runs by itself, PostgreSQL takes a type or a range of ids for few
+# rows.
+UNKNOWN = ("everything", "id ge")
+
+
+def at(number: int) -> str:
+    return f"2026-01-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}.000Z"
+
+
+def filled(adapter: SqlAdapter, count: int) -> SqlAdapter:
+    for start in range(0, count, 500):
+        adapter.create_many(
+            USER,
+            [
+                stored(
+                    f"id{number:04}",
+                    at(number),
+                    userName=f"user{number:04}",
+                    externalId=f"ext{number:04}",
+                    displayName=f"User {number % 50}",
+                    active=True,
+                    emails=[{"value": f"user{number:04}@x.example", "type": "work"}],
+                    **{ENTERPRISE: {"department": "D"}},
+                )
+                for number in range(start, min(start + 500, count))
+            ],
+        )
+    return adapter
+
+
+def selection(text: str, order: str, count: int, resource_type: ResourceType = USER) -> Selection:
+    # The last nine of them.
+    text = text.replace("{last}", at(count - 10)).replace("{last_id}", f"{count - 9:04}").replace("{}", "42")
+    path = resource_type.path(order.lstrip("-"))
+    sort = Sort(path, order.startswith("-")) if order and path else None
+    return Selection(resolve(parse_filter(text), resource_type) if text else None, sort, limit=5)
+
+
+class Work:
+    """Counts the work of each statement that reads, on one database."""
+
+    def __init__(self, adapter: SqlAdapter) -> None:
+        self._adapter = adapter
+        self._database: Database = adapter.state_database
+        self.read = Database.rows
+        # Of one entry of an index that is counted: a bitmap of PostgreSQL looks at it twice.
+        self.of_one = {"sqlite": 8, "postgresql": 2}.get(self._database.dialect.name, 1)
+
+    def of(self, wanted: Selection, patch: pytest.MonkeyPatch) -> int:
+        ran: list[Any] = []
+
+        def noted(database: Database, statement: str, params: Any = ()) -> list[Any]:
+            ran.append((statement, params))
+            return self.read(database, statement, params)
+
+        patch.setattr(Database, "rows", noted)
+        found = self._adapter.candidates(USER, wanted)
+        list(found.resources)
+        patch.setattr(Database, "rows", self.read)
+        assert found.is_page
+        return sum(self._count(statement, params) for statement, params in ran)
+
+    def _count(self, statement: str, params: Any) -> int:
+        name = self._database.dialect.name
+        if name == "sqlite":
+            return self._instructions(statement, params)
+        if name == "postgresql":
+            ((plan,),) = self._database.rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", params)
+            plan = plan if isinstance(plan, list) else json.loads(plan)
+            return sum(_rows_read(plan[0]["Plan"]))
+        with self._database.lease():
+            before = self._handled()
+            self._database.rows(statement, params)
+            return self._handled() - before
+
+    def _instructions(self, statement: str, params: Any) -> int:
+        ticks = 0
+
+        def tick() -> int:
+            nonlocal ticks
+            ticks += 1
+            return 0
+
+        with closing(sqlite3.connect(self._database.name)) as connection:
+            connection.execute("SELECT 1 FROM scim_layout")
+            connection.set_progress_handler(tick, 1)
+            connection.execute(statement, params).fetchall()
+        return ticks
+
+    def _handled(self) -> int:
+        rows = self._database.rows("SHOW SESSION STATUS LIKE ?", ("Handler_read%",))
+        return sum(int(value) for _, value in rows)
+
+
+def _rows_read(plan: Any) -> Iterator[int]:
+    """Yield how many rows each scan of a plan looks at."""
+    if "Scan" in plan["Node Type"]:
+        kept = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+        yield int((kept + plan.get("Rows Removed by Index Recheck", 0)) * plan["Actual Loops"])
+    for inner in plan.get("Plans", ()):
+        yield from _rows_read(inner)
+
+
+@pytest.mark.parametrize("statistics", [False, True])
+def test_no_search_reads_more_in_a_larger_store(
+    server: Server, opened: Open, statistics: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = []
+    for count in (SMALL, LARGE):
+        adapter = filled(opened(server.new_database()), count)
+        if statistics:
+            _analyze(adapter.state_database, server)
+        works.append(Work(adapter))
+
+    grown = {}
+    for title, (text, order) in SEARCHES.items():
+        if title in UNKNOWN and not statistics and isinstance(server, PostgresqlServer):
+            continue
+        small, large = (
+            work.of(selection(text, order, count), monkeypatch)
+            for work, count in zip(works, (SMALL, LARGE), strict=True)
+        )
+        if large > 1.5 * small + 20:
+            grown[title] = (small, large)
+    assert not grown
+
+    # In descending order, those without a value come first: whether there are any is counted.
+    by_name = selection("", "-userName", LARGE)
+    small, large = (work.of(by_name, monkeypatch) for work in works)
+    assert large - small <= works[0].of_one * (LARGE - SMALL) + 20
+
+
+def _analyze(database: Database, server: Server) -> None:
+    if isinstance(server, PostgresqlServer | MariadbServer):
+        database.run_ddl(database.dialect.count_values)
+    else:
+        database.run_ddl("ANALYZE")
