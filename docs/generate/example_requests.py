@@ -20,12 +20,15 @@ _QUERIES: Final = {
 _HEADERS: Final = ("Content-Type", "ETag", "Location", "Set-Txn", "Preference-Applied", "Retry-After")
 
 
+_MOST_LINES: Final = 60
+
+
 @dataclass(frozen=True)
 class Exchange:
-    """A request and its answer, as they travel."""
+    """A request and its answer, as they travel; `answer` is None if it is too long for a page."""
 
     request: str
-    answer: str
+    answer: str | None
 
 
 def exchanges(operations: Iterable[Operation]) -> Mapping[str, Exchange]:
@@ -50,8 +53,11 @@ def _exchange(server: ExampleServer, operation: Operation, ids: dict[str, str]) 
     assert answer.status_code in operation.answers, (operation.id, answer.text)
     if operation.method == "POST" and answer.status_code == 201:
         ids[operation.path] = answer.json["id"]
+    text = shown(answer)
+    # What no page shows takes no example: /metrics, which the process shares, would shift the others.
+    is_short = text.count("\n") <= _MOST_LINES
     return Exchange(
-        server.settled(_request(operation, path, kind, body)), server.settled(shown(answer))
+        server.settled(_request(operation, path, kind, body)), server.settled(text) if is_short else None
     )
 
 

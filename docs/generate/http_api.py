@@ -56,7 +56,6 @@ _ABOUT: Final = {
     " writable when they answer.",
     "Metrics": "See [Metrics](metrics.md).",
 }
-_MOST_LINES: Final = 60
 
 
 def page() -> str:
@@ -121,10 +120,7 @@ def _errors_of(operation: Operation) -> str:
 
 def _example(exchange: Exchange) -> Iterator[str]:
     yield code(exchange.request, "http")
-    if exchange.answer.count("\n") <= _MOST_LINES:
-        yield code(exchange.answer, "http")
-    else:
-        yield "The answer is too long for this page."
+    yield "The answer is too long for this page." if exchange.answer is None else code(exchange.answer, "http")
 
 
 def _parameters() -> str:
