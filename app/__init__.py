@@ -184,6 +184,7 @@ def _state_figures(
         has_log=delivery.keeps_history,
         has_default_key=base.credentials.has_default_key,
         guard=DeprovisionTable(delivery.database) if settings.deprovision_limit else None,
+        export=delivery.audit.export,
     )
 
 

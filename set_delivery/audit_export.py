@@ -47,6 +47,13 @@ class _Progress(NamedTuple):
     due_at: int
 
 
+class ExportState(NamedTuple):
+    """The age in seconds of the oldest row that the collector lacks, and its failures in a row."""
+
+    lag_s: float
+    attempts: int
+
+
 class AuditExport:
     """Sends rows of the log to a collector; one process at a time does."""
 
@@ -72,6 +79,17 @@ class AuditExport:
     def position(self) -> int:
         """Return the last position that the collector has taken, 0 for none."""
         return self._progress().position
+
+    def backlog(self) -> ExportState:
+        """Return how far behind the collector is."""
+        progress = self._progress()
+        row = self._database.row(
+            "SELECT at FROM scim_change WHERE seq = (SELECT seq FROM scim_order WHERE position > ? "
+            "ORDER BY position LIMIT 1)",
+            (progress.position,),
+        )
+        lag_s = 0.0 if row is None else max(0, self._clock() - row[0]) / 1000
+        return ExportState(lag_s, progress.attempts)
 
     def is_due(self) -> bool:
         """Return whether there are rows to send now that nobody is sending."""

@@ -243,6 +243,12 @@ ROWS: Final[Mapping[str, Sequence[Panel]]] = {
             {"": greatest("scim_change_log_bytes")},
         ),
         Panel(
+            "Lag of the audit export",
+            "The age of the oldest row that the collector lacks. Empty without AUDIT_EXPORT_URL.",
+            "s",
+            {"": greatest("scim_audit_export_lag_seconds")},
+        ),
+        Panel(
             "Asynchronous requests that wait",
             "Requests without a result.",
             "none",

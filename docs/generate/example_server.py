@@ -26,6 +26,7 @@ _HEX: Final = re.compile(r"\b[0-9a-f]{32}\b")
 _TIME: Final = re.compile(r"\b20\d\d-\d\d-\d\dT[\d:.]+Z")
 _SECONDS: Final = re.compile(r'("iat": )\d+')
 _AGE: Final = re.compile(r"(_seconds\{.*\} )[\d.]+")
+_SIZE: Final = re.compile(r"(_bytes )[\d.]+")
 _TOKEN: Final = re.compile(r"\beyJ[\w.-]+")
 
 
@@ -79,7 +80,7 @@ class ExampleServer:
         text = _UUID.sub(lambda match: self._name(match[0], "2819c223-7f76-453a-919d-4138619046"), text)
         text = _HEX.sub(lambda match: self._name(match[0], "6164f3bbf6ff41a88dc94f18cb0620"), text)
         text = _SECONDS.sub(r"\g<1>1767225600", text)
-        text = _AGE.sub(r"\g<1>0.25", text)
+        text = _SIZE.sub(r"\g<1>323584.0", _AGE.sub(r"\g<1>0.25", text))
         return _TOKEN.sub("eyJ0eXAi…", _TIME.sub("2026-01-01T00:00:00.000Z", text))
 
     def _name(self, found: str, stem: str) -> str:

@@ -120,7 +120,8 @@ def _errors_of(operation: Operation) -> str:
 
 def _example(exchange: Exchange) -> Iterator[str]:
     yield code(exchange.request, "http")
-    yield "The answer is too long for this page." if exchange.answer is None else code(exchange.answer, "http")
+    answer = exchange.answer
+    yield "The answer is too long for this page." if answer is None else code(answer, "http")
 
 
 def _parameters() -> str:

@@ -28,6 +28,8 @@ _SECTIONS: Final = {
     "Events": "The server answers these metrics when it publishes events: when `SET_PUSH_URL` or"
     " `SET_RECEIVERS` is set, or `SET_POLL_ENABLED` is `true`.",
 }
+# Settings without which a metric is missing.
+_MORE: Final = {"DEPROVISION_LIMIT": "50", "AUDIT_EXPORT_URL": "https://collector.example.com/"}
 _HEAD: Final = re.compile(r"# HELP (\S+) (.*)\n# TYPE \S+ (\S+)")
 _VERSION: Final = re.compile(r"(?<=version=\")[^\"]+")
 _SAMPLE: Final = re.compile(r"^(\w+)\{(.*)\}", re.MULTILINE)
@@ -35,9 +37,9 @@ _SAMPLE: Final = re.compile(r"^(\w+)\{(.*)\}", re.MULTILINE)
 
 def page() -> str:
     """Return the page of metrics."""
-    with ExampleServer(SET_POLL_ENABLED="false", SET_PUSH_URL="", DEPROVISION_LIMIT="50") as server:
+    with ExampleServer(SET_POLL_ENABLED="false", SET_PUSH_URL="", CHANGE_LOG="on", **_MORE) as server:
         always = {name for name, _, _ in _HEAD.findall(_of_state(server.text("/metrics")))}
-    with ExampleServer(DEPROVISION_LIMIT="50") as server:
+    with ExampleServer(**_MORE) as server:
         text = _VERSION.sub("1.0.0", server.settled(_of_state(server.text("/metrics"))))
     labels = defaultdict[str, list[str]](list)
     for name, found in _SAMPLE.findall(text):

@@ -151,6 +151,7 @@ def test_rows_are_sent_to_a_collector(make_scim: Make, receiver: HttpReceiver) -
     receiver.first = [answers(503)]
     ann = scim.user("ann", password="correct-horse")["id"]
     scim.work()
+    assert "\nscim_audit_export_failures 1.0\n" in scim("GET", "/metrics").text
     database = scim.app.extensions["scim.delivery"].database
     with database.transaction():
         # As after the pause.

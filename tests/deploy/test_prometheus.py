@@ -158,7 +158,8 @@ def test_every_query_has_samples(
     tmp_path: Path,
 ) -> None:
     database = tmp_path / "scim.db"
-    server = serve(**EVERYTHING, DATABASE_URL=f"sqlite:///{database}", SET_PUSH_URL=receiver.url)
+    taken = {"SET_PUSH_URL": receiver.url, "AUDIT_EXPORT_URL": receiver.url}
+    server = serve(**EVERYTHING, **taken, DATABASE_URL=f"sqlite:///{database}")
     watching = prometheus(server.url.removeprefix("http://"))
     # What grows is known from two samples: a series that begins has none yet.
     traffic(server, database)

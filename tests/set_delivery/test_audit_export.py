@@ -119,6 +119,19 @@ def test_a_collector_that_is_down_loses_nothing(exported: Exported, taker: Taker
     assert exported.waited() == 15 and taker.positions == list(range(1, 16))
 
 
+def test_the_backlog_is_what_the_collector_lacks(exported: Exported, taker: Taker) -> None:
+    assert exported.export.backlog() == (0.0, 0)
+    exported.append(2)
+    taker.problem = CollectorFailed("down")
+    exported.export.run()
+    exported.clock.now = ENTRY.at + 75_000
+    assert exported.export.backlog() == (75.0, 1)
+    taker.problem = None
+    assert exported.waited() == 2
+
+    assert exported.export.backlog() == (0.0, 0)
+
+
 def test_a_collector_that_asks_for_a_pause_gets_it(exported: Exported, taker: Taker) -> None:
     exported.append(1)
     taker.problem = CollectorFailed("status 503", 3600.0)

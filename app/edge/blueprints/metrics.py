@@ -16,6 +16,7 @@ from flask_smorest import Blueprint
 
 from app.edge.responses import Response
 from app.protocol.jobs import Jobs
+from set_delivery.audit_export import AuditExport
 from set_delivery.deprovisions import DeprovisionTable
 from set_delivery.inventory import Inventory
 from storage.errors import StorageError
@@ -46,6 +47,14 @@ _CHANGE_LOG: Final = {
     ),
     "scim_change_log_lag_seconds": ("gauge", "Age of the oldest change without a position.", "lag_s"),
 }
+_EXPORT: Final = {
+    "scim_audit_export_lag_seconds": (
+        "gauge",
+        "Age of the oldest row of the change log that the collector has not taken.",
+        "lag_s",
+    ),
+    "scim_audit_export_failures": ("gauge", "Failed attempts of the audit export in a row.", "attempts"),
+}
 _JOBS: Final = {
     "scim_jobs_waiting": ("gauge", "Asynchronous requests without a result.", "waiting"),
     "scim_jobs_oldest_waiting_seconds": (
@@ -62,8 +71,8 @@ class StateFigures:
 
     `has_events` says whether anybody receives events, `has_log` whether there is a change log,
     `has_default_key` whether the published default of API_KEY opens this server. `jobs` are None without
-    asynchronous requests, and `guard` is None without DEPROVISION_LIMIT. `check_writable` raises a
-    StorageError when the storage takes no changes.
+    asynchronous requests, `guard` is None without DEPROVISION_LIMIT, and `export` is None without
+    AUDIT_EXPORT_URL. `check_writable` raises a StorageError when the storage takes no changes.
     """
 
     inventory: Inventory
@@ -73,6 +82,7 @@ class StateFigures:
     has_log: bool
     has_default_key: bool
     guard: DeprovisionTable | None = None
+    export: AuditExport | None = None
 
     def collect(self) -> Iterator[Any]:
         """Yield the metrics. A state database that does not answer is a figure, too."""
@@ -96,6 +106,8 @@ class StateFigures:
     def _of_database(self) -> Iterator[Any]:
         if self.has_log:
             yield from _singles(_CHANGE_LOG, self.inventory.change_log())
+        if self.export is not None:
+            yield from _singles(_EXPORT, self.export.backlog())
         if self.jobs is not None:
             yield from _singles(_JOBS, self.jobs.backlog())
         if self.guard is not None:
