@@ -73,6 +73,7 @@ class NewToken:
             "networks": [str(network) for network in self.networks],
             "expiresAt": shown_time(self.expires_at) if self.expires_at is not None else None,
             "ownOnly": self.own_only,
+            "rate": self.rate,
         }
 
 

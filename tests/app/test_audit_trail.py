@@ -115,7 +115,7 @@ def test_changes_of_tokens_are_rows(
         assert done.exit_code == 0, done.output
         return done.stdout.strip()
 
-    first = run("create", "hr", "--scope", "scim.read", "--from", "192.0.2.0/24")
+    first = run("create", "hr", "--scope", "scim.read", "--from", "192.0.2.0/24", "--rate", "25/s")
     assert CliRunner().invoke(main, ["token", "create", "hr"]).exit_code == 1
     second = run("rotate", "hr", "--overlap", "1h")
     run("revoke", "hr")
@@ -129,6 +129,7 @@ def test_changes_of_tokens_are_rows(
     assert (created.entry.principal, created.entry.origin) == ("system", "system")
     assert orjson.loads(created.after)["scopes"] == ["scim.read"]
     assert orjson.loads(created.after)["networks"] == ["192.0.2.0/24"]
+    assert orjson.loads(created.after)["rate"] == "25/s"
     assert orjson.loads(rotated.after)["earlierSecretsEnd"] > "20" and revoked.after is None
     tables = ("scim_change", "scim_change_value")
     cells = str([delivery.database.rows(f"SELECT * FROM {table}") for table in tables])
