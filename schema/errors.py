@@ -89,7 +89,7 @@ class ExpiredCursor(ScimError):
 
 
 class InvalidCount(ScimError):
-    """The count differs from that of the query the cursor belongs to."""
+    """The count beside a cursor is no number of resources, or differs from that of the first page."""
 
     scim_type = "invalidCount"
 

@@ -5,6 +5,7 @@ from scim_filter.evaluate import compile_predicate, matches, select
 from scim_filter.parser import parse_filter, parse_path
 from scim_filter.render import render
 from scim_filter.resolve import resolve, resolve_path
+from scim_filter.several import resolve_each
 
 __all__ = [
     "FilterCompiler",
@@ -15,6 +16,7 @@ __all__ = [
     "parse_path",
     "render",
     "resolve",
+    "resolve_each",
     "resolve_path",
     "select",
 ]

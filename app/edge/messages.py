@@ -12,8 +12,8 @@ from app.protocol.documents import read_object
 from app.protocol.errors import Refusal
 from app.protocol.profiles import Profile
 from app.protocol.search import Query
-from app.protocol.search_message import DIGITS, is_descending
-from schema.errors import InvalidValue
+from app.protocol.search_message import clamped, is_descending
+from schema.errors import InvalidCount, InvalidValue, ScimError
 from schema.leniency import Leniency
 from schema.projection import Projection, make_projection
 from schema.resource_type import ResourceType
@@ -48,16 +48,20 @@ def read_body(request: Request, limits: BodyLimits) -> Mapping[str, Any]:
 
 
 def read_query(arguments: Mapping[str, str], profile: Profile) -> Query:
-    """Return what the query arguments of a list request ask for. Raises InvalidValue."""
+    """Return what the query arguments of a list request ask for.
+
+    Raises InvalidValue, and InvalidCount for a count beside a cursor (RFC 9865 section 2.1).
+    """
     if not arguments:
         return Query()
+    cursor = arguments.get("cursor")
     return Query(
         filter=arguments.get("filter") or None,
         start_index=read_integer(arguments, "startIndex", 1),
-        count=read_integer(arguments, "count", None),
+        count=read_integer(arguments, "count", None, InvalidValue if cursor is None else InvalidCount),
         sort_by=arguments.get("sortBy") or None,
         descending=is_descending(arguments.get("sortOrder")),
-        cursor=arguments.get("cursor"),
+        cursor=cursor,
         attributes=_names(arguments, "attributes"),
         excluded_attributes=_names(arguments, "excludedAttributes"),
         leniency=profile.resources,
@@ -82,14 +86,17 @@ def _names(arguments: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in arguments.get(name, "").split(",") if part.strip())
 
 
-def read_integer(arguments: Mapping[str, str], name: str, default: Any) -> Any:
-    """Return the argument called `name` as a number of at most 18 digits, `default` where it is absent.
+def read_integer(
+    arguments: Mapping[str, str], name: str, default: Any, error: type[ScimError] = InvalidValue
+) -> Any:
+    """Return the argument called `name` as a number that any storage takes, `default` where it is absent.
 
-    Raises InvalidValue.
+    Raises `error` for what is no integer.
     """
     text = arguments.get(name)
     if text is None or text == "":
         return default
-    if re.fullmatch(rf"[+-]?[0-9]{{1,{DIGITS}}}", text) is None:
-        raise InvalidValue(f"{name}: must be an integer, not {text[:40]!r}")
-    return int(text)
+    # Python reads a number of any length, in a time that grows with its square.
+    if re.fullmatch("[+-]?[0-9]{1,100}", text) is None:
+        raise error(f"{name}: must be an integer, not {text[:40]!r}")
+    return clamped(int(text))

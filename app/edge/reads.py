@@ -18,6 +18,9 @@ from schema.projection import Projection
 from schema.resource_type import ResourceType
 from telemetry.current import current
 
+SEARCH: Final = ".search"
+"""What stands in place of an id in the path of a search by POST (RFC 7644 section 3.4.3)."""
+
 _READS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -88,4 +91,4 @@ class Reads:
 
 def _is_plain(resource_id: str) -> bool:
     """Return whether an id, or none, needs no look at how the path is spelled."""
-    return resource_id.isascii() and "/" not in resource_id
+    return resource_id.isascii() and "/" not in resource_id and resource_id != SEARCH

@@ -10,12 +10,12 @@ from typing import Any
 from app.protocol.cursors import Cursor, Cursors
 from app.protocol.representation import Representation, Text
 from app.protocol.search_report import SearchReport, SlowSearches, plan_of
-from schema.errors import InvalidCount, InvalidFilter, InvalidValue
+from schema.errors import InvalidCount, InvalidValue
 from schema.leniency import STRICT, Leniency
 from schema.projection import Projection, make_projection
 from schema.registry import Registry
 from schema.resource_type import AttributePath, ResourceType
-from scim_filter import parse_filter, resolve
+from scim_filter import parse_filter, resolve, resolve_each
 from scim_filter.nodes import Node
 from storage.adapter import Page, Position, Selection, Sort, StorageAdapter, StoredResource
 from storage.search import position_of, search
@@ -100,7 +100,8 @@ class Searcher:
     def search_all(self, query: Query, principal: str) -> Answer:
         """Return the page of the resources of every type (RFC 7644 sections 3.4.2.1 and 3.4.3).
 
-        A type that does not have an attribute of the filter has no match. Raises as `search`.
+        To a type that does not have an attribute of the filter, the attribute is one without a value. Raises
+        as `search`.
         """
         limit, identity = self._limit(query), _identity("", query)
         start = max(1, query.start_index) - 1
@@ -186,23 +187,19 @@ class Searcher:
     # -- all types
 
     def _selections(self, query: Query) -> list[tuple[ResourceType, Selection]]:
-        parsed = self._parsed(query)
+        parsed, types = self._parsed(query), self._registry.resource_types
+        if query.sort_by and not any(_path(one, query) for one in types):
+            raise InvalidValue(f"sortBy: {query.sort_by[:100]} is not an attribute of any resource type")
+        nodes: Sequence[Node | bool] = [True] * len(types)
+        if parsed is not None:
+            nodes = resolve_each(parsed, types, query.leniency)
         selections: list[tuple[ResourceType, Selection]] = []
-        problem: InvalidFilter | None = None
-        for resource_type in self._registry.resource_types:
-            try:
-                node = resolve(parsed, resource_type, query.leniency) if parsed is not None else None
-            except InvalidFilter as exc:
-                problem = exc
-                continue
+        for resource_type, node in zip(types, nodes, strict=True):
             sort = None
             if query.sort_by and _path(resource_type, query) is not None:
                 sort = _sort(resource_type, query)
-            selections.append((resource_type, Selection(node, sort)))
-        if not selections and problem is not None:
-            raise problem
-        if query.sort_by and not any(selection.sort for _, selection in selections):
-            raise InvalidValue(f"sortBy: {query.sort_by[:100]} is not an attribute of any resource type")
+            if node is not False:
+                selections.append((resource_type, Selection(None if node is True else node, sort)))
         return selections
 
     def _joined_page(

@@ -3,26 +3,29 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from marshmallow import fields, validate
+from marshmallow import fields
 
 from app.protocol.messages import Message, SchemasField, TextField, TextsField, one_message, read_message
 from app.protocol.profiles import Profile
 from app.protocol.search import Query
 from app.protocol.tolerance import names_in_a_string, number_in_a_string
 from schema import urns
-from schema.errors import InvalidValue
+from schema.errors import InvalidCount, InvalidValue
 
-# SQL knows 64 bits; what is longer is no page number.
-DIGITS: Final = 18
+# SQL knows 64 bits, and no store has as many resources.
+_MOST: Final = 10**18
+
+
+def clamped(number: int) -> int:
+    """Return a startIndex or count that any storage can take: larger ones mean the same."""
+    return max(-_MOST, min(number, _MOST))
 
 
 def _number_field(description: str) -> fields.Integer:
-    problem = f"must be an integer of {DIGITS} digits at most"
     return fields.Integer(
         strict=True,
-        validate=validate.Range(-(10**DIGITS), 10**DIGITS, error=problem),
         metadata={"description": description},
-        error_messages=one_message(problem),
+        error_messages=one_message("must be an integer"),
     )
 
 
@@ -52,13 +55,19 @@ class SearchMessage(Message):
 def read_search_request(body: Mapping[str, Any], profile: Profile) -> Query:
     """Return what a SearchRequest message asks for.
 
-    Raises InvalidSyntax for another message, InvalidValue naming what does not fit.
+    Raises InvalidSyntax for another message, InvalidValue naming what does not fit, and InvalidCount for a
+    count beside a cursor (RFC 9865 section 2.1).
     """
-    message = read_message(SearchMessage, body, profile)
+    try:
+        message = read_message(SearchMessage, body, profile)
+    except InvalidValue as problem:
+        if str(problem).startswith("count:") and body.get("cursor") is not None:
+            raise InvalidCount(str(problem)) from problem
+        raise
     return Query(
         filter=message.get("filter") or None,
-        start_index=message.get("startIndex", 1),
-        count=message.get("count"),
+        start_index=clamped(message.get("startIndex", 1)),
+        count=clamped(message["count"]) if "count" in message else None,
         sort_by=message.get("sortBy") or None,
         descending=is_descending(message.get("sortOrder")),
         cursor=message.get("cursor"),

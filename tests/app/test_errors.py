@@ -18,6 +18,16 @@ def test_unknown_paths_and_methods(scim: ScimClient) -> None:
     assert scim("HEAD", "/Users/x").status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/Users/.search", "/Groups/.search", "/Users/.search/", "/.search"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE"])
+def test_a_search_by_post_has_no_other_method(scim: ScimClient, path: str, method: str) -> None:
+    answer = scim(method, path)
+
+    assert answer.status_code == 405
+    assert set(answer.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
+    assert set(scim("OPTIONS", path).headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
+
+
 def test_both_spellings_of_a_path_are_served(scim: ScimClient) -> None:
     assert scim("POST", "/Users/", {"userName": "a"}).status_code == 201
     [user] = scim("GET", "/Users/").json["Resources"]

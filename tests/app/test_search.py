@@ -317,7 +317,8 @@ def test_search_by_post(scim: ScimClient, people: dict[str, str]) -> None:
         ({"schemas": ["urn:nope"]}, "invalidSyntax"),
         ({"schemas": [SEARCH], "count": "one"}, "invalidValue"),
         ({"schemas": [SEARCH], "count": True}, "invalidValue"),
-        ({"schemas": [SEARCH], "startIndex": 2**64 - 1}, "invalidValue"),
+        ({"schemas": [SEARCH], "startIndex": 1.5}, "invalidValue"),
+        ({"schemas": [SEARCH], "count": "one", "cursor": ""}, "invalidCount"),
         ({"schemas": [SEARCH], "attributes": [7]}, "invalidValue"),
         ({"schemas": [SEARCH], "filter": "userName"}, "invalidFilter"),
     ],
@@ -342,7 +343,18 @@ def test_all_types_are_searched_at_the_root(scim: ScimClient, people: dict[str, 
 
     assert found(count=100) == (["bjensen", "Alice", "carol", "dave", "eve", "Bravo", "alpha"], 7)
     assert found(startIndex=5, count=2) == (["eve", "Bravo"], 7)
-    assert found(filter='displayName eq "ALPHA" or userName eq "x"') == ([], 0)
+    # To a group, userName is an attribute without a value (RFC 7644 section 3.4.2.1).
+    assert found(filter='displayName eq "ALPHA" or userName eq "x"') == (["alpha"], 1)
+    assert found(filter='userName eq "eve" or members pr') == (["eve"], 1)
+    assert found(filter="not (userName pr)") == (["Bravo", "alpha"], 2)
+    assert found(filter='userName ne "eve" and not (title pr or emails[type eq "no"])', count=0)[1] > 2
+    assert found(filter='userName ne "eve"', count=0)[1] == 6
+    assert found(filter="userName eq null") == (["Bravo", "alpha"], 2)
+    assert found(filter='members pr or userName eq "eve"', sortBy="userName") == (["eve"], 1)
+    users, groups = 'meta.resourceType eq "User" and userName pr', 'meta.resourceType eq "Group" and members pr'
+    assert found(filter=f"({users}) or ({groups})", count=0)[1] == 5
+    both = f'({users}) or meta.resourceType eq "Group" and displayName pr'
+    assert found(filter=both, count=0)[1] == 7
     assert found(filter='displayName eq "ALPHA"') == (["alpha"], 1)
     assert found(filter='userName eq "eve"') == (["eve"], 1)
     assert found(filter='meta.resourceType eq "Group"') == (["Bravo", "alpha"], 2)
@@ -363,7 +375,9 @@ def test_cursors_lead_through_all_types(scim: ScimClient, people: dict[str, str]
 
 
 def test_what_no_type_has_is_an_invalid_filter(scim: ScimClient) -> None:
-    error_of(scim("GET", "/", query_string={"filter": "shoeSize eq 43"}), 400, "invalidFilter")
+    of_some = ("userName pr or shoeSize eq 43", "members pr and userName pr or userName gt 1")
+    for text in ("shoeSize eq 43", *of_some):
+        error_of(scim("GET", "/", query_string={"filter": text}), 400, "invalidFilter")
     error_of(scim("GET", "/", query_string={"sortBy": "shoeSize"}), 400, "invalidValue")
 
 

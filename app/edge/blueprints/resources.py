@@ -1,5 +1,6 @@
 """The endpoints of one resource type, made from its definition (RFC 7644 sections 3.3 to 3.6)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from app.edge.deferral import Deferral
 from app.edge.guard import current_context, current_profile
 from app.edge.headers import read_conditions
 from app.edge.messages import BodyLimits, read_body, read_names, read_projection
-from app.edge.reads import ReadEndpoint
+from app.edge.reads import SEARCH, ReadEndpoint
 from app.edge.responses import Response, changed_response, empty_response, list_response, resource_response
 from app.protocol.asynchronous import AsyncRequest
 from app.protocol.context import Context
@@ -26,7 +27,9 @@ from storage.adapter import StoredResource
 
 
 class IdConverter(PathConverter):
-    """An id in a path: an upstream may give ids with slashes, which come as %2F."""
+    """An id in a path: an upstream may give ids with slashes, which come as %2F. `.search` is none."""
+
+    regex = rf"(?!{re.escape(SEARCH)}/?$){PathConverter.regex}"
 
     def to_python(self, value: str) -> str:
         # Both spellings of the path are served, with and without a slash at its end.
@@ -149,7 +152,7 @@ def resource_blueprint(endpoint: Endpoint) -> Blueprint:
     for method, rule, view in (
         ("GET", "", endpoint.search),
         ("POST", "", endpoint.create),
-        ("POST", "/.search", endpoint.search_by_post),
+        ("POST", f"/{SEARCH}", endpoint.search_by_post),
         ("GET", one, endpoint.get),
         ("PUT", one, endpoint.replace),
         ("PATCH", one, endpoint.patch),
