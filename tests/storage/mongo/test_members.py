@@ -154,6 +154,39 @@ def test_a_resource_that_is_deleted_while_it_joins_joins_nothing(
     assert store.documents.scim_members.count_documents({}) == 0
 
 
+def test_a_resource_that_is_deleted_after_it_was_read_along_joins_nothing(
+    store: MongoStore, adapter: StorageAdapter
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    adapter.create(GROUP, stored("g", displayName="G"))
+    group = adapter.get_to_patch(GROUP, "g", ["a"])
+    assert group.read_along is not None
+    adapter.delete(USER, "a")
+
+    assert not adapter.change_members(GROUP, group, group.read_along.existing, ())
+    assert store.documents.scim_members.count_documents({}) == 0
+
+
+def test_one_command_reads_a_group_and_what_there_is_of_named_members(
+    store: MongoStore, adapter: StorageAdapter, commands: Callable[[], list[str]]
+) -> None:
+    store.documents.Groups.insert_one({"_id": "g", "displayName": "G", "members": [{"value": "a"}]})
+    for name in "ab":
+        adapter.create(USER, stored(name, userName=name, displayName=name.upper()))
+    adopted = adapter.get_to_patch(GROUP, "g", ["a"]).read_along
+    commands()
+
+    along = adapter.get_to_patch(GROUP, "g", ["a", "b", "zz"]).read_along
+    for_three = commands()
+    of_too_many = adapter.get_to_patch(GROUP, "g", [f"u{n}" for n in range(101)]).read_along
+
+    assert adopted is not None and [m.key for m in adopted.members] == [("User", "a")]
+    assert along is not None and len(for_three) == 1
+    assert [(m.key, m.display) for m in along.existing] == [(("User", "a"), "A"), (("User", "b"), "B")]
+    assert [m.key for m in along.members] == [("User", "a")]
+    assert of_too_many is None
+
+
 def test_a_group_that_is_deleted_while_it_is_changed_is_not_found(
     store: MongoStore, adapter: StorageAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
