@@ -35,7 +35,7 @@ from storage.index_keys import number_at
 from storage.mongo.adoption import Adoption
 from storage.mongo.filter import MongoFilterCompiler
 from storage.mongo.find import LookUp
-from storage.mongo.form import WITHOUT_INDEX, Places, is_ours, stored
+from storage.mongo.form import WITHOUT_INDEX, Places, is_ours
 from storage.mongo.generation import Generation
 from storage.mongo.indexes import make_indexes
 from storage.mongo.layout import Layout
@@ -91,7 +91,7 @@ class MongoAdapter(StorageAdapter):
             self._layouts[resource_type.name] = layout
             self._types[resource_type.name] = _Parts(
                 layout,
-                Pages(self._database, layout, MongoFilterCompiler(layout, self._look_up)),
+                Pages(self._database, layout, MongoFilterCompiler(layout, self._look_up), self._links),
                 Adoption(self._database, layout, self._look_up, self._links, self._places),
                 Writer(self._database, layout, self._look_up, self._links, self._places),
             )
@@ -161,11 +161,9 @@ class MongoAdapter(StorageAdapter):
     ) -> StoredResource:
         naming = self._links.naming(resource_type, resource_id, member_ids)
         document = self._document(resource_type, resource_id, naming)
-        memberships = self._links.taken_along(document)
-        joined = None if memberships is None else bool(memberships)
         read_along = self._links.taken_named(document, member_ids)
-        kept = stored(document)
-        return replace(kept, joined=joined, memberships=memberships or None, read_along=read_along)
+        resource = self._links.resource(document)
+        return resource if read_along is None else replace(resource, read_along=read_along)
 
     def _document(
         self, resource_type: ResourceType, resource_id: str, naming: Sequence[Query] = ()

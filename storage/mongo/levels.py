@@ -6,7 +6,7 @@ from typing import Any, Final
 from storage.adapter import Key, Membership
 from storage.batches import batches
 from storage.mongo.find import LookUp
-from storage.mongo.wire import MEMBERS, Database, Query
+from storage.mongo.wire import MEMBERS, Database, Query, joined
 
 # What is read of a group beside its id.
 _SHOWN: Final = {"_scim.display": 1, "_scim.place": 1}
@@ -62,14 +62,10 @@ class Levels:
             "members": {"$push": {"type": "$memberType", "id": "$member"}},
         }
         stages: list[Query] = [{"$group": by_group}]
+        first, let = {"$limit": 1}, {"group": "$_id.id"}
+        same = {"$expr": {"$eq": ["$_id", "$$group"]}}
         for number, name in enumerate(self._nesting):
-            same = {"$match": {"$expr": {"$eq": ["$_id", "$$group"]}}}
-            stages.append(self._joined(self._types[name].collection, f"type{number}", same, _SHOWN))
-        above = {"$match": {"memberType": {"$in": self._nesting}, "$expr": {"$eq": ["$member", "$$group"]}}}
-        return [*stages, self._joined(MEMBERS, "above", above, {"_id": 1})]
-
-    @staticmethod
-    def _joined(collection: str, name: str, condition: Query, projection: Query) -> Query:
-        group = {"group": "$_id.id"}
-        pipeline = [condition, {"$limit": 1}, {"$project": projection}]
-        return {"$lookup": {"from": collection, "let": group, "pipeline": pipeline, "as": name}}
+            collection, shown = self._types[name].collection, {"$project": _SHOWN}
+            stages.append(joined(collection, same, f"type{number}", first, shown, let=let))
+        above = {"memberType": {"$in": self._nesting}, "$expr": {"$eq": ["$member", "$$group"]}}
+        return [*stages, joined(MEMBERS, above, "above", first, {"$project": {"_id": 1}}, let=let)]

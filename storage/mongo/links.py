@@ -3,17 +3,18 @@
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
 from schema.resource_type import ResourceType
-from storage.adapter import Key, Member, Membership, ReadAlong
+from storage.adapter import Key, Member, Membership, ReadAlong, StoredResource
 from storage.batches import BATCH, batches
 from storage.errors import ResourceNotFound, after_write
 from storage.known_member import KnownMember
 from storage.mongo.find import LookUp, links_of
-from storage.mongo.form import Places
+from storage.mongo.form import Places, stored
 from storage.mongo.levels import Levels
 from storage.mongo.wire import DELETED, LEASE_S, MEMBERS, Database, Documents, Query, insert_new, joined
 from storage.nesting import nested
@@ -168,13 +169,25 @@ class Links:
                     found[resource_id] = memberships
         return found
 
-    def along(self, member_type: str, resource_id: str) -> Query:
-        """Return the stage that adds to the document of a resource what `taken_along` takes from it."""
-        query = {"memberType": member_type, "member": resource_id}
-        levels = Levels(self._database, self._look_up)
-        return joined(MEMBERS, query, _ALONG, {"$limit": _MOST_ALONG}, *levels.stages())
+    def along(self, member_type: str, resource_id: str | None = None) -> Query:
+        """Return the stage that adds to the document of a resource the memberships that `resource` takes.
 
-    def taken_along(self, document: dict[str, Any]) -> list[Membership] | None:
+        Without the id of a resource, it adds to each document its own.
+        """
+        own: Query = {"member": resource_id}
+        if resource_id is None:
+            own = {"$expr": {"$eq": ["$member", "$$resource"]}}
+        query, let = {"memberType": member_type, **own}, {"resource": "$_id"}
+        stages = Levels(self._database, self._look_up).stages()
+        return joined(MEMBERS, query, _ALONG, {"$limit": _MOST_ALONG}, *stages, let=let)
+
+    def resource(self, document: dict[str, Any]) -> StoredResource:
+        """Return the resource in a document, with its memberships if they were read along."""
+        memberships = self._taken_along(document)
+        joined = None if memberships is None else bool(memberships)
+        return replace(stored(document), joined=joined, memberships=memberships or None)
+
+    def _taken_along(self, document: dict[str, Any]) -> list[Membership] | None:
         """Return the groups that a resource is in; None if that takes another look.
 
         It does for 50 groups and for groups in groups, and where the document was not read with `along`.

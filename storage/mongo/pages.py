@@ -8,6 +8,7 @@ from typing import Final
 from pymongo import ASCENDING, DESCENDING
 
 from scim_filter.compiler import FilterCompiler
+from scim_filter.nodes import And, BoundComparison
 from scim_filter.plan import Plan, parts_of
 from storage.adapter import Found, Selection, StoredResource
 from storage.batches import batches
@@ -15,6 +16,7 @@ from storage.index_keys import number_at
 from storage.missing_index import missing_order
 from storage.mongo.form import PLACE, WITHOUT_INDEX, stored
 from storage.mongo.layout import Layout
+from storage.mongo.links import Links
 from storage.mongo.wire import Database, Query
 from storage.order import OrderPart, read_page
 
@@ -26,8 +28,11 @@ _BATCH: Final = 500
 class Pages:
     """Reads the resources of one type."""
 
-    def __init__(self, database: Database, layout: Layout, compiler: FilterCompiler[Query]) -> None:
+    def __init__(
+        self, database: Database, layout: Layout, compiler: FilterCompiler[Query], links: Links
+    ) -> None:
         self._database = database
+        self._links = links
         self._layout = layout
         self._compiler = compiler
 
@@ -68,37 +73,52 @@ class Pages:
         if residual is not None or (sort and self._layout.sort_field(sort.path) is None):
             return Found(self.every(native), residual, is_narrowed=native is not None)
         found = self._page(selection, native) if selection.limit != 0 else []
-        from_start = selection.after is None and selection.before is None
-        is_last = from_start and found and (selection.limit is None or len(found) < selection.limit)
-        total = selection.offset + len(found) if is_last else self._total(native)
+        from_start = selection.after is None and selection.before is None and (found or not selection.offset)
+        is_last = from_start and (selection.limit is None or len(found) < selection.limit)
+        total = selection.offset + len(found) if is_last else self._count(_every(native))
         return Found(found, is_page=True, total=total)
 
-    def _total(self, native: Query | None) -> int:
+    def _count(self, query: Query) -> int:
         with self._database.reading() as documents:
-            query = _all_of({PLACE: {"$gt": 0}}, native)
             return documents[self._layout.collection].count_documents(query)
 
     def _page(self, selection: Selection, native: Query | None) -> list[StoredResource]:
         field = self._layout.sort_field(selection.sort.path) if selection.sort else None
+        # One resource is read with its groups; those of several resources take one look for all.
+        along = [self._links.along(self._layout.resource_type.name)] if self._is_one(selection) else []
 
         def query(part: OrderPart) -> Query:
             of_part = {field: {"$gte": ""} if part.has_value else None} if field else None
-            return _all_of({PLACE: {"$gt": 0}}, native, of_part)
+            return _all_of(_every(native), of_part)
 
         def read(part: OrderPart, offset: int, limit: int | None) -> list[StoredResource]:
             fields = (field, PLACE) if field and part.has_value else (PLACE,)
             direction = DESCENDING if part.descending else ASCENDING
+            stages: list[Query] = [{"$sort": dict.fromkeys(fields, direction)}]
+            stages += [{"$skip": offset}] if offset else []
+            stages += [] if limit is None else [{"$limit": limit}]
+            stages += [{"$project": WITHOUT_INDEX}, *along]
+            matching = {"$match": _all_of(query(part), _onward(part, field))}
             with self._database.reading() as documents:
                 collection = documents[self._layout.collection]
-                cursor = collection.find(_all_of(query(part), _onward(part, field)), WITHOUT_INDEX)
-                cursor = cursor.allow_disk_use(True).sort([(one, direction) for one in fields]).skip(offset)
-                return list(map(stored, cursor if limit is None else cursor.limit(limit)))
+                rows = collection.aggregate([matching, *stages], allowDiskUse=True)
+                return list(map(self._links.resource, rows))
 
-        def count(part: OrderPart) -> int:
-            with self._database.reading() as documents:
-                return documents[self._layout.collection].count_documents(query(part))
+        return read_page(selection, read, lambda part: self._count(query(part)))
 
-        return read_page(selection, read, count)
+    def _is_one(self, selection: Selection) -> bool:
+        """Return whether a filter asks for a unique value: then it matches one resource as a rule."""
+        node = selection.filter
+        unique = {"id", *(path.text for path in self._layout.resource_type.unique_paths)}
+        return any(
+            isinstance(part, BoundComparison) and part.operator == "eq" and part.path.text in unique
+            for part in (node.operands if isinstance(node, And) else (node,))
+        )
+
+
+def _every(native: Query | None) -> Query:
+    """Return the query for the resources that match `native`, or for all."""
+    return _all_of({PLACE: {"$gt": 0}}, native)
 
 
 def _onward(part: OrderPart, field: str | None) -> Query | None:

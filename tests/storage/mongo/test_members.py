@@ -238,6 +238,37 @@ def test_the_groups_of_a_resource_are_read_along_with_it(
     assert len(commands()) == (1 if number < 50 else 2)
 
 
+@pytest.mark.parametrize(("number", "is_read_along"), [(0, True), (3, True), (50, False)])
+def test_one_command_finds_a_resource_by_its_name_with_its_groups(
+    adapter: StorageAdapter, commands: Callable[[], list[str]], number: int, is_read_along: bool
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    for one in range(number):
+        adapter.create(GROUP, stored(f"g{one}", displayName=f"G{one}"))
+        change_members(adapter, f"g{one}", [Member("a", "User")], ())
+    named = resolve(parse_filter('userName eq "A"'), USER)
+    commands()
+
+    (user,) = adapter.candidates(USER, Selection(named, limit=10)).resources
+    memberships = adapter.memberships(USER, [user]).get("a", ())
+
+    assert [m.display for m in memberships] == [f"G{one}" for one in range(number)]
+    assert len(commands()) == (1 if is_read_along else 2)
+
+
+def test_one_command_finds_that_nobody_has_a_name(
+    adapter: StorageAdapter, commands: Callable[[], list[str]]
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    commands()
+
+    found = adapter.candidates(USER, Selection(resolve(parse_filter('userName eq "b"'), USER), limit=10))
+
+    assert (list(found.resources), found.total) == ([], 0)
+    assert len(commands()) == 1
+    assert adapter.candidates(USER, Selection(offset=5, limit=10)).total == 1
+
+
 def test_groups_in_groups_take_a_command_for_each_level(
     adapter: StorageAdapter, commands: Callable[[], list[str]]
 ) -> None:
