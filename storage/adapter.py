@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from schema.resource_type import ResourceType
 from storage.errors import StorageError, UnsupportedByBackend
-from storage.resource import Key, Member, Membership, StoredResource
+from storage.resource import Adoptable, Key, Member, Membership, ReadAlong, StoredResource
 from storage.selection import Found, Page, Position, Selection, Sort
 
 __all__ = [
+    "Adoptable",
     "CONTRACT_VERSION",
     "Capabilities",
     "Found",
@@ -25,6 +26,7 @@ __all__ = [
     "Membership",
     "Page",
     "Position",
+    "ReadAlong",
     "Selection",
     "Sort",
     "StorageAdapter",
@@ -68,19 +70,6 @@ class Capabilities:
     asked_at_start: bool = True
     mends: bool = False
     owners: bool = False
-
-
-@dataclass(frozen=True)
-class Adoptable:
-    """A document of another program, with a line for each thing that is wrong with it.
-
-    A document that `is_left` does not become a resource; of another one, only what is wrong is lost.
-    """
-
-    resource_type: str
-    resource_id: str
-    problems: Sequence[str] = ()
-    is_left: bool = False
 
 
 class StorageAdapter(ABC):
@@ -172,6 +161,15 @@ class StorageAdapter(ABC):
 
         Raises ResourceNotFound.
         """
+
+    def get_to_patch(
+        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
+    ) -> StoredResource:
+        """Return a resource as `get` does; a client names these ids to change its members.
+
+        It has `read_along` about them where one call of the backend reads all of that. Needs `members`.
+        """
+        return self.get(resource_type, resource_id)
 
     def get_to_delete(
         self, resource_type: ResourceType, resource_id: str

@@ -49,6 +49,12 @@ class Measured(WrappedAdapter):
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
         return _timed("get", self._adapter.get, resource_type, resource_id)
 
+    def get_to_patch(
+        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
+    ) -> StoredResource:
+        work = self._adapter.get_to_patch
+        return _timed("get_to_patch", work, resource_type, resource_id, member_ids)
+
     def get_to_delete(
         self, resource_type: ResourceType, resource_id: str
     ) -> tuple[StoredResource, Sequence[Membership]]:

@@ -34,6 +34,19 @@ class Membership:
     direct: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ReadAlong:
+    """What a backend read together with a resource, about `ids` that a client names as its members.
+
+    `existing` are the resources that have one of the ids, as `find` returns them; `members` are those that
+    are members of the resource, as `among_members` returns them.
+    """
+
+    ids: frozenset[str]
+    existing: Sequence[Member]
+    members: Sequence[Member]
+
+
 @dataclass
 class StoredResource:
     """A resource as a backend keeps it.
@@ -49,10 +62,11 @@ class StoredResource:
     at most 128 characters that only the backend reads, and that compares as the order is; it stays
     while the resource exists. `joined` is False when the backend knows
     the resource to be a member of nothing, and None when it did not look. `memberships` are there
-    when the backend has read them along: nobody need ask for them again. `source` is what the backend
-    read the resource from, for the backend alone, so that it need not be read again. `read_only` says
-    that another program made the resource, and that nobody may change it through this server. `owner` is
-    the client that the resource belongs to, None for nobody (`storage.owners`).
+    when the backend has read them along: nobody need ask for them again. So is `read_along`, in what
+    `get_to_patch` returns. `source` is what the backend read the resource from, for the backend alone, so
+    that it need not be read again. `read_only` says that another program made the resource, and that nobody
+    may change it through this server. `owner` is the client that the resource belongs to, None for nobody
+    (`storage.owners`).
 
     No code changes a resource: the fields are final, which mypy checks. A frozen class would check it at run
     time, and take three times as long to make each resource of a page.
@@ -71,9 +85,23 @@ class StoredResource:
     source: Final[Any] = field(default=None, compare=False, repr=False)
     read_only: Final[bool] = False
     owner: Final[str | None] = None
+    read_along: Final[ReadAlong | None] = field(default=None, compare=False, repr=False)
 
     @cached_property
     def document(self) -> dict[str, Any]:
         """The parsed `text`; not to be changed."""
         document: dict[str, Any] = orjson.loads(self.text)
         return document
+
+
+@dataclass(frozen=True)
+class Adoptable:
+    """A document of another program, with a line for each thing that is wrong with it.
+
+    A document that `is_left` does not become a resource; of another one, only what is wrong is lost.
+    """
+
+    resource_type: str
+    resource_id: str
+    problems: Sequence[str] = ()
+    is_left: bool = False

@@ -111,7 +111,8 @@ class Decisions:
 
     def created(self, view: View, resource_type: ResourceType, new: NewResource) -> Write:
         """Return the write of a new resource. Raises InvalidValue for members that do not exist."""
-        joining = self._existing(view, resource_type, new.members)
+        named, attribute = new.members, resource_type.members
+        joining = view.references.members(attribute, named) if attribute and named else []
         delta = MemberDelta(joining) if joining else NO_DELTA
         return Write("create", resource_type, None, new.resource, joining=joining, delta=delta)
 
@@ -231,24 +232,22 @@ class Decisions:
             leaving = view.seen_among(resource_type, before, named)
         if not joining and not leaving:
             return [], [], NO_DELTA
-        members = self._existing(view, resource_type, joining)
+        ids, along = [*joining, *changes.removed], before.read_along
+        if along is not None and not along.ids.issuperset(ids):
+            along = None
+        members = view.references.members(resource_type.members, joining, along) if joining else []
         replaced = changes.replaced
         if not self._needs_delta and not replaced:
             return members, leaving, NO_DELTA
         coming = {member.key for member in members}
         if not changes.cleared:
-            had = list(storage.among_members(resource_type, before, [*joining, *changes.removed]))
+            had = list(along.members if along else storage.among_members(resource_type, before, ids))
             others = (one for one in had if one.resource_id in replaced and one.key not in coming)
             leaving += [one for one in others if changes.leaves(one.resource_id, one.resource_type)]
         known = {member.key for member in had}
         gone = {member.key for member in leaving} - coming
         joined = [member for member in members if member.key not in known]
         return members, leaving, MemberDelta(joined, [member for member in had if member.key in gone])
-
-    def _existing(self, view: View, resource_type: ResourceType, named: Named) -> list[Member]:
-        if resource_type.members is None or not named:
-            return []
-        return view.references.members(resource_type.members, named)
 
 
 class HashedAhead:

@@ -15,7 +15,7 @@ from schema.attribute import Attribute
 from schema.errors import InvalidValue
 from schema.registry import Registry
 from schema.resource_type import ResourceType
-from storage.adapter import Key, Member, StorageAdapter
+from storage.adapter import Key, Member, ReadAlong, StorageAdapter
 from storage.batches import batches
 
 # How many members are looked up at a time: a group may have very many.
@@ -90,12 +90,15 @@ class References:
         path = "/" + prefix.partition("://")[2].partition("/")[2] if "://" in prefix else prefix
         self._prefixes = frozenset({"", "..", prefix.lower(), path.rstrip("/").lower()})
 
-    def members(self, attribute: Attribute, named: Named) -> list[Member]:
+    def members(
+        self, attribute: Attribute, named: Named, read_along: ReadAlong | None = None
+    ) -> list[Member]:
         """Return the resources with those ids; InvalidValue names the first that cannot be a member.
 
-        A `display` that comes with an id takes the place of the resource's own.
+        A `display` that comes with an id takes the place of the resource's own. `read_along` is about all of
+        the ids.
         """
-        found, missing = self.existing(attribute, named)
+        found, missing = self.existing(attribute, named, read_along)
         if not missing:
             return found
         every = ((member_id, one) for member_id, names in named.items() for one in names)
@@ -107,14 +110,17 @@ class References:
         place = f"{attribute.name}[{position}].value"
         raise InvalidValue(f"{place}: there is no {missing[member_id]} with the id {member_id}")
 
-    def existing(self, attribute: Attribute, named: Named) -> tuple[list[Member], dict[str, str]]:
+    def existing(
+        self, attribute: Attribute, named: Named, read_along: ReadAlong | None = None
+    ) -> tuple[list[Member], dict[str, str]]:
         """Return those of the resources that can be members, and by id what there is none of."""
         allowed = _allowed(attribute)
         members: list[Member] = []
         missing: dict[str, str] = {}
         for ids in batches(named, _AT_ONCE):
             part = {member_id: named[member_id] for member_id in ids}
-            for member_id, one, member in self.among(attribute, part, self._adapter.find(ids)):
+            found = read_along.existing if read_along else self._adapter.find(ids)
+            for member_id, one, member in self.among(attribute, part, found):
                 if member is None or (allowed and member.resource_type not in allowed):
                     kind = self.says(one, member_id) or " or ".join(allowed) or "resource"
                     missing.setdefault(member_id, kind)

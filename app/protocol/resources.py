@@ -9,7 +9,7 @@ from app.protocol.authorization import Action, authorize, is_allowed
 from app.protocol.commit import Commit
 from app.protocol.context import Context
 from app.protocol.decisions import Decisions, HashedAhead
-from app.protocol.patch import IgnoredPaths, check_operations
+from app.protocol.patch import IgnoredPaths, check_operations, named_ids
 from app.protocol.preconditions import NO_CONDITIONS, Conditions
 from app.protocol.profiles import profile_of
 from app.protocol.references import Named
@@ -237,9 +237,11 @@ class Resources:
         # Nothing that depends on the request alone is done while other writers wait.
         plan = decisions.planned(context, resource_type, body)
         ahead = HashedAhead(decisions) if decisions.takes_long(resource_type, body) else None
+        member_ids, storage = named_ids(plan), view.storage
+        key = resource_type, resource_id
 
         def patched() -> tuple[StoredResource, NewState]:
-            before = view.storage.get(resource_type, resource_id)
+            before = storage.get_to_patch(*key, member_ids) if member_ids else storage.get(*key)
             conditions.check(before.version)
             return before, decisions.patched(view, resource_type, before, plan)
 

@@ -1,6 +1,6 @@
 """The MongoDB adapter: a document per resource in a collection per resource type.
 
-Modules, from the wire up: `wire`, `form`, `find`, `write`, `links`.
+Modules, from the wire up: `wire`, `form`, `find`, `pages`, `write`, `links`.
 """
 
 import logging
@@ -34,14 +34,15 @@ from storage.errors import (
 from storage.index_keys import number_at
 from storage.mongo.adoption import Adoption
 from storage.mongo.filter import MongoFilterCompiler
-from storage.mongo.find import LookUp, Pages
-from storage.mongo.form import PLACE, WITHOUT_INDEX, Places, is_ours, stored
+from storage.mongo.find import LookUp
+from storage.mongo.form import WITHOUT_INDEX, Places, is_ours
 from storage.mongo.generation import Generation
+from storage.mongo.indexes import make_indexes
 from storage.mongo.layout import Layout
 from storage.mongo.links import Links
+from storage.mongo.pages import Pages
 from storage.mongo.probe import check_queries
-from storage.mongo.unique import make_index
-from storage.mongo.wire import MEMBERS, Database
+from storage.mongo.wire import MEMBERS, Database, Query
 from storage.mongo.write import Writer
 from storage.survey import Survey
 
@@ -90,7 +91,7 @@ class MongoAdapter(StorageAdapter):
             self._layouts[resource_type.name] = layout
             self._types[resource_type.name] = _Parts(
                 layout,
-                Pages(self._database, layout, MongoFilterCompiler(layout, self._look_up)),
+                Pages(self._database, layout, MongoFilterCompiler(layout, self._look_up), self._links),
                 Adoption(self._database, layout, self._look_up, self._links, self._places),
                 Writer(self._database, layout, self._look_up, self._links, self._places),
             )
@@ -100,7 +101,8 @@ class MongoAdapter(StorageAdapter):
         try:
             check_queries(self._database)
             self._generation.begin(self._layouts.values())
-            self._make_indexes()
+            with self._database.writing() as documents:
+                make_indexes(documents, self._layouts.values())
             for parts in self._types.values():
                 parts.adoption.finish()
                 self._generation.complete(parts.layout)
@@ -111,19 +113,6 @@ class MongoAdapter(StorageAdapter):
         finally:
             # Connections do not survive a fork, and preparing may happen before one.
             self.close()
-
-    def _make_indexes(self) -> None:
-        with self._database.writing() as documents:
-            for layout in self._layouts.values():
-                collection = documents[layout.collection]
-                collection.create_index([("_scim.keys", 1), (PLACE, 1)])
-                collection.create_index([(PLACE, 1)])
-                collection.create_index([("_scim.layout", 1)])
-                make_index(collection)
-                for sorted_field in layout.sorted_fields():
-                    collection.create_index([(sorted_field, 1), (PLACE, 1)])
-            documents[MEMBERS].create_index([("groupType", 1), ("group", 1), ("place", 1)])
-            documents[MEMBERS].create_index([("memberType", 1), ("member", 1), ("group", 1)])
 
     def to_adopt(self, resource_types: Sequence[ResourceType]) -> Iterator[Adoptable]:
         self._follow(resource_types)
@@ -165,20 +154,31 @@ class MongoAdapter(StorageAdapter):
     # -- one resource
 
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
-        document = self._document(resource_type, resource_id)
-        memberships = self._links.taken_along(document)
-        joined = None if memberships is None else bool(memberships)
-        return replace(stored(document), joined=joined, memberships=memberships or None)
+        return self.get_to_patch(resource_type, resource_id, ())
 
-    def _document(self, resource_type: ResourceType, resource_id: str) -> dict[str, Any]:
-        """Return the document of a resource, adopted if that is possible, with its memberships."""
+    def get_to_patch(
+        self, resource_type: ResourceType, resource_id: str, member_ids: Sequence[str]
+    ) -> StoredResource:
+        naming = self._links.naming(resource_type, resource_id, member_ids)
+        document = self._document(resource_type, resource_id, naming)
+        read_along = self._links.taken_named(document, member_ids)
+        resource = self._links.resource(document)
+        return resource if read_along is None else replace(resource, read_along=read_along)
+
+    def _document(
+        self, resource_type: ResourceType, resource_id: str, naming: Sequence[Query] = ()
+    ) -> dict[str, Any]:
+        """Return the document of a resource, adopted if that is possible, with its memberships.
+
+        It also has what the stages of `naming` add.
+        """
         parts = self._types[resource_type.name]
         own = {"_id": _text(resource_type, resource_id)}
-        along = self._links.along(resource_type.name, resource_id)
+        stages = [self._links.along(resource_type.name, resource_id), *naming]
         for _ in range(2):
             with self._database.reading() as documents:
                 collection = documents[parts.layout.collection]
-                rows = collection.aggregate([{"$match": own}, {"$project": WITHOUT_INDEX}, along])
+                rows = collection.aggregate([{"$match": own}, {"$project": WITHOUT_INDEX}, *stages])
                 found = next(iter(rows), None)
             if found is None:
                 break

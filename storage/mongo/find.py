@@ -1,33 +1,23 @@
-"""Finding resources: any of them by id or by membership, and those of one type a page at a time."""
+"""Finding resources of any type, by id or by membership."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import OperationFailure
 
-from scim_filter.compiler import FilterCompiler
-from scim_filter.plan import Plan, parts_of
-from storage.adapter import Found, Key, Member, Selection, StoredResource
+from storage.adapter import Key, Member
 from storage.batches import BATCH, batches
-from storage.index_keys import number_at
 from storage.known_member import KnownMember
-from storage.missing_index import missing_order
-from storage.mongo.form import PLACE, WITHOUT_INDEX, stored
+from storage.mongo.form import PLACE
 from storage.mongo.layout import Layout
 from storage.mongo.wire import MEMBERS, Database, Documents, Query, joined
-from storage.order import OrderPart, read_page
-
-# The numbers of places and of documents that one command reads where every candidate must be read.
-_BLOCK: Final = 50_000
-_BATCH: Final = 500
 
 # The server's code for an answer to `distinct` that would not fit into a document.
 _DISTINCT_TOO_BIG: Final = 17217
 # What is read of a member beside its id.
 _SHOWN: Final = {"_scim.display": 1, PLACE: 1}
+# The field in which resources of a type are read along with another resource; the number of the type follows.
+_ALONG: Final = "_scim_type"
 # The keys of a membership, without its place and display.
 _KEYS: Final = {"_id": 0, "group": 1, "groupType": 1, "member": 1, "memberType": 1}
 
@@ -48,11 +38,7 @@ class LookUp:
             for type_name, resource_id in batch:
                 by_type.setdefault(type_name, []).append(resource_id)
             for type_name, rows in self._by_type(documents, by_type).items():
-                for row in rows:
-                    kept = row.get("_scim")
-                    # A document that is not adopted yet has neither.
-                    known = kept if isinstance(kept, dict) else {}
-                    found[type_name, row["_id"]] = {"place": 0, **known}
+                found |= {(type_name, row["_id"]): _shown(row) for row in rows}
         return found
 
     def _by_type(
@@ -80,10 +66,23 @@ class LookUp:
         for batch in batches(dict.fromkeys(resource_ids), max(1, BATCH // len(self.layouts))):
             with self._database.reading() as documents:
                 rows = self.rows(documents, [(name, one) for name in self.layouts for one in batch])
-            for (name, resource_id), row in rows.items():
-                display = row.get("display")
-                found.append(KnownMember(resource_id, name, display, display))
+            found += _members(rows)
         return found
+
+    def along(self, resource_ids: Sequence[str]) -> list[Query]:
+        """Return the stages that add to a document what `taken_along` takes from it."""
+        query, shown = {"_id": {"$in": list(resource_ids)}}, {"$project": _SHOWN}
+        collections = [layout.collection for layout in self.layouts.values()]
+        return [joined(one, query, f"{_ALONG}{number}", shown) for number, one in enumerate(collections)]
+
+    def taken_along(self, document: dict[str, Any]) -> list[Member]:
+        """Return every resource that has one of the ids, as `find` does."""
+        rows = {
+            (name, row["_id"]): _shown(row)
+            for number, name in enumerate(self.layouts)
+            for row in document.pop(f"{_ALONG}{number}")
+        }
+        return _members(rows)
 
     def beside(self, documents: Documents, type_name: str, resource_id: str) -> tuple[bool, bool]:
         """Return whether a resource that exists has a twin, and whether it has members or memberships.
@@ -165,82 +164,15 @@ class LookUp:
         return ids if len(ids) <= limit else None
 
 
-class Pages:
-    """Reads the resources of one type."""
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `place` and `display` of a document; one that is not adopted yet has neither."""
+    kept = row.get("_scim")
+    return {"place": 0, **(kept if isinstance(kept, dict) else {})}
 
-    def __init__(self, database: Database, layout: Layout, compiler: FilterCompiler[Query]) -> None:
-        self._database = database
-        self._layout = layout
-        self._compiler = compiler
 
-    def every(self, native: Query | None = None) -> Iterator[StoredResource]:
-        """Yield the resources that match `native`, or all, in order of creation, a batch at a time."""
-        last = 0
-        while True:
-            query = _all_of({PLACE: {"$gt": last}}, native)
-            with self._database.reading() as documents:
-                found = documents[self._layout.collection].find(query, {PLACE: 1})
-                rows = list(found.sort(PLACE, ASCENDING).limit(_BLOCK))
-            for batch in batches((row["_id"] for row in rows), _BATCH):
-                yield from self._load(batch)
-            if len(rows) < _BLOCK:
-                return
-            last = rows[-1]["_scim"]["place"]
-
-    def _load(self, ids: Sequence[str]) -> list[StoredResource]:
-        with self._database.reading() as documents:
-            rows = documents[self._layout.collection].find({"_id": {"$in": list(ids)}}, WITHOUT_INDEX)
-            found = {row["_id"]: stored(row) for row in rows if "_scim" in row}
-        return [found[resource_id] for resource_id in ids if resource_id in found]
-
-    def candidates(self, selection: Selection) -> Found:
-        """Return the resources that may be selected (`StorageAdapter.candidates`)."""
-        return replace(self._candidates(selection), explain=partial(self._explain, selection))
-
-    def _explain(self, selection: Selection) -> Plan:
-        layout = self._layout
-        order = missing_order(layout.resource_type, selection.sort, {"id", *layout.paths})
-        return Plan(parts_of(self._compiler, selection.filter), order)
-
-    def _candidates(self, selection: Selection) -> Found:
-        native, residual = None, None
-        if selection.filter is not None:
-            native, residual = self._compiler.split(selection.filter)
-        sort = selection.sort
-        if residual is not None or (sort and self._layout.sort_field(sort.path) is None):
-            return Found(self.every(native), residual, is_narrowed=native is not None)
-        found = self._page(selection, native) if selection.limit != 0 else []
-        from_start = selection.after is None and selection.before is None
-        is_last = from_start and found and (selection.limit is None or len(found) < selection.limit)
-        total = selection.offset + len(found) if is_last else self._total(native)
-        return Found(found, is_page=True, total=total)
-
-    def _total(self, native: Query | None) -> int:
-        with self._database.reading() as documents:
-            query = _all_of({PLACE: {"$gt": 0}}, native)
-            return documents[self._layout.collection].count_documents(query)
-
-    def _page(self, selection: Selection, native: Query | None) -> list[StoredResource]:
-        field = self._layout.sort_field(selection.sort.path) if selection.sort else None
-
-        def query(part: OrderPart) -> Query:
-            of_part = {field: {"$gte": ""} if part.has_value else None} if field else None
-            return _all_of({PLACE: {"$gt": 0}}, native, of_part)
-
-        def read(part: OrderPart, offset: int, limit: int | None) -> list[StoredResource]:
-            fields = (field, PLACE) if field and part.has_value else (PLACE,)
-            direction = DESCENDING if part.descending else ASCENDING
-            with self._database.reading() as documents:
-                collection = documents[self._layout.collection]
-                cursor = collection.find(_all_of(query(part), _onward(part, field)), WITHOUT_INDEX)
-                cursor = cursor.allow_disk_use(True).sort([(one, direction) for one in fields]).skip(offset)
-                return list(map(stored, cursor if limit is None else cursor.limit(limit)))
-
-        def count(part: OrderPart) -> int:
-            with self._database.reading() as documents:
-                return documents[self._layout.collection].count_documents(query(part))
-
-        return read_page(selection, read, count)
+def _members(rows: Mapping[Key, Mapping[str, Any]]) -> list[Member]:
+    shown = ((key, row.get("display")) for key, row in rows.items())
+    return [KnownMember(resource_id, name, display, display) for (name, resource_id), display in shown]
 
 
 def links_of(type_name: str, resource_id: str) -> Query:
@@ -251,21 +183,3 @@ def links_of(type_name: str, resource_id: str) -> Query:
             {"groupType": type_name, "group": resource_id},
         ]
     }
-
-
-def _onward(part: OrderPart, field: str | None) -> Query | None:
-    """Return the condition that a resource is beyond the position to go on from."""
-    if part.beyond is None:
-        return None
-    beyond = "$lt" if part.descending else "$gt"
-    place = {PLACE: {beyond: number_at(part.beyond.place)}}
-    if field is None or not part.has_value:
-        return place
-    # The first condition lets the index find the place; the second goes on from there.
-    return {field: {f"{beyond}e": part.beyond.key}, "$or": [{field: {beyond: part.beyond.key}}, place]}
-
-
-def _all_of(*queries: Query | None) -> Query:
-    """Return the query that joins all queries but empty ones."""
-    parts = [query for query in queries if query]
-    return parts[0] if len(parts) == 1 else {"$and": parts}

@@ -3,17 +3,19 @@
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
 from schema.resource_type import ResourceType
-from storage.adapter import Key, Member, Membership
+from storage.adapter import Key, Member, Membership, ReadAlong, StoredResource
 from storage.batches import BATCH, batches
 from storage.errors import ResourceNotFound, after_write
 from storage.known_member import KnownMember
 from storage.mongo.find import LookUp, links_of
-from storage.mongo.form import Places
+from storage.mongo.form import Places, stored
+from storage.mongo.levels import Levels
 from storage.mongo.wire import DELETED, LEASE_S, MEMBERS, Database, Documents, Query, insert_new, joined
 from storage.nesting import nested
 
@@ -21,8 +23,9 @@ _LONGEST_ID: Final = 500
 # The field in which the memberships of a resource are read along with it, and how many at most.
 _ALONG: Final = "_scim_links"
 _MOST_ALONG: Final = 50
-# What is read of a group beside its id.
-_SHOWN: Final = {"_scim.display": 1, "_scim.place": 1}
+# The field in which memberships of a group are read along with it, those of at most so many named members.
+_NAMED: Final = "_scim_named"
+_MOST_NAMED: Final = 100
 
 
 class Links:
@@ -61,13 +64,32 @@ class Links:
     def among(self, group: ResourceType, group_id: str, member_ids: Sequence[str]) -> list[Member]:
         """Return the members of a group that have one of the ids."""
         found: list[Member] = []
-        names, ids = self._look_up.layouts, dict.fromkeys(member_ids)
-        keys = ((name, member_id) for member_id in ids for name in names)
-        for batch in batches(_row_id(group.name, group_id, key) for key in keys):
+        for batch in batches(self._row_ids(group, group_id, member_ids)):
             with self._database.reading() as documents:
-                rows = documents[MEMBERS].find({"_id": {"$in": batch}})
-                found += [Member(row["member"], row["memberType"], row.get("display")) for row in rows]
+                found += map(_member, documents[MEMBERS].find({"_id": {"$in": batch}}))
         return found
+
+    def _row_ids(self, group: ResourceType, group_id: str, member_ids: Sequence[str]) -> list[str]:
+        names, ids = self._look_up.layouts, dict.fromkeys(member_ids)
+        return [_row_id(group.name, group_id, (name, one)) for one in ids for name in names]
+
+    def naming(self, group: ResourceType, group_id: str, member_ids: Sequence[str]) -> list[Query]:
+        """Return the stages that add to the document of a group what `taken_named` takes from it.
+
+        These are none for more than 100 ids: what is read together has to fit into one document.
+        """
+        if not 0 < len(member_ids) <= _MOST_NAMED:
+            return []
+        rows = joined(MEMBERS, {"_id": {"$in": self._row_ids(group, group_id, member_ids)}}, _NAMED)
+        return [*self._look_up.along(member_ids), rows]
+
+    def taken_named(self, document: dict[str, Any], member_ids: Sequence[str]) -> ReadAlong | None:
+        """Return what was read about named members; None where that takes another look."""
+        rows = document.pop(_NAMED, None)
+        if rows is None:
+            return None
+        existing = self._look_up.taken_along(document)
+        return ReadAlong(frozenset(member_ids), existing, list(map(_member, rows)))
 
     def change(
         self, group: ResourceType, group_id: str, add: Iterable[Member], remove: Iterable[Member]
@@ -140,20 +162,32 @@ class Links:
         """
         found: dict[str, list[Membership]] = {}
         for batch in batches(resource_ids):
-            levels = _Levels(self._database, self._look_up)
+            levels = Levels(self._database, self._look_up)
             above = nested(levels.groups_of([(member_type, one) for one in batch]), levels.groups_of)
             for (_, resource_id), steps in above.items():
                 if memberships := levels.memberships(steps):
                     found[resource_id] = memberships
         return found
 
-    def along(self, member_type: str, resource_id: str) -> Query:
-        """Return the stage that adds to the document of a resource what `taken_along` takes from it."""
-        query = {"memberType": member_type, "member": resource_id}
-        levels = _Levels(self._database, self._look_up)
-        return joined(MEMBERS, query, _ALONG, {"$limit": _MOST_ALONG}, *levels.stages())
+    def along(self, member_type: str, resource_id: str | None = None) -> Query:
+        """Return the stage that adds to the document of a resource the memberships that `resource` takes.
 
-    def taken_along(self, document: dict[str, Any]) -> list[Membership] | None:
+        Without the id of a resource, it adds to each document its own.
+        """
+        own: Query = {"member": resource_id}
+        if resource_id is None:
+            own = {"$expr": {"$eq": ["$member", "$$resource"]}}
+        query, let = {"memberType": member_type, **own}, {"resource": "$_id"}
+        stages = Levels(self._database, self._look_up).stages()
+        return joined(MEMBERS, query, _ALONG, {"$limit": _MOST_ALONG}, *stages, let=let)
+
+    def resource(self, document: dict[str, Any]) -> StoredResource:
+        """Return the resource in a document, with its memberships if they were read along."""
+        memberships = self._taken_along(document)
+        joined = None if memberships is None else bool(memberships)
+        return replace(stored(document), joined=joined, memberships=memberships or None)
+
+    def _taken_along(self, document: dict[str, Any]) -> list[Membership] | None:
         """Return the groups that a resource is in; None if that takes another look.
 
         It does for 50 groups and for groups in groups, and where the document was not read with `along`.
@@ -163,7 +197,7 @@ class Links:
             return None
         if sum(len(row["members"]) for row in rows) >= _MOST_ALONG:
             return None
-        levels = _Levels(self._database, self._look_up)
+        levels = Levels(self._database, self._look_up)
         return levels.memberships({levels.note(row): 1 for row in rows})
 
     # -- the end of a resource
@@ -202,70 +236,11 @@ class Links:
             self.conclude(row["type"], row["id"])
 
 
+def _member(row: Mapping[str, Any]) -> Member:
+    return Member(row["member"], row["memberType"], row.get("display"))
+
+
 def _row_id(group_type: str, group_id: str, member: Key) -> str:
     """Return the key of the document of a membership."""
     key = orjson.dumps([group_type, group_id, *member]).decode()
     return key if len(key) <= _LONGEST_ID else hashlib.sha256(key.encode()).hexdigest()
-
-
-class _Levels:
-    """Reads the groups of resources, level by level."""
-
-    def __init__(self, database: Database, look_up: LookUp) -> None:
-        # What is shown of each group that exists.
-        self._shown: dict[Key, dict[str, Any]] = {}
-        self._database = database
-        self._types = look_up.layouts
-        self._nesting = sorted(look_up.nesting)
-        # Groups that are in no group.
-        self._topmost: set[Key] = set()
-
-    def groups_of(self, keys: Sequence[Key]) -> dict[Key, set[Key]]:
-        """Return the groups that each resource is a direct member of."""
-        found: dict[Key, set[Key]] = {}
-        for batch in batches(sorted(key for key in keys if key not in self._topmost)):
-            types, ids = {key[0] for key in batch}, {key[1] for key in batch}
-            query = {"memberType": {"$in": list(types)}, "member": {"$in": list(ids)}}
-            with self._database.reading() as documents:
-                for row in documents[MEMBERS].aggregate([{"$match": query}, *self.stages()]):
-                    group = self.note(row)
-                    for member in row["members"]:
-                        found.setdefault((member["type"], member["id"]), set()).add(group)
-        # The query also combines the id of one key with the type of another.
-        return {key: found[key] for key in keys if key in found}
-
-    def note(self, row: Mapping[str, Any]) -> Key:
-        """Take over what a row of the pipeline tells of a group, and return its key."""
-        group = row["_id"]["type"], row["_id"]["id"]
-        for number, name in enumerate(self._nesting):
-            if group[0] == name and row[f"type{number}"]:
-                kept = row[f"type{number}"][0].get("_scim")
-                self._shown[group] = {"place": 0, **(kept if isinstance(kept, dict) else {})}
-        if not row["above"]:
-            self._topmost.add(group)
-        return group
-
-    def memberships(self, steps: Mapping[Key, int]) -> list[Membership]:
-        """Return the memberships in those of the groups that exist, by the number of steps to each."""
-        shown = self._shown
-        known = sorted((key for key in steps if key in shown), key=lambda key: shown[key]["place"])
-        return [Membership(key[1], key[0], shown[key].get("display"), steps[key] == 1) for key in known]
-
-    def stages(self) -> list[Query]:
-        """Return the stages from memberships to groups, each with its members and what is shown of it."""
-        by_group = {
-            "_id": {"type": "$groupType", "id": "$group"},
-            "members": {"$push": {"type": "$memberType", "id": "$member"}},
-        }
-        stages: list[Query] = [{"$group": by_group}]
-        for number, name in enumerate(self._nesting):
-            same = {"$match": {"$expr": {"$eq": ["$_id", "$$group"]}}}
-            stages.append(self._joined(self._types[name].collection, f"type{number}", same, _SHOWN))
-        above = {"$match": {"memberType": {"$in": self._nesting}, "$expr": {"$eq": ["$member", "$$group"]}}}
-        return [*stages, self._joined(MEMBERS, "above", above, {"_id": 1})]
-
-    @staticmethod
-    def _joined(collection: str, name: str, condition: Query, projection: Query) -> Query:
-        group = {"group": "$_id.id"}
-        pipeline = [condition, {"$limit": 1}, {"$project": projection}]
-        return {"$lookup": {"from": collection, "let": group, "pipeline": pipeline, "as": name}}

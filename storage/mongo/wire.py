@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -169,9 +170,15 @@ def insert_new(collection: Collection, rows: Sequence[dict[str, Any]]) -> list[i
     return []
 
 
-def joined(collection: str, query: Query, name: str, *stages: Query) -> Query:
-    """Return the stage of a pipeline that adds the documents of a collection that match a query."""
-    return {"$lookup": {"from": collection, "let": {}, "pipeline": [{"$match": query}, *stages], "as": name}}
+def joined(
+    collection: str, query: Query, name: str, *stages: Query, let: Mapping[str, str] = MappingProxyType({})
+) -> Query:
+    """Return the stage of a pipeline that adds the documents of a collection that match a query.
+
+    `let` names the fields of the document that is added to, for `$expr` in the query.
+    """
+    pipeline = [{"$match": query}, *stages]
+    return {"$lookup": {"from": collection, "let": {**let}, "pipeline": pipeline, "as": name}}
 
 
 def check_url(url: str) -> None:

@@ -50,6 +50,22 @@ class MembersContract:
             every[:limit] for limit in range(5)
         ]
 
+    def test_what_is_read_along_is_what_other_calls_return(self, adapter: StorageAdapter) -> None:
+        for name in "abc":
+            adapter.create(USER, stored(name, userName=name))
+        adapter.create(GROUP, stored("g", displayName="G"))
+        change_members(adapter, "g", members("ac"), ())
+        ids = ["a", "b", "g", "zz"]
+
+        found = adapter.get_to_patch(GROUP, "g", ids)
+        along = found.read_along
+
+        assert found == adapter.get(GROUP, "g")
+        if along is not None:
+            assert along.ids == set(ids)
+            assert {one.resource_id: one for one in along.existing} == found_by_id(adapter, ids)
+            assert {one.resource_id for one in along.members} == among(adapter, "g", ids) == {"a"}
+
     def test_what_was_read_before_another_change_undoes_nothing(self, adapter: StorageAdapter) -> None:
         for name in "abc":
             adapter.create(USER, stored(name, userName=name))

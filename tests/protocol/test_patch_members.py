@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.protocol.patch import RequestedMembers
+from app.protocol.patch import PatchRules, RequestedMembers, named_ids, plan_patch, read_operations
 from app.protocol.references import NamedMember
 from schema import urns
 from schema.errors import InvalidValue, Mutability, NoTarget, ScimError
@@ -13,6 +13,7 @@ from tests.protocol.samples import (
     DEFAULT,
     GROUP,
     STRICT,
+    USER,
     add,
     members_read,
     no_members,
@@ -207,3 +208,29 @@ def test_a_group_keeps_members_apart_from_its_attributes() -> None:
     after = patched(GUIDES, [replace(None, value)], GROUP, members=changes).resource
 
     assert after == {**GUIDES, "displayName": "Guides"} and list(changes.added) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("operations", "named"),
+    [
+        ([add("members", [{"value": "a"}, {"value": "b"}]), add("members", {"value": "a"})], "a b"),
+        ([remove("members", [{"value": "a"}]), remove('members[value eq "b"]')], "a b"),
+        ([remove('members[value eq "a" and type eq "User"]')], "a"),
+        ([replace(None, {"displayName": "H", "members": [{"value": "a"}]})], "a"),
+        ([add("members.value", ["a", "b"])], "a b"),
+        ([remove("members"), remove('members[display eq "Babs"]'), replace("displayName", "H")], ""),
+        ([add("members", [{"display": "Babs"}, 7]), replace(None, {"displayName": "H"})], ""),
+    ],
+)
+def test_ids_are_known_before_the_group_is(operations: list[dict[str, Any]], named: str) -> None:
+    body = {"schemas": [urns.PATCH_OP], "Operations": operations}
+
+    plan = plan_patch(PatchRules(GROUP, DEFAULT), read_operations(body, DEFAULT))
+
+    assert named_ids(plan) == named.split()
+
+
+def test_a_patch_of_a_user_names_no_members() -> None:
+    body = {"schemas": [urns.PATCH_OP], "Operations": [replace("emails", [{"value": "a"}])]}
+
+    assert named_ids(plan_patch(PatchRules(USER, DEFAULT), read_operations(body, DEFAULT))) == []

@@ -2,7 +2,7 @@
 
 from app.protocol.patch.application import Patched, apply_patch, check_operations
 from app.protocol.patch.ignored import IgnoredPaths
-from app.protocol.patch.members import RequestedMembers
+from app.protocol.patch.members import RequestedMembers, named_ids
 from app.protocol.patch.message import PatchOperation, read_operations
 from app.protocol.patch.plan import PatchPlan, PatchRules, plan_patch
 
@@ -15,6 +15,7 @@ __all__ = [
     "Patched",
     "apply_patch",
     "check_operations",
+    "named_ids",
     "plan_patch",
     "read_operations",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.protocol.patch.elements import Elements
 from app.protocol.patch.meter import Meter
-from app.protocol.patch.plan import PatchRules
+from app.protocol.patch.plan import PatchPlan, PatchRules
 from app.protocol.patch.removal import listed, named_values
 from app.protocol.patch.selection import NothingSelected, made_element
 from app.protocol.references import Named, NamedMember, named_members, with_named
@@ -120,6 +120,27 @@ class RequestedMembers:
                 self._hidden.setdefault(member_id, []).append(element)
             else:
                 self._numbers.setdefault(member_id, []).append(number)
+
+
+def named_ids(plan: PatchPlan) -> list[str]:
+    """Return the ids of members that operations name in the usual ways; which ones matter is not decided."""
+    attribute = plan.rules.resource_type.members
+    if attribute is None:
+        return []
+    ids: dict[str, None] = {}
+    for planned in plan.operations:
+        value, target = planned.operation.value, planned.target
+        if target is None:
+            value = value.get(attribute.name) if isinstance(value, Mapping) else None
+        elif target.path.attribute != attribute or target.path.extension is not None:
+            continue
+        elif target.filter is not None:
+            value = made_element(target.filter)
+        for element in value if isinstance(value, list) else [value]:
+            member_id = element.get("value") if isinstance(element, Mapping) else element
+            if isinstance(member_id, str):
+                ids[member_id] = None
+    return list(ids)
 
 
 def _key(element: Mapping[str, Any]) -> Key:

@@ -154,6 +154,39 @@ def test_a_resource_that_is_deleted_while_it_joins_joins_nothing(
     assert store.documents.scim_members.count_documents({}) == 0
 
 
+def test_a_resource_that_is_deleted_after_it_was_read_along_joins_nothing(
+    store: MongoStore, adapter: StorageAdapter
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    adapter.create(GROUP, stored("g", displayName="G"))
+    group = adapter.get_to_patch(GROUP, "g", ["a"])
+    assert group.read_along is not None
+    adapter.delete(USER, "a")
+
+    assert not adapter.change_members(GROUP, group, group.read_along.existing, ())
+    assert store.documents.scim_members.count_documents({}) == 0
+
+
+def test_one_command_reads_a_group_and_what_there_is_of_named_members(
+    store: MongoStore, adapter: StorageAdapter, commands: Callable[[], list[str]]
+) -> None:
+    store.documents.Groups.insert_one({"_id": "g", "displayName": "G", "members": [{"value": "a"}]})
+    for name in "ab":
+        adapter.create(USER, stored(name, userName=name, displayName=name.upper()))
+    adopted = adapter.get_to_patch(GROUP, "g", ["a"]).read_along
+    commands()
+
+    along = adapter.get_to_patch(GROUP, "g", ["a", "b", "zz"]).read_along
+    for_three = commands()
+    of_too_many = adapter.get_to_patch(GROUP, "g", [f"u{n}" for n in range(101)]).read_along
+
+    assert adopted is not None and [m.key for m in adopted.members] == [("User", "a")]
+    assert along is not None and len(for_three) == 1
+    assert [(m.key, m.display) for m in along.existing] == [(("User", "a"), "A"), (("User", "b"), "B")]
+    assert [m.key for m in along.members] == [("User", "a")]
+    assert of_too_many is None
+
+
 def test_a_group_that_is_deleted_while_it_is_changed_is_not_found(
     store: MongoStore, adapter: StorageAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +236,37 @@ def test_the_groups_of_a_resource_are_read_along_with_it(
 
     assert [m.display for m in memberships] == [f"G{one}" for one in range(number)]
     assert len(commands()) == (1 if number < 50 else 2)
+
+
+@pytest.mark.parametrize(("number", "is_read_along"), [(0, True), (3, True), (50, False)])
+def test_one_command_finds_a_resource_by_its_name_with_its_groups(
+    adapter: StorageAdapter, commands: Callable[[], list[str]], number: int, is_read_along: bool
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    for one in range(number):
+        adapter.create(GROUP, stored(f"g{one}", displayName=f"G{one}"))
+        change_members(adapter, f"g{one}", [Member("a", "User")], ())
+    named = resolve(parse_filter('userName eq "A"'), USER)
+    commands()
+
+    (user,) = adapter.candidates(USER, Selection(named, limit=10)).resources
+    memberships = adapter.memberships(USER, [user]).get("a", ())
+
+    assert [m.display for m in memberships] == [f"G{one}" for one in range(number)]
+    assert len(commands()) == (1 if is_read_along else 2)
+
+
+def test_one_command_finds_that_nobody_has_a_name(
+    adapter: StorageAdapter, commands: Callable[[], list[str]]
+) -> None:
+    adapter.create(USER, stored("a", userName="a"))
+    commands()
+
+    found = adapter.candidates(USER, Selection(resolve(parse_filter('userName eq "b"'), USER), limit=10))
+
+    assert (list(found.resources), found.total) == ([], 0)
+    assert len(commands()) == 1
+    assert adapter.candidates(USER, Selection(offset=5, limit=10)).total == 1
 
 
 def test_groups_in_groups_take_a_command_for_each_level(
