@@ -44,6 +44,10 @@ class _Target:
     resource_id: str | None
 
 
+class _Undone(Exception):
+    """An operation has failed, and with it those that share its transaction: each is carried out again."""
+
+
 class BulkOperations:
     """Carries out BulkRequests: each operation wholly or not at all, whatever the others do.
 
@@ -98,7 +102,8 @@ class BulkOperations:
         slow = (n for n, operation in enumerate(request.operations) if self._takes_long(operation))
         # Without transactions nobody waits for one.
         kept = frozenset(slow) if self._commit.has_transactions else frozenset()
-        return BulkRun(context, request, references, list(references.order), kept, job)
+        careful = not self._commit.has_transactions
+        return BulkRun(context, request, references, list(references.order), kept, careful, job)
 
     def _takes_long(self, operation: Mapping[str, Any]) -> bool:
         resource_type = self._resources.registry.by_endpoint(f"/{endpoint_of(operation)}")
@@ -109,7 +114,15 @@ class BulkOperations:
         """Carry out what comes next: a share of the operations, or one that takes long."""
         if run.slow.intersection(run.pending[:1] or run.incomplete):
             return self._alone(run)
-        return self._commit.together(partial(self._share, run))
+        if not run.is_careful:
+            try:
+                return self._commit.together(partial(self._share, run))
+            except _Undone:
+                run = replace(run, is_careful=True)
+        after = self._commit.together(partial(self._share, run))
+        # Where one fails, the next ones often do.
+        after.is_careful = after.errors > run.errors or not self._commit.has_transactions
+        return after
 
     def _alone(self, before: BulkRun) -> BulkRun:
         """Carry out one operation, of which some take long, in a transaction of its own.
@@ -171,7 +184,7 @@ class BulkOperations:
                 self._note(run)
 
     def _part(self, run: BulkRun) -> AbstractContextManager[None]:
-        return nullcontext() if run.is_alone else self._commit.part()
+        return self._commit.part() if run.is_careful and not run.is_alone else nullcontext()
 
     def _carry_out(
         self, run: BulkRun, position: int, operation: Mapping[str, Any], result: dict[str, Any]
@@ -262,7 +275,7 @@ class BulkOperations:
         """Raise what ends the whole; all else is the failure of one operation, of which the guard is told.
 
         A failure that ends the transaction is raised, and so is the loss of the job to another process.
-        A job waits for an outcome that is not known.
+        A job waits for an outcome that is not known. Unless the run is careful, any failure undoes the share.
         """
         if run.job is not None and isinstance(problem, OutcomeUnknown):
             raise problem
@@ -271,6 +284,8 @@ class BulkOperations:
             ends = (StorageUnavailable, OutcomeUnknown, Contention, LostJob)
         if isinstance(problem, ends):
             raise problem
+        if not (run.is_careful or run.is_alone):
+            raise _Undone from problem
         self._commit.close_guard(run.context, problem)
 
     # -- what an operation refers to

@@ -24,9 +24,10 @@ class BulkRun:
 
     `incomplete` are the ids of resources that could not yet refer to all that they refer to. `slow`
     are operations that take long: they have transactions of their own, and `is_alone` says that one
-    is carried out now. `job` is there for a request that is carried out later; `unnoted` are the
-    operations that it does not have yet, and `is_resuming` says that an attempt before this one may
-    have got somewhere.
+    is carried out now. In a run that `is_careful`, each operation can fail alone, which takes a savepoint.
+    Elsewhere, a failure undoes all operations that share the transaction. `job` is there for a request
+    that is carried out later; `unnoted` are the operations that it does not have yet, and `is_resuming`
+    says that an attempt before this one may have got somewhere.
     """
 
     context: Context
@@ -34,6 +35,7 @@ class BulkRun:
     references: BulkReferences
     pending: list[int]
     slow: frozenset[int]
+    is_careful: bool
     job: Job | None = None
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
     ids: Ids = field(default_factory=Ids)
