@@ -16,10 +16,9 @@ from app.protocol.bulk_message import (
     version_of,
 )
 from app.protocol.bulk_references import BulkReferences, bulk_id_of
-from app.protocol.bulk_run import BulkRun, failure_of
+from app.protocol.bulk_run import UNDONE, BulkRun, Undone, failure_of
 from app.protocol.completions import outcome
 from app.protocol.context import Context, JobPart
-from app.protocol.errors import Refusal
 from app.protocol.job import Job, LostJob
 from app.protocol.jobs import Jobs
 from app.protocol.preconditions import Conditions, entity_tag
@@ -42,10 +41,6 @@ class _Target:
     method: str
     resource_type: ResourceType
     resource_id: str | None
-
-
-class _Undone(Exception):
-    """An operation has failed, and with it those that share its transaction: each is carried out again."""
 
 
 class BulkOperations:
@@ -117,7 +112,7 @@ class BulkOperations:
         if not run.is_careful:
             try:
                 return self._commit.together(partial(self._share, run))
-            except _Undone:
+            except UNDONE:
                 run = replace(run, is_careful=True)
         after = self._commit.together(partial(self._share, run))
         # Where one fails, the next ones often do.
@@ -142,6 +137,12 @@ class BulkOperations:
     def _share(self, before: BulkRun) -> BulkRun:
         """Carry out some of the pending operations; `before` stays as it is, for another try."""
         run = before.copy()
+        with nullcontext() if run.is_careful else self._commit.pipelined():
+            self._carry_out_some(run)
+            self._note(run)
+        return run
+
+    def _carry_out_some(self, run: BulkRun) -> None:
         until = self._clock_s() + _SHARE_S
         while run.pending and run.pending[0] not in run.slow and self._clock_s() < until:
             self._run_one(run, run.pending.pop(0))
@@ -151,8 +152,6 @@ class BulkOperations:
         if not run.pending and not run.slow.intersection(run.incomplete):
             for position in tuple(run.incomplete):
                 self._complete(run, position)
-        self._note(run)
-        return run
 
     def _note(self, run: BulkRun) -> None:
         """Keep what was done with the job: in the transaction that did it, or after that."""
@@ -192,7 +191,7 @@ class BulkOperations:
         """Carry out an operation, and return whether its write has noted it with the job."""
         profile = profile_of(run.context.profile)
         method = method_of(operation, profile)
-        resource_type, resource_id = self._target(run, method, operation)
+        resource_type, resource_id = run.target(self._resources.registry, method, operation)
         if resource_id is not None:
             result["location"] = self._resources.location(run.context, resource_type.name, resource_id)
         conditions = Conditions(if_match=version_of(operation, profile))
@@ -250,8 +249,8 @@ class BulkOperations:
     def _complete(self, run: BulkRun, position: int) -> None:
         """Write again what could not yet refer to resources that came later in a circle."""
         operation, result = run.request.operations[position], run.results[position]
-        method = method_of(operation, profile_of(run.context.profile))
-        resource_type, _ = self._target(run, "POST", {"path": endpoint_of(operation)})
+        registry, method = self._resources.registry, method_of(operation, profile_of(run.context.profile))
+        resource_type, _ = run.target(registry, "POST", {"path": endpoint_of(operation)})
         resource_id = run.incomplete.pop(position)
         context = self._context(run, position, _Target(method, resource_type, resource_id))
         try:
@@ -285,29 +284,5 @@ class BulkOperations:
         if isinstance(problem, ends):
             raise problem
         if not (run.is_careful or run.is_alone):
-            raise _Undone from problem
+            raise Undone from problem
         self._commit.close_guard(run.context, problem)
-
-    # -- what an operation refers to
-
-    def _target(
-        self, run: BulkRun, method: str, operation: Mapping[str, Any]
-    ) -> tuple[ResourceType, str | None]:
-        path = operation.get("path")
-        if not isinstance(path, str):
-            raise InvalidSyntax("path: is required")
-        endpoint, _, resource_id = path.strip("/").partition("/")
-        resource_type = self._resources.registry.by_endpoint(f"/{endpoint}")
-        if resource_type is None or "/" in resource_id:
-            raise Refusal(404, f"path: there is no endpoint {path[:200]}")
-        if method == "POST":
-            if resource_id:
-                raise Refusal(405, f"path: POST is not supported at {path[:200]}")
-            if not bulk_id_of(operation) and "method" in operation:
-                raise InvalidValue("bulkId: is required with POST")
-            if bulk_id_of(operation) in run.ids.created:
-                raise InvalidValue("bulkId: another operation of this request has the same bulkId")
-            return resource_type, None
-        if not resource_id:
-            raise Refusal(405, f"path: {method} is not supported at {path[:200]}")
-        return resource_type, run.references.path(resource_id, run.ids)

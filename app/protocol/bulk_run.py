@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -12,10 +12,26 @@ from app.protocol.bulk_references import BulkReferences, Ids, bulk_id_of, create
 from app.protocol.context import Context
 from app.protocol.errors import Refusal, error_body, error_json, status_of
 from app.protocol.job import Job, OperationState
-from schema.errors import ScimError
-from storage.errors import OutcomeUnknown, StorageError, StorageUnavailable
+from schema.errors import InvalidSyntax, InvalidValue, ScimError
+from schema.registry import Registry
+from schema.resource_type import ResourceType
+from storage.errors import (
+    OutcomeUnknown,
+    StorageError,
+    StorageUnavailable,
+    UniquenessConflict,
+    ValueRefused,
+)
 
 _LOG = logging.getLogger(__name__)
+
+
+class Undone(Exception):
+    """An operation has failed, and with it those that share its transaction: each is carried out again."""
+
+
+UNDONE: Final = (Undone, UniquenessConflict, ValueRefused)
+"""What undoes a share of the operations: also what `StorageAdapter.pipelined` raises at its end."""
 
 
 @dataclass
@@ -109,6 +125,29 @@ class BulkRun:
         created = self.ids.created.get(result.get("bulkId", ""))
         resource_id = self.incomplete.get(position, created)
         return OperationState(dict(result), resource_id, position in self.incomplete)
+
+    def target(
+        self, registry: Registry, method: str, operation: Mapping[str, Any]
+    ) -> tuple[ResourceType, str | None]:
+        """Return the type and the id of the resource of an operation; POST has no id. Raises a refusal."""
+        path = operation.get("path")
+        if not isinstance(path, str):
+            raise InvalidSyntax("path: is required")
+        endpoint, _, resource_id = path.strip("/").partition("/")
+        resource_type = registry.by_endpoint(f"/{endpoint}")
+        if resource_type is None or "/" in resource_id:
+            raise Refusal(404, f"path: there is no endpoint {path[:200]}")
+        if method == "POST":
+            if resource_id:
+                raise Refusal(405, f"path: POST is not supported at {path[:200]}")
+            if not bulk_id_of(operation) and "method" in operation:
+                raise InvalidValue("bulkId: is required with POST")
+            if bulk_id_of(operation) in self.ids.created:
+                raise InvalidValue("bulkId: another operation of this request has the same bulkId")
+            return resource_type, None
+        if not resource_id:
+            raise Refusal(405, f"path: {method} is not supported at {path[:200]}")
+        return resource_type, self.references.path(resource_id, self.ids)
 
 
 def failure_of(problem: Exception) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from storage.adapter import (
 from storage.attempts import repeated
 from storage.errors import Contention, ResourceNotFound, VersionMismatch, without_effect
 from storage.index.building import build
+from storage.index.columns import resource_columns, stored
 from storage.index.database import Database
 from storage.index.generation import NUMBER, generation_of, locked_number, require_current
 from storage.index.layout import TypeLayout
@@ -30,7 +31,7 @@ from storage.index.members import MemberRows
 from storage.index.mending import Mending
 from storage.index.pages import Pages
 from storage.index.parts import PartsIndex
-from storage.index.rows import ResourceRows, resource_columns, stored
+from storage.index.rows import ResourceRows
 from storage.index.statements import Row
 from storage.sql.adoption import STEPS
 from storage.sql.existing import tables_to_serve
@@ -136,6 +137,9 @@ class SqlAdapter(StorageAdapter):
     def savepoint(self) -> AbstractContextManager[None]:
         return self._database.savepoint()
 
+    def pipelined(self) -> AbstractContextManager[None]:
+        return self._rows.pipelined()
+
     # -- one resource
 
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
@@ -209,7 +213,8 @@ class SqlAdapter(StorageAdapter):
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
             created = self._rows.insert(layout, resource)
-            self._database.remembered[layout.number, created.id] = created
+            if created.source is not None:
+                self._database.remembered[layout.number, created.id] = created
         return created
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:
