@@ -257,10 +257,12 @@ class ResourceRows:
             self._database.run_soon(f"INSERT INTO scim_attribute ({ATTRIBUTE}) VALUES {values}", cells)
 
     def _delete_unique(self, rid: int, rows: Iterable[UniqueRow]) -> None:
-        for row in sorted(rows):
-            # A resource that was taken over with a conflict does not have its value.
+        # A resource that was taken over with a conflict does not have its value.
+        condition = "(path = ? AND value = ? AND owner = ? AND rid = ?)"
+        for batch in batches(sorted(rows)):
             self._database.run_soon(
-                "DELETE FROM scim_unique WHERE path = ? AND value = ? AND owner = ? AND rid = ?", (*row, rid)
+                f"DELETE FROM scim_unique WHERE {' OR '.join([condition] * len(batch))}",
+                [cell for row in batch for cell in (*row, rid)],
             )
 
     def _delete_index(self, rid: int, rows: Iterable[IndexRow]) -> None:

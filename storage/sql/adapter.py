@@ -185,10 +185,15 @@ class SqlAdapter(StorageAdapter):
         _check_id(layout, resource_id)
         database, members = self._database, self._members
         with database.transaction():
-            to_lock: Mapping[int, Membership] = {}
-            # SQLite has one writer at a time, and no locks of rows.
-            if database.dialect.for_update:
-                to_lock = members.direct(database.rows(*members.to_direct(layout, resource_id)))
+            if not database.dialect.for_update:
+                # SQLite has one writer at a time. What was read before may have joined since then.
+                is_known = (layout.number, resource_id) in database.remembered
+                before = self._get(layout, resource_id)
+                if before.joined is False and not is_known:
+                    return before, ()
+                rows = database.rows(*members.to_direct(layout, resource_id))
+                return before, list(members.direct(rows).values())
+            to_lock = members.direct(database.rows(*members.to_direct(layout, resource_id)))
             places = [(self._layouts[one.resource_type], one.resource_id) for one in to_lock.values()]
             places.append((layout, resource_id))
             unread = [
@@ -203,7 +208,7 @@ class SqlAdapter(StorageAdapter):
                 if found:
                     self._found(*place, found[0])
             groups = members.direct(rows)
-            if database.dialect.for_update and not groups.keys() <= to_lock.keys():
+            if not groups.keys() <= to_lock.keys():
                 # To wait for these groups now could be to wait in a circle.
                 raise Contention("the resource joined a group while it was being deleted")
             # Known by now, unless there is none.
