@@ -155,6 +155,10 @@ class StorageAdapter(ABC):
         """
         return self.transaction()
 
+    def pipelined(self) -> AbstractContextManager[None]:
+        """Return a context within a transaction; what `create` raises, its end may raise, or a later call."""
+        return nullcontext()
+
     @abstractmethod
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
         """Return the resource; within a transaction, nobody else changes it until that ends.

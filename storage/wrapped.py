@@ -63,6 +63,9 @@ class WrappedAdapter(StorageAdapter):
     def savepoint(self) -> AbstractContextManager[None]:
         return self._adapter.savepoint()
 
+    def pipelined(self) -> AbstractContextManager[None]:
+        return self._adapter.pipelined()
+
     # -- resources
 
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:

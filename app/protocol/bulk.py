@@ -16,10 +16,9 @@ from app.protocol.bulk_message import (
     version_of,
 )
 from app.protocol.bulk_references import BulkReferences, bulk_id_of
-from app.protocol.bulk_run import BulkRun, failure_of
+from app.protocol.bulk_run import UNDONE, BulkRun, Undone, failure_of
 from app.protocol.completions import outcome
 from app.protocol.context import Context, JobPart
-from app.protocol.errors import Refusal
 from app.protocol.job import Job, LostJob
 from app.protocol.jobs import Jobs
 from app.protocol.preconditions import Conditions, entity_tag
@@ -98,7 +97,8 @@ class BulkOperations:
         slow = (n for n, operation in enumerate(request.operations) if self._takes_long(operation))
         # Without transactions nobody waits for one.
         kept = frozenset(slow) if self._commit.has_transactions else frozenset()
-        return BulkRun(context, request, references, list(references.order), kept, job)
+        careful = not self._commit.has_transactions
+        return BulkRun(context, request, references, list(references.order), kept, careful, job)
 
     def _takes_long(self, operation: Mapping[str, Any]) -> bool:
         resource_type = self._resources.registry.by_endpoint(f"/{endpoint_of(operation)}")
@@ -109,7 +109,15 @@ class BulkOperations:
         """Carry out what comes next: a share of the operations, or one that takes long."""
         if run.slow.intersection(run.pending[:1] or run.incomplete):
             return self._alone(run)
-        return self._commit.together(partial(self._share, run))
+        if not run.is_careful:
+            try:
+                return self._commit.together(partial(self._share, run))
+            except UNDONE:
+                run = replace(run, is_careful=True)
+        after = self._commit.together(partial(self._share, run))
+        # Where one fails, the next ones often do.
+        after.is_careful = after.errors > run.errors or not self._commit.has_transactions
+        return after
 
     def _alone(self, before: BulkRun) -> BulkRun:
         """Carry out one operation, of which some take long, in a transaction of its own.
@@ -129,6 +137,12 @@ class BulkOperations:
     def _share(self, before: BulkRun) -> BulkRun:
         """Carry out some of the pending operations; `before` stays as it is, for another try."""
         run = before.copy()
+        with nullcontext() if run.is_careful else self._commit.pipelined():
+            self._carry_out_some(run)
+            self._note(run)
+        return run
+
+    def _carry_out_some(self, run: BulkRun) -> None:
         until = self._clock_s() + _SHARE_S
         while run.pending and run.pending[0] not in run.slow and self._clock_s() < until:
             self._run_one(run, run.pending.pop(0))
@@ -138,8 +152,6 @@ class BulkOperations:
         if not run.pending and not run.slow.intersection(run.incomplete):
             for position in tuple(run.incomplete):
                 self._complete(run, position)
-        self._note(run)
-        return run
 
     def _note(self, run: BulkRun) -> None:
         """Keep what was done with the job: in the transaction that did it, or after that."""
@@ -171,7 +183,7 @@ class BulkOperations:
                 self._note(run)
 
     def _part(self, run: BulkRun) -> AbstractContextManager[None]:
-        return nullcontext() if run.is_alone else self._commit.part()
+        return self._commit.part() if run.is_careful and not run.is_alone else nullcontext()
 
     def _carry_out(
         self, run: BulkRun, position: int, operation: Mapping[str, Any], result: dict[str, Any]
@@ -179,7 +191,7 @@ class BulkOperations:
         """Carry out an operation, and return whether its write has noted it with the job."""
         profile = profile_of(run.context.profile)
         method = method_of(operation, profile)
-        resource_type, resource_id = self._target(run, method, operation)
+        resource_type, resource_id = run.target(self._resources.registry, method, operation)
         if resource_id is not None:
             result["location"] = self._resources.location(run.context, resource_type.name, resource_id)
         conditions = Conditions(if_match=version_of(operation, profile))
@@ -237,8 +249,8 @@ class BulkOperations:
     def _complete(self, run: BulkRun, position: int) -> None:
         """Write again what could not yet refer to resources that came later in a circle."""
         operation, result = run.request.operations[position], run.results[position]
-        method = method_of(operation, profile_of(run.context.profile))
-        resource_type, _ = self._target(run, "POST", {"path": endpoint_of(operation)})
+        registry, method = self._resources.registry, method_of(operation, profile_of(run.context.profile))
+        resource_type, _ = run.target(registry, "POST", {"path": endpoint_of(operation)})
         resource_id = run.incomplete.pop(position)
         context = self._context(run, position, _Target(method, resource_type, resource_id))
         try:
@@ -262,7 +274,7 @@ class BulkOperations:
         """Raise what ends the whole; all else is the failure of one operation, of which the guard is told.
 
         A failure that ends the transaction is raised, and so is the loss of the job to another process.
-        A job waits for an outcome that is not known.
+        A job waits for an outcome that is not known. Unless the run is careful, any failure undoes the share.
         """
         if run.job is not None and isinstance(problem, OutcomeUnknown):
             raise problem
@@ -271,28 +283,6 @@ class BulkOperations:
             ends = (StorageUnavailable, OutcomeUnknown, Contention, LostJob)
         if isinstance(problem, ends):
             raise problem
+        if not (run.is_careful or run.is_alone):
+            raise Undone from problem
         self._commit.close_guard(run.context, problem)
-
-    # -- what an operation refers to
-
-    def _target(
-        self, run: BulkRun, method: str, operation: Mapping[str, Any]
-    ) -> tuple[ResourceType, str | None]:
-        path = operation.get("path")
-        if not isinstance(path, str):
-            raise InvalidSyntax("path: is required")
-        endpoint, _, resource_id = path.strip("/").partition("/")
-        resource_type = self._resources.registry.by_endpoint(f"/{endpoint}")
-        if resource_type is None or "/" in resource_id:
-            raise Refusal(404, f"path: there is no endpoint {path[:200]}")
-        if method == "POST":
-            if resource_id:
-                raise Refusal(405, f"path: POST is not supported at {path[:200]}")
-            if not bulk_id_of(operation) and "method" in operation:
-                raise InvalidValue("bulkId: is required with POST")
-            if bulk_id_of(operation) in run.ids.created:
-                raise InvalidValue("bulkId: another operation of this request has the same bulkId")
-            return resource_type, None
-        if not resource_id:
-            raise Refusal(405, f"path: {method} is not supported at {path[:200]}")
-        return resource_type, run.references.path(resource_id, run.ids)

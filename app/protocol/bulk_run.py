@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -12,10 +12,26 @@ from app.protocol.bulk_references import BulkReferences, Ids, bulk_id_of, create
 from app.protocol.context import Context
 from app.protocol.errors import Refusal, error_body, error_json, status_of
 from app.protocol.job import Job, OperationState
-from schema.errors import ScimError
-from storage.errors import OutcomeUnknown, StorageError, StorageUnavailable
+from schema.errors import InvalidSyntax, InvalidValue, ScimError
+from schema.registry import Registry
+from schema.resource_type import ResourceType
+from storage.errors import (
+    OutcomeUnknown,
+    StorageError,
+    StorageUnavailable,
+    UniquenessConflict,
+    ValueRefused,
+)
 
 _LOG = logging.getLogger(__name__)
+
+
+class Undone(Exception):
+    """An operation has failed, and with it those that share its transaction: each is carried out again."""
+
+
+UNDONE: Final = (Undone, UniquenessConflict, ValueRefused)
+"""What undoes a share of the operations: also what `StorageAdapter.pipelined` raises at its end."""
 
 
 @dataclass
@@ -24,9 +40,10 @@ class BulkRun:
 
     `incomplete` are the ids of resources that could not yet refer to all that they refer to. `slow`
     are operations that take long: they have transactions of their own, and `is_alone` says that one
-    is carried out now. `job` is there for a request that is carried out later; `unnoted` are the
-    operations that it does not have yet, and `is_resuming` says that an attempt before this one may
-    have got somewhere.
+    is carried out now. In a run that `is_careful`, each operation can fail alone, which takes a savepoint.
+    Elsewhere, a failure undoes all operations that share the transaction. `job` is there for a request
+    that is carried out later; `unnoted` are the operations that it does not have yet, and `is_resuming`
+    says that an attempt before this one may have got somewhere.
     """
 
     context: Context
@@ -34,6 +51,7 @@ class BulkRun:
     references: BulkReferences
     pending: list[int]
     slow: frozenset[int]
+    is_careful: bool
     job: Job | None = None
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
     ids: Ids = field(default_factory=Ids)
@@ -107,6 +125,29 @@ class BulkRun:
         created = self.ids.created.get(result.get("bulkId", ""))
         resource_id = self.incomplete.get(position, created)
         return OperationState(dict(result), resource_id, position in self.incomplete)
+
+    def target(
+        self, registry: Registry, method: str, operation: Mapping[str, Any]
+    ) -> tuple[ResourceType, str | None]:
+        """Return the type and the id of the resource of an operation; POST has no id. Raises a refusal."""
+        path = operation.get("path")
+        if not isinstance(path, str):
+            raise InvalidSyntax("path: is required")
+        endpoint, _, resource_id = path.strip("/").partition("/")
+        resource_type = registry.by_endpoint(f"/{endpoint}")
+        if resource_type is None or "/" in resource_id:
+            raise Refusal(404, f"path: there is no endpoint {path[:200]}")
+        if method == "POST":
+            if resource_id:
+                raise Refusal(405, f"path: POST is not supported at {path[:200]}")
+            if not bulk_id_of(operation) and "method" in operation:
+                raise InvalidValue("bulkId: is required with POST")
+            if bulk_id_of(operation) in self.ids.created:
+                raise InvalidValue("bulkId: another operation of this request has the same bulkId")
+            return resource_type, None
+        if not resource_id:
+            raise Refusal(405, f"path: {method} is not supported at {path[:200]}")
+        return resource_type, self.references.path(resource_id, self.ids)
 
 
 def failure_of(problem: Exception) -> dict[str, Any]:

@@ -96,6 +96,7 @@ class Commit:
     ) -> None:
         self._guard = guard
         self._adapter = adapter
+        self.pipelined = adapter.pipelined
         self._notes = notes
         self._intents = intents
         self._completions = completions

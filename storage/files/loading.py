@@ -10,10 +10,11 @@ from storage.files.documents import FileContent, FileReader, UnreadableFile, cre
 from storage.files.folders import Folders
 from storage.files.side_tables import FileRows, KnownFile
 from storage.foreign import existing
+from storage.index.columns import resource_columns, stored
 from storage.index.database import Database
 from storage.index.layout import TypeLayout
 from storage.index.members import MemberRows
-from storage.index.rows import ResourceRows, resource_columns, stored
+from storage.index.rows import ResourceRows
 
 _LOG = logging.getLogger(__name__)
 

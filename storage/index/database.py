@@ -12,7 +12,7 @@ from storage.forks import in_child
 from storage.index.connections import Connections, DuplicateKey
 from storage.index.dialect import PREPARING_S, Dialect, marks
 from storage.index.statements import Row
-from storage.index.transaction import Transaction
+from storage.index.transaction import Check, Transaction
 
 __all__ = ("Database", "DuplicateKey", "marks")
 
@@ -93,18 +93,18 @@ class Database:
         assert self.in_transaction
         return self._execute(statement, params)
 
-    def run_soon(self, statement: str, params: Row | None = ()) -> None:
+    def run_soon(self, statement: str, params: Row | None = (), check: Check | None = None) -> None:
         """Run a statement whose result nobody needs within a transaction, before the next one.
 
         Where the server takes several at once, it waits for the next one, which then
-        raises the error of both.
+        raises the error of both, and what `check` makes of its answer.
         """
         if not self.dialect.pipelines:
             self._execute(statement, params)
             return
-        waiting = self._transaction.waiting
-        waiting.append(self._connections.bound(statement, params))
-        if len(waiting) >= _MOST_WAITING:
+        transaction = self._transaction
+        transaction.wait(self._connections.bound(statement, params), check)
+        if len(transaction.waiting) >= _MOST_WAITING:
             self._send([])
 
     def run_ddl(self, statement: str) -> None:
@@ -162,14 +162,17 @@ class Database:
         if transaction.is_broken:
             # An undone transaction must not go on as if it were not undone.
             raise Contention("other transactions changed the same data at the same time")
-        waiting, connections = transaction.take_waiting(), self._connections
+        (waiting, checks), connections = transaction.take_waiting(), self._connections
         execute = connections.execute if transaction.has_begun else connections.execute_first
         transaction.has_begun = True
         try:
-            return execute([*waiting, *statements])[len(waiting) :]
+            cursors = execute([*waiting, *statements])
         except Contention:
             self._break()
             raise
+        for place, check in checks:
+            check(cursors[place])
+        return cursors[len(waiting) :]
 
     def _break(self) -> None:
         if self._local.transaction is not None:
@@ -184,9 +187,8 @@ class Database:
 
     @property
     def _transaction(self) -> Transaction:
-        transaction = self._local.transaction
-        assert transaction is not None
-        return transaction
+        assert self._local.transaction is not None
+        return self._local.transaction
 
     @property
     def remembered(self) -> dict[Any, Any]:
@@ -204,7 +206,8 @@ class Database:
             transaction = self._local.transaction = self._begun()
             try:
                 yield
-                self._write_counts()
+                for update in transaction.updates_of_totals(self.dialect.shards):
+                    self.run_soon(*update)
                 self._commit()
             except BaseException:
                 if transaction.has_begun:
@@ -294,7 +297,3 @@ class Database:
         transaction = self._local.transaction
         pending = transaction.counts.get(type_number, 0) if transaction else 0
         return "(SELECT COALESCE(SUM(total), 0) + ? FROM scim_count WHERE type = ?)", (pending, type_number)
-
-    def _write_counts(self) -> None:
-        for statement, params in self._transaction.updates_of_totals(self.dialect.shards):
-            self.run_soon(statement, params)

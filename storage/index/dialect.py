@@ -229,9 +229,8 @@ class Dialect(ABC):
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         """Return an INSERT that leaves rows out whose key is taken; `rows` is VALUES or a SELECT."""
 
-    def insert_whole(
+    def insertion(
         self,
-        database: Statements,
         table: str,
         generation: int,
         resource: Row,
@@ -239,13 +238,12 @@ class Dialect(ABC):
         unique: Sequence[UniqueRow],
         index: Sequence[IndexRow],
         strict: bool,
-    ) -> tuple[int, list[int]] | None:
-        """Write a new resource by one statement; None where it takes one for each table.
+    ) -> tuple[str, Row] | None:
+        """Return the one statement that writes a new resource; None where it takes one for each table.
 
-        The statement writes its row, its unique values, its document and its index rows. Return the row key
-        and the path of each unique value that was taken: if `strict`, document and index rows are then not
-        written. In another generation nothing is written, and the row key is 0. Raises DuplicateKey when the
-        id is taken.
+        The statement writes its row, its unique values, its document and its index rows. It returns the row
+        key and the path of each unique value that was free: if `strict`, and one was not, document and index
+        rows are not written. In another generation nothing is written and returned.
         """
         return None
 

@@ -1,18 +1,20 @@
 """The rows of a resource: its document and what it is found by, in the transaction of the caller."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
-import orjson
-
 from storage.adapter import StoredResource
 from storage.batches import batches
 from storage.errors import UniquenessConflict
+from storage.index.columns import narrow, resource_row
 from storage.index.database import Database, DuplicateKey, marks
 from storage.index.generation import generation_of, refuse, require_current
 from storage.index.layout import ATTRIBUTE, RESOURCE, UNIQUE, IndexRow, TypeLayout, UniqueRow
+from storage.index.statements import Row
 from storage.index.valued import note_unnamed
 from storage.index_keys import place_of
 
@@ -34,7 +36,8 @@ class ResourceRows:
         """Write a new resource and return it as kept; its source is its row key.
 
         Unless `strict`, others may have the same values, which stay theirs, and one of another type the
-        same id. Raises UniquenessConflict, and SettingsSuperseded where others index by other rules.
+        same id. Raises UniquenessConflict, and SettingsSuperseded where others index by other rules. In
+        `pipelined`, a later call may raise them for a type without members: the source is then None.
         """
         generation = layout.generation
         statement = "SELECT 1 FROM scim_resource WHERE id = ?"
@@ -43,31 +46,73 @@ class ResourceRows:
         row = resource_row(layout, resource, version, twin)
         index = sorted(layout.index_rows(resource), key=_by_key)
         unique = sorted(layout.unique_rows(index, resource.owner))
-        database, run = self._database, self._database.run
+        database = self._database
         note_unnamed(database, layout.unnamed(index))
+        whole = database.dialect.insertion(
+            layout.table, generation, row, resource.text, unique, index, strict
+        )
+        rid: int | None = None
         try:
-            whole = database.dialect.insert_whole(
-                database, layout.table, generation, row, resource.text, unique, index, strict
-            )
             if whole is None:
-                statement = f"INSERT INTO scim_resource ({RESOURCE}) VALUES ({marks(row)})"
-                rid = int(run(statement, row).lastrowid)
-                taken = self._claim_own(rid, unique)
+                rid = self._insert_parts(layout, resource, row, unique, index, strict)
             else:
-                rid, taken = whole
-                is_written = rid != 0
-            if strict and taken:
-                raise UniquenessConflict(layout.unique_path(min(taken)))
-            if whole is None:
-                is_written = self._insert_document(layout, resource, generation)
-                self._insert_index(rid, index)
-            if not is_written:
-                refuse(database, layout)
+                check = partial(self._inserted, layout, unique, strict)
+                if _PIPELINED in database.remembered and layout.resource_type.members is None:
+                    database.run_soon(*whole, check)
+                else:
+                    rid = check(database.run(*whole))
         except DuplicateKey as exc:
             # Or a row of the same id that another program wrote among the documents.
             raise UniquenessConflict("id") from exc
         database.count(layout.number, 1)
         return _kept(resource, version, rid, False)
+
+    @contextmanager
+    def pipelined(self) -> Iterator[None]:
+        """Let `insert` raise what it raises later in this part of a transaction, at its end at the latest."""
+        database = self._database
+        if database.dialect.pipelines:
+            database.remembered[_PIPELINED] = True
+        try:
+            yield
+            # Sends what waits.
+            database.rows_of()
+        except DuplicateKey as exc:
+            raise UniquenessConflict("id") from exc
+
+    def _inserted(self, layout: TypeLayout, unique: Sequence[UniqueRow], strict: bool, cursor: Any) -> int:
+        """Return the row key from the answer to `Dialect.insertion`. Raises what is wrong with it."""
+        row = cursor.fetchone()
+        if row is None:
+            refuse(self._database, layout)
+        rid, free = row
+        if strict and len(free) < len(unique):
+            taken = [path for path, *_ in unique]
+            for path in free:
+                taken.remove(path)
+            raise UniquenessConflict(layout.unique_path(min(taken)))
+        return int(rid)
+
+    def _insert_parts(
+        self,
+        layout: TypeLayout,
+        resource: StoredResource,
+        row: Row,
+        unique: Sequence[UniqueRow],
+        index: Sequence[IndexRow],
+        strict: bool,
+    ) -> int:
+        """Write a new resource by a statement for each table and return its row key."""
+        statement = f"INSERT INTO scim_resource ({RESOURCE}) VALUES ({marks(row)})"
+        rid = int(self._database.run(statement, row).lastrowid)
+        taken = self._claim_own(rid, unique)
+        if strict and taken:
+            raise UniquenessConflict(layout.unique_path(min(taken)))
+        is_written = self._insert_document(layout, resource, layout.generation)
+        self._insert_index(rid, index)
+        if not is_written:
+            refuse(self._database, layout)
+        return rid
 
     def _insert_document(self, layout: TypeLayout, resource: StoredResource, generation: int) -> bool:
         """Write the document of a new resource; return whether the generation is still this one."""
@@ -140,7 +185,7 @@ class ResourceRows:
             # What was not indexed stays so (`storage.index.mending`). MySQL assigns from left to right.
             "UPDATE scim_resource SET indexed_version = CASE indexed_version WHEN version THEN ? ELSE 0 END, "
             "version = ?, created = ?, last_modified = ?, display = ?, secrets = ? WHERE rid = ?",
-            (int(version), int(version), after.created, after.last_modified, *_narrow(layout, after), rid),
+            (int(version), int(version), after.created, after.last_modified, *narrow(layout, after), rid),
         )
         old, new = layout.changed_rows(before, after)
         old_unique, new_unique = (layout.unique_rows(some, after.owner) for some in (old, new))
@@ -212,10 +257,12 @@ class ResourceRows:
             self._database.run_soon(f"INSERT INTO scim_attribute ({ATTRIBUTE}) VALUES {values}", cells)
 
     def _delete_unique(self, rid: int, rows: Iterable[UniqueRow]) -> None:
-        for row in sorted(rows):
-            # A resource that was taken over with a conflict does not have its value.
+        # A resource that was taken over with a conflict does not have its value.
+        condition = "(path = ? AND value = ? AND owner = ? AND rid = ?)"
+        for batch in batches(sorted(rows)):
             self._database.run_soon(
-                "DELETE FROM scim_unique WHERE path = ? AND value = ? AND owner = ? AND rid = ?", (*row, rid)
+                f"DELETE FROM scim_unique WHERE {' OR '.join([condition] * len(batch))}",
+                [cell for row in batch for cell in (*row, rid)],
             )
 
     def _delete_index(self, rid: int, rows: Iterable[IndexRow]) -> None:
@@ -229,30 +276,13 @@ class ResourceRows:
             )
 
 
+# In `Database.remembered`, within `pipelined`.
+_PIPELINED: Final = "pipelined"
 # The order of the key of scim_attribute, within one resource.
 _by_key = itemgetter(0, 1, 2)
 
-# The columns of `resource_columns`.
-_columns = itemgetter(*range(9))
-_NO_SECRETS: Final[Mapping[str, str]] = {}
 
-
-def _narrow(layout: TypeLayout, resource: StoredResource) -> tuple[str | None, str | None]:
-    """Return the columns `display` and `secrets` of scim_resource."""
-    secrets = orjson.dumps(dict(resource.secrets)).decode() if resource.secrets else None
-    return layout.resource_type.display(resource.document), secrets
-
-
-def resource_row(
-    layout: TypeLayout, resource: StoredResource, version: str, twin: int = 0
-) -> tuple[Any, ...]:
-    """Return a row of scim_resource."""
-    dates = resource.created, resource.last_modified
-    narrow = _narrow(layout, resource)
-    return layout.number, resource.id, int(version), *dates, *narrow, twin, int(version), resource.owner
-
-
-def _kept(resource: StoredResource, version: str, rid: int, joined: bool | None) -> StoredResource:
+def _kept(resource: StoredResource, version: str, rid: int | None, joined: bool | None) -> StoredResource:
     row = StoredResource(
         resource.id,
         resource.text,
@@ -260,7 +290,7 @@ def _kept(resource: StoredResource, version: str, rid: int, joined: bool | None)
         resource.created,
         resource.last_modified,
         resource.secrets,
-        place_of(rid),
+        "" if rid is None else place_of(rid),
         joined,
         source=rid,
         owner=resource.owner,
@@ -268,32 +298,3 @@ def _kept(resource: StoredResource, version: str, rid: int, joined: bool | None)
     # Of the same text, it need not be parsed again.
     vars(row)["document"] = resource.document
     return row
-
-
-def resource_columns(text: str) -> str:
-    """Return what makes a StoredResource, and whether it is a member of anything, as a SELECT."""
-    return (
-        f"SELECT r.rid, r.id, {text}, r.version, r.created, r.last_modified, r.secrets, r.owner, "
-        "EXISTS (SELECT 1 FROM scim_member m WHERE m.member_rid = r.rid)"
-    )
-
-
-def stored(row: Sequence[Any]) -> StoredResource:
-    """Return the resource that a row begins with, in `resource_columns`; its source is the row's key."""
-    rid, resource_id, details, version, created, last_modified, secrets, owner, joined = _columns(row)
-    # Arguments by position: a page has many resources.
-    return StoredResource(
-        resource_id,
-        details,
-        str(version),
-        created,
-        last_modified,
-        orjson.loads(secrets) if secrets else _NO_SECRETS,
-        place_of(rid),
-        joined == 1,
-        None,
-        frozenset(),
-        rid,
-        False,
-        owner,
-    )

@@ -23,6 +23,7 @@ from storage.adapter import (
 from storage.attempts import repeated
 from storage.errors import Contention, ResourceNotFound, VersionMismatch, without_effect
 from storage.index.building import build
+from storage.index.columns import resource_columns, stored
 from storage.index.database import Database
 from storage.index.generation import NUMBER, generation_of, locked_number, require_current
 from storage.index.layout import TypeLayout
@@ -30,7 +31,7 @@ from storage.index.members import MemberRows
 from storage.index.mending import Mending
 from storage.index.pages import Pages
 from storage.index.parts import PartsIndex
-from storage.index.rows import ResourceRows, resource_columns, stored
+from storage.index.rows import ResourceRows
 from storage.index.statements import Row
 from storage.sql.adoption import STEPS
 from storage.sql.existing import tables_to_serve
@@ -136,6 +137,9 @@ class SqlAdapter(StorageAdapter):
     def savepoint(self) -> AbstractContextManager[None]:
         return self._database.savepoint()
 
+    def pipelined(self) -> AbstractContextManager[None]:
+        return self._rows.pipelined()
+
     # -- one resource
 
     def get(self, resource_type: ResourceType, resource_id: str) -> StoredResource:
@@ -181,10 +185,15 @@ class SqlAdapter(StorageAdapter):
         _check_id(layout, resource_id)
         database, members = self._database, self._members
         with database.transaction():
-            to_lock: Mapping[int, Membership] = {}
-            # SQLite has one writer at a time, and no locks of rows.
-            if database.dialect.for_update:
-                to_lock = members.direct(database.rows(*members.to_direct(layout, resource_id)))
+            if not database.dialect.for_update:
+                # SQLite has one writer at a time. What was read before may have joined since then.
+                is_known = (layout.number, resource_id) in database.remembered
+                before = self._get(layout, resource_id)
+                if before.joined is False and not is_known:
+                    return before, ()
+                rows = database.rows(*members.to_direct(layout, resource_id))
+                return before, list(members.direct(rows).values())
+            to_lock = members.direct(database.rows(*members.to_direct(layout, resource_id)))
             places = [(self._layouts[one.resource_type], one.resource_id) for one in to_lock.values()]
             places.append((layout, resource_id))
             unread = [
@@ -199,7 +208,7 @@ class SqlAdapter(StorageAdapter):
                 if found:
                     self._found(*place, found[0])
             groups = members.direct(rows)
-            if database.dialect.for_update and not groups.keys() <= to_lock.keys():
+            if not groups.keys() <= to_lock.keys():
                 # To wait for these groups now could be to wait in a circle.
                 raise Contention("the resource joined a group while it was being deleted")
             # Known by now, unless there is none.
@@ -209,7 +218,8 @@ class SqlAdapter(StorageAdapter):
         layout = self._layouts[resource_type.name]
         with self._database.transaction():
             created = self._rows.insert(layout, resource)
-            self._database.remembered[layout.number, created.id] = created
+            if created.source is not None:
+                self._database.remembered[layout.number, created.id] = created
         return created
 
     def create_many(self, resource_type: ResourceType, resources: Sequence[StoredResource]) -> None:

@@ -12,10 +12,10 @@ from storage.adapter import Key, StoredResource
 from storage.batches import BATCH, batches
 from storage.foreign import ForeignDocument, ForeignReader, adopted
 from storage.index.building import Step
+from storage.index.columns import resource_row
 from storage.index.database import Database, marks
 from storage.index.layout import RESOURCE, TypeLayout
 from storage.index.members import MemberRows
-from storage.index.rows import resource_row
 from storage.survey import parsed
 
 _LOG = logging.getLogger(__name__)

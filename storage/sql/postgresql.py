@@ -126,9 +126,8 @@ class Postgresql(Dialect):
     def insert_ignoring(self, table: str, columns: str, rows: str) -> str:
         return f"INSERT INTO {table} ({columns}) {rows} ON CONFLICT DO NOTHING"
 
-    def insert_whole(
+    def insertion(
         self,
-        database: Statements,
         table: str,
         generation: int,
         resource: Row,
@@ -136,29 +135,20 @@ class Postgresql(Dialect):
         unique: Sequence[UniqueRow],
         index: Sequence[IndexRow],
         strict: bool,
-    ) -> tuple[int, list[int]]:
+    ) -> tuple[str, Row]:
         """One statement, so that the server is asked once."""
         columns = [list(column) for column in zip(*index, strict=True)]
         # What is undone has cost as much as what stays.
         least = len(unique) if strict else 0
-        row = database.run(
-            _insertion(table, self.for_share),
-            (
-                generation,
-                *resource,
-                *([list(column) for column in zip(*unique, strict=True)] or ([], [], [])),
-                least,
-                resource[1],
-                details,
-                *columns,
-            ),
-        ).fetchone()
-        if row is None:
-            return 0, []
-        taken = [path for path, *_ in unique]
-        for path in row[1]:
-            taken.remove(path)
-        return int(row[0]), taken
+        return _insertion(table, self.for_share), (
+            generation,
+            *resource,
+            *([list(column) for column in zip(*unique, strict=True)] or ([], [], [])),
+            least,
+            resource[1],
+            details,
+            *columns,
+        )
 
     def insert_rows(self, database: Statements, table: str, columns: str, rows: Iterable[Row]) -> None:
         with database.translated(), database.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
@@ -198,7 +188,7 @@ class Postgresql(Dialect):
 
 @cache
 def _insertion(table: str, for_share: str) -> str:
-    """Return the statement of `Postgresql.insert_whole`."""
+    """Return the statement of `Postgresql.insertion`."""
     return (
         f"WITH g AS (SELECT 1 FROM scim_generation WHERE number = ?{for_share}), "
         f"n AS (INSERT INTO scim_resource ({RESOURCE}) "

@@ -52,6 +52,20 @@ class TransactionContract:
         assert [r.id for r in together.scan(USER)] == ["1"]
         assert together.get(USER, "1").document["userName"] == "a"
 
+    def test_a_pipeline_raises_conflicts_and_keeps_what_has_none(self, together: StorageAdapter) -> None:
+        together.create(USER, stored("1", userName="a"))
+
+        for taken in (stored("3", userName="a"), stored("1", userName="c")):
+            with pytest.raises(UniquenessConflict), together.transaction(), together.pipelined():
+                together.create(USER, stored("2", userName="b"))
+                together.create(USER, taken)
+        with together.transaction(), together.pipelined():
+            together.create(USER, stored("4", userName="b"))
+            read = together.get(USER, "4")
+
+        assert [r.id for r in together.scan(USER)] == ["1", "4"]
+        assert together.get(USER, "4") == read
+
     def test_a_part_can_fail_alone(self, together: StorageAdapter) -> None:
         with together.transaction():
             together.create(USER, stored("1", userName="a"))

@@ -81,7 +81,16 @@ def test_what_changes_several_resources_takes_few_round_trips(
     trips.clear()
     answer = scim("POST", "/Bulk", {"schemas": [BULK], "Operations": creates}).json
     assert [one["status"] for one in answer["Operations"]] == ["201"] * 10
-    assert len(trips) == 11
+    assert len(trips) == 2
+
+    for number, user in enumerate(users):
+        user["userName"] = "u5" if number == 5 else f"v{number}"
+    trips.clear()
+    answer = scim("POST", "/Bulk", {"schemas": [BULK], "Operations": creates}).json
+    assert [one["status"] for one in answer["Operations"]] == ["201"] * 5 + ["409"] + ["201"] * 4
+    # All at once, then one by one.
+    assert len(trips) == 1 + 10 + 1
+    assert sorted(scim.names("userName sw \"v\"")) == [f"v{number}" for number in range(10) if number != 5]
 
     trips.clear()
     assert scim("POST", "/Users", {"schemas": [USER], "userName": "u1"}).status_code == 409
