@@ -351,7 +351,8 @@ def test_all_types_are_searched_at_the_root(scim: ScimClient, people: dict[str, 
     assert found(filter='userName ne "eve"', count=0)[1] == 6
     assert found(filter="userName eq null") == (["Bravo", "alpha"], 2)
     assert found(filter='members pr or userName eq "eve"', sortBy="userName") == (["eve"], 1)
-    users, groups = 'meta.resourceType eq "User" and userName pr', 'meta.resourceType eq "Group" and members pr'
+    users = 'meta.resourceType eq "User" and userName pr'
+    groups = 'meta.resourceType eq "Group" and members pr'
     assert found(filter=f"({users}) or ({groups})", count=0)[1] == 5
     both = f'({users}) or meta.resourceType eq "Group" and displayName pr'
     assert found(filter=both, count=0)[1] == 7
