@@ -43,6 +43,11 @@ class Attribute:
     def is_complex(self) -> bool:
         return self.type == "complex"
 
+    @cached_property
+    def has_simple_values(self) -> bool:
+        """Whether it has several values without parts: paths call each `value` (RFC 7643 section 2.4)."""
+        return self.multi_valued and not self.is_complex
+
     @property
     def compared(self) -> "Attribute | None":
         """The attribute that a bare comparison looks at: itself, or `value` of a complex one.

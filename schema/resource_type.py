@@ -122,6 +122,13 @@ class AttributePath:
         """Whether a resource has one value at most."""
         return not self.attribute.multi_valued and not self.leaf.multi_valued
 
+    def sub_path(self, name: str) -> "AttributePath | None":
+        """Return the path of a sub-attribute, or None; the `value` of simple values is the path itself."""
+        if name.lower() == "value" and self.attribute.has_simple_values:
+            return self
+        sub_attribute = self.attribute.sub_attribute(name)
+        return AttributePath(self.attribute, sub_attribute, self.extension) if sub_attribute else None
+
     def holder(self, resource: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the object of `resource` that has the attribute as a key; empty when absent."""
         if self.extension is None:
@@ -227,12 +234,8 @@ class ResourceType:
     def _within(space: Attribute, extension: str | None, text: str) -> AttributePath | None:
         name, dot, sub_name = text.partition(".")
         attribute = space.sub_attribute(name)
-        if attribute is None:
-            return None
-        if not dot:
-            return AttributePath(attribute, None, extension)
-        sub_attribute = attribute.sub_attribute(sub_name)
-        return AttributePath(attribute, sub_attribute, extension) if sub_attribute else None
+        path = AttributePath(attribute, None, extension) if attribute else None
+        return path.sub_path(sub_name) if path and dot else path
 
     @cached_property
     def simple_paths(self) -> tuple[AttributePath, ...]:

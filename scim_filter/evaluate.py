@@ -6,7 +6,16 @@ from typing import Any
 from schema.attribute import Attribute
 from schema.resource_type import AttributePath
 from schema.values import lenient_key
-from scim_filter.nodes import And, BoundComparison, BoundPresence, BoundValuePath, Node, Not, Or
+from scim_filter.nodes import (
+    And,
+    BoundComparison,
+    BoundPresence,
+    BoundValuePath,
+    Node,
+    Not,
+    Or,
+    filter_paths,
+)
 from scim_filter.visitor import Visitor
 
 Predicate = Callable[[Any], bool]
@@ -40,10 +49,15 @@ def compile_predicate(node: Node) -> Callable[[Mapping[str, Any]], bool]:
 
 
 def compile_element_predicate(node: Node) -> Predicate:
-    """Return a function that judges one element of a complex attribute by a filter in brackets."""
-    holds = _OnElement().visit(node)
-    # What is no object is no element, and does not satisfy a `not` either.
-    return lambda element: isinstance(element, Mapping) and holds(element)
+    """Return a function that judges one element of an attribute by a filter in brackets.
+
+    What is not of the type of the attribute is no element, and does not satisfy a `not` either.
+    """
+    holds, path = _OnElement().visit(node), next(filter_paths(node))
+    if path.attribute.is_complex:
+        return lambda element: isinstance(element, Mapping) and holds(element)
+    key = lenient_key(path.attribute)
+    return lambda element: key(element) is not None and holds(element)
 
 
 def select(node: Node, elements: Sequence[Any]) -> list[int]:
@@ -89,10 +103,15 @@ class _OnResource(Visitor[Predicate]):
 
 
 class _OnElement(_OnResource):
-    """Makes functions of one element: its sub-attributes are found without the rest of the path."""
+    """Makes functions of one element: its sub-attributes are found without the rest of the path.
+
+    A simple element is its own `value`.
+    """
 
     def values(self, path: AttributePath) -> Values:
-        name = path.leaf.name
+        if path.sub_attribute is None:
+            return lambda element: (element,)
+        name = path.sub_attribute.name
         return lambda element: _under(element, name)
 
     def bound_value_path(self, node: BoundValuePath) -> Predicate:

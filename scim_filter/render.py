@@ -90,10 +90,14 @@ class _Renderer(Visitor[str]):
 
 
 class _Bracketed(_Renderer):
-    """Within brackets a sub-attribute stands alone."""
+    """Within brackets a sub-attribute stands alone, and `value` for a simple element."""
 
     def bound_comparison(self, node: BoundComparison) -> str:
-        return self._compared(node.path.leaf.name, node)
+        return self._compared(_part(node.path), node)
 
     def bound_presence(self, node: BoundPresence) -> str:
-        return f"{node.path.leaf.name} pr"
+        return f"{_part(node.path)} pr"
+
+
+def _part(path: AttributePath) -> str:
+    return "value" if path.sub_attribute is None else path.sub_attribute.name

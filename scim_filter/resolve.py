@@ -40,7 +40,8 @@ def resolve(node: Node, resource_type: ResourceType, leniency: Leniency = STRICT
     `ne` becomes the negation of `eq`: it holds when no value of the attribute equals the literal,
     absent ones included, for the RFC leaves open what it means for several values. `primary eq false`
     becomes the negation of `primary eq true` on the element: without `primary`, it is not. A comparison
-    of a complex attribute looks at its `value`. Raises InvalidFilter naming attribute and position.
+    of a complex attribute looks at its `value`; the `value` of simple values is the attribute itself, and so
+    are brackets with one condition on it. Raises InvalidFilter naming attribute and position.
     """
     return _Resolver(resource_type, InvalidFilter, leniency).visit(node)
 
@@ -89,7 +90,10 @@ class _Resolver(Visitor[Node]):
         if self._holder is not None:
             self.refuse(node.path, f"{node.path.text}: brackets within brackets")
         bound = self.holder(node.path, self._filterable(node.path, self.path(node.path)))
-        return BoundValuePath(bound, self.within(bound).visit(node.filter))
+        inner = self.within(bound).visit(node.filter)
+        if bound.attribute.has_simple_values and isinstance(inner, BoundComparison | BoundPresence):
+            return inner
+        return BoundValuePath(bound, inner)
 
     def conjunction(self, node: And) -> Node:
         return And(tuple(map(self.visit, node.operands)))
@@ -114,17 +118,20 @@ class _Resolver(Visitor[Node]):
 
     def sub_path(self, holder: AttributePath, path: Path) -> AttributePath:
         """Return the sub-attribute of `holder` that `path` names."""
-        sub_attribute = holder.attribute.sub_attribute(path.text)
-        if sub_attribute is None:
+        bound = holder.sub_path(path.text)
+        if bound is None:
             self.refuse(path, f"{path.text} is not a sub-attribute of {holder.text}")
-        return AttributePath(holder.attribute, sub_attribute, holder.extension)
+        return bound
 
     def holder(self, path: Path, bound: AttributePath) -> AttributePath:
         """Return `bound` as the attribute in front of brackets."""
         if self._resource_type.extension(bound.text) is not None:
             self.refuse(path, f"{bound.text} is a schema: brackets follow one of its attributes")
-        if bound.sub_attribute is not None or not bound.attribute.is_complex:
-            self.refuse(path, f"{bound.text} has no sub-attributes to select by")
+        attribute = bound.attribute
+        # `tags.value` is bound to `tags`.
+        is_part = bound.sub_attribute or not path.text.lower().endswith(attribute.name.lower())
+        if is_part or not (attribute.is_complex or attribute.has_simple_values):
+            self.refuse(path, f"{path.text} has no sub-attributes to select by")
         return bound
 
     def _filterable(self, path: Path, bound: AttributePath) -> AttributePath:

@@ -51,7 +51,8 @@ class ForwardFilterCompiler(FilterCompiler[Node]):
         return node
 
     def value_path(self, node: BoundValuePath) -> Node:
-        if self._abilities.can("clause:[]"):
+        # Few know the `value` of simple values: their refusal would be taken for one of all brackets.
+        if node.path.attribute.is_complex and self._abilities.can("clause:[]"):
             self.compile(node.filter)
             return node
         raise NotPushable(node)

@@ -74,6 +74,9 @@ class MongoFilterCompiler(FilterCompiler[Query]):
             raise NotPushable(node)
         if node.path.text not in self._layout.paths:
             raise refusal(self._type, node)
+        if not node.path.attribute.is_complex:
+            # Simple values have no element of their own.
+            raise NotPushable(node)
         if isinstance(node.filter, (BoundComparison, BoundPresence)):
             # One condition holds on some element when it holds on the attribute.
             return self._leaf(node.filter, "_scim.")
@@ -84,6 +87,16 @@ class MongoFilterCompiler(FilterCompiler[Query]):
         element = {"$elemMatch": {"path": text, "$and": [self._within(node.filter, "")]}}
         # The conditions that all such elements meet are looked up by index.
         return {"$and": [*(self._implied(node.filter) or [marked]), {"_scim.elements": element}]}
+
+    def wider(self, node: Node) -> Query | None:
+        """What has values for the conditions in brackets, not one for all."""
+        if not isinstance(node, BoundValuePath):
+            return None
+        try:
+            implied = self._implied(node.filter)
+        except NotPushable:
+            return None
+        return {"$and": implied} if implied else None
 
     def conjunction(self, natives: Sequence[Query]) -> Query:
         return {"$and": list(natives)}

@@ -5,6 +5,7 @@ from typing import Any
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 SRAM = "urn:mace:surf.nl:sram:scim:extension:User"
+SRAM_GROUP = "urn:mace:surf.nl:sram:scim:extension:Group"
 
 USERS: list[dict[str, Any]] = [
     {
@@ -161,6 +162,9 @@ FILTERS: dict[str, str] = dict(zip(EXTREMES, _FOUND, strict=True)) | {
     'meta.created le "2026-01-01T01:00:00+01:00"': "0369",
     'meta.lastModified eq "2026-02-01T00:00:00.000Z" and active pr': "17",
     f'schemas eq "{CORE.upper()}"': "0123456789",
+    f'schemas[value eq "{ENTERPRISE}"]': "8",
+    f'schemas.value sw "{SRAM}"': "45",
+    f'schemas[value ew "User" and not (value eq "{CORE}")] and title pr': "8",
     f'schemas eq "{CORE}" and (title pr or emails pr) and not (active eq true)': "123689",
     'id eq "03"': "9",
     'id eq "03" or id sw "0" and title pr': "01389",
@@ -169,4 +173,32 @@ FILTERS: dict[str, str] = dict(zip(EXTREMES, _FOUND, strict=True)) | {
     " and ".join(["userName pr"] * 7 + ['emails[type eq "work"]', "title pr"] * 4): "0",
     f"emails[{' and '.join(['type pr'] * 12 + ['value pr', 'not (display pr)'])}]": "067",
     'title eq "b" or ' + " and ".join(["userName pr"] * 12 + ["active eq false"]): "013",
+}
+
+# Labels of groups, each of them its own `value`, and the groups that filters find by their number here.
+LABELS: list[list[str]] = [
+    ["red", "Blue"],
+    ["abc", "xyz"],
+    ["a-z", "other"],
+    [],
+    ["", "red"],
+    [f"a{'x' * 300}z"],
+]
+LABEL_FILTERS: dict[str, str] = {
+    'labels eq "RED"': "04",
+    'labels.value eq "RED"': "04",
+    'labels[value eq "RED"]': "04",
+    'labels[value ne "red"]': "01245",
+    'not (labels[value eq "red"])': "1235",
+    'labels sw "a" and labels ew "z"': "125",
+    'labels[value sw "a" and value ew "z"]': "25",
+    'labels[value sw "a"].value ew "Z"': "25",
+    'labels[value gt "b" and value lt "c"]': "0",
+    'labels[value eq "abc" or value eq "blue"]': "01",
+    'labels[(value eq "abc" or value eq "red") and not (value eq "red")]': "1",
+    "labels.value pr": "01245",
+    "labels[value pr]": "01245",
+    "labels[not (value pr)]": "4",
+    'labels[value eq ""] and labels[value co "e" and not (value co "b")]': "4",
+    'displayName ne "g4" and labels[not (value sw "a") and value pr]': "012",
 }

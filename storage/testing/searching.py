@@ -12,8 +12,8 @@ from scim_filter.render import render_without_values
 from storage.adapter import Position, Selection, Sort, StorageAdapter, StoredResource
 from storage.search import position_of, search
 from storage.selection import SCAN
-from storage.testing.corpus import FILTERS, USERS
-from storage.testing.resources import LATER, NOW, USER, ids_matching, represent, stored
+from storage.testing.corpus import FILTERS, LABEL_FILTERS, LABELS, SRAM_GROUP, USERS
+from storage.testing.resources import GROUP, LATER, NOW, USER, ids_matching, represent, stored
 
 
 class SearchingContract:
@@ -28,6 +28,15 @@ class SearchingContract:
         # Backends that assign ids have dates and names of managers of their own.
         if not (adapter.capabilities.assigns_ids and ("meta." in text or "manager[" in text)):
             assert set(expected) == {_id_of(int(number)) for number in FILTERS[text]}
+
+    def test_filters_find_simple_values_by_their_value(self, adapter: StorageAdapter) -> None:
+        for number, labels in enumerate(LABELS):
+            more: dict[str, Any] = {SRAM_GROUP: {"labels": labels}} if labels else {}
+            adapter.create(GROUP, stored(str(number), displayName=f"g{number}", **more))
+
+        for text, expected in LABEL_FILTERS.items():
+            whole = text.replace("labels", f"{SRAM_GROUP}:labels")
+            assert sorted(ids_matching(adapter, GROUP, whole)) == list(expected), text
 
     def test_a_plan_tells_what_is_left_to_evaluation(self, adapter: StorageAdapter) -> None:
         fill(adapter)

@@ -104,9 +104,11 @@ class Selector:
     def _term(self) -> str:
         path = self._some(self._paths)
         holder = AttributePath(path.attribute, None, path.extension)
-        dice = self._random.random()
-        if path.sub_attribute is not None and dice < 0.35:
+        dice, is_simple = self._random.random(), path.attribute.has_simple_values
+        if (path.sub_attribute is not None or is_simple) and dice < 0.35:
             return f"{holder.text}[{self._in_brackets(holder, 2)}]"
+        if is_simple and dice < 0.5:
+            return self._test(f"{path.text}.value", path)
         if path.sub_attribute is not None and dice < 0.5:
             return self._about_holder(holder)
         return self._test(path.text, path)
@@ -118,9 +120,9 @@ class Selector:
         if depth and dice < 0.5:
             word = self._random.choice((" and ", " or "))
             return "(" + word.join(self._in_brackets(holder, depth - 1) for _ in range(2)) + ")"
-        subs = [sub for sub in holder.attribute.sub_attributes if sub.returned != "never"]
-        sub = self._random.choice(subs)
-        return self._test(sub.name, AttributePath(holder.attribute, sub, holder.extension))
+        subs = [sub.name for sub in holder.attribute.sub_attributes if sub.returned != "never"]
+        name = self._random.choice(subs or ["value"])
+        return self._test(name, holder.sub_path(name) or holder)
 
     def _about_holder(self, holder: AttributePath) -> str:
         compared = holder.attribute.compared

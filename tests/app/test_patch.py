@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import USER, ScimClient, error_of
+from tests.conftest import GROUP, USER, ScimClient, error_of
 from tests.events import payload, sets
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -290,6 +290,42 @@ def test_members_are_removed_by_any_filter(scim: ScimClient) -> None:
     changed = patched(scim, group, {"op": "remove", "path": 'members[type eq "Group" or display eq "zz"]'})
 
     assert member_ids(changed) == [user["id"]]
+
+
+@pytest.mark.parametrize("profile", ["default", "strict"])
+def test_simple_values_are_selected_by_their_value(
+    make_scim: Callable[..., ScimClient], profile: str
+) -> None:
+    urn, scim = "urn:mace:surf.nl:sram:scim:extension:Group", make_scim(PROFILE=profile)
+    labels = f"{urn}:labels"
+    group = scim.group("g", schemas=[GROUP, urn], **{urn: {"labels": ["red", "green", "blue", "grey"]}})
+
+    removed = patched(scim, group, {"op": "remove", "path": f'{labels}[value eq "RED"]'})
+    replaced = patched(scim, group, {"op": "replace", "path": f'{labels}[value eq "blue"]', "value": "black"})
+    both = patched(scim, group, {"op": "remove", "path": f'{labels}[value sw "gr" and not (value ew "y")]'})
+    last = patched(
+        scim,
+        group,
+        {"op": "replace", "path": f'{labels}[value eq "grey"].value', "value": "white"},
+        {"op": "add", "path": f"{labels}.value", "value": ["grey", "white"]},
+        {"op": "remove", "path": f'{labels}[value eq "grey" or value eq "black"]'},
+    )
+    none = patched(scim, group, {"op": "remove", "path": f"{labels}[value pr]"})
+
+    assert removed[urn]["labels"] == ["green", "blue", "grey"]
+    assert replaced[urn]["labels"] == ["green", "black", "grey"]
+    assert both[urn]["labels"] == ["black", "grey"]
+    assert last[urn]["labels"] == ["white"]
+    assert urn not in none and none["schemas"] == [GROUP]
+    for path, scim_type in (
+        (f'{labels}[value eq "red"]', "noTarget"),
+        (f"{labels}[colour eq 1]", "invalidPath"),
+        (f"{labels}[value pr].colour", "invalidPath"),
+        (f"{labels}.colour", "invalidPath"),
+        ('displayName[value eq "g"]', "invalidPath"),
+        ("displayName.value", "invalidPath"),
+    ):
+        error_of(patch(scim, group, {"op": "replace", "path": path, "value": "x"}), 400, scim_type)
 
 
 # -- extensions and URNs

@@ -11,7 +11,7 @@ from app.protocol.cursors import Cursor, Cursors
 from schema.errors import ExpiredCursor, InvalidCount, InvalidCursor
 from storage.adapter import Position
 from storage.testing.corpus import EXTREMES
-from tests.conftest import ScimClient, error_of
+from tests.conftest import GROUP, ScimClient, error_of
 
 SEARCH = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 SRAM = "urn:mace:surf.nl:sram:scim:extension:"
@@ -78,6 +78,8 @@ FILTERS = [
     ('meta.resourceType eq "User" and title pr', "bjensen Alice carol"),
     ('meta.location ew "nothing"', ""),
     ('schemas eq "urn:ietf:params:scim:schemas:core:2.0:User" and title eq "c"', "carol"),
+    (f'schemas[value eq "{ENTERPRISE}"]', "carol"),
+    (f'schemas.value sw "{SRAM}"', "eve"),
     ('userName eq "x\\" or userName pr or userName eq \\"y"', ""),
     ('userName eq "a" or userName eq "eve" and not (title pr)', "eve"),
 ]
@@ -111,6 +113,35 @@ def test_the_readme_examples_for_groups(scim: ScimClient) -> None:
         "members pr",
     ):
         assert scim.names(text, "/Groups", "displayName") == ["sram"]
+
+
+@pytest.mark.parametrize("profile", ["default", "strict"])
+def test_each_of_several_simple_values_is_its_value(
+    make_scim: Callable[..., ScimClient], profile: str
+) -> None:
+    scim, labels = make_scim(PROFILE=profile), f"{SRAM}Group:labels"
+    for name, some in (("abc", ["abz", "xy"]), ("blue", ["blue", "az"]), ("red", ["Red"])):
+        scim.group(name, schemas=[GROUP, f"{SRAM}Group"], **{f"{SRAM}Group": {"labels": some}})
+    scim.group("plain")
+
+    for text, found in (
+        (f'{labels}[value eq "blue"]', ["blue"]),
+        (f'{labels}.value eq "RED"', ["red"]),
+        (f'{labels}[value sw "a" and value ew "z"]', ["abc", "blue"]),
+        (f'{labels}[value sw "a" and value ew "y"]', []),
+        (f'{labels}[value ne "blue"]', ["abc", "blue", "red"]),
+        (f'{labels}[not (value sw "a") and value pr]', ["abc", "blue", "red"]),
+        (f'not ({labels}[value sw "a" or value eq "red"])', ["plain"]),
+        (f"{labels}.value pr", ["abc", "blue", "red"]),
+    ):
+        assert sorted(scim.names(text, "/Groups", "displayName")) == found, text
+    unknown = (f"{labels}.colour pr", f"{labels}[colour eq 1]")
+    for text in (*unknown, 'displayName[value eq "x"]', "displayName.value pr"):
+        error_of(scim("GET", "/Groups", query_string={"filter": text}), 400, "invalidFilter")
+    query = {"attributes": f"{labels}.value", "sortBy": f"{labels}.value", "filter": f"{labels} pr"}
+    shown = scim("GET", "/Groups", query_string=query).json["Resources"]
+    assert [one[f"{SRAM}Group"]["labels"] for one in shown] == [["abz", "xy"], ["blue", "az"], ["Red"]]
+    assert all("displayName" not in one for one in shown)
 
 
 def listed(scim: ScimClient, **query: Any) -> Any:

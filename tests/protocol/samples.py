@@ -52,6 +52,7 @@ DEVICE = ResourceType(
             Attribute("serial", required=True, mutability="immutable"),
             Attribute("model", mutability="immutable"),
             Attribute("tags", multi_valued=True),
+            Attribute("slots", "integer", multi_valued=True),
             Attribute("marks", multi_valued=True, mutability="immutable"),
             Attribute(
                 "place",
@@ -97,6 +98,7 @@ PRINTER: dict[str, Any] = {
     "serial": "S1",
     "marks": ["m"],
     "tags": ["a", "b"],
+    "slots": [1, 2, 3],
     "place": {"building": "B", "room": "1"},
     "ports": [{"value": "p1", "label": "one", "primary": True}, {"value": "p2"}],
     STOCK: {"shelf": "x", "count": 3, "box": {"id": "b1"}},

@@ -92,6 +92,20 @@ def test_operations_cost_what_they_select(
     assert sum(counts.values()) < 20 * (1000 + 1000)
 
 
+@pytest.mark.parametrize(("op", "value"), [("remove", None), ("replace", "same"), ("add", "same")])
+def test_operations_on_simple_values_cost_what_they_select(
+    types: dict[str, ResourceType], counts: Counter[str], op: str, value: str | None
+) -> None:
+    urn = "urn:mace:surf.nl:sram:scim:extension:Group"
+    group = {"displayName": "g", urn: {"labels": [f"l{number}" for number in range(1000)]}}
+    operations = [PatchOperation(op, f'{urn}:labels[value eq "L{n}"]', value) for n in range(999)]
+
+    resource = patched(types["Group"], group, operations)
+
+    assert resource[urn]["labels"] == (["same", "l999"] if value else ["l999"])
+    assert sum(counts.values()) < 20 * (1000 + 1000)
+
+
 def test_the_cost_is_counted_where_it_arises(types: dict[str, ResourceType], counts: Counter[str]) -> None:
     patched(types["User"], user(100), [PatchOperation("remove", 'emails[value co "none"]')] * 7)
 

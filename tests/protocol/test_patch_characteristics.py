@@ -4,13 +4,16 @@ from typing import Any
 
 import pytest
 
+from schema.errors import NoTarget
 from tests.protocol.samples import (
     BABS,
+    BOTH,
     CORE,
     DEFAULT,
     DEVICE,
     ENTERPRISE,
     PRINTER,
+    STRICT,
     add,
     patched,
     remove,
@@ -58,6 +61,46 @@ def test_characteristics_hold_in_any_schema(
     operations: list[dict[str, Any]], changes: dict[str, Any]
 ) -> None:
     assert patched(PRINTER, operations, DEVICE).resource == with_changes(PRINTER, changes)
+
+
+@pytest.mark.parametrize("profile", BOTH)
+@pytest.mark.parametrize(
+    ("operations", "changes"),
+    [
+        expected([remove('tags[value eq "A"]')], {"tags": ["b"]}, "a selected value goes"),
+        expected([remove('tags[value eq "A"].value')], {"tags": ["b"]}, "its value is itself"),
+        expected([remove('tags[value eq "c"]')], {}, "no value is selected"),
+        expected([remove("slots[value gt 1 and value lt 3]")], {"slots": [1, 3]}, "one value meets it all"),
+        expected([remove("slots[not (value eq 2)]")], {"slots": [2]}, "all but one go"),
+        expected([remove("tags[value pr]")], {"tags": None}, "all values go"),
+        expected([remove("tags.value")], {"tags": None}, "the values are the attribute"),
+        expected([add("tags.value", ["c"])], {"tags": ["a", "b", "c"]}, "a value of the values is added"),
+        expected([replace('tags[value eq "a"]', "c")], {"tags": ["c", "b"]}, "it is replaced in its place"),
+        expected([replace('tags[value eq "a"].value', ["c"])], {"tags": ["c", "b"]}, "by a list of one"),
+        expected([replace('tags[value eq "a"]', "A")], {"tags": ["A", "b"]}, "by another spelling"),
+        expected([replace('tags[value eq "a"]', "a")], {}, "by itself"),
+        expected([replace('tags[value eq "a"]', "b")], {"tags": ["b"]}, "by a value that is there"),
+        expected([replace('tags[value eq "a"]', None)], {"tags": ["b"]}, "by none"),
+        expected([replace("slots[value gt 1]", 0)], {"slots": [1, 0]}, "several become one"),
+        expected([add('tags[value eq "a"]', "c")], {"tags": ["c", "b"]}, "add to a value replaces it"),
+        expected(
+            [add("tags", ["c"]), remove('tags[value eq "a"]'), replace('tags[value eq "c"]', "a")],
+            {"tags": ["b", "a"]},
+            "an operation sees what others did",
+        ),
+    ],
+)
+def test_a_simple_value_is_selected_by_itself(
+    profile: Any, operations: list[dict[str, Any]], changes: dict[str, Any]
+) -> None:
+    assert patched(PRINTER, operations, DEVICE, profile).resource == with_changes(PRINTER, changes)
+
+
+def test_add_makes_the_simple_value_that_is_not_there() -> None:
+    for value, tags in (("c", ["a", "b", "c"]), ("b", ["a", "b"])):
+        assert patched(PRINTER, [add('tags[value eq "c"]', value)], DEVICE).resource["tags"] == tags
+    with pytest.raises(NoTarget):
+        patched(PRINTER, [add('tags[value eq "c"]', "c")], DEVICE, STRICT)
 
 
 def test_a_removed_secret_is_named() -> None:

@@ -75,6 +75,8 @@ def test_by_default_all_is_returned_but_what_is_secret_or_to_be_asked_for() -> N
         (["id"], {}),
         (["title"], {}),
         (["tags"], {"tags": ["a"]}),
+        (["tags.value"], {"tags": ["a"]}),
+        (["tags.noSuch"], {}),
         (["meta.version"], {"meta": {"version": "v"}}),
         (["name"], {"name": NAME}),
         (["name.familyName"], {"name": {"familyName": "Berg"}}),

@@ -42,6 +42,8 @@ def path_of(text: str) -> AttributePath:
         ("name", "name"),
         ("Name.FamilyName", "name.familyName"),
         ("emails.VALUE", "emails.value"),
+        ("tags.VALUE", "tags"),
+        ("schemas.value", "schemas"),
         ("groups.$REF", "groups.$ref"),
         (f"{PERSON}:userName", "userName"),
         (f"{PERSON.upper()}:NAME.givenname", "name.givenName"),

@@ -151,6 +151,18 @@ USER_FILTERS: list[tuple[str, set[str]]] = [
     # multi-valued: any value will do, and `ne` takes that none equals
     ('tags eq "blue"', {"bjensen", "foreign"}),
     ('tags ne "blue"', {"john", "unicode", "empty"}),
+    # each simple value is its own `value`
+    ('tags.value eq "blue"', {"bjensen", "foreign"}),
+    ('tags[value eq "blue"]', {"bjensen", "foreign"}),
+    ('tags[value ne "blue"]', {"bjensen", "john"}),
+    ('not (tags[value eq "blue"])', {"john", "unicode", "empty"}),
+    ('tags[value sw "n" and value ew "n"]', {"bjensen", "john"}),
+    ('tags[value sw "n" and value ew "0"]', set()),
+    ('tags sw "n" and tags ew "0"', {"john"}),
+    ('tags[value co "x" or value co "%"]', {"bjensen", "john"}),
+    ('tags[not (value co "0") and not (value co "x")]', {"bjensen", "foreign"}),
+    ('tags[value pr and not (value sw "n")].value ew "%"', {"bjensen"}),
+    (f'schemas[value eq "{ENTERPRISE}"]', {"bjensen"}),
     ('emails ne "john@example.com"', ALL - {"john"}),
     ('emails.type ne "work"', {"unicode", "foreign", "empty"}),
     ('tags gt "nx"', {"john"}),

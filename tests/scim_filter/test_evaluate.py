@@ -87,3 +87,22 @@ def test_select_gives_the_positions_of_the_elements(
 
     assert path.filter is not None
     assert select(path.filter, ELEMENTS) == positions
+
+
+@pytest.mark.parametrize(
+    ("text", "positions"),
+    [
+        ('tags[value eq "RED"]', [0]),
+        ('tags[value sw "r" and value ew "y"]', [4]),
+        ('tags[value ne "red"]', [1, 4]),
+        ("tags[not (value pr)]", [1]),
+        ('tags[value eq "red" or value eq ""].value', [0, 1]),
+    ],
+)
+def test_a_simple_element_is_its_value_and_one_of_another_type_is_none(
+    text: str, positions: list[int], user_type: ResourceType
+) -> None:
+    path = resolve_path(parse_path(text), user_type)
+
+    assert path.filter is not None
+    assert select(path.filter, ["red", "", None, 5, "ruby", {"value": "red"}, ["red"]]) == positions

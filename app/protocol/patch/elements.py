@@ -1,6 +1,6 @@
 """The values of a multi-valued attribute while a PATCH changes them, found by what they hold."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from app.protocol.patch.index import (
@@ -65,8 +65,11 @@ class Elements:
 
     def equal_to(self, value: Any) -> list[int]:
         """Return the numbers of the values of a simple attribute that are equal to `value`."""
-        index = self._index("value", lambda: value_index(self._attribute))
-        return sorted(index.find(key_function(self._attribute)(value)))
+        return sorted(self._by_value().find(key_function(self._attribute)(value)))
+
+    def can_change(self, number: int) -> bool:
+        """Return whether a value is an element: one of a complex attribute that is no object is foreign."""
+        return not self._attribute.is_complex or isinstance(self._values[number], Mapping)
 
     def _candidates(self, node: Node) -> Collection[int] | None:
         """Return the numbers of all that may satisfy `node`, or None when no index tells."""
@@ -74,6 +77,8 @@ class Elements:
             # An element without `primary` is as good as one that is not primary: no key says so.
             case BoundComparison(operator="eq") if node.value is not False:
                 leaf = node.path.leaf
+                if leaf is self._attribute:
+                    return self._by_value().find(node.key)
                 return self._index(f".{leaf.name}", lambda: part_index(leaf)).find(node.key)
             case And(operands=operands):
                 known = [found for found in map(self._candidates, operands) if found is not None]
@@ -107,8 +112,8 @@ class Elements:
         return number
 
     def change(self, number: int, value: Any) -> None:
-        """Put an element in the place of another; an empty one removes it."""
-        if not value:
+        """Put an element in the place of another; none and a simple one that is there already remove it."""
+        if value is None or value == {} or self._is_double(number, value):
             self.remove(number)
             return
         self._meter.spend(_CHANGE * weight(value))
@@ -139,6 +144,15 @@ class Elements:
         primaries = self._index("primary", primary_index).find(True)
         for number in [number for number in primaries if number != chosen[0]]:
             self.change(number, {**self._values[number], "primary": False})
+
+    def _is_double(self, number: int, value: Any) -> bool:
+        """Return whether another element is the same simple value."""
+        if self._attribute.is_complex:
+            return False
+        return any(other != number for other in self._index("identity", identity_index).find(frozen(value)))
+
+    def _by_value(self) -> Index:
+        return self._index("value", lambda: value_index(self._attribute))
 
     def _index(self, name: str, make: Callable[[], Index]) -> Index:
         index = self._indexes.get(name)

@@ -207,6 +207,7 @@ class Patcher:
     def _set_in_selected(self, op: str, bound: BoundPatchPath, condition: Node, value: Any) -> None:
         path = bound.path
         elements = self._elements(path)
+        check_immutable(path.attribute, path, len(elements) or None, None)
         selected = elements.select(condition)
         if not selected:
             template = element_to_make(op, bound) if self._profile.creates_elements else None
@@ -253,8 +254,7 @@ class Patcher:
         if path.sub_attribute is not None:
             _change_each(elements, selected, part_change(self._rules, path, None))
         else:
-            if selected and bound.filter is None:
-                check_immutable(path.attribute, path, selected, None)
+            check_immutable(path.attribute, path, selected or None, None)
             for number in selected:
                 elements.remove(number)
         self._put_back(path, elements)
@@ -288,7 +288,7 @@ class Patcher:
 
 def _change_each(elements: Elements, numbers: Iterable[int], change: Change) -> None:
     for number in numbers:
-        if isinstance(elements[number], Mapping):
+        if elements.can_change(number):
             elements.change(number, change(elements[number]))
 
 

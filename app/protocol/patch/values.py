@@ -9,17 +9,17 @@ from schema.errors import InvalidValue, Mutability
 from schema.resource_type import AttributePath
 from schema.validation import is_emptied
 
-Change = Callable[[Any], dict[str, Any]]
+Change = Callable[[Any], Any]
 
 
 def element_change(rules: PatchRules, op: str, path: AttributePath, value: Any) -> Change:
     """Return what `op` does to each element that a filter selects."""
     if path.sub_attribute is not None:
         return part_change(rules, path, rules.value_reader(path.sub_attribute)(value, path.text))
-    if op == "add" and isinstance(value, Mapping):
+    if op == "add" and isinstance(value, Mapping) and path.attribute.is_complex:
         return merge(rules, path.attribute, value, path.text)
     alone = value[0] if isinstance(value, list) and len(value) == 1 else value
-    whole: dict[str, Any] = rules.element_reader(path.attribute)(alone, path.text) or {}
+    whole = rules.element_reader(path.attribute)(alone, path.text)
     return lambda old: whole
 
 

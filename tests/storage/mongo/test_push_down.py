@@ -9,7 +9,7 @@ from scim_filter import parse_filter, resolve
 from storage.adapter import Member, Position, Selection, Sort, StorageAdapter
 from storage.search import search
 from storage.testing import GROUP, USER, change_members, represent, stored
-from storage.testing.corpus import ENTERPRISE
+from storage.testing.corpus import ENTERPRISE, SRAM_GROUP
 from tests.mongodb import MongoStore
 
 Commands = Callable[[], list[Mapping[str, Any]]]
@@ -65,6 +65,29 @@ def test_filters_are_answered_by_the_server(
     assert len(sent) == 1
     assert part in str(sent[0])
     assert "'_scim.place': {'$gt': 0}" in str(sent[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ('labels[value eq "Red"]', ["labels=red"]),
+        ('labels[value sw "r" and value ew "x"]', ["labels=r'", "x\\\\z"]),
+        ('labels[value eq "red" and not (value eq "blue")]', ["labels=red"]),
+    ],
+)
+def test_resources_are_found_by_their_simple_values(
+    adapter: StorageAdapter, commands: Commands, text: str, parts: list[str]
+) -> None:
+    adapter.create(GROUP, stored("1", displayName="a", **{SRAM_GROUP: {"labels": ["red", "rx"]}}))
+    adapter.create(GROUP, stored("2", displayName="b", **{SRAM_GROUP: {"labels": ["blue"]}}))
+    commands()
+    node = resolve(parse_filter(f"{SRAM_GROUP}:{text}"), GROUP)
+
+    page = search(adapter, GROUP, Selection(node, limit=10), represent)
+
+    (sent, *_) = [c for c in commands() if c.get("find") == "Groups"]
+    assert [r.id for r in page.resources] == ["1"] and page.work is not None and page.work.read == 1
+    assert all(part in str(sent["filter"]) for part in parts), sent["filter"]
 
 
 def test_the_fields_that_are_asked_for_are_those_with_an_index(store: MongoStore) -> None:
