@@ -72,7 +72,7 @@ class Decisions:
         return resource, take_members(resource_type, resource)
 
     def planned(self, context: Context, resource_type: ResourceType, body: Mapping[str, Any]) -> PatchPlan:
-        """Return what a PatchOp message asks for. Raises InvalidSyntax, InvalidPath and InvalidValue."""
+        """Return what a PatchOp message asks for. Raises InvalidSyntax, -Filter, -Path and -Value."""
         operations = read_operations(body, profile_of(context.profile))
         return plan_patch(self._rules(context.profile, resource_type), operations)
 

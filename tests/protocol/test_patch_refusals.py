@@ -7,7 +7,15 @@ import pytest
 from app.protocol.patch import PatchOperation, PatchRules, check_operations, plan_patch, read_operations
 from app.protocol.profiles import Profile
 from schema import urns
-from schema.errors import InvalidPath, InvalidSyntax, InvalidValue, Mutability, NoTarget, ScimError
+from schema.errors import (
+    InvalidFilter,
+    InvalidPath,
+    InvalidSyntax,
+    InvalidValue,
+    Mutability,
+    NoTarget,
+    ScimError,
+)
 from tests.protocol.samples import (
     BABS,
     BOTH,
@@ -40,7 +48,10 @@ def refused(operation: Any, error: type[ScimError], detail: str) -> Any:
 
 IN_BOTH = [
     refused(replace("emails[", "x"), InvalidPath, "path: found the end at character 8"),
-    refused(replace('emails[shoe eq "x"]', "x"), InvalidPath, "shoe is not a sub-attribute of emails"),
+    refused(replace('emails[shoe eq "x"]', "x"), InvalidFilter, "shoe is not a sub-attribute of emails"),
+    refused(remove('emails[type eq "work" and]'), InvalidFilter, "path: found ']' at character 26"),
+    refused(add("emails[primary gt true].value", "x"), InvalidFilter, "gt does not apply to it"),
+    refused(replace("emails[type eq 5].value", "x"), InvalidFilter, "the value must be a string"),
     refused(replace('title[value eq "x"]', "x"), InvalidPath, "title has no sub-attributes"),
     refused(replace(CORE, {"title": "x"}), InvalidPath, "is a schema: name one of its attributes"),
     refused(replace(f'{ENTERPRISE}[division eq "x"]', {}), InvalidPath, "brackets follow one of its"),

@@ -45,7 +45,10 @@ class PatchRules:
         self.element_reader = cache(lambda one: compile_element_validator(one, profile.patch))
 
     def target(self, text: str) -> BoundPatchPath | UnknownAttribute:
-        """Return what the text of a path names. Raises InvalidPath for any other fault than its name."""
+        """Return what the text of a path names.
+
+        Raises InvalidPath for any other fault than its name, and InvalidFilter for one in brackets.
+        """
         return self._kept(text) if len(text) <= _LONGEST_KEPT else self._resolved(text)
 
     def _resolved(self, text: str) -> BoundPatchPath | UnknownAttribute:
@@ -99,8 +102,8 @@ def plan_patch(rules: PatchRules, operations: Sequence[PatchOperation]) -> Patch
     """Return `operations` with their paths resolved under `rules`.
 
     Where the profile ignores unknown attributes, an operation on one is passed over; but a request
-    of nothing else is a wrong mapping, which somebody should notice. Raises InvalidPath, with the
-    index of the operation, also for one without path where the profile requires paths.
+    of nothing else is a wrong mapping, which somebody should notice. Raises InvalidFilter and InvalidPath,
+    with the index of the operation, InvalidPath also for one without path where the profile requires paths.
     """
     planned: list[PlannedOperation] = []
     ignored: dict[int, UnknownAttribute] = {}
