@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from app.protocol.patch.document import Document
 from app.protocol.patch.elements import Elements
 from app.protocol.patch.members import MemberPatcher, RequestedMembers
 from app.protocol.patch.meter import Meter
@@ -16,7 +17,6 @@ from app.protocol.patch.values import (
     element_change,
     merge,
     part_change,
-    require_values,
 )
 from schema.attribute import Attribute
 from schema.errors import InvalidPath, InvalidValue, Mutability, NoTarget
@@ -26,7 +26,7 @@ from scim_filter.nodes import BoundPatchPath, Node
 
 
 class Patcher:
-    """Changes `resource`, which is its own, and `members`; lists are kept apart until the end."""
+    """Changes `resource`, which is its own, and `members`."""
 
     def __init__(
         self, rules: PatchRules, resource: dict[str, Any], members: RequestedMembers, operations: int = 1
@@ -34,10 +34,9 @@ class Patcher:
         self._rules = rules
         self._type = rules.resource_type
         self._profile = rules.profile
-        self._resource = resource
         self._meter = Meter(operations)
+        self._document = Document(rules.resource_type, resource, self._meter)
         self._members = members
-        self._lists: dict[tuple[str | None, str], Elements] = {}
         self.removed_secrets: set[str] = set()
 
     def run(self, planned: PlannedOperation) -> None:
@@ -52,21 +51,7 @@ class Patcher:
 
     def finish(self) -> dict[str, Any]:
         """Return the resource after all operations. Raises InvalidValue when it lacks what is required."""
-        for (holder, name), elements in self._lists.items():
-            _assign(self._holder(holder), name, list(elements))
-        resource = self._resource
-        present = []
-        for extension in self._type.extensions:
-            urn = extension.schema.id
-            if not resource.get(urn):
-                resource.pop(urn, None)
-                if extension.required:
-                    raise InvalidValue(f"{urn}: is required")
-                continue
-            present.append(urn)
-            require_values(extension.schema.attributes, resource[urn], f"{urn}:")
-        require_values(self._type.schema.attributes, resource, "", self._type.members)
-        return {**resource, "schemas": [self._type.schema.id, *present]}
+        return self._document.finish()
 
     # -- where an operation leads
 
@@ -118,9 +103,8 @@ class Patcher:
         if given is None:
             if extension.required:
                 raise Mutability(f"{name}: is required")
-            check_immutable_parts(extension.attribute, name, self._resource.get(name, {}), {}, ":")
-            self._resource.pop(name, None)
-            self._lists = {key: elements for key, elements in self._lists.items() if key[0] != name}
+            check_immutable_parts(extension.attribute, name, self._document.extension(name), {}, ":")
+            self._document.remove_extension(name)
             return
         for key, item in given.items():
             if key.lower() == "schemas":
@@ -162,8 +146,7 @@ class Patcher:
     # -- add and replace
 
     def _set_attribute(self, op: str, path: AttributePath, value: Any) -> None:
-        attribute, holder = path.attribute, self._holder(path.extension)
-        old = holder.get(attribute.name)
+        attribute, old = path.attribute, self._document.get(path)
         new: Any
         if attribute.is_complex and old and isinstance(value, Mapping):
             # A complex value replaces sub-attribute by sub-attribute (RFC 7644 section 3.5.2.3).
@@ -175,10 +158,10 @@ class Patcher:
         check_immutable(attribute, path, old, new)
         if attribute.is_complex:
             check_immutable_parts(attribute, path.text, old or {}, new or {})
-        _assign(holder, attribute.name, new)
+        self._document.put(path, new)
 
     def _set_values(self, op: str, path: AttributePath, value: Any) -> None:
-        attribute, elements = path.attribute, self._elements(path)
+        attribute, elements = path.attribute, self._document.elements(path)
         new = self._rules.elements(attribute, value, path.text)
         immutable = attribute.mutability == "immutable" and len(elements) > 0
         if op == "add":
@@ -193,12 +176,11 @@ class Patcher:
 
     def _set_sub_attribute(self, path: AttributePath, sub: Attribute, value: Any) -> None:
         new = self._rules.value_reader(sub)(value, path.text)
-        change, name = part_change(self._rules, path, new), path.attribute.name
+        change = part_change(self._rules, path, new)
         if not path.attribute.multi_valued:
-            holder = self._holder(path.extension)
-            _assign(holder, name, change(holder.get(name) or {}))
+            self._document.put(path, change(self._document.get(path) or {}))
             return
-        elements = self._elements(path)
+        elements = self._document.elements(path)
         numbers = elements.numbers() or [elements.append({})]
         if sub.name == "primary" and new is True and len(numbers) > 1:
             raise InvalidValue(f"{path.text}: only one value may be primary")
@@ -206,7 +188,7 @@ class Patcher:
 
     def _set_in_selected(self, op: str, bound: BoundPatchPath, condition: Node, value: Any) -> None:
         path = bound.path
-        elements = self._elements(path)
+        elements = self._document.elements(path)
         selected = elements.select(condition)
         if not selected:
             template = element_to_make(op, bound) if self._profile.creates_elements else None
@@ -215,7 +197,7 @@ class Patcher:
             selected = [elements.append(template)]
         _change_each(elements, selected, element_change(self._rules, op, path, value))
         elements.keep_one_primary(selected)
-        self._put_back(path, elements)
+        self._document.put_back(path, elements)
 
     # -- remove
 
@@ -231,19 +213,18 @@ class Patcher:
         if path.attribute.multi_valued or bound.filter is not None:
             self._remove_from_elements(bound, items)
             return
-        holder, name = self._holder(path.extension), path.attribute.name
-        old = holder.get(name)
+        old = self._document.get(path)
         if old is None:
             return
         if path.sub_attribute is None:
             check_immutable(path.attribute, path, old, None)
             check_immutable_parts(path.attribute, path.text, old, {})
-            _assign(holder, name, None)
+            self._document.put(path, None)
         else:
-            _assign(holder, name, part_change(self._rules, path, None)(old))
+            self._document.put(path, part_change(self._rules, path, None)(old))
 
     def _remove_from_elements(self, bound: BoundPatchPath, items: list[Any] | None) -> None:
-        path, elements = bound.path, self._elements(bound.path)
+        path, elements = bound.path, self._document.elements(bound.path)
         if bound.filter is not None:
             selected = elements.select(bound.filter)
         elif items is not None:
@@ -257,43 +238,10 @@ class Patcher:
                 check_immutable(path.attribute, path, selected, None)
             for number in selected:
                 elements.remove(number)
-        self._put_back(path, elements)
-
-    # -- where values are kept
-
-    def _holder(self, extension: str | None) -> dict[str, Any]:
-        if extension is None:
-            return self._resource
-        holder: dict[str, Any] = self._resource.setdefault(extension, {})
-        return holder
-
-    def _elements(self, path: AttributePath) -> Elements:
-        """Return the values of an attribute: those of a list are kept from operation to operation."""
-        key = path.extension, path.attribute.name
-        known = self._lists.get(key)
-        if known is not None:
-            return known
-        old = self._holder(path.extension).get(path.attribute.name)
-        values = old if isinstance(old, list) else [] if old is None else [old]
-        elements = Elements(path.attribute, values, self._meter)
-        if path.attribute.multi_valued:
-            self._lists[key] = elements
-        return elements
-
-    def _put_back(self, path: AttributePath, elements: Elements) -> None:
-        """Assign what became of a single value that a filter selected."""
-        if not path.attribute.multi_valued:
-            _assign(self._holder(path.extension), path.attribute.name, next(iter(elements), None))
+        self._document.put_back(path, elements)
 
 
 def _change_each(elements: Elements, numbers: Iterable[int], change: Change) -> None:
     for number in numbers:
         if isinstance(elements[number], Mapping):
             elements.change(number, change(elements[number]))
-
-
-def _assign(holder: dict[str, Any], name: str, value: Any) -> None:
-    if value is None or value == [] or value == {}:
-        holder.pop(name, None)
-    else:
-        holder[name] = value
