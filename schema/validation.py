@@ -59,6 +59,14 @@ def compile_element_validator(attribute: Attribute, leniency: Leniency = STRICT)
     return _value_reader(attribute, leniency)
 
 
+def compile_parts_validator(attribute: Attribute, leniency: Leniency = STRICT) -> Reader:
+    """Return a function `(value, path)` that canonicalises some of the parts of a complex value.
+
+    It does what `compile_element_validator` does, and demands no required sub-attribute.
+    """
+    return _complex_reader(attribute, leniency, is_whole=False)
+
+
 def compile_attribute_validator(attribute: Attribute, leniency: Leniency = STRICT) -> Reader:
     """Return a function `(value, path)` that canonicalises the whole value of `attribute`."""
     return _attribute_reader(attribute, leniency)
@@ -98,7 +106,10 @@ def _check_schemas(schemas: Any, resource_type: ResourceType, leniency: Leniency
 
 
 def _object_reader(
-    attributes: Iterable[Attribute], leniency: Leniency, aliases: Mapping[str, str | None] | None = None
+    attributes: Iterable[Attribute],
+    leniency: Leniency,
+    aliases: Mapping[str, str | None] | None = None,
+    is_whole: bool = True,
 ) -> Reader:
     table: dict[str, tuple[str, Reader | None]] = {}
     required: list[str] = []
@@ -107,7 +118,7 @@ def _object_reader(
         ignored = attribute.mutability == "readOnly"
         entry = (name, None if ignored else _attribute_reader(attribute, leniency))
         table[name] = table[name.lower()] = entry
-        if attribute.required and not ignored and name != "schemas":
+        if is_whole and attribute.required and not ignored and name != "schemas":
             required.append(name)
     table |= {alias: table[name] for alias, name in (aliases or {}).items() if name in table}
 
@@ -204,8 +215,8 @@ def _value_reader(attribute: Attribute, leniency: Leniency) -> Reader:
     return _simple_reader(attribute, leniency)
 
 
-def _complex_reader(attribute: Attribute, leniency: Leniency) -> Reader:
-    read_object = _object_reader(attribute.sub_attributes, leniency)
+def _complex_reader(attribute: Attribute, leniency: Leniency, is_whole: bool = True) -> Reader:
+    read_object = _object_reader(attribute.sub_attributes, leniency, is_whole=is_whole)
     known = frozenset(sub.name.lower() for sub in attribute.sub_attributes)
     rewriting = None if attribute.multi_valued else leniency.rewriting(attribute)
     # The object of an extension has its URN as name: it holds attributes, and unknown ones are no value.

@@ -1,5 +1,6 @@
 """The resource while a PATCH changes it: where its values are, and what it must have at the end."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.protocol.patch.elements import Elements
@@ -17,6 +18,8 @@ class Document:
         self._resource = resource
         self._meter = meter
         self._lists: dict[tuple[str | None, str], Elements] = {}
+        # The complex values to look at in the end; those of lists by number.
+        self._given_in_parts: dict[tuple[AttributePath, int | None], None] = {}
 
     def get(self, path: AttributePath) -> Any:
         """Return the value of a single attribute, None where it has none."""
@@ -42,6 +45,15 @@ class Document:
         if not path.attribute.multi_valued:
             self.put(path, next(iter(elements), None))
 
+    def check_later(self, path: AttributePath, numbers: Iterable[int]) -> None:
+        """Have `finish` check complex values that were given in parts: later operations may complete them.
+
+        `numbers` are those of elements; a single value has none.
+        """
+        holder = AttributePath(path.attribute, None, path.extension)
+        for number in numbers if path.attribute.multi_valued else (None,):
+            self._given_in_parts[holder, number] = None
+
     def extension(self, urn: str) -> dict[str, Any]:
         """Return the attributes of an extension, those with lists as they were before."""
         found: dict[str, Any] = self._resource.get(urn, {})
@@ -54,6 +66,10 @@ class Document:
 
     def finish(self) -> dict[str, Any]:
         """Return the resource after all operations. Raises InvalidValue when it lacks what is required."""
+        for path, number in self._given_in_parts:
+            value = self.get(path) if number is None else self.elements(path).get(number)
+            if isinstance(value, Mapping):
+                require_values(path.attribute.sub_attributes, value, f"{path.text}.")
         for (urn, name), elements in self._lists.items():
             _assign(self._holder(urn), name, list(elements))
         resource = self._resource

@@ -45,6 +45,10 @@ class Elements:
     def __getitem__(self, number: int) -> Any:
         return self._values[number]
 
+    def get(self, number: int) -> Any:
+        """Return the value with that number, None when it is there no more."""
+        return self._values.get(number)
+
     # -- finding
 
     def numbers(self) -> list[int]:

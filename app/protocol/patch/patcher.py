@@ -147,10 +147,12 @@ class Patcher:
 
     def _set_attribute(self, op: str, path: AttributePath, value: Any) -> None:
         attribute, old = path.attribute, self._document.get(path)
+        parts = self._rules.object_in(attribute, value) if attribute.is_complex else None
         new: Any
-        if attribute.is_complex and old and isinstance(value, Mapping):
+        if isinstance(parts, Mapping):
             # A complex value replaces sub-attribute by sub-attribute (RFC 7644 section 3.5.2.3).
-            new = merge(self._rules, attribute, value, path.text)(old)
+            new = merge(self._rules, attribute, parts, path.text)(old or {})
+            self._document.check_later(path, ())
         else:
             new = self._rules.value_reader(attribute)(value, path.text)
             if new is None and op == "add" and not is_emptied(attribute, value, self._profile.patch):
@@ -196,6 +198,8 @@ class Patcher:
                 raise NothingSelected(f"{path.text}: no value matches the filter")
             selected = [elements.append(template)]
         _change_each(elements, selected, element_change(self._rules, op, path, value))
+        if path.sub_attribute is None:
+            self._document.check_later(path, selected)
         elements.keep_one_primary(selected)
         self._document.put_back(path, elements)
 

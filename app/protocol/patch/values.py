@@ -16,9 +16,9 @@ def element_change(rules: PatchRules, op: str, path: AttributePath, value: Any) 
     """Return what `op` does to each element that a filter selects."""
     if path.sub_attribute is not None:
         return part_change(rules, path, rules.value_reader(path.sub_attribute)(value, path.text))
-    if op == "add" and isinstance(value, Mapping):
-        return merge(rules, path.attribute, value, path.text)
     alone = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if op == "add" and isinstance(parts := rules.object_in(path.attribute, alone), Mapping):
+        return merge(rules, path.attribute, parts, path.text)
     whole: dict[str, Any] = rules.element_reader(path.attribute)(alone, path.text) or {}
     return lambda old: whole
 
@@ -49,8 +49,11 @@ def _unless_emptied(rules: PatchRules, path: AttributePath, element: dict[str, A
 
 
 def merge(rules: PatchRules, attribute: Attribute, value: Mapping[str, Any], place: str) -> Change:
-    """Return a function that changes the sub-attributes in `value`, and takes those away that are null."""
-    given: dict[str, Any] = rules.element_reader(attribute)(value, place) or {}
+    """Return a function that changes the sub-attributes in `value`, and takes those away that are null.
+
+    Whether all that are required are there is to be checked on the value that comes of it.
+    """
+    given: dict[str, Any] = rules.parts_reader(attribute)(value, place) or {}
     if not given and is_emptied(attribute, value, rules.profile.patch):
         return lambda old: {}
     gone = {

@@ -1,0 +1,123 @@
+"""What PATCH makes of the parts of complex values: required ones, lists, and values that become equal."""
+
+from typing import Any
+
+import pytest
+
+from app.protocol.patch import PatchOperation, PatchRules, check_operations, plan_patch
+from app.protocol.profiles import Profile
+from schema.attribute import Attribute
+from schema.errors import InvalidValue
+from schema.resource_type import ResourceType, Schema, SchemaExtension
+from tests.protocol.samples import BOTH, DEFAULT, STRICT, add, patched, replace, with_changes
+
+CORE, LABEL = "urn:example:Crate", "urn:example:label"
+PARTS = (
+    Attribute("a", required=True),
+    Attribute("d"),
+    Attribute("tags", multi_valued=True),
+)
+CRATE = ResourceType(
+    "Crate",
+    "/Crates",
+    "",
+    Schema(
+        CORE,
+        "Crate",
+        "",
+        (
+            Attribute("title"),
+            Attribute("box", "complex", sub_attributes=PARTS),
+            Attribute(
+                "boxes",
+                "complex",
+                multi_valued=True,
+                sub_attributes=(
+                    Attribute("value"),
+                    Attribute("type", required=True),
+                    Attribute("num", "integer"),
+                    Attribute("tags", multi_valued=True),
+                    Attribute("primary", "boolean"),
+                ),
+            ),
+        ),
+    ),
+    (SchemaExtension(Schema(LABEL, "Label", "", (Attribute("box", "complex", sub_attributes=PARTS),))),),
+)
+BOX = {"a": "1", "tags": ["x"]}
+X, Y = {"value": "x", "type": "t", "tags": ["x"]}, {"value": "y", "type": "u"}
+FULL: dict[str, Any] = {"schemas": [CORE, LABEL], "box": BOX, "boxes": [X, Y], LABEL: {"box": BOX}}
+BARE = {"schemas": [CORE], "title": "t"}
+profiles = pytest.mark.parametrize("profile", BOTH, ids=["default", "strict"])
+
+
+def after(operations: list[dict[str, Any]], profile: Profile = DEFAULT, resource: Any = FULL) -> Any:
+    return patched(resource, operations, CRATE, profile).resource
+
+
+@profiles
+@pytest.mark.parametrize("write", [add, replace])
+def test_parts_of_a_complex_value_that_are_not_given_stay(profile: Profile, write: Any) -> None:
+    box = {**BOX, "d": "3"}
+
+    assert after([write("box", {"d": "3"})], profile) == with_changes(FULL, {"box": box})
+    assert after([write(None, {"box": {"d": "3"}})], profile) == with_changes(FULL, {"box": box})
+    for operation in (
+        write(f"{LABEL}:box", {"d": "3"}),
+        write(LABEL, {"box": {"d": "3"}}),
+        write(None, {LABEL: {"box": {"d": "3"}}}),
+    ):
+        assert after([operation], profile) == with_changes(FULL, {LABEL: {"box": box}})
+
+
+@profiles
+@pytest.mark.parametrize("value", [{"num": 3}, [{"num": 3}]])
+def test_parts_of_an_element_that_are_not_given_stay(profile: Profile, value: Any) -> None:
+    changed = after([add('boxes[value eq "x"]', value)], profile)
+
+    assert changed == with_changes(FULL, {"boxes": [{**X, "num": 3}, Y]})
+
+
+@pytest.mark.parametrize("value", [[{"d": "3"}], '{"d": "3"}'])
+def test_an_object_sent_otherwise_is_merged_as_well(value: Any) -> None:
+    assert after([replace("box", value)]) == with_changes(FULL, {"box": {**BOX, "d": "3"}})
+
+
+@profiles
+@pytest.mark.parametrize(
+    ("operation", "resource", "detail"),
+    [
+        (replace("box", {"d": "3"}), BARE, "box.a: is required"),
+        (add(None, {"box": {"d": "3"}}), BARE, "box.a: is required"),
+        (replace("box", {"a": None}), FULL, "box.a: is required"),
+        (add("box", {"a": ""}), FULL, "box.a: is required"),
+        (replace(LABEL, {"box": {"a": None, "d": "3"}}), FULL, f"{LABEL}:box.a: is required"),
+        (add('boxes[value eq "x"]', {"type": None}), FULL, "boxes.type: is required"),
+        (add('boxes[value eq "x"]', {"type": ""}), FULL, "boxes.type: is required"),
+        (replace('boxes[value eq "x"]', {"num": 3}), FULL, "Operations[0]: boxes.type: is required"),
+        (add("boxes", [{"num": 3}]), FULL, "Operations[0]: boxes[0].type: is required"),
+    ],
+)
+def test_a_merged_value_has_what_is_required(
+    profile: Profile, operation: dict[str, Any], resource: dict[str, Any], detail: str
+) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        after([operation], profile, resource)
+
+    assert caught.value.detail == detail
+
+
+def test_a_later_operation_may_complete_a_value() -> None:
+    operations = [add("box", {"d": "3"}), add("box", {"a": "1"})]
+
+    assert after(operations, STRICT, BARE) == {**BARE, "box": {"a": "1", "d": "3"}}
+
+
+@profiles
+def test_parts_are_accepted_where_the_resource_is_not_known(profile: Profile) -> None:
+    rules, value = PatchRules(CRATE, profile), {"d": "3"}
+    operations = [PatchOperation("replace", "box", value), PatchOperation("add", None, {"box": value})]
+
+    check_operations(plan_patch(rules, operations))
+    with pytest.raises(InvalidValue, match="box.d: must be a string"):
+        check_operations(plan_patch(rules, [PatchOperation("add", "box", {"d": 3})]))
