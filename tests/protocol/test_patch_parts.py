@@ -7,9 +7,9 @@ import pytest
 from app.protocol.patch import PatchOperation, PatchRules, check_operations, plan_patch
 from app.protocol.profiles import Profile
 from schema.attribute import Attribute
-from schema.errors import InvalidValue
+from schema.errors import InvalidValue, Mutability
 from schema.resource_type import ResourceType, Schema, SchemaExtension
-from tests.protocol.samples import BOTH, DEFAULT, STRICT, add, patched, replace, with_changes
+from tests.protocol.samples import BOTH, DEFAULT, STRICT, add, patched, remove, replace, with_changes
 
 CORE, LABEL = "urn:example:Crate", "urn:example:label"
 PARTS = (
@@ -121,3 +121,97 @@ def test_parts_are_accepted_where_the_resource_is_not_known(profile: Profile) ->
     check_operations(plan_patch(rules, operations))
     with pytest.raises(InvalidValue, match="box.d: must be a string"):
         check_operations(plan_patch(rules, [PatchOperation("add", "box", {"d": 3})]))
+
+
+@profiles
+@pytest.mark.parametrize(
+    ("operation", "path"),
+    [
+        (remove("boxes.type"), "boxes.type"),
+        (remove('boxes[value eq "x"].type'), "boxes.type"),
+        (remove('boxes[value eq "none"].type'), "boxes.type"),
+        (replace('boxes[value eq "x"].type', None), "boxes.type"),
+        (replace("boxes.type", None), "boxes.type"),
+        (remove('box[d eq "3"].a'), "box.a"),
+        (replace("box.a", None), "box.a"),
+        (remove(f"{LABEL}:box.a"), f"{LABEL}:box.a"),
+    ],
+)
+def test_a_required_part_cannot_be_removed(profile: Profile, operation: dict[str, Any], path: str) -> None:
+    with pytest.raises(Mutability) as caught:
+        after([operation], profile)
+
+    assert caught.value.detail == f"Operations[0]: {path}: is required"
+
+
+@profiles
+@pytest.mark.parametrize(
+    ("operation", "path"),
+    [
+        (replace('boxes[value eq "x"].type', ""), "boxes.type"),
+        (add('boxes[value eq "x"].type', ""), "boxes.type"),
+        (replace("boxes.type", ""), "boxes.type"),
+        (replace("box.a", ""), "box.a"),
+        (add(f"{LABEL}:box.a", ""), f"{LABEL}:box.a"),
+    ],
+)
+def test_a_required_part_has_a_value(profile: Profile, operation: dict[str, Any], path: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        after([operation], profile)
+
+    assert caught.value.detail == f"Operations[0]: {path}: is required"
+
+
+@pytest.mark.parametrize(
+    ("operation", "profile", "detail"),
+    [
+        (add("box.d", "3"), STRICT, "box.a: is required"),
+        (replace("box.d", "3"), STRICT, "box.a: is required"),
+        (add(None, {"box.d": "3"}), DEFAULT, "box.a: is required"),
+        (add(f"{LABEL}:box.d", "3"), STRICT, f"{LABEL}:box.a: is required"),
+        (add("boxes.num", 3), STRICT, "boxes.type: is required"),
+        (replace("boxes.num", 3), STRICT, "boxes.type: is required"),
+        (add("boxes[num eq 3]", {"value": "z"}), DEFAULT, "boxes.type: is required"),
+        (add("boxes[num eq 3].value", "z"), DEFAULT, "boxes.type: is required"),
+        (replace("boxes[num eq 3].value", "z"), DEFAULT, "boxes.type: is required"),
+        (add('box[d eq "3"].tags', ["z"]), DEFAULT, "box.a: is required"),
+    ],
+)
+def test_a_new_complex_value_has_what_is_required(
+    operation: dict[str, Any], profile: Profile, detail: str
+) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        after([operation], profile, BARE)
+
+    assert caught.value.detail == detail
+
+
+def test_several_operations_may_make_a_complex_value() -> None:
+    box = [add("box.d", "3"), add("box.a", "1")]
+    boxes = [add("boxes[num eq 3].value", "z"), add("boxes[num eq 3].type", "t")]
+
+    changed = after(box + boxes, DEFAULT, BARE)
+
+    assert changed["box"] == {"a": "1", "d": "3"}
+    assert changed["boxes"] == [{"num": 3, "value": "z", "type": "t"}]
+
+
+@profiles
+def test_a_value_that_was_stored_without_what_is_required_stays_changeable(profile: Profile) -> None:
+    lacking = {**BARE, "box": {"d": "3"}, "boxes": [{"value": "x"}, Y]}
+    operations = [
+        replace("title", "u"),
+        replace("box.d", "4"),
+        add('boxes[value eq "x"].num', 3),
+        add("boxes", [{"type": "t"}]),
+        remove('boxes[value eq "y"]'),
+    ]
+
+    changed = after(operations, profile, lacking)
+
+    assert changed == {
+        **BARE,
+        "title": "u",
+        "box": {"d": "4"},
+        "boxes": [{"value": "x", "num": 3}, {"type": "t"}],
+    }

@@ -180,25 +180,33 @@ class Patcher:
         new = self._rules.value_reader(sub)(value, path.text)
         change = part_change(self._rules, path, new)
         if not path.attribute.multi_valued:
-            self._document.put(path, change(self._document.get(path) or {}))
+            old = self._document.get(path)
+            self._document.put(path, change(old or {}))
+            if not old:
+                self._document.check_later(path, ())
             return
         elements = self._document.elements(path)
-        numbers = elements.numbers() or [elements.append({})]
+        numbers = elements.numbers()
         if sub.name == "primary" and new is True and len(numbers) > 1:
             raise InvalidValue(f"{path.text}: only one value may be primary")
+        if not numbers:
+            numbers = [elements.append({})]
+            self._document.check_later(path, numbers)
         _change_each(elements, numbers, change)
 
     def _set_in_selected(self, op: str, bound: BoundPatchPath, condition: Node, value: Any) -> None:
         path = bound.path
         elements = self._document.elements(path)
         selected = elements.select(condition)
+        in_parts = path.sub_attribute is None
         if not selected:
+            in_parts = True
             template = element_to_make(op, bound) if self._profile.creates_elements else None
             if template is None or (len(elements) and not path.attribute.multi_valued):
                 raise NothingSelected(f"{path.text}: no value matches the filter")
             selected = [elements.append(template)]
         _change_each(elements, selected, element_change(self._rules, op, path, value))
-        if path.sub_attribute is None:
+        if in_parts:
             self._document.check_later(path, selected)
         elements.keep_one_primary(selected)
         self._document.put_back(path, elements)
@@ -207,7 +215,7 @@ class Patcher:
 
     def _remove(self, bound: BoundPatchPath, value: Any) -> None:
         path, leaf = bound.path, bound.path.leaf
-        if bound.filter is None and leaf.required:
+        if leaf.required and (bound.filter is None or path.sub_attribute is not None):
             raise Mutability(f"{path.text}: is required")
         items = removal_items(path.attribute, value)
         if items == []:

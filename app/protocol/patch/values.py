@@ -26,15 +26,17 @@ def element_change(rules: PatchRules, op: str, path: AttributePath, value: Any) 
 def part_change(rules: PatchRules, path: AttributePath, new: Any) -> Change:
     """Return a function that gives the sub-attribute of `path` the canonical value `new`, None for none.
 
-    It raises Mutability for an immutable one that has another value.
+    It raises Mutability for an immutable one that has another value, and InvalidValue for a required
+    one that would have none.
     """
     sub = path.leaf
 
     def change(old: Mapping[str, Any]) -> dict[str, Any]:
         check_immutable(sub, path, old.get(sub.name), new)
-        if new is None:
-            return {name: part for name, part in old.items() if name != sub.name}
-        return _unless_emptied(rules, path, {**old, sub.name: new})
+        changed = _unless_emptied(rules, path, {**old, sub.name: new})
+        if changed and sub.required and new in (None, ""):
+            raise InvalidValue(f"{path.text}: is required")
+        return {name: part for name, part in changed.items() if part is not None}
 
     return change
 
