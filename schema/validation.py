@@ -4,7 +4,7 @@ The function is compiled into closures once: it runs on every write, fifteen tim
 general schema library does on the same resource.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -106,20 +106,18 @@ def _check_schemas(schemas: Any, resource_type: ResourceType, leniency: Leniency
 
 
 def _object_reader(
-    attributes: Iterable[Attribute],
+    attributes: tuple[Attribute, ...],
     leniency: Leniency,
     aliases: Mapping[str, str | None] | None = None,
     is_whole: bool = True,
 ) -> Reader:
     table: dict[str, tuple[str, Reader | None]] = {}
-    required: list[str] = []
+    written = [attribute for attribute in attributes if attribute.mutability != "readOnly"]
+    required = [one.name for one in written if is_whole and one.required and one.name != "schemas"]
     for attribute in attributes:
         name = attribute.name
-        ignored = attribute.mutability == "readOnly"
-        entry = (name, None if ignored else _attribute_reader(attribute, leniency))
-        table[name] = table[name.lower()] = entry
-        if is_whole and attribute.required and not ignored and name != "schemas":
-            required.append(name)
+        reader = _attribute_reader(attribute, leniency) if attribute in written else None
+        table[name] = table[name.lower()] = name, reader
     table |= {alias: table[name] for alias, name in (aliases or {}).items() if name in table}
 
     def read(value: Any, path: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.protocol.errors import Refusal
 from app.protocol.patch import PatchOperation, PatchRules, check_operations, plan_patch
 from app.protocol.profiles import Profile
 from schema.attribute import Attribute
@@ -215,3 +216,107 @@ def test_a_value_that_was_stored_without_what_is_required_stays_changeable(profi
         "box": {"d": "4"},
         "boxes": [{"value": "x", "num": 3}, {"type": "t"}],
     }
+
+
+@profiles
+@pytest.mark.parametrize("value", [["y"], ["x", "y"], "y"])
+@pytest.mark.parametrize("path", ["box.tags", f"{LABEL}:box.tags"])
+def test_add_appends_to_a_list_in_a_complex_value(profile: Profile, path: str, value: Any) -> None:
+    box = {**BOX, "tags": ["x", "y"]}
+
+    changed = after([add(path, value)], profile)
+
+    assert changed == with_changes(FULL, {LABEL: {"box": box}} if LABEL in path else {"box": box})
+
+
+@profiles
+@pytest.mark.parametrize(
+    "operation",
+    [
+        add("box", {"tags": ["y", "x"]}),
+        add(None, {"box": {"tags": ["y"]}}),
+        add("box", {"tags": ["y", "y"]}),
+    ],
+)
+def test_an_added_complex_value_appends_to_its_lists(profile: Profile, operation: dict[str, Any]) -> None:
+    assert after([operation], profile)["box"] == {**BOX, "tags": ["x", "y"]}
+
+
+@profiles
+@pytest.mark.parametrize("value", [None, []])
+def test_to_add_nothing_to_a_list_leaves_it(profile: Profile, value: Any) -> None:
+    assert after([add("box.tags", value), add('boxes[value eq "x"].tags', value)], profile) == FULL
+
+
+@profiles
+@pytest.mark.parametrize(
+    ("operation", "first", "second"),
+    [
+        (add("boxes.tags", ["z"]), ["x", "z"], ["z"]),
+        (add('boxes[value eq "x"].tags', ["z"]), ["x", "z"], None),
+        (add('boxes[value eq "x"]', {"tags": ["z"]}), ["x", "z"], None),
+        (replace("boxes.tags", ["z"]), ["z"], ["z"]),
+        (replace('boxes[value eq "x"].tags', ["z"]), ["z"], None),
+        (replace('boxes[value eq "x"].tags', []), None, None),
+        (remove('boxes[value eq "x"].tags'), None, None),
+    ],
+)
+def test_lists_in_elements_are_changed(
+    profile: Profile, operation: dict[str, Any], first: Any, second: Any
+) -> None:
+    expected = [with_changes(X, {"tags": first}), with_changes(Y, {"tags": second})]
+
+    assert after([operation], profile)["boxes"] == expected
+
+
+@profiles
+@pytest.mark.parametrize(
+    ("operation", "tags"),
+    [
+        (replace("box.tags", ["y"]), ["y"]),
+        (replace("box", {"tags": ["y"]}), ["y"]),
+        (replace(None, {"box": {"tags": ["y"]}}), ["y"]),
+        (replace("box.tags", []), None),
+        (replace("box", {"tags": []}), None),
+        (replace("box", {"tags": None}), None),
+        (remove("box.tags"), None),
+    ],
+)
+def test_replace_and_remove_leave_nothing_of_a_list(
+    profile: Profile, operation: dict[str, Any], tags: Any
+) -> None:
+    assert after([operation], profile)["box"] == with_changes(BOX, {"tags": tags})
+
+
+@pytest.mark.parametrize("value", [["X"], "x", ["x", "none"]])
+@pytest.mark.parametrize("path", ["box.tags", "boxes.tags", 'boxes[value eq "x"].tags', 'box[a eq "1"].tags'])
+def test_remove_by_value_leaves_the_others_of_a_list(path: str, value: Any) -> None:
+    tags = {"tags": ["x", "y"]}
+    before = {**FULL, "box": {**BOX, **tags}, "boxes": [{**X, **tags}, Y]}
+
+    changed = after([remove(path, value)], DEFAULT, before)
+
+    one = {"box": {**BOX, "tags": ["y"]}} if "boxes" not in path else {"boxes": [{**X, "tags": ["y"]}, Y]}
+    assert changed == {**before, **one}
+    assert after([remove(path, [])], DEFAULT, before) == before
+    with pytest.raises(InvalidValue, match="is not allowed with remove"):
+        after([remove(path, value)], STRICT, before)
+
+
+def test_the_last_removed_value_unassigns_the_list() -> None:
+    assert after([remove("box.tags", ["x"])])["box"] == {"a": "1"}
+
+
+def test_an_element_that_a_filter_describes_has_a_list() -> None:
+    changed = after([add('boxes[type eq "v" and tags eq "q"].value', "z")])
+
+    assert changed["boxes"] == [X, Y, {"type": "v", "tags": ["q"], "value": "z"}]
+
+
+def test_many_changes_of_one_list_are_refused() -> None:
+    long = {**FULL, "box": {"a": "1", "tags": list(map(str, range(3000)))}}
+
+    assert len(after([add("box.tags", ["x"])] * 80, DEFAULT, long)["box"]["tags"]) == 3001
+    with pytest.raises(Refusal) as refused:
+        after([add("box.tags", ["x"])] * 300, DEFAULT, long)
+    assert refused.value.status == 413

@@ -6,6 +6,7 @@ from typing import Any
 from app.protocol.patch.elements import Elements
 from app.protocol.patch.meter import Meter
 from app.protocol.patch.values import require_values
+from schema.attribute import Attribute
 from schema.errors import InvalidValue
 from schema.resource_type import AttributePath, ResourceType
 
@@ -18,6 +19,8 @@ class Document:
         self._resource = resource
         self._meter = meter
         self._lists: dict[tuple[str | None, str], Elements] = {}
+        # How many values the lists in a complex value had at the most.
+        self._sizes: dict[Attribute, int] = {}
         # The complex values to look at in the end; those of lists by number.
         self._given_in_parts: dict[tuple[AttributePath, int | None], None] = {}
 
@@ -26,7 +29,16 @@ class Document:
         return path.holder(self._resource).get(path.attribute.name)
 
     def put(self, path: AttributePath, value: Any) -> None:
-        """Let a single attribute have `value`; an empty one unassigns it."""
+        """Let a single attribute have `value`; an empty one unassigns it.
+
+        What a change of a complex value costs grows with the lists in it. Raises Refusal 413.
+        """
+        if isinstance(value, Mapping):
+            size = sum(len(part) for part in value.values() if isinstance(part, list))
+            known = self._sizes.get(path.attribute, 0)
+            self._meter.admit(max(0, size - known))
+            self._meter.spend(size)
+            self._sizes[path.attribute] = max(size, known)
         _assign(self._holder(path.extension), path.attribute.name, value)
 
     def elements(self, path: AttributePath) -> Elements:

@@ -7,8 +7,9 @@ from typing import Any
 from app.protocol.patch.elements import Elements
 from app.protocol.patch.meter import Meter
 from app.protocol.patch.plan import PatchRules
-from app.protocol.patch.removal import listed, named_values
+from app.protocol.patch.removal import named_values
 from app.protocol.patch.selection import NothingSelected, made_element
+from app.protocol.patch.values import listed
 from app.protocol.references import Named, NamedMember, named_members, with_named
 from schema.attribute import Attribute
 from schema.errors import Mutability

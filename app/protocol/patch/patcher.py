@@ -12,13 +12,14 @@ from app.protocol.patch.removal import described, removal_items
 from app.protocol.patch.selection import NothingSelected, element_to_make
 from app.protocol.patch.values import (
     Change,
+    assignment,
     check_immutable,
     check_immutable_parts,
     element_change,
     merge,
     part_change,
+    removal,
 )
-from schema.attribute import Attribute
 from schema.errors import InvalidPath, InvalidValue, Mutability, NoTarget
 from schema.resource_type import AttributePath, SchemaExtension
 from schema.validation import is_emptied
@@ -137,7 +138,7 @@ class Patcher:
         elif bound.filter is not None:
             self._set_in_selected(op, bound, bound.filter, value)
         elif path.sub_attribute is not None:
-            self._set_sub_attribute(path, path.sub_attribute, value)
+            self._set_sub_attribute(op, path, value)
         elif path.attribute.multi_valued:
             self._set_values(op, path, value)
         else:
@@ -151,7 +152,7 @@ class Patcher:
         new: Any
         if isinstance(parts, Mapping):
             # A complex value replaces sub-attribute by sub-attribute (RFC 7644 section 3.5.2.3).
-            new = merge(self._rules, attribute, parts, path.text)(old or {})
+            new = merge(self._rules, op, attribute, parts, path.text)(old or {})
             self._document.check_later(path, ())
         else:
             new = self._rules.value_reader(attribute)(value, path.text)
@@ -176,9 +177,9 @@ class Patcher:
         if immutable and changed:
             raise Mutability(f"{path.text}: is immutable and has a value")
 
-    def _set_sub_attribute(self, path: AttributePath, sub: Attribute, value: Any) -> None:
-        new = self._rules.value_reader(sub)(value, path.text)
-        change = part_change(self._rules, path, new)
+    def _set_sub_attribute(self, op: str, path: AttributePath, value: Any) -> None:
+        part = assignment(self._rules, op, path, value)
+        change = part_change(self._rules, path, part)
         if not path.attribute.multi_valued:
             old = self._document.get(path)
             self._document.put(path, change(old or {}))
@@ -187,7 +188,7 @@ class Patcher:
             return
         elements = self._document.elements(path)
         numbers = elements.numbers()
-        if sub.name == "primary" and new is True and len(numbers) > 1:
+        if path.leaf.name == "primary" and part(None) is True and len(numbers) > 1:
             raise InvalidValue(f"{path.text}: only one value may be primary")
         if not numbers:
             numbers = [elements.append({})]
@@ -217,7 +218,7 @@ class Patcher:
         path, leaf = bound.path, bound.path.leaf
         if leaf.required and (bound.filter is None or path.sub_attribute is not None):
             raise Mutability(f"{path.text}: is required")
-        items = removal_items(path.attribute, value)
+        items = removal_items(leaf if leaf.multi_valued else path.attribute, value)
         if items == []:
             return
         if leaf.returned == "never":
@@ -233,18 +234,19 @@ class Patcher:
             check_immutable_parts(path.attribute, path.text, old, {})
             self._document.put(path, None)
         else:
-            self._document.put(path, part_change(self._rules, path, None)(old))
+            self._document.put(path, part_change(self._rules, path, removal(self._rules, path, items))(old))
 
     def _remove_from_elements(self, bound: BoundPatchPath, items: list[Any] | None) -> None:
         path, elements = bound.path, self._document.elements(bound.path)
         if bound.filter is not None:
             selected = elements.select(bound.filter)
-        elif items is not None:
+        elif items is not None and (path.sub_attribute is None or not path.leaf.multi_valued):
             selected = described(self._rules, path, elements, items)
         else:
             selected = elements.numbers()
         if path.sub_attribute is not None:
-            _change_each(elements, selected, part_change(self._rules, path, None))
+            part = removal(self._rules, path, items)
+            _change_each(elements, selected, part_change(self._rules, path, part))
         else:
             if selected and bound.filter is None:
                 check_immutable(path.attribute, path, selected, None)
