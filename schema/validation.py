@@ -112,12 +112,10 @@ def _object_reader(
     is_whole: bool = True,
 ) -> Reader:
     table: dict[str, tuple[str, Reader | None]] = {}
-    written = [attribute for attribute in attributes if attribute.mutability != "readOnly"]
+    written = {one: _attribute_reader(one, leniency) for one in attributes if one.mutability != "readOnly"}
     required = [one.name for one in written if is_whole and one.required and one.name != "schemas"]
-    for attribute in attributes:
-        name = attribute.name
-        reader = _attribute_reader(attribute, leniency) if attribute in written else None
-        table[name] = table[name.lower()] = name, reader
+    for one in attributes:
+        table[one.name] = table[one.name.lower()] = one.name, written.get(one)
     table |= {alias: table[name] for alias, name in (aliases or {}).items() if name in table}
 
     def read(value: Any, path: str) -> dict[str, Any]:
