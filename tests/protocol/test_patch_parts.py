@@ -320,3 +320,32 @@ def test_many_changes_of_one_list_are_refused() -> None:
     with pytest.raises(Refusal) as refused:
         after([add("box.tags", ["x"])] * 300, DEFAULT, long)
     assert refused.value.status == 413
+
+
+TWO = [{"value": "a", "type": "t"}, {"value": "b", "type": "t"}, {"value": "c", "type": "u"}]
+PRIMARY = {"value": "a", "type": "t", "primary": True}
+SECOND, THIRD = {**PRIMARY, "primary": False}, {**TWO[1], "primary": True}
+SAME = {"value": "z", "type": "t"}
+
+
+@profiles
+@pytest.mark.parametrize(
+    ("stored", "operation", "left"),
+    [
+        (TWO, replace('boxes[type eq "t"]', SAME), [SAME, TWO[2]]),
+        (TWO, replace('boxes[type eq "t"]', TWO[2]), [TWO[2]]),
+        (TWO, replace('boxes[type eq "t"]', PRIMARY), [PRIMARY, TWO[2]]),
+        (TWO, replace('boxes[type eq "t"].value', "z"), [SAME, TWO[2]]),
+        (TWO, add('boxes[type eq "t"]', {"value": "z"}), [SAME, TWO[2]]),
+        (TWO, add('boxes[value eq "c"]', TWO[1]), TWO[:2]),
+        (TWO, remove('boxes[type eq "t"].value'), [{"type": "t"}, TWO[2]]),
+        (TWO, remove("boxes.value"), [{"type": "t"}, {"type": "u"}]),
+        (TWO, replace("boxes.value", "z"), [{"value": "z", "type": "t"}, {"value": "z", "type": "u"}]),
+        ([PRIMARY, SECOND, TWO[1]], replace('boxes[value eq "b"].primary', True), [SECOND, THIRD]),
+        ([PRIMARY, SECOND], add("boxes", {**TWO[1], "primary": True}), [SECOND, THIRD]),
+    ],
+)
+def test_values_that_become_equal_are_one_value(
+    profile: Profile, stored: Any, operation: dict[str, Any], left: Any
+) -> None:
+    assert after([operation], profile, {**BARE, "boxes": stored})["boxes"] == left

@@ -133,6 +133,14 @@ class Elements:
         known = self._index("identity", identity_index)
         return [self.append(value) for value in values if not known.find(frozen(value))]
 
+    def remove_repeated(self, changed: Iterable[int]) -> None:
+        """Leave one of equal values where changes made them equal (RFC 7643 section 2.4)."""
+        for number in changed if len(self._values) > 1 else ():
+            if number in self._values:
+                same = self._index("identity", identity_index).find(frozen(self._values[number]))
+                for other in sorted(same)[1:]:
+                    self.remove(other)
+
     def keep_one_primary(self, changed: Iterable[int]) -> None:
         """Let a primary value among the `changed` ones be the only one (RFC 7644 section 3.5.2)."""
         chosen = [number for number in changed if is_primary(self._values.get(number))]
@@ -141,8 +149,10 @@ class Elements:
         if len(chosen) > 1:
             raise InvalidValue(f"{self._attribute.name}: only one value may be primary")
         primaries = self._index("primary", primary_index).find(True)
-        for number in [number for number in primaries if number != chosen[0]]:
+        others = [number for number in primaries if number != chosen[0]]
+        for number in others:
             self.change(number, {**self._values[number], "primary": False})
+        self.remove_repeated(others)
 
     def _index(self, name: str, make: Callable[[], Index]) -> Index:
         index = self._indexes.get(name)

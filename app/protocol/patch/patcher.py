@@ -194,6 +194,7 @@ class Patcher:
             numbers = [elements.append({})]
             self._document.check_later(path, numbers)
         _change_each(elements, numbers, change)
+        elements.remove_repeated(numbers)
 
     def _set_in_selected(self, op: str, bound: BoundPatchPath, condition: Node, value: Any) -> None:
         path = bound.path
@@ -209,6 +210,7 @@ class Patcher:
         _change_each(elements, selected, element_change(self._rules, op, path, value))
         if in_parts:
             self._document.check_later(path, selected)
+        elements.remove_repeated(selected)
         elements.keep_one_primary(selected)
         self._document.put_back(path, elements)
 
@@ -247,6 +249,7 @@ class Patcher:
         if path.sub_attribute is not None:
             part = removal(self._rules, path, items)
             _change_each(elements, selected, part_change(self._rules, path, part))
+            elements.remove_repeated(selected)
         else:
             if selected and bound.filter is None:
                 check_immutable(path.attribute, path, selected, None)
