@@ -43,7 +43,7 @@ def compile_validator(
         if not isinstance(body, Mapping):
             raise InvalidSyntax(f"a {resource_type.name} must be a JSON object")
         resource = read_body(body, "")
-        _check_schemas(resource.pop("schemas", None), resource_type, leniency)
+        check_schemas(resource.pop("schemas", None), resource_type, leniency)
         present = [urn for urn in extension_urns if urn in resource]
         return {"schemas": [core, *present], **resource}
 
@@ -87,7 +87,8 @@ def is_emptied(attribute: Attribute, value: Any, leniency: Leniency) -> bool:
     return absent is not None and absent(value)
 
 
-def _check_schemas(schemas: Any, resource_type: ResourceType, leniency: Leniency) -> None:
+def check_schemas(schemas: list[str] | None, resource_type: ResourceType, leniency: Leniency) -> None:
+    """Raise InvalidValue for `schemas` that a resource of that type cannot have."""
     if schemas is None:
         if leniency.missing_schemas:
             accepted("missing-schemas")

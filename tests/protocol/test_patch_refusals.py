@@ -82,6 +82,12 @@ IN_BOTH = [
     refused(remove("userName"), Mutability, "userName: is required"),
     refused(replace("userName", None), Mutability, "userName: is required"),
     refused(remove("schemas"), Mutability, "schemas: is required"),
+    refused(add("schemas", 5), InvalidValue, "schemas[0]: must be a string"),
+    refused(replace("schemas", {"x": 1}), InvalidValue, "schemas[0]: must be a string"),
+    refused(replace("schemas", ["urn:made:up"]), InvalidValue, f"schemas: must contain {CORE}"),
+    refused(replace("schemas", [ENTERPRISE]), InvalidValue, f"schemas: must contain {CORE}"),
+    refused(replace(None, {"schemas": "nonsense"}), InvalidValue, f"schemas: must contain {CORE}"),
+    refused(add(None, {"schemas": [CORE, 5]}), InvalidValue, "schemas[1]: must be a string"),
 ]
 UNKNOWN = ["shoe", "emails.shoe", "urn:x:y", f"{ENTERPRISE}:shoe"]
 OF_THE_LETTER = [
@@ -95,6 +101,11 @@ OF_THE_LETTER = [
     refused(replace("title", [{"value": "x"}]), InvalidValue, "title: must be a string"),
     refused(replace(f"{ENTERPRISE}:manager", "9"), InvalidValue, "manager: must be an object"),
     refused(replace(None, [{"title": "x"}]), InvalidValue, "value: must be an object"),
+    refused(add("schemas", ["urn:made:up"]), InvalidValue, "urn:made:up is not a schema of User"),
+    refused(add(None, {"schemas": "nonsense"}), InvalidValue, "nonsense is not a schema of User"),
+    refused(replace("schemas", [CORE, "urn:made:up"]), InvalidValue, "urn:made:up is not a schema"),
+    refused(replace("schemas", []), InvalidValue, "schemas: is required"),
+    refused(replace("schemas", None), InvalidValue, "schemas: is required"),
 ]
 
 

@@ -22,7 +22,7 @@ from app.protocol.patch.values import (
 )
 from schema.errors import InvalidPath, InvalidValue, Mutability, NoTarget
 from schema.resource_type import AttributePath, SchemaExtension
-from schema.validation import is_emptied
+from schema.validation import check_schemas, is_emptied
 from scim_filter.nodes import BoundPatchPath, Node
 
 
@@ -131,6 +131,9 @@ class Patcher:
             # They follow from the extensions that are present.
             if op == "remove":
                 raise Mutability("schemas: is required")
+            urns = self._rules.elements(path.attribute, value, path.text)
+            present = [self._type.schema.id] if op == "add" else []
+            check_schemas([*present, *urns] or None, self._type, self._profile.resources)
         elif path.attribute == self._type.members and path.extension is None:
             MemberPatcher(self._rules, self._members, self._meter).run(op, bound, value)
         elif op == "remove" or (op == "replace" and value is None):
