@@ -17,7 +17,7 @@ class ScimError(Exception):
 
 
 class InvalidFilter(ScimError):
-    """The filter cannot be parsed, or names an attribute or operator that does not fit."""
+    """The filter, or that of a PATCH path, cannot be parsed or names something that does not fit."""
 
     scim_type = "invalidFilter"
 

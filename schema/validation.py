@@ -4,7 +4,7 @@ The function is compiled into closures once: it runs on every write, fifteen tim
 general schema library does on the same resource.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -43,7 +43,7 @@ def compile_validator(
         if not isinstance(body, Mapping):
             raise InvalidSyntax(f"a {resource_type.name} must be a JSON object")
         resource = read_body(body, "")
-        _check_schemas(resource.pop("schemas", None), resource_type, leniency)
+        check_schemas(resource.pop("schemas", None), resource_type, leniency)
         present = [urn for urn in extension_urns if urn in resource]
         return {"schemas": [core, *present], **resource}
 
@@ -57,6 +57,14 @@ def compile_element_validator(attribute: Attribute, leniency: Leniency = STRICT)
     InvalidValue names `path`.
     """
     return _value_reader(attribute, leniency)
+
+
+def compile_parts_validator(attribute: Attribute, leniency: Leniency = STRICT) -> Reader:
+    """Return a function `(value, path)` that canonicalises some of the parts of a complex value.
+
+    It does what `compile_element_validator` does, and demands no required sub-attribute.
+    """
+    return _complex_reader(attribute, leniency, is_whole=False)
 
 
 def compile_attribute_validator(attribute: Attribute, leniency: Leniency = STRICT) -> Reader:
@@ -79,7 +87,8 @@ def is_emptied(attribute: Attribute, value: Any, leniency: Leniency) -> bool:
     return absent is not None and absent(value)
 
 
-def _check_schemas(schemas: Any, resource_type: ResourceType, leniency: Leniency) -> None:
+def check_schemas(schemas: list[str] | None, resource_type: ResourceType, leniency: Leniency) -> None:
+    """Raise InvalidValue for `schemas` that a resource of that type cannot have."""
     if schemas is None:
         if leniency.missing_schemas:
             accepted("missing-schemas")
@@ -98,17 +107,16 @@ def _check_schemas(schemas: Any, resource_type: ResourceType, leniency: Leniency
 
 
 def _object_reader(
-    attributes: Iterable[Attribute], leniency: Leniency, aliases: Mapping[str, str | None] | None = None
+    attributes: tuple[Attribute, ...],
+    leniency: Leniency,
+    aliases: Mapping[str, str | None] | None = None,
+    is_whole: bool = True,
 ) -> Reader:
     table: dict[str, tuple[str, Reader | None]] = {}
-    required: list[str] = []
-    for attribute in attributes:
-        name = attribute.name
-        ignored = attribute.mutability == "readOnly"
-        entry = (name, None if ignored else _attribute_reader(attribute, leniency))
-        table[name] = table[name.lower()] = entry
-        if attribute.required and not ignored and name != "schemas":
-            required.append(name)
+    written = {one: _attribute_reader(one, leniency) for one in attributes if one.mutability != "readOnly"}
+    required = [one.name for one in written if is_whole and one.required and one.name != "schemas"]
+    for one in attributes:
+        table[one.name] = table[one.name.lower()] = one.name, written.get(one)
     table |= {alias: table[name] for alias, name in (aliases or {}).items() if name in table}
 
     def read(value: Any, path: str) -> dict[str, Any]:
@@ -204,8 +212,8 @@ def _value_reader(attribute: Attribute, leniency: Leniency) -> Reader:
     return _simple_reader(attribute, leniency)
 
 
-def _complex_reader(attribute: Attribute, leniency: Leniency) -> Reader:
-    read_object = _object_reader(attribute.sub_attributes, leniency)
+def _complex_reader(attribute: Attribute, leniency: Leniency, is_whole: bool = True) -> Reader:
+    read_object = _object_reader(attribute.sub_attributes, leniency, is_whole=is_whole)
     known = frozenset(sub.name.lower() for sub in attribute.sub_attributes)
     rewriting = None if attribute.multi_valued else leniency.rewriting(attribute)
     # The object of an extension has its URN as name: it holds attributes, and unknown ones are no value.

@@ -16,10 +16,11 @@ _LONGEST_NUMBER = 100
 
 
 class SyntaxProblem(Exception):
-    """What is wrong with the text, and at which character, counted from 1."""
+    """What is wrong with the text, and at which character, counted from 1; `in_brackets` says where."""
 
     def __init__(self, problem: str, position: int, hint: str = "") -> None:
         super().__init__(f"{problem} at character {position}{hint}")
+        self.in_brackets = False
 
 
 class FilterLexer:

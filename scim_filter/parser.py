@@ -62,11 +62,16 @@ def parse_filter(text: str, *, max_length: int = MAX_LENGTH, max_depth: int = MA
 
 
 def parse_path(text: str, *, max_length: int = MAX_LENGTH, max_depth: int = MAX_DEPTH) -> PatchPath:
-    """Return the tree of a PATCH path. Raises InvalidPath as `parse_filter` raises InvalidFilter."""
+    """Return the tree of a PATCH path.
+
+    Raises InvalidFilter for what is no filter within brackets (RFC 7644 table 9), and InvalidPath
+    for any other fault, such as brackets that are not closed.
+    """
     try:
         path: PatchPath = _parse("path", text, max_length, max_depth)
     except SyntaxProblem as problem:
-        raise InvalidPath(f"path: {problem}") from None
+        error = InvalidFilter if problem.in_brackets else InvalidPath
+        raise error(f"path: {problem}") from None
     return path
 
 
@@ -77,17 +82,24 @@ def _parse(start: str, text: str, max_length: int, max_depth: int) -> Any:
     begin_text(lexer, max_depth)
     parser.statestack = [0]
     before: list[int] = []
+    in_brackets = False
 
     def next_token() -> Any:
+        nonlocal in_brackets
         # A token that does not fit may still lead to reductions; what was possible instead of it
         # is only known from the stack as it was before.
-        before[:] = parser.statestack
+        before[:], in_brackets = parser.statestack, lexer.bracketed
         return lexer.token()
 
     try:
         return parser.parse(text, lexer=lexer, tokenfunc=next_token)
     except UnexpectedToken as unexpected:
-        raise _misfit(text, unexpected.position, lexer.lexpos, _expected(parser, before)) from None
+        problem = _misfit(text, unexpected.position, lexer.lexpos, _expected(parser, before))
+        problem.in_brackets = in_brackets and unexpected.position is not None
+        raise problem from None
+    except SyntaxProblem as problem:
+        problem.in_brackets = in_brackets
+        raise
 
 
 def _own(start: str) -> tuple[Any, Any]:

@@ -49,7 +49,10 @@ def resolve(node: Node, resource_type: ResourceType, leniency: Leniency = STRICT
 def resolve_path(
     path: PatchPath, resource_type: ResourceType, leniency: Leniency = STRICT
 ) -> BoundPatchPath:
-    """Return the path of a PATCH operation bound to `resource_type`. Raises InvalidPath."""
+    """Return the path of a PATCH operation bound to `resource_type`.
+
+    Raises InvalidFilter for what does not fit within brackets, and InvalidPath for the path itself.
+    """
     resolver = _Resolver(resource_type, InvalidPath, leniency)
     bound = resolver.path(path.path)
     if path.filter is None and path.sub_attribute is None:
@@ -78,7 +81,7 @@ class _Resolver(Visitor[Node]):
 
     def within(self, holder: AttributePath) -> "_Resolver":
         """Return the resolver for the filter in brackets behind `holder`."""
-        return _Resolver(self._resource_type, self._error, self._leniency, holder)
+        return _Resolver(self._resource_type, InvalidFilter, self._leniency, holder)
 
     def refuse(self, path: Path, problem: str) -> NoReturn:
         raise self._error(f"{problem} (at character {path.position})")

@@ -1,6 +1,6 @@
 """From what a client sends, and what there is, to the write that makes it so; nothing is written here."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
@@ -10,6 +10,7 @@ import orjson
 
 from app.protocol.context import Context
 from app.protocol.mapping import AttributeMapping
+from app.protocol.member_elements import MemberElements
 from app.protocol.mutability import keep_immutables
 from app.protocol.patch import (
     PatchPlan,
@@ -72,7 +73,7 @@ class Decisions:
         return resource, take_members(resource_type, resource)
 
     def planned(self, context: Context, resource_type: ResourceType, body: Mapping[str, Any]) -> PatchPlan:
-        """Return what a PatchOp message asks for. Raises InvalidSyntax, InvalidPath and InvalidValue."""
+        """Return what a PatchOp message asks for. Raises InvalidSyntax, -Filter, -Path and -Value."""
         operations = read_operations(body, profile_of(context.profile))
         return plan_patch(self._rules(context.profile, resource_type), operations)
 
@@ -134,7 +135,8 @@ class Decisions:
         self, view: View, resource_type: ResourceType, before: StoredResource, plan: PatchPlan
     ) -> NewState:
         """Return the new state under a PATCH. Raises as `apply_patch`."""
-        members = RequestedMembers(lambda: _member_elements(view, resource_type, before))
+        elements = MemberElements(view, resource_type, before)
+        members = RequestedMembers(elements.present, elements.joining, view.representation.located)
         patched = apply_patch(plan, before.document, members)
         resource = {name: value for name, value in patched.resource.items() if name != "id"}
         self._mappings[resource_type.name].apply(resource)
@@ -284,14 +286,6 @@ def _staying(
             known = one if member is None else replace(one, type=member.resource_type)
             joining.setdefault(member_id, []).append(known)
     return staying, joining
-
-
-def _member_elements(
-    view: View, resource_type: ResourceType, stored: StoredResource
-) -> Iterator[dict[str, Any]]:
-    for member in view.storage.members(resource_type, stored):
-        element = {"value": member.resource_id, "type": member.resource_type}
-        yield {**element, "display": member.display} if member.display else element
 
 
 def _text(resource_id: str, resource: Mapping[str, Any]) -> str:

@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import orjson
 
 from schema.projection import Projection
 from schema.registry import Registry
 from schema.resource_type import ResourceType
-from storage.adapter import Member, Membership, StorageAdapter, StoredResource
+from storage.adapter import Key, Member, Membership, StorageAdapter, StoredResource
 
 # Ids that stand in a URL as they are.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9\-._~@:]+", re.ASCII)
@@ -48,6 +48,7 @@ class Representation:
         self._adapter = adapter
         self.prefix = prefix
         self._roots = {r.name: f"{prefix}{r.endpoint}/" for r in registry.resource_types}
+        self._names = {root: name for name, root in self._roots.items()}
         # Only a `returned: request` attribute makes the stored text more than the default answer.
         self._needs_projection = {
             r.name: any("request" in (p.attribute.returned, p.leaf.returned) for p in r.simple_paths)
@@ -57,6 +58,14 @@ class Representation:
     def location(self, resource_type: str, resource_id: str) -> str:
         """Return the location of a resource, by the name of its type."""
         return self._roots[resource_type] + quoted(resource_id)
+
+    def located(self, location: str) -> Key | None:
+        """Return type and id of the resource at a location, None for what is the location of none."""
+        root, slash, end = location.rpartition("/")
+        name, resource_id = self._names.get(root + slash), unquote(end)
+        if name is None or self.location(name, resource_id) != location:
+            return None
+        return name, resource_id
 
     def texts(
         self, resource_type: ResourceType, stored: Sequence[StoredResource], projection: Projection

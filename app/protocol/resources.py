@@ -230,7 +230,7 @@ class Resources:
         """Change parts of a resource (RFC 7644 section 3.5.2) and return what is kept.
 
         All operations take effect or none. A PATCH that changes nothing makes no new version.
-        Raises as `replace` does, and InvalidPath and NoTarget.
+        Raises as `replace` does, and InvalidFilter, InvalidPath and NoTarget.
         """
         authorize(context, "patch", resource_type)
         decisions, view = self._decisions, self._views.of(context)

@@ -103,3 +103,43 @@ def test_a_request_for_later_is_refused_when_it_is_carried_out(
     assert accepted.status_code == 202
     result = scim("GET", accepted.headers["Location"]).json
     assert (result["status"], result["response"]["scimType"]) == ("400", "invalidValue")
+
+
+@pytest.mark.parametrize(
+    "condition", ['$ref eq "{ref}"', '$ref ew "{id}"', '$ref eq "{ref}" and type eq "User"']
+)
+@pytest.mark.parametrize("style", ["relative", "absolute"])
+@pytest.mark.parametrize("joined", ["before", "in the request"])
+def test_a_path_selects_members_by_their_location(
+    make_scim: Callable[..., ScimClient], condition: str, style: str, joined: str
+) -> None:
+    scim = make_scim(BASE_URL=URL, BASE_PATH="/scim", LOCATION_STYLE=style)
+    user, other = scim.user("a"), scim.user("b")
+    ids = [other["id"], user["id"]] if joined == "before" else [other["id"]]
+    group = scim.group("g", *ids)
+    condition = condition.format(ref=user["meta"]["location"], id=user["id"])
+    operations: list[dict[str, Any]] = [{"op": "remove", "path": f"members[{condition}]"}]
+    if joined == "before":
+        assert scim.names(f"members[{condition}]", "Groups", "displayName") == ["g"]
+    else:
+        operations.insert(0, {"op": "add", "path": "members", "value": [{"value": user["id"]}]})
+
+    answer = scim("PATCH", f"/Groups/{group['id']}", {"schemas": [PATCH_OP], "Operations": operations})
+
+    assert [member["value"] for member in answer.json["members"]] == [other["id"]], answer.text
+    shown = {"op": "remove", "path": f'members[$ref eq "{other["meta"]["location"]}x"]'}
+    again = scim("PATCH", f"/Groups/{group['id']}", {"schemas": [PATCH_OP], "Operations": [shown]})
+    assert [member["value"] for member in again.json["members"]] == [other["id"]]
+
+
+def test_a_path_selects_by_display_who_joins_in_the_same_request(scim: ScimClient) -> None:
+    user, other = scim.user("a", displayName="Anne"), scim.user("b", displayName="Ben")
+    group = scim.group("g", other["id"])
+    operations = [
+        {"op": "add", "path": "members", "value": [{"value": user["id"]}]},
+        {"op": "remove", "path": 'members[display eq "Anne"]'},
+    ]
+
+    answer = scim("PATCH", f"/Groups/{group['id']}", {"schemas": [PATCH_OP], "Operations": operations})
+
+    assert [member["value"] for member in answer.json["members"]] == [other["id"]]

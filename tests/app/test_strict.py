@@ -88,7 +88,7 @@ def test_a_boolean_in_a_filter_is_no_string(strict: ScimClient, user: dict[str, 
     error_of(strict("GET", "/", query_string=query), 400, "invalidFilter")
     error_of(strict("POST", "/.search", body), 400, "invalidFilter")
     operation = {"op": "replace", "path": 'emails[primary eq "True"].value', "value": "b@x"}
-    error_of(patched(strict, user, operation), 400, "invalidPath")
+    error_of(patched(strict, user, operation), 400, "invalidFilter")
     assert strict.names("active eq true") == ["a"]
 
 

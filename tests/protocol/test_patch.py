@@ -168,7 +168,9 @@ def test_filters_see_what_operations_before_them_did(types: dict[str, ResourceTy
         PatchOperation("remove", 'members[display eq "name 10" or value eq "new"]'),
         PatchOperation("add", "members", [{"value": "1"}]),
     ]
-    changes = RequestedMembers(lambda: group_members(20))
+    changes = RequestedMembers(
+        lambda: group_members(20), lambda named: [one for one in group_members(20) if one["value"] in named]
+    )
 
     apply_patch(plan_patch(PatchRules(types["Group"], DEFAULT), operations), {"displayName": "g"}, changes)
 

@@ -179,7 +179,7 @@ REPLACED = [
         {"name": {**BABS["name"], "givenName": "B"}},
         "URN: any case",
     ),
-    expected([replace("schemas", ["urn:x"])], {}, "schemas follow from the extensions"),
+    expected([replace("schemas", [CORE])], {}, "schemas follow from the extensions"),
 ]
 
 REMOVED = [

@@ -13,6 +13,7 @@ from tests.protocol.samples import (
     DEVICE,
     ENTERPRISE,
     PRINTER,
+    SRAM,
     STRICT,
     add,
     patched,
@@ -113,3 +114,19 @@ def test_schemas_are_those_of_the_extensions_present() -> None:
     lacking = {**BABS, "schemas": ["urn:old"]}
 
     assert patched(lacking, [], profile=DEFAULT).resource["schemas"] == [CORE, ENTERPRISE]
+
+
+@pytest.mark.parametrize("profile", BOTH, ids=["default", "strict"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        replace("schemas", [CORE, ENTERPRISE]),
+        replace("schemas", [CORE.upper()]),
+        add("schemas", [SRAM]),
+        add("schemas", SRAM),
+        add(None, {"schemas": [CORE]}),
+        replace(None, {"schemas": CORE}),
+    ],
+)
+def test_schemas_that_a_resource_can_have_change_nothing(profile: Any, operation: dict[str, Any]) -> None:
+    assert patched(BABS, [operation], profile=profile).resource == BABS

@@ -201,6 +201,79 @@ def test_members_that_cannot_be_changed_so_are_refused(
     assert caught.value.detail.startswith("Operations[0]") and detail in caught.value.detail
 
 
+ELEMENTS = [{**one, "$ref": f"/{one['type']}s/{one['value']}"} for one in (BABS, MANDY, INNER)]
+LATER = [{**BABS, "value": "a", "$ref": "/Users/a"}, {**MANDY, "value": "b", "$ref": "/Users/b"}]
+
+
+@pytest.mark.parametrize("profile", BOTH, ids=["default", "strict"])
+@pytest.mark.parametrize(
+    ("condition", "left"),
+    [
+        ('$ref eq "/Users/1"', "1"),
+        ('$ref ew "/2" or $ref eq "/Groups/3"', "2 3"),
+        ("$ref pr", "1 2 3 a b"),
+        ('$ref sw "/Groups/"', "3"),
+        ('$ref eq "/Users/a"', "a"),
+        ('display eq "Babs Jensen"', "1 a"),
+        ('display eq "Renamed"', ""),
+        ('type eq "User"', "1 2 a b"),
+    ],
+)
+def test_filters_find_members_that_joined_as_a_get_shows_them(
+    profile: Any, condition: str, left: str
+) -> None:
+    asked: list[str] = []
+
+    def joining(named: Any) -> Any:
+        asked.extend(named)
+        return [one for one in LATER if one["value"] in named]
+
+    changes = RequestedMembers(lambda: (dict(one) for one in ELEMENTS), joining)
+    operations = [
+        add("members", [{"value": "a"}, {"value": "b"}, {"value": "1"}]),
+        remove(f"members[{condition}]"),
+        remove('members[type eq "none"]'),
+    ]
+
+    patched(GUIDES, operations, GROUP, profile, changes)
+
+    assert set(changes.removed) == set(left.split())
+    assert asked == ["a", "b"]
+
+
+def test_a_display_that_a_client_gives_a_member_is_found() -> None:
+    changes = members_read(BABS, MANDY)
+
+    patched(
+        GUIDES,
+        [
+            add("members", [{"value": "1", "display": "New"}]),
+            remove('members[display eq "Babs Jensen"]'),
+            remove('members[display eq "Mandy Pepperidge"]'),
+        ],
+        GROUP,
+        members=changes,
+    )
+
+    assert list(changes.added) == ["1"] and changes.removed == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("location", "left"), [("/Users/1", "1"), ("/Users/nobody", "nobody"), ("x", ""), ("/Users/", "")]
+)
+def test_a_member_is_removed_by_its_location_without_reading_others(location: str, left: str) -> None:
+    def located(text: str) -> Any:
+        member_id = text.removeprefix("/Users/")
+        return ("User", member_id) if member_id not in ("", text) else None
+
+    changes = RequestedMembers(no_members, located=located)
+
+    patched(GUIDES, [remove(f'members[$ref eq "{location}"]')], GROUP, STRICT, changes)
+
+    assert list(changes.removed) == left.split()
+    assert not changes.leaves(left, "Group")
+
+
 def test_a_group_keeps_members_apart_from_its_attributes() -> None:
     changes = RequestedMembers(no_members)
     value = {"displayName": "Guides", "members": [{"value": "a"}]}

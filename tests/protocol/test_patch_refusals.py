@@ -7,7 +7,15 @@ import pytest
 from app.protocol.patch import PatchOperation, PatchRules, check_operations, plan_patch, read_operations
 from app.protocol.profiles import Profile
 from schema import urns
-from schema.errors import InvalidPath, InvalidSyntax, InvalidValue, Mutability, NoTarget, ScimError
+from schema.errors import (
+    InvalidFilter,
+    InvalidPath,
+    InvalidSyntax,
+    InvalidValue,
+    Mutability,
+    NoTarget,
+    ScimError,
+)
 from tests.protocol.samples import (
     BABS,
     BOTH,
@@ -40,7 +48,10 @@ def refused(operation: Any, error: type[ScimError], detail: str) -> Any:
 
 IN_BOTH = [
     refused(replace("emails[", "x"), InvalidPath, "path: found the end at character 8"),
-    refused(replace('emails[shoe eq "x"]', "x"), InvalidPath, "shoe is not a sub-attribute of emails"),
+    refused(replace('emails[shoe eq "x"]', "x"), InvalidFilter, "shoe is not a sub-attribute of emails"),
+    refused(remove('emails[type eq "work" and]'), InvalidFilter, "path: found ']' at character 26"),
+    refused(add("emails[primary gt true].value", "x"), InvalidFilter, "gt does not apply to it"),
+    refused(replace("emails[type eq 5].value", "x"), InvalidFilter, "the value must be a string"),
     refused(replace('title[value eq "x"]', "x"), InvalidPath, "title has no sub-attributes"),
     refused(replace(CORE, {"title": "x"}), InvalidPath, "is a schema: name one of its attributes"),
     refused(replace(f'{ENTERPRISE}[division eq "x"]', {}), InvalidPath, "brackets follow one of its"),
@@ -71,6 +82,12 @@ IN_BOTH = [
     refused(remove("userName"), Mutability, "userName: is required"),
     refused(replace("userName", None), Mutability, "userName: is required"),
     refused(remove("schemas"), Mutability, "schemas: is required"),
+    refused(add("schemas", 5), InvalidValue, "schemas[0]: must be a string"),
+    refused(replace("schemas", {"x": 1}), InvalidValue, "schemas[0]: must be a string"),
+    refused(replace("schemas", ["urn:made:up"]), InvalidValue, f"schemas: must contain {CORE}"),
+    refused(replace("schemas", [ENTERPRISE]), InvalidValue, f"schemas: must contain {CORE}"),
+    refused(replace(None, {"schemas": "nonsense"}), InvalidValue, f"schemas: must contain {CORE}"),
+    refused(add(None, {"schemas": [CORE, 5]}), InvalidValue, "schemas[1]: must be a string"),
 ]
 UNKNOWN = ["shoe", "emails.shoe", "urn:x:y", f"{ENTERPRISE}:shoe"]
 OF_THE_LETTER = [
@@ -84,6 +101,11 @@ OF_THE_LETTER = [
     refused(replace("title", [{"value": "x"}]), InvalidValue, "title: must be a string"),
     refused(replace(f"{ENTERPRISE}:manager", "9"), InvalidValue, "manager: must be an object"),
     refused(replace(None, [{"title": "x"}]), InvalidValue, "value: must be an object"),
+    refused(add("schemas", ["urn:made:up"]), InvalidValue, "urn:made:up is not a schema of User"),
+    refused(add(None, {"schemas": "nonsense"}), InvalidValue, "nonsense is not a schema of User"),
+    refused(replace("schemas", [CORE, "urn:made:up"]), InvalidValue, "urn:made:up is not a schema"),
+    refused(replace("schemas", []), InvalidValue, "schemas: is required"),
+    refused(replace("schemas", None), InvalidValue, "schemas: is required"),
 ]
 
 

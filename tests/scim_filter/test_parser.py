@@ -175,11 +175,35 @@ def test_an_error_tells_what_was_found_and_where(text: str, problem: str) -> Non
         ("e[a pr]b", "found 'b' at character 8; expected: a sub-attribute, the end"),
         ("e[", "found the end at character 3; expected: an attribute, 'not', '('"),
         ("not", "found 'not' at character 1; expected: an attribute"),
-        ("e[0]", "found '0' at character 3"),
+        ("e[a pr", "found the end at character 7; expected: 'and', 'or', ']'"),
+        ("e]", "found ']' at character 2; expected: '[', the end"),
+        ("e[a pr][b pr]", "found '[' at character 8"),
+        ('e[a pr]"x', "found a string without closing quote at character 8"),
     ],
 )
 def test_an_error_in_a_path_is_an_invalid_path(text: str, problem: str) -> None:
     with pytest.raises(InvalidPath) as caught:
+        parse_path(text)
+
+    assert caught.value.detail.startswith(f"path: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("e[0]", "found '0' at character 3"),
+        ("e[]", "found ']' at character 3; expected: an attribute, 'not', '('"),
+        ("e[a pr and].b", "found ']' at character 11; expected: an attribute, 'not', '('"),
+        ("e[(a pr]", "found ']' at character 8; expected: 'and', 'or', ')'"),
+        ("e[a is 1]", "found 'is' at character 5; expected: an operator, 'pr', '['"),
+        ("e[a[b pr]]", "found brackets within brackets at character 4"),
+        ('e[a eq "x].b', "found a string without closing quote at character 8"),
+        ("e[a eq 'x'].b", "found \"'\" at character 8; strings need double quotes"),
+        (f"e[{'(' * 50}", "found more than 50 levels of nesting"),
+    ],
+)
+def test_an_error_within_the_brackets_of_a_path_is_an_invalid_filter(text: str, problem: str) -> None:
+    with pytest.raises(InvalidFilter) as caught:
         parse_path(text)
 
     assert caught.value.detail.startswith(f"path: {problem}")

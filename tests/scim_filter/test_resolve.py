@@ -230,16 +230,31 @@ def test_a_patch_path_made_by_hand_is_bound_alike(user_type: ResourceType) -> No
         ("tags[nope eq 1]", "nope is not a sub-attribute of tags (at character 6)"),
         ("tags[value pr].nope", "nope is not a sub-attribute of tags"),
         (f"{ENTERPRISE}[department pr]", "is a schema: brackets follow one of its attributes"),
-        ("emails[nope pr]", "nope is not a sub-attribute of emails (at character 8)"),
         ("emails[type pr].nope", "nope is not a sub-attribute of emails"),
-        ("emails[primary gt true]", "emails.primary is boolean: gt does not apply"),
-        ('tokens[value eq "x"]', "tokens.value cannot be used in a filter"),
     ],
 )
 def test_a_patch_path_that_does_not_fit_is_an_invalid_path(
     text: str, problem: str, user_type: ResourceType
 ) -> None:
     with pytest.raises(InvalidPath) as caught:
+        resolve_path(parse_path(text), user_type)
+
+    assert problem in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("emails[nope pr]", "nope is not a sub-attribute of emails (at character 8)"),
+        ("emails[primary gt true].value", "emails.primary is boolean: gt does not apply"),
+        ("emails[type eq 5].value", "emails.type is string: the value must be a string"),
+        ('tokens[value eq "x"]', "tokens.value cannot be used in a filter"),
+    ],
+)
+def test_what_does_not_fit_within_the_brackets_of_a_path_is_an_invalid_filter(
+    text: str, problem: str, user_type: ResourceType
+) -> None:
+    with pytest.raises(InvalidFilter) as caught:
         resolve_path(parse_path(text), user_type)
 
     assert problem in caught.value.detail

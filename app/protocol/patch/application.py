@@ -26,8 +26,9 @@ class Patched:
 def apply_patch(plan: PatchPlan, resource: Mapping[str, Any], members: RequestedMembers) -> Patched:
     """Return the canonical `resource` after all operations, in order; the argument stays as it is.
 
-    Changes of the membership attribute go to `members`. Raises InvalidPath, NoTarget, Mutability
-    and InvalidValue, each with the index of the operation, and Refusal 413; nothing is changed then.
+    Changes of the membership attribute go to `members`. Raises InvalidFilter, InvalidPath, NoTarget,
+    Mutability and InvalidValue, each with the index of the operation, and Refusal 413; nothing is
+    changed then.
     """
     patcher = Patcher(plan.rules, orjson.loads(orjson.dumps(resource)), members, len(plan.operations))
     for planned in plan.operations:

@@ -45,6 +45,10 @@ class Elements:
     def __getitem__(self, number: int) -> Any:
         return self._values[number]
 
+    def get(self, number: int) -> Any:
+        """Return the value with that number, None when it is there no more."""
+        return self._values.get(number)
+
     # -- finding
 
     def numbers(self) -> list[int]:
@@ -112,8 +116,8 @@ class Elements:
         return number
 
     def change(self, number: int, value: Any) -> None:
-        """Put an element in the place of another; none and a simple one that is there already remove it."""
-        if value is None or value == {} or self._is_double(number, value):
+        """Put an element in the place of another; an empty one removes it."""
+        if value is None or value == {}:
             self.remove(number)
             return
         self._meter.spend(_CHANGE * weight(value))
@@ -134,6 +138,14 @@ class Elements:
         known = self._index("identity", identity_index)
         return [self.append(value) for value in values if not known.find(frozen(value))]
 
+    def remove_repeated(self, changed: Iterable[int]) -> None:
+        """Leave one of equal values where changes made them equal (RFC 7643 section 2.4)."""
+        for number in changed if len(self._values) > 1 else ():
+            if number in self._values:
+                same = self._index("identity", identity_index).find(frozen(self._values[number]))
+                for other in sorted(same)[1:]:
+                    self.remove(other)
+
     def keep_one_primary(self, changed: Iterable[int]) -> None:
         """Let a primary value among the `changed` ones be the only one (RFC 7644 section 3.5.2)."""
         chosen = [number for number in changed if is_primary(self._values.get(number))]
@@ -142,14 +154,10 @@ class Elements:
         if len(chosen) > 1:
             raise InvalidValue(f"{self._attribute.name}: only one value may be primary")
         primaries = self._index("primary", primary_index).find(True)
-        for number in [number for number in primaries if number != chosen[0]]:
+        others = [number for number in primaries if number != chosen[0]]
+        for number in others:
             self.change(number, {**self._values[number], "primary": False})
-
-    def _is_double(self, number: int, value: Any) -> bool:
-        """Return whether another element is the same simple value."""
-        if self._attribute.is_complex:
-            return False
-        return any(other != number for other in self._index("identity", identity_index).find(frozen(value)))
+        self.remove_repeated(others)
 
     def _by_value(self) -> Index:
         return self._index("value", lambda: value_index(self._attribute))

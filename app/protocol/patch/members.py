@@ -7,8 +7,9 @@ from typing import Any
 from app.protocol.patch.elements import Elements
 from app.protocol.patch.meter import Meter
 from app.protocol.patch.plan import PatchPlan, PatchRules
-from app.protocol.patch.removal import listed, named_values
+from app.protocol.patch.removal import named_values
 from app.protocol.patch.selection import NothingSelected, made_element
+from app.protocol.patch.values import listed
 from app.protocol.references import Named, NamedMember, named_members, with_named
 from schema.attribute import Attribute
 from schema.errors import Mutability
@@ -21,15 +22,25 @@ from storage.adapter import Key
 class RequestedMembers:
     """Who joins and who leaves a group.
 
-    `load` yields the members there are, as elements of the attribute; it is called once at the most.
+    Filters see members as a GET shows them. `load` yields those that there are, as elements of the
+    attribute; it is called once at the most. `joining` yields the elements of members that join, which
+    are asked for once each, and `located` returns the type and id in a `$ref`, None where no member can
+    have it; without `located` a `$ref` is looked for among all members.
     """
 
-    def __init__(self, load: Callable[[], Iterable[dict[str, Any]]]) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Iterable[dict[str, Any]]],
+        joining: Callable[[Named], Iterable[dict[str, Any]]] = lambda named: (),
+        located: Callable[[str], Key | None] | None = None,
+    ) -> None:
         self._load = load
+        self._joining = joining
+        self.located = located
         self._elements: Elements | None = None
-        # Those in `_elements` by id, and those that are there no more.
+        # Those in `_elements` by id, and the ids that joined since filters last looked.
         self._numbers: dict[str, list[int]] = {}
-        self._hidden: dict[str, list[dict[str, Any]]] = {}
+        self._unseen: dict[str, None] = {}
         # Types in lower case by id; an empty one stands for all.
         self._left: dict[str, set[str]] = {}
         self.cleared = False
@@ -55,7 +66,7 @@ class RequestedMembers:
         for member_id, names in members.items():
             before = self.added.get(member_id)
             self.added[member_id] = names if before is None else reduce(with_named, names, before)
-            self._show(member_id)
+            self._unseen[member_id] = None
 
     def remove(self, members: Iterable[Key]) -> None:
         """Let members leave; with an empty type, all that have the id."""
@@ -72,7 +83,6 @@ class RequestedMembers:
         self.added.clear()
         self._left.clear()
         self._numbers.clear()
-        self._hidden.clear()
         if self._elements is not None:
             self._elements.replace_all(())
 
@@ -85,39 +95,49 @@ class RequestedMembers:
             self._elements = Elements(attribute, self._present(), meter)
             for number, element in enumerate(self._elements):
                 self._numbers.setdefault(element["value"], []).append(number)
-            for member_id in self.added:
-                self._show(member_id)
         elements = self._elements
+        self._show_joining(elements)
         return [_key(elements[number]) for number in elements.select(condition)]
 
     def _present(self) -> Iterator[dict[str, Any]]:
         """Load the members, and yield those that have not left."""
         for element in self._load() if not self.cleared else ():
             member_id = element["value"]
-            if member_id in self._left and self.leaves(member_id, element.get("type", "")):
-                self._hidden.setdefault(member_id, []).append(element)
-            else:
+            if member_id not in self._left or not self.leaves(member_id, element.get("type", "")):
                 yield element
 
-    def _show(self, member_id: str) -> None:
-        """Have filters find members that join, if they have looked at the others already."""
-        if self._elements is None:
-            return
-        numbers = self._numbers.setdefault(member_id, [])
-        for one in self.added[member_id]:
-            if not any(one.may_be(_key(self._elements[number])[0]) for number in numbers):
-                known = (e for e in self._hidden.get(member_id, ()) if one.may_be(_key(e)[0]))
+    def _show_joining(self, elements: Elements) -> None:
+        """Have filters find the members that joined since they last looked."""
+        unseen = {i: self.added[i] for i in self._unseen if i in self.added}
+        self._unseen.clear()
+        missing: dict[str, list[NamedMember]] = {}
+        for member_id, names in unseen.items():
+            for one in names:
+                number = self._number(elements, member_id, one)
+                if number is None:
+                    missing.setdefault(member_id, []).append(one)
+                elif one.display:
+                    elements.change(number, {**elements[number], "display": one.display})
+        found: dict[str, list[dict[str, Any]]] = {}
+        for element in self._joining(missing) if missing else ():
+            found.setdefault(element["value"], []).append(element)
+        for member_id, names in missing.items():
+            for one in names:
                 said = {"value": member_id, "type": one.type} if one.type else {"value": member_id}
-                numbers.append(self._elements.append(next(known, said)))
+                known = (element for element in found.get(member_id, ()) if one.may_be(_key(element)[0]))
+                self._numbers.setdefault(member_id, []).append(elements.append(next(known, said)))
+
+    def _number(self, elements: Elements, member_id: str, one: NamedMember) -> int | None:
+        """Return the number of a member that a client names, None where filters do not find it yet."""
+        numbers = self._numbers.get(member_id, ())
+        return next((number for number in numbers if one.may_be(_key(elements[number])[0])), None)
 
     def _hide(self, member_id: str, type_name: str) -> None:
         leaving = NamedMember(type=type_name)
         for number in self._numbers.pop(member_id, ()):
             assert self._elements is not None
-            element = self._elements[number]
-            if leaving.may_be(_key(element)[0]):
+            if leaving.may_be(_key(self._elements[number])[0]):
                 self._elements.remove(number)
-                self._hidden.setdefault(member_id, []).append(element)
             else:
                 self._numbers.setdefault(member_id, []).append(number)
 
@@ -187,8 +207,9 @@ class MemberPatcher:
         members, template = self._members, made_element(condition)
         if op == "remove" and value is not None and not named_values(value):
             return
-        if op == "remove" and template is not None and set(template) == {"value"}:
-            self._remove_named(path, [("", template["value"])])
+        named = self._named_alone(path, template) if op == "remove" and template is not None else None
+        if named is not None:
+            self._remove_named(path, named)
             return
         chosen = members.select(path.attribute, condition, self._meter)
         if op == "remove":
@@ -201,6 +222,18 @@ class MemberPatcher:
             members.add(named_members(path.attribute, [element]))
         else:
             raise NothingSelected(f"{path.text}: no value matches the filter")
+
+    def _named_alone(self, path: AttributePath, template: Mapping[str, Any]) -> list[Key] | None:
+        """Return the members that a filter by `value` or `$ref` alone can select, None for another filter."""
+        match template:
+            case {"value": str(member_id)} if len(template) == 1:
+                return [("", member_id)]
+            case {"$ref": str(location)} if len(template) == 1 and self._members.located is not None:
+                leaf = path.attribute.sub_attribute("$ref")
+                if leaf is not None and leaf.case_exact:
+                    found = self._members.located(location)
+                    return [] if found is None else [found]
+        return None
 
     def _remove_named(self, path: AttributePath, members: Iterable[Key]) -> None:
         """Remove members by id and type; ids are compared as the definition of the attribute says."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from app.protocol.patch.document import Document
 from app.protocol.patch.elements import Elements
 from app.protocol.patch.members import MemberPatcher, RequestedMembers
 from app.protocol.patch.meter import Meter
@@ -11,22 +12,22 @@ from app.protocol.patch.removal import described, removal_items
 from app.protocol.patch.selection import NothingSelected, element_to_make
 from app.protocol.patch.values import (
     Change,
+    assignment,
     check_immutable,
     check_immutable_parts,
     element_change,
     merge,
     part_change,
-    require_values,
+    removal,
 )
-from schema.attribute import Attribute
 from schema.errors import InvalidPath, InvalidValue, Mutability, NoTarget
 from schema.resource_type import AttributePath, SchemaExtension
-from schema.validation import is_emptied
+from schema.validation import check_schemas, is_emptied
 from scim_filter.nodes import BoundPatchPath, Node
 
 
 class Patcher:
-    """Changes `resource`, which is its own, and `members`; lists are kept apart until the end."""
+    """Changes `resource`, which is its own, and `members`."""
 
     def __init__(
         self, rules: PatchRules, resource: dict[str, Any], members: RequestedMembers, operations: int = 1
@@ -34,10 +35,9 @@ class Patcher:
         self._rules = rules
         self._type = rules.resource_type
         self._profile = rules.profile
-        self._resource = resource
         self._meter = Meter(operations)
+        self._document = Document(rules.resource_type, resource, self._meter)
         self._members = members
-        self._lists: dict[tuple[str | None, str], Elements] = {}
         self.removed_secrets: set[str] = set()
 
     def run(self, planned: PlannedOperation) -> None:
@@ -52,21 +52,7 @@ class Patcher:
 
     def finish(self) -> dict[str, Any]:
         """Return the resource after all operations. Raises InvalidValue when it lacks what is required."""
-        for (holder, name), elements in self._lists.items():
-            _assign(self._holder(holder), name, list(elements))
-        resource = self._resource
-        present = []
-        for extension in self._type.extensions:
-            urn = extension.schema.id
-            if not resource.get(urn):
-                resource.pop(urn, None)
-                if extension.required:
-                    raise InvalidValue(f"{urn}: is required")
-                continue
-            present.append(urn)
-            require_values(extension.schema.attributes, resource[urn], f"{urn}:")
-        require_values(self._type.schema.attributes, resource, "", self._type.members)
-        return {**resource, "schemas": [self._type.schema.id, *present]}
+        return self._document.finish()
 
     # -- where an operation leads
 
@@ -118,9 +104,8 @@ class Patcher:
         if given is None:
             if extension.required:
                 raise Mutability(f"{name}: is required")
-            check_immutable_parts(extension.attribute, name, self._resource.get(name, {}), {}, ":")
-            self._resource.pop(name, None)
-            self._lists = {key: elements for key, elements in self._lists.items() if key[0] != name}
+            check_immutable_parts(extension.attribute, name, self._document.extension(name), {}, ":")
+            self._document.remove_extension(name)
             return
         for key, item in given.items():
             if key.lower() == "schemas":
@@ -146,6 +131,9 @@ class Patcher:
             # They follow from the extensions that are present.
             if op == "remove":
                 raise Mutability("schemas: is required")
+            urns = self._rules.elements(path.attribute, value, path.text)
+            present = [self._type.schema.id] if op == "add" else []
+            check_schemas([*present, *urns] or None, self._type, self._profile.resources)
         elif path.attribute == self._type.members and path.extension is None:
             MemberPatcher(self._rules, self._members, self._meter).run(op, bound, value)
         elif op == "remove" or (op == "replace" and value is None):
@@ -153,7 +141,7 @@ class Patcher:
         elif bound.filter is not None:
             self._set_in_selected(op, bound, bound.filter, value)
         elif path.sub_attribute is not None:
-            self._set_sub_attribute(path, path.sub_attribute, value)
+            self._set_sub_attribute(op, path, value)
         elif path.attribute.multi_valued:
             self._set_values(op, path, value)
         else:
@@ -162,12 +150,13 @@ class Patcher:
     # -- add and replace
 
     def _set_attribute(self, op: str, path: AttributePath, value: Any) -> None:
-        attribute, holder = path.attribute, self._holder(path.extension)
-        old = holder.get(attribute.name)
+        attribute, old = path.attribute, self._document.get(path)
+        parts = self._rules.object_in(attribute, value) if attribute.is_complex else None
         new: Any
-        if attribute.is_complex and old and isinstance(value, Mapping):
+        if isinstance(parts, Mapping):
             # A complex value replaces sub-attribute by sub-attribute (RFC 7644 section 3.5.2.3).
-            new = merge(self._rules, attribute, value, path.text)(old)
+            new = merge(self._rules, op, attribute, parts, path.text)(old or {})
+            self._document.check_later(path, ())
         else:
             new = self._rules.value_reader(attribute)(value, path.text)
             if new is None and op == "add" and not is_emptied(attribute, value, self._profile.patch):
@@ -175,10 +164,10 @@ class Patcher:
         check_immutable(attribute, path, old, new)
         if attribute.is_complex:
             check_immutable_parts(attribute, path.text, old or {}, new or {})
-        _assign(holder, attribute.name, new)
+        self._document.put(path, new)
 
     def _set_values(self, op: str, path: AttributePath, value: Any) -> None:
-        attribute, elements = path.attribute, self._elements(path)
+        attribute, elements = path.attribute, self._document.elements(path)
         new = self._rules.elements(attribute, value, path.text)
         immutable = attribute.mutability == "immutable" and len(elements) > 0
         if op == "add":
@@ -191,40 +180,51 @@ class Patcher:
         if immutable and changed:
             raise Mutability(f"{path.text}: is immutable and has a value")
 
-    def _set_sub_attribute(self, path: AttributePath, sub: Attribute, value: Any) -> None:
-        new = self._rules.value_reader(sub)(value, path.text)
-        change, name = part_change(self._rules, path, new), path.attribute.name
+    def _set_sub_attribute(self, op: str, path: AttributePath, value: Any) -> None:
+        part = assignment(self._rules, op, path, value)
+        change = part_change(self._rules, path, part)
         if not path.attribute.multi_valued:
-            holder = self._holder(path.extension)
-            _assign(holder, name, change(holder.get(name) or {}))
+            old = self._document.get(path)
+            self._document.put(path, change(old or {}))
+            if not old:
+                self._document.check_later(path, ())
             return
-        elements = self._elements(path)
-        numbers = elements.numbers() or [elements.append({})]
-        if sub.name == "primary" and new is True and len(numbers) > 1:
+        elements = self._document.elements(path)
+        numbers = elements.numbers()
+        if path.leaf.name == "primary" and part(None) is True and len(numbers) > 1:
             raise InvalidValue(f"{path.text}: only one value may be primary")
+        if not numbers:
+            numbers = [elements.append({})]
+            self._document.check_later(path, numbers)
         _change_each(elements, numbers, change)
+        elements.remove_repeated(numbers)
 
     def _set_in_selected(self, op: str, bound: BoundPatchPath, condition: Node, value: Any) -> None:
         path = bound.path
-        elements = self._elements(path)
+        elements = self._document.elements(path)
         check_immutable(path.attribute, path, len(elements) or None, None)
         selected = elements.select(condition)
+        in_parts = path.sub_attribute is None
         if not selected:
+            in_parts = True
             template = element_to_make(op, bound) if self._profile.creates_elements else None
             if template is None or (len(elements) and not path.attribute.multi_valued):
                 raise NothingSelected(f"{path.text}: no value matches the filter")
             selected = [elements.append(template)]
         _change_each(elements, selected, element_change(self._rules, op, path, value))
+        if in_parts:
+            self._document.check_later(path, selected)
+        elements.remove_repeated(selected)
         elements.keep_one_primary(selected)
-        self._put_back(path, elements)
+        self._document.put_back(path, elements)
 
     # -- remove
 
     def _remove(self, bound: BoundPatchPath, value: Any) -> None:
         path, leaf = bound.path, bound.path.leaf
-        if bound.filter is None and leaf.required:
+        if leaf.required and (bound.filter is None or path.sub_attribute is not None):
             raise Mutability(f"{path.text}: is required")
-        items = removal_items(path.attribute, value)
+        items = removal_items(leaf if leaf.multi_valued else path.attribute, value)
         if items == []:
             return
         if leaf.returned == "never":
@@ -232,68 +232,36 @@ class Patcher:
         if path.attribute.multi_valued or bound.filter is not None:
             self._remove_from_elements(bound, items)
             return
-        holder, name = self._holder(path.extension), path.attribute.name
-        old = holder.get(name)
+        old = self._document.get(path)
         if old is None:
             return
         if path.sub_attribute is None:
             check_immutable(path.attribute, path, old, None)
             check_immutable_parts(path.attribute, path.text, old, {})
-            _assign(holder, name, None)
+            self._document.put(path, None)
         else:
-            _assign(holder, name, part_change(self._rules, path, None)(old))
+            self._document.put(path, part_change(self._rules, path, removal(self._rules, path, items))(old))
 
     def _remove_from_elements(self, bound: BoundPatchPath, items: list[Any] | None) -> None:
-        path, elements = bound.path, self._elements(bound.path)
+        path, elements = bound.path, self._document.elements(bound.path)
         if bound.filter is not None:
             selected = elements.select(bound.filter)
-        elif items is not None:
+        elif items is not None and (path.sub_attribute is None or not path.leaf.multi_valued):
             selected = described(self._rules, path, elements, items)
         else:
             selected = elements.numbers()
         if path.sub_attribute is not None:
-            _change_each(elements, selected, part_change(self._rules, path, None))
+            part = removal(self._rules, path, items)
+            _change_each(elements, selected, part_change(self._rules, path, part))
+            elements.remove_repeated(selected)
         else:
             check_immutable(path.attribute, path, selected or None, None)
             for number in selected:
                 elements.remove(number)
-        self._put_back(path, elements)
-
-    # -- where values are kept
-
-    def _holder(self, extension: str | None) -> dict[str, Any]:
-        if extension is None:
-            return self._resource
-        holder: dict[str, Any] = self._resource.setdefault(extension, {})
-        return holder
-
-    def _elements(self, path: AttributePath) -> Elements:
-        """Return the values of an attribute: those of a list are kept from operation to operation."""
-        key = path.extension, path.attribute.name
-        known = self._lists.get(key)
-        if known is not None:
-            return known
-        old = self._holder(path.extension).get(path.attribute.name)
-        values = old if isinstance(old, list) else [] if old is None else [old]
-        elements = Elements(path.attribute, values, self._meter)
-        if path.attribute.multi_valued:
-            self._lists[key] = elements
-        return elements
-
-    def _put_back(self, path: AttributePath, elements: Elements) -> None:
-        """Assign what became of a single value that a filter selected."""
-        if not path.attribute.multi_valued:
-            _assign(self._holder(path.extension), path.attribute.name, next(iter(elements), None))
+        self._document.put_back(path, elements)
 
 
 def _change_each(elements: Elements, numbers: Iterable[int], change: Change) -> None:
     for number in numbers:
         if elements.can_change(number):
             elements.change(number, change(elements[number]))
-
-
-def _assign(holder: dict[str, Any], name: str, value: Any) -> None:
-    if value is None or value == [] or value == {}:
-        holder.pop(name, None)
-    else:
-        holder[name] = value

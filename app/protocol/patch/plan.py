@@ -11,7 +11,11 @@ from schema.attribute import Attribute
 from schema.errors import InvalidPath, InvalidValue, ScimError
 from schema.leniency import Leniency
 from schema.resource_type import ResourceType
-from schema.validation import compile_attribute_validator, compile_element_validator
+from schema.validation import (
+    compile_attribute_validator,
+    compile_element_validator,
+    compile_parts_validator,
+)
 from scim_filter import parse_path, resolve_path
 from scim_filter.nodes import BoundPatchPath, PatchPath
 
@@ -39,13 +43,17 @@ class PatchRules:
         self.profile = profile
         # Clients choose the paths: what is remembered of them must not fill the memory.
         self._kept = lru_cache(_MOST_KEPT)(self._resolved)
-        # Functions from a whole value, or from one element, to its canonical form, None for an unassigned
-        # one. They raise InvalidValue.
+        # Functions from a whole value, from one element, or from some parts of one, to its canonical
+        # form, None for an unassigned one. They raise InvalidValue.
         self.value_reader = cache(lambda one: compile_attribute_validator(one, profile.patch))
         self.element_reader = cache(lambda one: compile_element_validator(one, profile.patch))
+        self.parts_reader = cache(lambda one: compile_parts_validator(one, profile.patch))
 
     def target(self, text: str) -> BoundPatchPath | UnknownAttribute:
-        """Return what the text of a path names. Raises InvalidPath for any other fault than its name."""
+        """Return what the text of a path names.
+
+        Raises InvalidPath for any other fault than its name, and InvalidFilter for one in brackets.
+        """
         return self._kept(text) if len(text) <= _LONGEST_KEPT else self._resolved(text)
 
     def _resolved(self, text: str) -> BoundPatchPath | UnknownAttribute:
@@ -66,6 +74,16 @@ class PatchRules:
         # Text that means a list is read as in a whole resource.
         listed = value if isinstance(reading, list) else [value]
         return list(self.value_reader(attribute)(listed, place) or [])
+
+    def object_in(self, attribute: Attribute, value: Any) -> Any:
+        """Return the object that a value of a complex attribute is or stands for, else `value`.
+
+        A bare id stands for a new reference, not for a part of the old one.
+        """
+        if isinstance(value, Mapping):
+            return value
+        reading = self.profile.patch.coercion(attribute, value)
+        return reading if isinstance(reading, Mapping) and reading != {"value": value} else value
 
     def extension_value(self, extension: Attribute, value: Any) -> Mapping[str, Any] | None:
         """Return the attributes in the value of an extension, None for an unassigned one."""
@@ -99,8 +117,8 @@ def plan_patch(rules: PatchRules, operations: Sequence[PatchOperation]) -> Patch
     """Return `operations` with their paths resolved under `rules`.
 
     Where the profile ignores unknown attributes, an operation on one is passed over; but a request
-    of nothing else is a wrong mapping, which somebody should notice. Raises InvalidPath, with the
-    index of the operation, also for one without path where the profile requires paths.
+    of nothing else is a wrong mapping, which somebody should notice. Raises InvalidFilter and InvalidPath,
+    with the index of the operation, InvalidPath also for one without path where the profile requires paths.
     """
     planned: list[PlannedOperation] = []
     ignored: dict[int, UnknownAttribute] = {}

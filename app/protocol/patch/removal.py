@@ -8,6 +8,7 @@ from typing import Any
 
 from app.protocol.patch.elements import Elements
 from app.protocol.patch.plan import PatchRules
+from app.protocol.patch.values import listed
 from schema.attribute import Attribute
 from schema.errors import InvalidValue
 from schema.leniency import MISMATCH
@@ -24,11 +25,6 @@ def named_values(value: Any) -> list[Any]:
     what to remove computes empty ones, too, and does not mean everything.
     """
     return [item for item in listed(value) if not _is_hollow(item)]
-
-
-def listed(value: Any) -> list[Any]:
-    """Return a list as it is, and anything else as a list of one."""
-    return value if isinstance(value, list) else [value]
 
 
 def _is_hollow(item: Any) -> bool:

@@ -22,13 +22,14 @@ def made_element(condition: Node) -> dict[str, Any] | None:
         equality = part.operand if isinstance(part, Not) else part
         if not isinstance(equality, BoundComparison) or equality.operator != "eq":
             return None
-        name, value = equality.path.leaf.name, equality.value
+        leaf, value = equality.path.leaf, equality.value
+        name, made = leaf.name, [value] if leaf.multi_valued else value
         if isinstance(part, Not):
             # `primary eq false` is bound so: absent is false.
             if name != "primary" or value is not True:
                 return None
-            value = False
-        if element.setdefault(name, value) != value:
+            made = False
+        if element.setdefault(name, made) != made:
             # No element has both.
             return None
     return element

@@ -3,38 +3,73 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from app.protocol.patch.index import frozen
 from app.protocol.patch.plan import PatchRules
 from schema.attribute import Attribute
 from schema.errors import InvalidValue, Mutability
 from schema.resource_type import AttributePath
 from schema.validation import is_emptied
+from schema.values import key_function, lenient_key
 
 Change = Callable[[Any], Any]
+# From the canonical value of a sub-attribute, None for none, to the one it gets.
+PartChange = Callable[[Any], Any]
 
 
 def element_change(rules: PatchRules, op: str, path: AttributePath, value: Any) -> Change:
     """Return what `op` does to each element that a filter selects."""
     if path.sub_attribute is not None:
-        return part_change(rules, path, rules.value_reader(path.sub_attribute)(value, path.text))
-    if op == "add" and isinstance(value, Mapping) and path.attribute.is_complex:
-        return merge(rules, path.attribute, value, path.text)
+        return part_change(rules, path, assignment(rules, op, path, value))
     alone = value[0] if isinstance(value, list) and len(value) == 1 else value
+    is_merged = op == "add" and path.attribute.is_complex
+    if is_merged and isinstance(parts := rules.object_in(path.attribute, alone), Mapping):
+        return merge(rules, op, path.attribute, parts, path.text)
     whole = rules.element_reader(path.attribute)(alone, path.text)
     return lambda old: whole
 
 
-def part_change(rules: PatchRules, path: AttributePath, new: Any) -> Change:
-    """Return a function that gives the sub-attribute of `path` the canonical value `new`, None for none.
+def assignment(rules: PatchRules, op: str, path: AttributePath, value: Any) -> PartChange:
+    """Return what `add` or `replace` makes of the sub-attribute of `path`; `add` appends to a list."""
+    sub = path.leaf
+    if not sub.multi_valued:
+        single = rules.value_reader(sub)(value, path.text)
+        return lambda old: single
+    new = rules.elements(sub, value, path.text)
+    return lambda old: (_joined(old, new) if op == "add" else new) or None
 
-    It raises Mutability for an immutable one that has another value.
+
+def _joined(old: Any, new: list[Any]) -> list[Any]:
+    """Return a list with those of `new` behind it that it lacks."""
+    values = [] if old is None else listed(old)
+    known = set(map(frozen, values))
+    return [*values, *(value for value in new if frozen(value) not in known)]
+
+
+def removal(rules: PatchRules, path: AttributePath, items: list[Any] | None) -> PartChange:
+    """Return what `remove` makes of the sub-attribute of `path`; a list loses `items`, all without them."""
+    sub = path.leaf
+    if items is None or not sub.multi_valued:
+        return lambda old: None
+    key, gone = lenient_key(sub), {*map(key_function(sub), rules.elements(sub, items, path.text))}
+    return lambda old: old and [value for value in listed(old) if key(value) not in gone] or None
+
+
+def part_change(rules: PatchRules, path: AttributePath, part: PartChange) -> Change:
+    """Return a function that changes the sub-attribute of `path` in a complex value as `part` says.
+
+    It raises Mutability for an immutable one that has another value, and InvalidValue for a required
+    one that would have none.
     """
     sub = path.leaf
 
     def change(old: Mapping[str, Any]) -> dict[str, Any]:
-        check_immutable(sub, path, old.get(sub.name), new)
-        if new is None:
-            return {name: part for name, part in old.items() if name != sub.name}
-        return _unless_emptied(rules, path, {**old, sub.name: new})
+        before = old.get(sub.name)
+        after = part(before)
+        check_immutable(sub, path, before, after)
+        changed = _unless_emptied(rules, path, {**old, sub.name: after})
+        if changed and sub.required and after in (None, ""):
+            raise InvalidValue(f"{path.text}: is required")
+        return {name: item for name, item in changed.items() if item is not None}
 
     return change
 
@@ -48,19 +83,26 @@ def _unless_emptied(rules: PatchRules, path: AttributePath, element: dict[str, A
     return {} if is_emptied(path.attribute, left, rules.profile.patch) else element
 
 
-def merge(rules: PatchRules, attribute: Attribute, value: Mapping[str, Any], place: str) -> Change:
-    """Return a function that changes the sub-attributes in `value`, and takes those away that are null."""
-    given: dict[str, Any] = rules.element_reader(attribute)(value, place) or {}
+def merge(rules: PatchRules, op: str, attribute: Attribute, value: Mapping[str, Any], place: str) -> Change:
+    """Return a function that changes the sub-attributes in `value`, and takes those away that are null.
+
+    `add` appends to lists. Whether all that are required are there is to be checked on the
+    value that comes of it.
+    """
+    given: dict[str, Any] = rules.parts_reader(attribute)(value, place) or {}
     if not given and is_emptied(attribute, value, rules.profile.patch):
         return lambda old: {}
+    empty: tuple[Any, ...] = (None,) if op == "add" else (None, [])
     gone = {
         sub.name
         for key, item in value.items()
-        if item is None and (sub := attribute.sub_attribute(key)) is not None
+        if item in empty and (sub := attribute.sub_attribute(key)) is not None
     }
+    lists = [s.name for s in attribute.sub_attributes if op == "add" and s.multi_valued and s.name in given]
 
     def change(old: Mapping[str, Any]) -> dict[str, Any]:
         new = {**{name: item for name, item in old.items() if name not in gone}, **given}
+        new |= {name: _joined(old.get(name), given[name]) for name in lists}
         check_immutable_parts(attribute, place, old, new)
         return new
 
@@ -96,3 +138,8 @@ def require_values(
         if attribute.required and attribute is not apart and attribute.mutability != "readOnly":
             if holder.get(attribute.name, "") == "":
                 raise InvalidValue(f"{prefix}{attribute.name}: is required")
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a list as it is, and anything else as a list of one."""
+    return value if isinstance(value, list) else [value]
