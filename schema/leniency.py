@@ -48,6 +48,13 @@ class Leniency:
     empty_values: bool = False
     schema_aliases: Mapping[str, str | None] = field(default_factory=dict)
 
+    def reading(self, attribute: Attribute, value: Any, fits: Callable[[Any], bool]) -> Any:
+        """Return the coercion of a value; what a list of one holds is coerced too, unless it fits."""
+        found = self.coercion(attribute, value)
+        if isinstance(value, list) and isinstance(found, str) and not fits(found):
+            found = self.coercion(attribute, found)
+        return found
+
     @cached_property
     def _longest_first(self) -> list[str]:
         # An alias may be the beginning of another.

@@ -222,7 +222,7 @@ def _complex_reader(attribute: Attribute, leniency: Leniency, is_whole: bool = T
 
     def read(value: Any, path: str) -> Any:
         if not isinstance(value, Mapping):
-            value = _coerced(attribute, value, leniency, lambda reading: isinstance(reading, Mapping))
+            value = leniency.reading(attribute, value, lambda reading: isinstance(reading, Mapping))
             if value is None:
                 return None
             if value is MISMATCH or not isinstance(value, Mapping):
@@ -279,16 +279,6 @@ def _absence(attribute: Attribute) -> Callable[[Mapping[str, Any]], bool] | None
     return absent
 
 
-def _coerced(
-    attribute: Attribute, value: Any, leniency: Leniency, fits: Callable[[Any], bool]
-) -> Any:
-    """Return the reading of a value; what a list of one holds may need a reading, too."""
-    found = leniency.coercion(attribute, value)
-    if isinstance(value, list) and isinstance(found, str) and not fits(found):
-        found = leniency.coercion(attribute, found)
-    return found
-
-
 def _simple_reader(attribute: Attribute, leniency: Leniency) -> Reader:
     check = CHECKS[attribute.type]
 
@@ -296,7 +286,7 @@ def _simple_reader(attribute: Attribute, leniency: Leniency) -> Reader:
         problem = check(value)
         if problem is None:
             return value
-        coerced = _coerced(attribute, value, leniency, lambda reading: check(reading) is None)
+        coerced = leniency.reading(attribute, value, lambda reading: check(reading) is None)
         if coerced is None:
             return None
         if coerced is MISMATCH or check(coerced) is not None:

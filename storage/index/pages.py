@@ -191,7 +191,8 @@ class Pages:
         onward = f" AND r.rid {beyond} ?" if position else ""
         many = ", COUNT(*) OVER () AS many" if "p.many" in total else ""
         statement = (
-            f"{self._columns}, g.number, {total} FROM scim_generation g "
+            # PostgreSQL takes a table that was never analyzed for 2,000 rows: it would read all memberships.
+            f"{self._columns}, g.number, {total} FROM (SELECT number FROM scim_generation LIMIT 1) g "
             f"LEFT JOIN (SELECT q.rid{many} FROM ({keys.select} {keys.source}{onward} "
             f"ORDER BY r.rid {direction} LIMIT ? OFFSET ?) q) p ON 1 = 1 "
             f"LEFT JOIN scim_resource r ON r.rid = p.rid LEFT JOIN {self._layout.table} d ON d.id = r.id"

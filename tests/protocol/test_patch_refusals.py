@@ -169,7 +169,7 @@ def test_the_strict_profile_refuses_what_the_default_understands(
         refused(add('tags[value eq "a"]', {"value": "c"}), InvalidValue, "tags: must be a string"),
         refused(replace('tags[value eq "a"]', ["c", "d"]), InvalidValue, "tags: must be a string"),
         refused(remove('serial[value eq "S1"]'), InvalidPath, "serial has no sub-attributes to select by"),
-        refused(remove("tags[label pr]"), InvalidPath, "label is not a sub-attribute of tags"),
+        refused(remove("tags[label pr]"), InvalidFilter, "label is not a sub-attribute of tags"),
         refused(remove("tags[value pr].label"), InvalidPath, "label is not a sub-attribute of tags"),
         refused(remove('schemas[value eq "x"]'), Mutability, "schemas: is required"),
         refused(replace("place.building", "C"), Mutability, "place.building: is immutable"),

@@ -13,10 +13,10 @@ import pytest
 
 from schema.resource_type import ResourceType
 from scim_filter import parse_filter, resolve
-from storage.adapter import Selection, Sort
+from storage.adapter import Member, Selection, Sort
 from storage.index.database import Database
 from storage.sql.adapter import SqlAdapter
-from storage.testing import USER, stored
+from storage.testing import GROUP, USER, stored
 from storage.testing.corpus import ENTERPRISE
 from tests.servers import MariadbServer, PostgresqlServer
 from tests.storage.sql.conftest import Open, Server
@@ -68,6 +68,9 @@ def filled(adapter: SqlAdapter, count: int) -> SqlAdapter:
                 for number in range(start, min(start + 500, count))
             ],
         )
+    group = adapter.create(GROUP, stored("group", displayName="All"))
+    members = [Member(f"id{number:04}", "User") for number in range(count)]
+    adapter.change_members(GROUP, group, members, ())
     return adapter
 
 
