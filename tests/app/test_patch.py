@@ -319,7 +319,7 @@ def test_simple_values_are_selected_by_their_value(
     assert urn not in none and none["schemas"] == [GROUP]
     for path, scim_type in (
         (f'{labels}[value eq "red"]', "noTarget"),
-        (f"{labels}[colour eq 1]", "invalidPath"),
+        (f"{labels}[colour eq 1]", "invalidFilter"),
         (f"{labels}[value pr].colour", "invalidPath"),
         (f"{labels}.colour", "invalidPath"),
         ('displayName[value eq "g"]', "invalidPath"),
