@@ -251,6 +251,9 @@ def make_scim(backend: Callable[[set[str]], dict[str, str]]) -> Iterator[Callabl
     yield make
     for app in apps:
         app.extensions["scim.driver"].stop()
+        if (failed_logins := app.extensions["scim.delivery"].audit.failed_logins) is not None:
+            # Later, the next test would have them in its log.
+            failed_logins.write()
         app.extensions["scim.delivery"].database.close()
         app.extensions["scim.storage"].close()
 

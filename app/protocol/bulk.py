@@ -97,7 +97,7 @@ class BulkOperations:
         slow = (n for n, operation in enumerate(request.operations) if self._takes_long(operation))
         # Without transactions nobody waits for one.
         kept = frozenset(slow) if self._commit.has_transactions else frozenset()
-        careful = not self._commit.has_transactions
+        careful = not self._commit.undoes_all
         return BulkRun(context, request, references, list(references.order), kept, careful, job)
 
     def _takes_long(self, operation: Mapping[str, Any]) -> bool:
@@ -116,7 +116,7 @@ class BulkOperations:
                 run = replace(run, is_careful=True)
         after = self._commit.together(partial(self._share, run))
         # Where one fails, the next ones often do.
-        after.is_careful = after.errors > run.errors or not self._commit.has_transactions
+        after.is_careful = after.errors > run.errors or not self._commit.undoes_all
         return after
 
     def _alone(self, before: BulkRun) -> BulkRun:

@@ -31,7 +31,7 @@ class Undone(Exception):
 
 
 UNDONE: Final = (Undone, UniquenessConflict, ValueRefused)
-"""What undoes a share of the operations: also what `StorageAdapter.pipelined` raises at its end."""
+"""What undoes a share of the operations: also what `pipelined` of the storage raises at its end."""
 
 
 @dataclass

@@ -158,8 +158,6 @@ class Commit:
             return None
         return found[0] if self._intents.resume(context.txn, finish) else None
 
-    # -- for Bulk
-
     @property
     def has_transactions(self) -> bool:
         """Whether several writes can be one."""
@@ -169,6 +167,11 @@ class Commit:
     def is_shared(self) -> bool:
         """Whether what is noted commits together with what is stored."""
         return self._notes is None or self._notes.is_shared
+
+    @property
+    def undoes_all(self) -> bool:
+        """Whether a transaction that is undone leaves nothing of what was noted and counted either."""
+        return self.has_transactions and self.is_shared and self._guard is None
 
     def together(self, work: Callable[[], _Result]) -> _Result:
         """Run `work` in one transaction, again when another writer came in between."""

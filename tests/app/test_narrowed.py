@@ -227,7 +227,8 @@ def test_nothing_but_the_core_calls_the_storage() -> None:
         if calls.search(file.read_text())
     }
 
-    reading = {"changes", "intents", "references", "representation", "resources", "search", "view"}
+    reading = {"changes", "intents", "member_elements", "references", "representation", "resources"}
+    reading |= {"search", "view"}
     writing = {"adoption", "attempts", "commit", "decisions", "import_commit"}
     core = {f"protocol/{name}.py" for name in reading | writing}
     # These open the storage, prepare it, let it mend itself and give its connections back.
