@@ -51,7 +51,7 @@ def compile_predicate(node: Node) -> Callable[[Mapping[str, Any]], bool]:
 def compile_element_predicate(node: Node) -> Predicate:
     """Return a function that judges one element of an attribute by a filter in brackets.
 
-    What is not of the type of the attribute is no element, and does not satisfy a `not` either.
+    A value that is not of the type of the attribute is no element, and does not satisfy a `not` either.
     """
     holds, path = _OnElement().visit(node), next(filter_paths(node))
     if path.attribute.is_complex:

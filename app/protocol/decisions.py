@@ -73,7 +73,10 @@ class Decisions:
         return resource, take_members(resource_type, resource)
 
     def planned(self, context: Context, resource_type: ResourceType, body: Mapping[str, Any]) -> PatchPlan:
-        """Return what a PatchOp message asks for. Raises InvalidSyntax, -Filter, -Path and -Value."""
+        """Return what a PatchOp message asks for.
+
+        Raises InvalidSyntax, InvalidFilter, InvalidPath and InvalidValue.
+        """
         operations = read_operations(body, profile_of(context.profile))
         return plan_patch(self._rules(context.profile, resource_type), operations)
 

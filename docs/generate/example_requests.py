@@ -54,7 +54,7 @@ def _exchange(server: ExampleServer, operation: Operation, ids: dict[str, str]) 
     if operation.method == "POST" and answer.status_code == 201:
         ids[operation.path] = answer.json["id"]
     text = shown(answer)
-    # What no page shows takes no example: /metrics, which the process shares, would shift the others.
+    # An answer that no page shows takes no examples: /metrics, which the process shares, would shift them.
     is_short = text.count("\n") <= _MOST_LINES
     return Exchange(
         server.settled(_request(operation, path, kind, body)), server.settled(text) if is_short else None

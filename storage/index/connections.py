@@ -73,7 +73,7 @@ class Connections:
     def execute(self, statements: Sequence[Any]) -> list[Any]:
         """Run statements and return the cursor of each. Raises what `translated` raises.
 
-        On PostgreSQL, it is one round trip. What comes behind a statement that fails is not run.
+        On PostgreSQL, it is one round trip. Statements behind one that fails are not run.
         """
         try:
             return self._dialect.send(self._peewee, statements)

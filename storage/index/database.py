@@ -12,7 +12,7 @@ from storage.forks import in_child
 from storage.index.connections import Connections, DuplicateKey
 from storage.index.dialect import PREPARING_S, Dialect, marks
 from storage.index.statements import Row
-from storage.index.transaction import Check, Transaction
+from storage.index.transaction import Check, Transaction, unchecked
 
 __all__ = ("Database", "DuplicateKey", "marks")
 
@@ -93,18 +93,18 @@ class Database:
         assert self.in_transaction
         return self._execute(statement, params)
 
-    def run_soon(self, statement: str, params: Row | None = (), check: Check | None = None) -> None:
+    def run_soon(self, statement: str, params: Row | None = (), check: Check = unchecked) -> None:
         """Run a statement whose result nobody needs within a transaction, before the next one.
 
         Where the server takes several at once, it waits for the next one, which then
         raises the error of both, and what `check` makes of its answer.
         """
         if not self.dialect.pipelines:
-            self._execute(statement, params)
+            check(self._execute(statement, params))
             return
-        transaction = self._transaction
-        transaction.wait(self._connections.bound(statement, params), check)
-        if len(transaction.waiting) >= _MOST_WAITING:
+        waiting = self._transaction.waiting
+        waiting.append((self._connections.bound(statement, params), check))
+        if len(waiting) >= _MOST_WAITING:
             self._send([])
 
     def run_ddl(self, statement: str) -> None:
@@ -162,16 +162,16 @@ class Database:
         if transaction.is_broken:
             # An undone transaction must not go on as if it were not undone.
             raise Contention("other transactions changed the same data at the same time")
-        (waiting, checks), connections = transaction.take_waiting(), self._connections
+        waiting, connections = transaction.take_waiting(), self._connections
         execute = connections.execute if transaction.has_begun else connections.execute_first
         transaction.has_begun = True
         try:
-            cursors = execute([*waiting, *statements])
+            cursors = execute([*(statement for statement, _ in waiting), *statements])
         except Contention:
             self._break()
             raise
-        for place, check in checks:
-            check(cursors[place])
+        for (_, check), cursor in zip(waiting, cursors, strict=False):
+            check(cursor)
         return cursors[len(waiting) :]
 
     def _break(self) -> None:
@@ -223,7 +223,7 @@ class Database:
         if self.dialect.pipelines:
             self._connections.take()
             begin = self._connections.bound(self.dialect.begin, None)
-            return Transaction(waiting=[begin])
+            return Transaction(waiting=[(begin, unchecked)])
         self._connections.take_and(lambda: self._execute(self.dialect.begin, None))
         return Transaction(has_begun=True)
 

@@ -110,7 +110,7 @@ class Dialect(ABC):
     def send(self, database: Any, statements: Sequence[Any]) -> list[Any]:
         """Run statements on the connection of this thread and return the cursor of each.
 
-        `database` is that of peewee. What comes behind a statement that fails is not run.
+        `database` is that of peewee. Statements behind one that fails are not run.
         """
         return [database.execute_sql(*one) for one in statements]
 

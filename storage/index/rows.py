@@ -71,14 +71,14 @@ class ResourceRows:
     def pipelined(self) -> Iterator[None]:
         """Let `insert` raise what it raises later in this part of a transaction, at its end at the latest."""
         database = self._database
-        if database.dialect.pipelines:
-            database.remembered[_PIPELINED] = True
+        database.remembered[_PIPELINED] = True
         try:
             yield
-            # Sends what waits.
-            database.rows_of()
+            database.rows_of()  # Sends what waits.
         except DuplicateKey as exc:
             raise UniquenessConflict("id") from exc
+        finally:
+            database.remembered.pop(_PIPELINED, None)
 
     def _inserted(self, layout: TypeLayout, unique: Sequence[UniqueRow], strict: bool, cursor: Any) -> int:
         """Return the row key from the answer to `Dialect.insertion`. Raises what is wrong with it."""
@@ -182,7 +182,7 @@ class ResourceRows:
         """
         run, rid = self._database.run_soon, before.source
         run(
-            # What was not indexed stays so (`storage.index.mending`). MySQL assigns from left to right.
+            # A row without index stays one (`storage.index.mending`). MySQL assigns from left to right.
             "UPDATE scim_resource SET indexed_version = CASE indexed_version WHEN version THEN ? ELSE 0 END, "
             "version = ?, created = ?, last_modified = ?, display = ?, secrets = ? WHERE rid = ?",
             (int(version), int(version), after.created, after.last_modified, *narrow(layout, after), rid),
@@ -213,7 +213,7 @@ class ResourceRows:
         run("DELETE FROM scim_attribute WHERE rid = ?", (rid,))
         run("DELETE FROM scim_member WHERE group_rid = ?", (rid,))
         if resource.joined is not False:
-            # What has joined since then keeps the next statement from success: it has a foreign key.
+            # A membership that came since then keeps the next statement from success: a foreign key.
             run("DELETE FROM scim_member WHERE member_rid = ?", (rid,))
         run("DELETE FROM scim_resource WHERE rid = ?", (rid,))
         run(f"DELETE FROM {layout.table} WHERE id = ?", (resource.id,))

@@ -11,21 +11,24 @@ Check = Callable[[Any], object]
 """Takes the cursor of a statement, and raises what is wrong with its answer."""
 
 
+def unchecked(cursor: Any) -> None:
+    """Accept every answer."""
+
+
 @dataclass
 class Transaction:
     """The transaction that a thread is in.
 
     `remembered` is for callers, until the transaction ends or a part of it is undone. Each callback of
     `committed` is called once, in order. `counts` holds the change of the total of each type. `waiting` are
-    statements, as `Dialect.bound` makes them, that go to the server together with the next one; `checks` look
-    at the answers to some, by their place among these.
+    statements, as `Dialect.bound` makes them, that go to the server together with the next one, each with
+    the check of its answer.
     """
 
     remembered: dict[Any, Any] = field(default_factory=dict)
     committed: dict[Callable[[], object], None] = field(default_factory=dict)
     counts: dict[int, int] = field(default_factory=dict)
-    waiting: list[Any] = field(default_factory=list)
-    checks: list[tuple[int, Check]] = field(default_factory=list)
+    waiting: list[tuple[Any, Check]] = field(default_factory=list)
     # Whether the server knows of it.
     has_begun: bool = False
     # MariaDB has undone the whole transaction, or PostgreSQL refuses to go on with it.
@@ -46,17 +49,10 @@ class Transaction:
         del self.waiting[0 if is_sent else part.place :]
         return is_sent
 
-    def wait(self, statement: Any, check: Check | None) -> None:
-        """Have a statement wait, whose answer is to be looked at if there is a `check`."""
-        if check is not None:
-            self.checks.append((len(self.waiting), check))
-        self.waiting.append(statement)
-
-    def take_waiting(self) -> tuple[list[Any], list[tuple[int, Check]]]:
-        """Return the statements that wait and their checks, and have none wait."""
-        waiting, checks = self.waiting, self.checks
-        self.waiting, self.checks = [], []
-        return waiting, checks
+    def take_waiting(self) -> list[tuple[Any, Check]]:
+        """Return the statements that wait, and have none wait."""
+        waiting, self.waiting = self.waiting, []
+        return waiting
 
     def count(self, type_number: int, change: int) -> None:
         """Change the total of a type when the transaction commits."""

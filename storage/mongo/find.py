@@ -14,8 +14,9 @@ from storage.mongo.wire import MEMBERS, Database, Documents, Query, joined
 
 # The server's code for an answer to `distinct` that would not fit into a document.
 _DISTINCT_TOO_BIG: Final = 17217
-# What is read of a member beside its id.
-_SHOWN: Final = {"_scim.display": 1, PLACE: 1}
+SHOWN: Final = {"_scim.display": 1, PLACE: 1}
+"""What is read of a member or a group beside its id."""
+
 # The field in which resources of a type are read along with another resource; the number of the type follows.
 _ALONG: Final = "_scim_type"
 # The keys of a membership, without its place and display.
@@ -38,7 +39,7 @@ class LookUp:
             for type_name, resource_id in batch:
                 by_type.setdefault(type_name, []).append(resource_id)
             for type_name, rows in self._by_type(documents, by_type).items():
-                found |= {(type_name, row["_id"]): _shown(row) for row in rows}
+                found |= {(type_name, row["_id"]): shown(row) for row in rows}
         return found
 
     def _by_type(
@@ -49,14 +50,14 @@ class LookUp:
         first, *others = queries
         collection = documents[self.layouts[first].collection]
         if not others:
-            return {first: list(collection.find(queries[first], _SHOWN))}
+            return {first: list(collection.find(queries[first], SHOWN))}
         # A facet is one document, even of no documents, to which those of the other types are joined.
         names = {name: f"type{number}" for number, name in enumerate(queries)}
-        facet = {"$facet": {names[first]: [{"$project": _SHOWN}]}}
+        facet = {"$facet": {names[first]: [{"$project": SHOWN}]}}
         stages: list[Query] = [{"$match": queries[first]}, facet]
         for name in others:
             other = self.layouts[name].collection
-            stages.append(joined(other, queries[name], names[name], {"$project": _SHOWN}))
+            stages.append(joined(other, queries[name], names[name], {"$project": SHOWN}))
         row = next(iter(collection.aggregate(stages)), {})
         return {name: row.get(field, []) for name, field in names.items()}
 
@@ -71,14 +72,14 @@ class LookUp:
 
     def along(self, resource_ids: Sequence[str]) -> list[Query]:
         """Return the stages that add to a document what `taken_along` takes from it."""
-        query, shown = {"_id": {"$in": list(resource_ids)}}, {"$project": _SHOWN}
+        query, fields = {"_id": {"$in": list(resource_ids)}}, {"$project": SHOWN}
         collections = [layout.collection for layout in self.layouts.values()]
-        return [joined(one, query, f"{_ALONG}{number}", shown) for number, one in enumerate(collections)]
+        return [joined(one, query, f"{_ALONG}{number}", fields) for number, one in enumerate(collections)]
 
     def taken_along(self, document: dict[str, Any]) -> list[Member]:
         """Return every resource that has one of the ids, as `find` does."""
         rows = {
-            (name, row["_id"]): _shown(row)
+            (name, row["_id"]): shown(row)
             for number, name in enumerate(self.layouts)
             for row in document.pop(f"{_ALONG}{number}")
         }
@@ -164,15 +165,15 @@ class LookUp:
         return ids if len(ids) <= limit else None
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return `place` and `display` of a document; one that is not adopted yet has neither."""
     kept = row.get("_scim")
     return {"place": 0, **(kept if isinstance(kept, dict) else {})}
 
 
 def _members(rows: Mapping[Key, Mapping[str, Any]]) -> list[Member]:
-    shown = ((key, row.get("display")) for key, row in rows.items())
-    return [KnownMember(resource_id, name, display, display) for (name, resource_id), display in shown]
+    found = ((key, row.get("display")) for key, row in rows.items())
+    return [KnownMember(resource_id, name, display, display) for (name, resource_id), display in found]
 
 
 def links_of(type_name: str, resource_id: str) -> Query:

@@ -1,15 +1,12 @@
 """The groups that resources are in, level by level."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from storage.adapter import Key, Membership
 from storage.batches import batches
-from storage.mongo.find import LookUp
+from storage.mongo.find import SHOWN, LookUp, shown
 from storage.mongo.wire import MEMBERS, Database, Query, joined
-
-# What is read of a group beside its id.
-_SHOWN: Final = {"_scim.display": 1, "_scim.place": 1}
 
 
 class Levels:
@@ -43,17 +40,16 @@ class Levels:
         group = row["_id"]["type"], row["_id"]["id"]
         for number, name in enumerate(self._nesting):
             if group[0] == name and row[f"type{number}"]:
-                kept = row[f"type{number}"][0].get("_scim")
-                self._shown[group] = {"place": 0, **(kept if isinstance(kept, dict) else {})}
+                self._shown[group] = shown(row[f"type{number}"][0])
         if not row["above"]:
             self._topmost.add(group)
         return group
 
     def memberships(self, steps: Mapping[Key, int]) -> list[Membership]:
         """Return the memberships in those of the groups that exist, by the number of steps to each."""
-        shown = self._shown
-        known = sorted((key for key in steps if key in shown), key=lambda key: shown[key]["place"])
-        return [Membership(key[1], key[0], shown[key].get("display"), steps[key] == 1) for key in known]
+        groups = self._shown
+        known = sorted((key for key in steps if key in groups), key=lambda key: groups[key]["place"])
+        return [Membership(key[1], key[0], groups[key].get("display"), steps[key] == 1) for key in known]
 
     def stages(self) -> list[Query]:
         """Return the stages from memberships to groups, each with its members and what is shown of it."""
@@ -65,7 +61,7 @@ class Levels:
         first, let = {"$limit": 1}, {"group": "$_id.id"}
         same = {"$expr": {"$eq": ["$_id", "$$group"]}}
         for number, name in enumerate(self._nesting):
-            collection, shown = self._types[name].collection, {"$project": _SHOWN}
-            stages.append(joined(collection, same, f"type{number}", first, shown, let=let))
+            collection, fields = self._types[name].collection, {"$project": SHOWN}
+            stages.append(joined(collection, same, f"type{number}", first, fields, let=let))
         above = {"memberType": {"$in": self._nesting}, "$expr": {"$eq": ["$member", "$$group"]}}
         return [*stages, joined(MEMBERS, above, "above", first, {"$project": {"_id": 1}}, let=let)]

@@ -101,7 +101,7 @@ class Session:
     def run(self, statements: Sequence[Bound]) -> list[Answer]:
         """Send statements together and return the answer to each. Raises psycopg.Error.
 
-        What comes behind a statement that fails is not done.
+        Statements behind one that fails are not run.
         """
         new: list[Bound] = []
         # Each with whether somebody waits for its answer.

@@ -66,6 +66,15 @@ class TransactionContract:
         assert [r.id for r in together.scan(USER)] == ["1", "4"]
         assert together.get(USER, "4") == read
 
+    def test_a_part_of_a_pipeline_can_fail_alone(self, together: StorageAdapter) -> None:
+        with together.transaction(), together.pipelined():
+            with pytest.raises(KeyError), together.savepoint():
+                together.create(USER, stored("1", userName="a"))
+                raise KeyError
+            together.create(USER, stored("2", userName="a"))
+
+        assert [r.id for r in together.scan(USER)] == ["2"]
+
     def test_a_part_can_fail_alone(self, together: StorageAdapter) -> None:
         with together.transaction():
             together.create(USER, stored("1", userName="a"))

@@ -31,7 +31,7 @@ class Document:
     def put(self, path: AttributePath, value: Any) -> None:
         """Let a single attribute have `value`; an empty one unassigns it.
 
-        What a change of a complex value costs grows with the lists in it. Raises Refusal 413.
+        The cost of a change of a complex value grows with the lists in it. Raises Refusal 413.
         """
         if isinstance(value, Mapping):
             size = sum(len(part) for part in value.values() if isinstance(part, list))
