@@ -54,6 +54,10 @@ class Dialect(ABC):
     by_type: ClassVar[str] = ""
     # Behind scim_attribute and its alias where the values of one resource are looked at.
     by_resource: ClassVar[str] = ""
+    # Behind scim_resource and its alias where a few of them are looked up by id.
+    by_id: ClassVar[str] = ""
+    # JOIN, where the table before it is read first.
+    joined_to: ClassVar[str] = "JOIN"
     # At the end of an EXISTS that is tested on few rows, not looked up for all.
     one_by_one: ClassVar[str] = ""
     # The expression for the JSON text of a document.

@@ -15,37 +15,39 @@ from storage.index.statements import Row
 # The members of a group. SQLite gives the row key of a resource that is gone to another one.
 _MEMBERS = (
     "SELECT r.rid, r.id, r.type, COALESCE(m.display, r.display) FROM scim_member m "
-    "JOIN scim_resource r ON r.rid = m.member_rid WHERE m.group_rid = ? AND m.member_rid > ? "
+    "{joined_to} scim_resource r ON r.rid = m.member_rid WHERE m.group_rid = ? AND m.member_rid > ? "
     "AND EXISTS (SELECT 1 FROM scim_resource g WHERE g.rid = ? AND g.id = ?) "
     "ORDER BY m.member_rid LIMIT ?"
 )
 _AMONG = (
-    "SELECT r.id, r.type, COALESCE(m.display, r.display) FROM scim_resource r "
-    "JOIN scim_member m ON m.member_rid = r.rid AND m.group_rid = ? "
+    "SELECT r.id, r.type, COALESCE(m.display, r.display) FROM scim_resource r{by_id} "
+    "{joined_to} scim_member m ON m.member_rid = r.rid AND m.group_rid = ? "
     "WHERE EXISTS (SELECT 1 FROM scim_resource g WHERE g.rid = ? AND g.id = ?) AND r.id IN ({marks})"
 )
 # The sign is explained at _GROUPS.
 _DIRECT = (
-    "SELECT g.rid, g.id, g.type, g.display FROM scim_resource o JOIN scim_member m ON m.member_rid = o.rid "
-    "JOIN scim_resource g ON g.rid = m.group_rid WHERE +o.type = ? AND o.id = ? ORDER BY g.rid"
+    "SELECT g.rid, g.id, g.type, g.display FROM scim_resource o{by_id} "
+    "{joined_to} scim_member m ON m.member_rid = o.rid "
+    "{joined_to} scim_resource g ON g.rid = m.group_rid WHERE +o.type = ? AND o.id = ? ORDER BY g.rid"
 )
 # Groups of a resource, and whether those are in groups themselves. The sign keeps SQLite from looking
 # through all resources of the type.
 _GROUPS = (
     "SELECT o.id, g.id, g.type, g.display, "
     "EXISTS (SELECT 1 FROM scim_member n WHERE n.member_rid = g.rid) "
-    "FROM scim_resource o JOIN scim_member m ON m.member_rid = o.rid "
-    "JOIN scim_resource g ON g.rid = m.group_rid "
+    "FROM scim_resource o{by_id} {joined_to} scim_member m ON m.member_rid = o.rid "
+    "{joined_to} scim_resource g ON g.rid = m.group_rid "
     "WHERE +o.type = ? AND o.id IN ({marks}) ORDER BY o.id, g.rid"
 )
 # Groups of a resource, and the groups those are in; UNION ends cycles.
 _ALL_GROUPS = (
     "WITH RECURSIVE up(origin, rid, direct) AS ("
-    "SELECT o.id, m.group_rid, 1 FROM scim_resource o JOIN scim_member m ON m.member_rid = o.rid "
+    "SELECT o.id, m.group_rid, 1 FROM scim_resource o{by_id} "
+    "{joined_to} scim_member m ON m.member_rid = o.rid "
     "WHERE +o.type = ? AND o.id IN ({marks}) "
-    "UNION SELECT up.origin, m.group_rid, 0 FROM up JOIN scim_member m ON m.member_rid = up.rid) "
+    "UNION SELECT up.origin, m.group_rid, 0 FROM up {joined_to} scim_member m ON m.member_rid = up.rid) "
     "SELECT up.origin, r.id, r.type, r.display, MAX(up.direct) "
-    "FROM up JOIN scim_resource r ON r.rid = up.rid "
+    "FROM up {joined_to} scim_resource r ON r.rid = up.rid "
     "GROUP BY up.origin, r.rid, r.id, r.type, r.display ORDER BY up.origin, r.rid"
 )
 
@@ -71,7 +73,7 @@ class MemberRows:
         last, left = 0, limit
         while left is None or left > 0:
             size = BATCH if left is None else min(left, BATCH)
-            rows = self._database.rows(_MEMBERS, (rid, last, rid, resource_id, size))
+            rows = self._database.rows(self._with(_MEMBERS), (rid, last, rid, resource_id, size))
             yield from (Member(row[1], self._names[row[2]], row[3]) for row in rows if row[2] in self._names)
             if len(rows) < size:
                 return
@@ -81,7 +83,7 @@ class MemberRows:
         """Return the members of a group that have one of the ids."""
         found: list[Member] = []
         for batch in batches(dict.fromkeys(member_ids)):
-            rows = self._database.rows(_AMONG.format(marks=marks(batch)), (rid, rid, resource_id, *batch))
+            rows = self._database.rows(self._with(_AMONG, batch), (rid, rid, resource_id, *batch))
             found += [Member(row[0], self._names[row[1]], row[2]) for row in rows if row[1] in self._names]
         return found
 
@@ -150,14 +152,18 @@ class MemberRows:
         values = ", ".join(["(?, ?, ?)"] * (len(rows) // 3))
         return int(self._database.run(self._insert(f"VALUES {values}"), rows).rowcount)
 
+    def _with(self, statement: str, values: Sequence[object] = ()) -> str:
+        """Return one of the statements above for this database, with a mark for each of the values."""
+        dialect = self._database.dialect
+        return statement.format(by_id=dialect.by_id, joined_to=dialect.joined_to, marks=marks(values))
+
     def _insert(self, rows: str) -> str:
         columns = "group_rid, member_rid, display"
         return self._database.dialect.insert_ignoring("scim_member", columns, rows)
 
-    @staticmethod
-    def to_direct(layout: TypeLayout, resource_id: str) -> tuple[str, Row]:
+    def to_direct(self, layout: TypeLayout, resource_id: str) -> tuple[str, Row]:
         """Return the statement that reads the groups that a resource is directly in."""
-        return _DIRECT, (layout.number, resource_id)
+        return self._with(_DIRECT), (layout.number, resource_id)
 
     def direct(self, rows: Iterable[Any]) -> dict[int, Membership]:
         """Return the groups in the rows of `to_direct`, by row key and in that order."""
@@ -172,9 +178,9 @@ class MemberRows:
         found: dict[str, list[Membership]] = {}
         for batch in batches(resource_ids):
             params = (layout.number, *batch)
-            rows = self._database.rows(_GROUPS.format(marks=marks(batch)), params)
+            rows = self._database.rows(self._with(_GROUPS, batch), params)
             if any(nested for *_, nested in rows):
-                rows = self._database.rows(_ALL_GROUPS.format(marks=marks(batch)), params)
+                rows = self._database.rows(self._with(_ALL_GROUPS, batch), params)
             else:
                 rows = [(*row, True) for *row, _ in rows]
             for origin, group_id, number, display, direct in rows:

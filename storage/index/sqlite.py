@@ -83,6 +83,8 @@ class Sqlite(Dialect):
     begin = "BEGIN IMMEDIATE"
     begin_reading = ("BEGIN",)
     for_update = for_update_if_free = ""
+    # It would go through all members of a group to find some.
+    joined_to = "CROSS JOIN"
     shards = 1
     row_key = "INTEGER PRIMARY KEY"
     serial = "INTEGER PRIMARY KEY AUTOINCREMENT"

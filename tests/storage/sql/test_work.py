@@ -5,7 +5,7 @@ Work is counted, not timed: instructions on SQLite, rows that a scan looks at on
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -93,6 +93,14 @@ class Work:
         self.of_one = {"sqlite": 8, "postgresql": 2}.get(self._database.dialect.name, 1)
 
     def of(self, wanted: Selection, patch: pytest.MonkeyPatch) -> int:
+        def page() -> None:
+            found = self._adapter.candidates(USER, wanted)
+            list(found.resources)
+            assert found.is_page
+
+        return self.of_all(page, patch)
+
+    def of_all(self, read: Callable[[], object], patch: pytest.MonkeyPatch) -> int:
         ran: list[Any] = []
 
         def noted(database: Database, statement: str, params: Any = ()) -> list[Any]:
@@ -100,10 +108,8 @@ class Work:
             return self.read(database, statement, params)
 
         patch.setattr(Database, "rows", noted)
-        found = self._adapter.candidates(USER, wanted)
-        list(found.resources)
+        read()
         patch.setattr(Database, "rows", self.read)
-        assert found.is_page
         return sum(self._count(statement, params) for statement, params in ran)
 
     def _count(self, statement: str, params: Any) -> int:
@@ -174,6 +180,38 @@ def test_no_search_reads_more_in_a_larger_store(
     by_name = selection("", "-userName", LARGE)
     small, large = (work.of(by_name, monkeypatch) for work in works)
     assert large - small <= works[0].of_one * (LARGE - SMALL) + 20
+
+
+def test_memberships_of_a_page_take_no_look_at_those_of_others(
+    server: Server, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(server, PostgresqlServer):
+        pytest.skip("it reads all of a small table, and chooses by statistics in a large one")
+    read = []
+    for count in (SMALL, LARGE):
+        adapter = filled(opened(server.new_database()), count)
+        if isinstance(server, MariadbServer):
+            _mistake(adapter.state_database)
+        page = [stored(f"id{number:04}", userName=f"user{number:04}") for number in range(0, SMALL, 3)]
+        (group,) = adapter.scan(GROUP)
+
+        def look(adapter: SqlAdapter = adapter, page: Any = page, group: Any = group) -> None:
+            assert len(adapter.memberships(USER, page)) == len(page)
+            members = adapter.among_members(GROUP, group, [one.id for one in page])
+            assert len(members) == len(page)
+            assert len(list(adapter.members(GROUP, group, limit=50))) == 50
+
+        read.append(Work(adapter).of_all(look, monkeypatch))
+    assert read[1] < 1.5 * read[0], read
+
+
+def _mistake(database: Database) -> None:
+    """Have MariaDB believe what it may find in the middle of an import: all memberships are of one member."""
+    database.run_ddl(
+        "UPDATE mysql.innodb_index_stats SET stat_value = 1 WHERE database_name = DATABASE() "
+        "AND table_name = 'scim_member' AND index_name = 'scim_member_of' AND stat_name = 'n_diff_pfx01'"
+    )
+    database.run_ddl("FLUSH TABLE scim_member")
 
 
 def _analyze(database: Database, server: Server) -> None:
