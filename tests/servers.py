@@ -121,7 +121,7 @@ class ServerProcess:
 
     def empty(self, database: str) -> None:
         """Delete every resource in a database that the SQL adapter has prepared."""
-        side = ("scim_member", "scim_attribute", "scim_unique", "scim_resource")
+        side = ("scim_member", "scim_lacking", "scim_attribute", "scim_unique", "scim_resource")
         documents = (f"{self.quote}{name}{self.quote}" for name in ("Users", "Groups"))
         statements = [f"DELETE FROM {table}" for table in (*side, *documents)]
         self.execute(database, *statements, "UPDATE scim_count SET total = 0")

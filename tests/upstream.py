@@ -16,7 +16,7 @@ from app import create_app
 from app.configuration.settings import Settings
 
 UPSTREAM_KEY = "upstream-key"
-_TABLES = ("scim_member", "scim_attribute", "scim_unique", "scim_resource", '"Users"', '"Groups"')
+_TABLES = ("scim_member", "scim_lacking", "scim_attribute", "scim_unique", "scim_resource", '"Users"', '"Groups"')
 
 
 class _Handler(WSGIRequestHandler):

@@ -49,7 +49,7 @@ class Loader:
         self._members = MemberRows(database, names)
         self._files = FileRows(database)
         self._select = (
-            f"{resource_columns(database.dialect.text)}, f.name, f.signature "
+            f"{resource_columns(database.dialect)}, f.name, f.signature "
             f"FROM scim_resource r JOIN {layout.table} d ON d.id = r.id "
             "LEFT JOIN scim_file f ON f.type = r.type AND f.id = r.id WHERE r.id = ? AND r.type = ?"
         )

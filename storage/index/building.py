@@ -14,12 +14,12 @@ from storage.adapter import StoredResource
 from storage.attempts import ATTEMPTS, repeated
 from storage.batches import BATCH
 from storage.errors import Contention, SettingsSuperseded
+from storage.index.lacking import note_lacking
 from storage.index.columns import resource_columns, stored
 from storage.index.database import Database, DuplicateKey
 from storage.index.generation import locked_number, require_current
 from storage.index.layout import TypeLayout
 from storage.index.rows import ResourceRows
-from storage.index.valued import note_unnamed
 from storage.progress import Progress
 
 _LOG = logging.getLogger(__name__)
@@ -124,7 +124,6 @@ class Step(ABC):
             rid: {row for row in self._layout.index_rows(one) if row[0] in wanted}
             for rid, one in resources.items()
         }
-        note_unnamed(self._database, set().union(*map(self._layout.unnamed, index.values())))
         unique = {rid: self._layout.unique_rows(rows, resources[rid].owner) for rid, rows in index.items()}
         claims = sorted((*row, rid) for rid, rows in unique.items() for row in rows)
         for path, *_, rid in self._rows.claim(claims):
@@ -135,6 +134,9 @@ class Step(ABC):
                 self._layout.unique_path(path),
             )
         self._rows.insert_index_rows((rid, row) for rid, rows in index.items() for row in rows)
+        if ready:
+            lacking = {rid: self._layout.lacking(rows) for rid, rows in index.items()}
+            note_lacking(self._database, self._layout, lacking)
 
 
 class Paths(Step):
@@ -162,14 +164,14 @@ class Paths(Step):
         database, layout = self._database, self._layout
         (last,) = database.row("SELECT indexed_to FROM scim_type WHERE number = ?", (layout.number,))
         rows = database.rows(
-            f"{resource_columns(database.dialect.text)} FROM scim_resource r "
+            f"{resource_columns(database.dialect)} FROM scim_resource r "
             f"JOIN {layout.table} d ON d.id = r.id WHERE r.type = ? AND r.rid > ? "
             # Writes of earlier releases are indexed later (`storage.index.mending`).
             f"AND r.indexed_version = r.version ORDER BY r.rid LIMIT ?{database.dialect.for_update}",
             (layout.number, last or 0, BATCH),
         )
         if not rows:
-            database.run("UPDATE scim_path SET ready = 1 WHERE type = ?", (layout.number,))
+            database.run("UPDATE scim_path SET ready = 1 WHERE type = ? AND ready = 0", (layout.number,))
             self._note(indexed_to=None)
             return 0
         resources = map(stored, rows)

@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from storage.adapter import StoredResource
+from storage.index.dialect import Dialect
 from storage.index.layout import TypeLayout
 from storage.index_keys import place_of
 
@@ -30,11 +31,12 @@ def resource_row(
     return layout.number, resource.id, int(version), *dates, *more, twin, int(version), resource.owner
 
 
-def resource_columns(text: str) -> str:
+def resource_columns(dialect: Dialect) -> str:
     """Return what makes a StoredResource, and whether it is a member of anything, as a SELECT."""
     return (
-        f"SELECT r.rid, r.id, {text}, r.version, r.created, r.last_modified, r.secrets, r.owner, "
-        "EXISTS (SELECT 1 FROM scim_member m WHERE m.member_rid = r.rid)"
+        f"SELECT r.rid, r.id, {dialect.text}, r.version, r.created, r.last_modified, r.secrets, r.owner, "
+        # PostgreSQL would read all memberships for a page of a large store.
+        f"EXISTS (SELECT 1 FROM scim_member m WHERE m.member_rid = r.rid{dialect.one_by_one})"
     )
 
 

@@ -58,7 +58,8 @@ class Dialect(ABC):
     by_id: ClassVar[str] = ""
     # JOIN, where the table before it is read first.
     joined_to: ClassVar[str] = "JOIN"
-    # At the end of an EXISTS that is tested on few rows, not looked up for all.
+    # At the end of an EXISTS that is tested on few rows, not looked up for all: PostgreSQL may not know of a
+    # prepared statement that they are few.
     one_by_one: ClassVar[str] = ""
     # The expression for the JSON text of a document.
     text: ClassVar[str] = "d.details"

@@ -10,7 +10,7 @@ import logging
 
 from storage.errors import Contention, SettingsSuperseded
 from storage.index.database import Database
-from storage.index.layout import TypeLayout
+from storage.index.layout import LISTED, TypeLayout
 from storage.index_paths import signature
 
 _LOG = logging.getLogger(__name__)
@@ -68,9 +68,10 @@ def _follow(database: Database, layout: TypeLayout) -> None:
         (layout.number,),
     )
     ready = {path: (number, rule) for _, path, number, rule, is_ready in rows if is_ready}
+    listed = [number for _, _, number, _, is_ready in rows if is_ready == LISTED]
     rules = {text: signature(layout.resource_type, text) for text in layout.numbers}
     if len(ready) == len(rows) and {text: rule for text, (_, rule) in ready.items()} == rules:
-        layout.follow(rows[0][0], {text: number for text, (number, _) in ready.items()})
+        layout.follow(rows[0][0], {text: number for text, (number, _) in ready.items()}, listed)
         _LOG.warning("%s: indexed by the same rules again", layout.resource_type.name)
     elif ready.items() >= {text: (layout.numbers[text], rule) for text, rule in rules.items()}.items():
         layout.readable = rows[0][0]

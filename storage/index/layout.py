@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from schema.resource_type import AttributePath, ResourceType
+from schema.resource_type import ResourceType
 from storage.adapter import StoredResource
 from storage.index_keys import KEY_LENGTH, IndexedAttribute, IndexWalk, index_key, with_dates
 from storage.owners import PER_OWNER
@@ -19,24 +19,19 @@ RESOURCE: Final = "type, id, version, created, last_modified, display, secrets, 
 UNIQUE: Final = "path, value, owner, rid"
 ATTRIBUTE: Final = "path, value, rid, element, long_value"
 
+LISTED: Final = 2
+"""in scim_path.ready, what 1 is, and that scim_lacking has every resource of the type without a value"""
+
 _NOTHING: Final = StoredResource("", "{}")
-
-
-def naming_paths(resource_type: ResourceType) -> list[AttributePath]:
-    """Return the unique attributes that resources usually have one value of (`storage.index.valued`)."""
-    return [
-        path
-        for path in resource_type.unique_paths
-        if path.text != "externalId" and path.is_single
-    ]
 
 
 class TypeLayout:
     """Where one resource type is kept, and the rows that its resources have in the side tables.
 
     `table` is an identifier, quoted where it must be; `numbers` maps the text of each path with rows to its
-    number in scim_path, and `naming` are the numbers of `naming_paths`. `generation` is the one in which the
-    rows of this layout are right, `readable` one in which what is found by its paths is.
+    number in scim_path. `listed` are those for which a write lists resources without a value, and `grown`
+    counts what this process has added to each list (`storage.index.lacking`). `generation` is the one in
+    which the rows of this layout are right, `readable` one in which what is found by its paths is.
     """
 
     def __init__(
@@ -52,13 +47,14 @@ class TypeLayout:
         self._walk = IndexWalk(resource_type, numbers)
         unique = [path.text for path in resource_type.unique_paths]
         self._unique_walk = IndexWalk(resource_type, unique)
-        self.follow(0, numbers)
+        self.grown: dict[int, int] = {}
+        self.follow(0, numbers, ())
 
-    def follow(self, generation: int, numbers: Mapping[str, int]) -> None:
+    def follow(self, generation: int, numbers: Mapping[str, int], listed: Iterable[int]) -> None:
         """Go on in a generation with the same paths and rules, where the paths may have other numbers."""
         self.numbers = numbers
         self._unique = {numbers[path.text]: path.text for path in self.resource_type.unique_paths}
-        self.naming = {numbers[path.text] for path in naming_paths(self.resource_type)}
+        self.listed = set(listed)
         # Last: other threads compare with it what they find by the numbers.
         self.generation = self.readable = generation
 
@@ -115,9 +111,9 @@ class TypeLayout:
             self._add_rows(rows, attribute, value)
         return self.unique_rows(rows, resource.owner)
 
-    def unnamed(self, rows: Iterable[IndexRow]) -> set[int]:
-        """Return the paths of `naming` that a resource with these rows has no value of."""
-        return self.naming - {path for path, _, element, _ in rows if element == 0}
+    def lacking(self, rows: Iterable[IndexRow]) -> set[int]:
+        """Return the paths of `listed` that a resource with these rows has no value of."""
+        return self.listed - {path for path, _, element, _ in rows if element == 0}
 
     def unique_path(self, number: int) -> str:
         """Return the text of the unique path with that number."""

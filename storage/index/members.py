@@ -34,7 +34,7 @@ _DIRECT = (
 # through all resources of the type.
 _GROUPS = (
     "SELECT o.id, g.id, g.type, g.display, "
-    "EXISTS (SELECT 1 FROM scim_member n WHERE n.member_rid = g.rid) "
+    "EXISTS (SELECT 1 FROM scim_member n WHERE n.member_rid = g.rid{one_by_one}) "
     "FROM scim_resource o{by_id} {joined_to} scim_member m ON m.member_rid = o.rid "
     "{joined_to} scim_resource g ON g.rid = m.group_rid "
     "WHERE +o.type = ? AND o.id IN ({marks}) ORDER BY o.id, g.rid"
@@ -155,7 +155,12 @@ class MemberRows:
     def _with(self, statement: str, values: Sequence[object] = ()) -> str:
         """Return one of the statements above for this database, with a mark for each of the values."""
         dialect = self._database.dialect
-        return statement.format(by_id=dialect.by_id, joined_to=dialect.joined_to, marks=marks(values))
+        return statement.format(
+            by_id=dialect.by_id,
+            joined_to=dialect.joined_to,
+            one_by_one=dialect.one_by_one,
+            marks=marks(values),
+        )
 
     def _insert(self, rows: str) -> str:
         columns = "group_rid, member_rid, display"

@@ -16,13 +16,13 @@ from storage.adapter import StoredResource
 from storage.attempts import repeated
 from storage.batches import BATCH, batches
 from storage.errors import Contention, SettingsSuperseded, StorageReadOnly
+from storage.index.lacking import begin_lists, note_lacking
 from storage.index.columns import resource_columns, stored
 from storage.index.database import Database, marks
 from storage.index.generation import generation_of, locked_number, require_current
 from storage.index.layout import TypeLayout
 from storage.index.numbering import RETIRED
 from storage.index.rows import ResourceRows
-from storage.index.valued import find_valued, note_unnamed
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Mending:
         self._rows = ResourceRows(database)
         self._orphans = Orphans(database, layouts)
         self._retired = Retired(database)
-        self._unvalued = list(layouts)
+        self._unlisted = list(layouts)
 
     def run(self) -> int:
         """Mend what there is to mend, and return how many resources that were.
@@ -60,14 +60,14 @@ class Mending:
         with suppress(SettingsSuperseded, StorageReadOnly):
             self._orphans.run()
             self._retired.run()
-            self._find_valued()
+            self._begin_lists()
         return done
 
-    def _find_valued(self) -> None:
-        """Find out what no resource is without, once."""
-        while self._unvalued:
-            repeated(partial(find_valued, self._database, self._unvalued[-1]), Contention)
-            self._unvalued.pop()
+    def _begin_lists(self) -> None:
+        """List the resources without a value, once, wherever they are few."""
+        while self._unlisted:
+            repeated(partial(begin_lists, self._database, self._unlisted[-1], self._layouts), Contention)
+            self._unlisted.pop()
 
     def mend_written(self) -> int:
         """Make the index rows of resources again, without a search for rows whose resource is gone."""
@@ -99,7 +99,7 @@ class Mending:
         database = self._database
         with database.transaction():
             row = database.row(
-                f"{resource_columns(database.dialect.text)}, {locked_number(database)} FROM scim_resource r "
+                f"{resource_columns(database.dialect)}, {locked_number(database)} FROM scim_resource r "
                 f"JOIN {layout.table} d ON d.id = r.id WHERE r.rid = ? AND r.type = ? "
                 f"AND r.indexed_version <> r.version{database.dialect.for_update}",
                 (rid, layout.number),
@@ -126,7 +126,8 @@ class Mending:
         run("DELETE FROM scim_attribute WHERE rid = ?", (rid,))
         taken = self._rows.claim(sorted((*row, rid) for row in unique))
         self._rows.insert_index_rows((rid, row) for row in index)
-        note_unnamed(self._database, layout.unnamed(index))
+        run("DELETE FROM scim_lacking WHERE rid = ?", (rid,))
+        note_lacking(self._database, layout, {rid: layout.lacking(index)})
         run(
             "UPDATE scim_resource SET indexed_version = version, display = ? WHERE rid = ?",
             (layout.resource_type.display(resource.document), rid),

@@ -8,9 +8,9 @@ from typing import Final
 
 from schema.resource_type import ResourceType
 from storage.errors import StorageUnavailable
+from storage.index.lacking import can_lack
 from storage.index.database import Database
-from storage.index.layout import naming_paths
-from storage.index.valued import VALUED
+from storage.index.layout import LISTED
 from storage.index_paths import numbered_paths, rules_of
 
 RETIRED: Final = 0
@@ -94,7 +94,6 @@ def number_paths(
     if known and {text: rule for text, (_, rule) in known.items()} != wanted:
         # Waits for each write under way: all that was written before is found from here on.
         database.run("UPDATE scim_generation SET number = number + 1")
-    naming = {path.text for path in naming_paths(resource_type)}
     populated = database.row("SELECT 1 FROM scim_resource WHERE type = ? LIMIT 1", (number,)) is not None
     for text, rule in wanted.items():
         path_number, old_rule = known.get(text, (None, None))
@@ -102,7 +101,7 @@ def number_paths(
             path_number = _next(database, "scim_path")
             database.run(
                 "INSERT INTO scim_path (number, type, path, signature, ready) VALUES (?, ?, ?, ?, ?)",
-                (path_number, number, text, rule, 0 if populated else VALUED if text in naming else 1),
+                (path_number, number, text, rule, 0 if populated else _ready_at_first(resource_type, text)),
             )
         elif old_rule != rule:
             _forget_rows(database, path_number)
@@ -121,8 +120,14 @@ def number_paths(
     return numbers
 
 
+def _ready_at_first(resource_type: ResourceType, text: str) -> int:
+    path = resource_type.path(text)
+    return LISTED if path is not None and can_lack(path) else 1
+
+
 def _retire(database: Database, path_number: int) -> None:
     """Have nobody use a number; there may be a row for each resource, which `Retired` removes later."""
+    database.run("DELETE FROM scim_lacking WHERE path = ?", (path_number,))
     database.run(
         "UPDATE scim_path SET type = ?, path = ?, signature = NULL, ready = 0 WHERE number = ?",
         (RETIRED, str(path_number), path_number),
@@ -130,7 +135,7 @@ def _retire(database: Database, path_number: int) -> None:
 
 
 def _forget_rows(database: Database, path_number: int) -> None:
-    for table in ("scim_attribute", "scim_unique"):
+    for table in ("scim_attribute", "scim_unique", "scim_lacking"):
         database.run(f"DELETE FROM {table} WHERE path = ?", (path_number,))
 
 

@@ -10,6 +10,7 @@ from scim_filter.plan import Plan, parts_of
 from storage.adapter import Found, Selection, StoredResource
 from storage.batches import BATCH, batches
 from storage.errors import SettingsSuperseded
+from storage.index.lacking import is_sortable
 from storage.index.columns import resource_columns, stored
 from storage.index.database import Database, marks
 from storage.index.dialect import UNLIMITED
@@ -41,7 +42,7 @@ class Pages:
         self._database = database
         self._layout = layout
         self._compiler = SqlFilterCompiler(layout, database.dialect, parts)
-        self._columns = resource_columns(database.dialect.text)
+        self._columns = resource_columns(database.dialect)
         self._whole = f"FROM scim_resource r JOIN {layout.table} d ON d.id = r.id"
 
     def every(self, native: Native | None = None) -> Iterator[StoredResource]:
@@ -95,10 +96,7 @@ class Pages:
     def _is_sortable(self, selection: Selection) -> bool:
         if selection.sort is None:
             return True
-        sub_attribute = selection.sort.path.sub_attribute
-        # One element may have several rows then, and a resource stands in one place.
-        several = sub_attribute is not None and sub_attribute.multi_valued
-        return selection.sort.path.text in self._layout.numbers and not several
+        return selection.sort.path.text in self._layout.numbers and is_sortable(selection.sort.path)
 
     def _page(self, selection: Selection, native: Native | None) -> tuple[Found, int | None]:
         """Return a page and its total as they were at one instant, and the generation if it was read too."""

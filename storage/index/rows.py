@@ -10,12 +10,12 @@ from typing import Any, Final
 from storage.adapter import StoredResource
 from storage.batches import batches
 from storage.errors import UniquenessConflict
+from storage.index.lacking import note_lacking, note_lacking_of, note_changed
 from storage.index.columns import narrow, resource_row
 from storage.index.database import Database, DuplicateKey, marks
 from storage.index.generation import generation_of, refuse, require_current
 from storage.index.layout import ATTRIBUTE, RESOURCE, UNIQUE, IndexRow, TypeLayout, UniqueRow
 from storage.index.statements import Row
-from storage.index.valued import note_unnamed
 from storage.index_keys import place_of
 
 
@@ -47,7 +47,6 @@ class ResourceRows:
         index = sorted(layout.index_rows(resource), key=_by_key)
         unique = sorted(layout.unique_rows(index, resource.owner))
         database = self._database
-        note_unnamed(database, layout.unnamed(index))
         whole = database.dialect.insertion(
             layout.table, generation, row, resource.text, unique, index, strict
         )
@@ -64,6 +63,7 @@ class ResourceRows:
         except DuplicateKey as exc:
             # Or a row of the same id that another program wrote among the documents.
             raise UniquenessConflict("id") from exc
+        note_lacking_of(database, layout, rid, resource.id, index)
         database.count(layout.number, 1)
         return _kept(resource, version, rid, False)
 
@@ -140,7 +140,6 @@ class ResourceRows:
             raise UniquenessConflict("id") from exc
         rids = self.rids(layout, [resource.id for resource in resources])
         index = {rids[r.id]: layout.index_rows(r) for r in resources}
-        note_unnamed(database, set().union(*map(layout.unnamed, index.values())))
         unique = sorted(
             (*row, rids[r.id]) for r in resources for row in layout.unique_rows(index[rids[r.id]], r.owner)
         )
@@ -150,6 +149,7 @@ class ResourceRows:
             raise UniquenessConflict("an attribute") from exc
         self.insert_index_rows((rid, row) for rid, rows in index.items() for row in rows)
         database.count(layout.number, len(resources))
+        note_lacking(database, layout, {rid: layout.lacking(rows) for rid, rows in index.items()})
         return rids
 
     def rids(self, layout: TypeLayout, ids: Sequence[str]) -> dict[str, int]:
@@ -193,7 +193,6 @@ class ResourceRows:
             run("UPDATE scim_resource SET owner = ? WHERE rid = ?", (after.owner, rid))
             old_unique, new_unique = layout.unique_rows_of(before), layout.unique_rows_of(after)
         if before.text != after.text or old_unique != new_unique:
-            note_unnamed(self._database, layout.unnamed(new) & {path for path, *_ in old})
             self._delete_unique(rid, old_unique - new_unique)
             # Values that others had may be free now.
             taken = self._claim_own(
@@ -204,6 +203,7 @@ class ResourceRows:
             run(f"UPDATE {layout.table} SET details = ? WHERE id = ?", (after.text, after.id))
         self._delete_index(rid, old - new)
         self._insert_index(rid, sorted(new - old, key=_by_key))
+        note_changed(self._database, layout, rid, old, new)
         return _kept(after, version, rid, before.joined)
 
     def delete(self, layout: TypeLayout, resource: StoredResource) -> None:

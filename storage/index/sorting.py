@@ -1,17 +1,18 @@
 """Pages in the order of an attribute: found and sorted, or walked through in the order of the index."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from storage.adapter import Position, Selection
+from storage.index.lacking import is_listed
 from storage.index.database import Database
 from storage.index.dialect import UNLIMITED
 from storage.index.generation import NUMBER
 from storage.index.layout import TypeLayout
 from storage.index.native import Native
 from storage.index.statements import ByValue
-from storage.index.valued import is_valued
 from storage.index_keys import number_at
 from storage.order import OrderPart, read_page
 
@@ -90,7 +91,6 @@ class Walk:
     path: int
     native: Native | None
     total: Callable[[], int]
-    _missing: int | None = field(default=None, init=False)
 
     def page(self, selection: Selection) -> list[int]:
         """Return the row keys of a page."""
@@ -120,20 +120,18 @@ class Walk:
 
     def _is_empty(self, part: OrderPart) -> bool:
         """Return whether nothing can be in a part: to look for what is not there takes a walk through all."""
-        if part.has_value or part.beyond is not None:
-            return False
-        return any(one.path == self.path for one in self._conditions) or not self._count_missing()
+        return not part.has_value and any(one.path == self.path for one in self._conditions)
+
+    @cached_property
+    def _is_listed(self) -> bool:
+        """Whether the resources without a value to sort by are listed; many are found soon without that."""
+        return is_listed(self.database, self.path)
 
     def _count_missing(self) -> int:
         """Return how many resources have nothing to be sorted by."""
-        if self._missing is None and is_valued(self.database, self.path):
-            self._missing = 0
-        if self._missing is None:
-            (valued,) = self.database.row(
-                ByValue("SELECT COUNT(*) FROM scim_attribute WHERE path = ? AND element = 0"), (self.path,)
-            )
-            self._missing = self.total() - int(valued)
-        return self._missing
+        rows = "lacking WHERE path = ?" if self._is_listed else "attribute WHERE path = ? AND element = 0"
+        (count,) = self.database.row(ByValue(f"SELECT COUNT(*) FROM scim_{rows}"), (self.path,))
+        return int(count) if self._is_listed else self.total() - int(count)
 
     @property
     def _conditions(self) -> Sequence[Native]:
@@ -156,6 +154,8 @@ class Walk:
         if part.has_value:
             # The row of the value has the row key, which is all that a condition is on.
             source, first = "FROM scim_attribute r WHERE r.path = ? AND r.element = 0", [self.path]
+        elif self._is_listed:
+            source, first = "FROM scim_lacking r WHERE r.path = ?", [self.path]
         else:
             source = f"FROM scim_resource r{self.database.dialect.by_type} WHERE r.type = ? "
             source += f"AND NOT EXISTS ({_value_of('r', self.database.dialect.by_resource)})"

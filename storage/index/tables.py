@@ -6,6 +6,7 @@
                                              two resources of one id that were taken over
     scim_attribute(path, value, rid, ...)    a row per filterable value
     scim_unique(path, value, owner, rid)     its primary key is the uniqueness constraint
+    scim_lacking(path, rid)                   resources without a value of some paths
     scim_member(group_rid, member_rid, ...)  memberships, keyed both ways
     scim_path(number, type, path, ...)       what the numbers in `path` stand for
     scim_type(number, name, ...)             what the numbers in `type` stand for
@@ -20,6 +21,7 @@ from typing import Final
 
 from schema.resource_type import ResourceType
 from storage.errors import StorageUnavailable
+from storage.index.lacking import listed_paths
 from storage.index.database import Database
 from storage.index.generation import generation_of
 from storage.index.layout import TypeLayout
@@ -28,7 +30,7 @@ from storage.index.numbering import number_paths, prepare_type
 _LOG = logging.getLogger(__name__)
 
 # Raise it with every change of `_TABLES` or `_INDEXES`, and say in `_STEPS` what else old tables need.
-VERSION: Final = 6
+VERSION: Final = 7
 
 _TABLES: Final[Mapping[str, str]] = {
     "scim_layout": "version INTEGER NOT NULL PRIMARY KEY",
@@ -48,6 +50,8 @@ _TABLES: Final[Mapping[str, str]] = {
     "scim_unique": "path SMALLINT NOT NULL, value {key} NOT NULL, rid {row} NOT NULL, "
     # Last: releases before this column look up path and value.
     "owner {id} NOT NULL DEFAULT '', PRIMARY KEY (path, value, owner)",
+    "scim_lacking": "path SMALLINT NOT NULL, rid {row} NOT NULL, PRIMARY KEY (path, rid), "
+    "FOREIGN KEY (rid) REFERENCES scim_resource (rid) ON DELETE CASCADE",
     "scim_member": "group_rid {row} NOT NULL, member_rid {row} NOT NULL, display {long}, "
     "PRIMARY KEY (group_rid, member_rid), FOREIGN KEY (member_rid) REFERENCES scim_resource (rid)",
 }
@@ -57,6 +61,7 @@ _INDEXES: Final[Mapping[str, str]] = {
     "scim_resource_id": "scim_resource (id, twin)",
     "scim_resource_owner": "scim_resource (owner, type, rid)",
     "scim_attribute_of": "scim_attribute (rid, path)",
+    "scim_lacking_of": "scim_lacking (rid)",
     "scim_member_of": "scim_member (member_rid, group_rid)",
 }
 # For the few resources that each start looks for, in databases that can leave the others out.
@@ -83,18 +88,19 @@ def prepare_tables(
 
     documents = {one: tables.get(one.name, one.endpoint.strip("/")) for one in resource_types}
 
-    def paths() -> tuple[int, list[TypeLayout]]:
+    def paths() -> tuple[int, list[tuple[TypeLayout, set[int]]]]:
         layouts = []
         for one, table in documents.items():
             numbers = number_paths(database, one, types[one], indexed)
-            layouts.append(TypeLayout(one, types[one], database.dialect.quoted(table), numbers))
+            layout = TypeLayout(one, types[one], database.dialect.quoted(table), numbers)
+            layouts.append((layout, listed_paths(database, layout)))
         return generation_of(database), layouts
 
     types = database.prepare(lambda: {one: prepare_type(database, one, documents[one]) for one in documents})
     generation, layouts = database.prepare(paths)
-    for layout in layouts:
-        layout.follow(generation, layout.numbers)
-    return layouts
+    for layout, listed in layouts:
+        layout.follow(generation, layout.numbers, listed)
+    return [layout for layout, _ in layouts]
 
 
 def _bring_up_to_date(database: Database) -> None:

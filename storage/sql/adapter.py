@@ -60,7 +60,7 @@ class SqlAdapter(StorageAdapter):
         self._parts = parts
         self._tables = tables
         self._indexed = indexed
-        self._columns = resource_columns(database.dialect.text)
+        self._columns = resource_columns(database.dialect)
         self._rows = ResourceRows(self._database)
         self._names: dict[int, str] = {}
         self._members = MemberRows(self._database, self._names)

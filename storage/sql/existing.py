@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from schema.resource_type import ResourceType
 from storage.errors import StorageError, StorageReadOnly, StorageUnavailable
+from storage.index.lacking import listed_paths
 from storage.index.database import Database
 from storage.index.generation import generation_of
 from storage.index.layout import TypeLayout
@@ -65,6 +66,6 @@ def _found(
             return None
         numbers = {text: found[key] for text, key in wanted.items()}
         layout = TypeLayout(resource_type, row[0], database.dialect.quoted(table), numbers)
-        layout.follow(generation, numbers)
+        layout.follow(generation, numbers, listed_paths(database, layout))
         layouts.append(layout)
     return layouts

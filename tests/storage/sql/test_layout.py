@@ -15,7 +15,10 @@ from tests.servers import MariadbServer, PostgresqlServer, SqliteFolder
 from tests.storage.sql.conftest import Open, Server
 
 LAYOUTS = Path(__file__).parents[2] / "layouts"
-TABLES = ("type", "path", "count", "resource", "attribute", "unique", "member", "generation", "layout")
+TABLES = (
+    *("type", "path", "count", "resource", "attribute", "lacking", "unique", "member", "generation"),
+    "layout",
+)
 EMAILS = [{"value": f"a{number}@x.example", "type": "work"} for number in range(50)]
 
 

@@ -135,8 +135,8 @@ def test_every_failure_of_the_database_is_one_of_the_storage(
     url = server.new_database()
     adapter = open_backend("sql", database_url=url)
     adapter.prepare(REGISTRY.resource_types)
-    tables = ("scim_member", "scim_attribute", "scim_unique", "scim_resource", "scim_count")
-    server.execute(url, *(f"DROP TABLE {table} CASCADE" for table in tables))
+    tables = ("member", "lacking", "attribute", "unique", "resource", "count")
+    server.execute(url, *(f"DROP TABLE scim_{table} CASCADE" for table in tables))
 
     with pytest.raises(StorageUnavailable):
         call(adapter)
