@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -16,31 +16,21 @@ from app.protocol.bulk_message import (
     version_of,
 )
 from app.protocol.bulk_references import BulkReferences, bulk_id_of
-from app.protocol.bulk_run import UNDONE, BulkRun, Undone, failure_of
+from app.protocol.bulk_run import UNDONE, BulkRun, Target, Undone, failure_of
 from app.protocol.completions import outcome
 from app.protocol.context import Context, JobPart
 from app.protocol.job import Job, LostJob
 from app.protocol.jobs import Jobs
-from app.protocol.preconditions import Conditions, entity_tag
+from app.protocol.preconditions import Conditions, entity_tag, versions_in
 from app.protocol.profiles import profile_of
 from app.protocol.resources import Resources
 from schema.errors import InvalidSyntax, InvalidValue
-from schema.resource_type import ResourceType
 from storage.adapter import StoredResource
 from storage.errors import Contention, OutcomeUnknown, StorageUnavailable
 
 # Operations share a transaction for this long, in seconds: one wait for the disk serves many of
 # them, and other writers do not wait longer than that.
 _SHARE_S: Final = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """What an operation asks for; POST has no id."""
-
-    method: str
-    resource_type: ResourceType
-    resource_id: str | None
 
 
 class BulkOperations:
@@ -63,8 +53,9 @@ class BulkOperations:
     def run(self, context: Context, request: BulkRequest) -> list[dict[str, Any]]:
         """Return the operations of the BulkResponse, in the order of the request.
 
-        An operation that others refer to is carried out before them, wherever it stands; where
-        they refer to each other in a circle, the reference is made once both exist. With
+        An operation that others refer to is carried out before them, wherever it stands. Where they refer
+        to each other in a circle, the reference is made as soon as both exist; a resource that is to refer
+        to what could not be created does not stay. With
         `fail_on_errors`, operations after that many errors are left out. The answer has every operation
         that was done, whatever became of the rest: an error ends the whole only where nothing was done.
         """
@@ -107,7 +98,7 @@ class BulkOperations:
 
     def _step(self, run: BulkRun) -> BulkRun:
         """Carry out what comes next: a share of the operations, or one that takes long."""
-        if run.slow.intersection(run.pending[:1] or run.incomplete):
+        if run.slow.intersection(run.following[:1]):
             return self._alone(run)
         if not run.is_careful:
             try:
@@ -126,10 +117,7 @@ class BulkOperations:
         """
         run = before.copy()
         run.is_alone = True
-        if run.pending:
-            self._run_one(run, run.pending.pop(0))
-        else:
-            self._complete(run, next(iter(run.incomplete)))
+        self._do_next(run)
         run.is_alone = False
         self._note(run)
         return run
@@ -144,14 +132,20 @@ class BulkOperations:
 
     def _carry_out_some(self, run: BulkRun) -> None:
         until = self._clock_s() + _SHARE_S
-        while run.pending and run.pending[0] not in run.slow and self._clock_s() < until:
-            self._run_one(run, run.pending.pop(0))
+        while run.following and run.following[0] not in run.slow and self._clock_s() < until:
+            self._do_next(run)
             if run.is_resuming:
                 # What is found to be done is noted at once: nothing may wait beside it.
                 break
-        if not run.pending and not run.slow.intersection(run.incomplete):
-            for position in tuple(run.incomplete):
-                self._complete(run, position)
+
+    def _do_next(self, run: BulkRun) -> None:
+        position = run.following[0]
+        if position in run.incomplete:
+            self._complete(run, position)
+            return
+        run.pending.remove(position)
+        self._run_one(run, position)
+        run.go_on_behind(position)
 
     def _note(self, run: BulkRun) -> None:
         """Keep what was done with the job: in the transaction that did it, or after that."""
@@ -202,7 +196,10 @@ class BulkOperations:
             if not isinstance(data, Mapping):
                 raise InvalidSyntax("data: must be an object")
             data, left = run.references.data(resource_type, position, run.ids)
-        target = _Target(method, resource_type, resource_id)
+            if left and method != "POST":
+                # It was left out because of errors: circles consist of new resources.
+                raise InvalidValue(f"bulkId:{left[0]} was not created")
+        target = Target(method, resource_type, resource_id)
         context = self._context(run, position, target, waits=bool(left))
         found = self._commit.resume(context) if run.is_resuming else None
         stored = found.stored if found else self._write(context, target, data, conditions)
@@ -216,9 +213,7 @@ class BulkOperations:
             run.incomplete[position] = stored.id
         return context.job is not None
 
-    def _context(
-        self, run: BulkRun, position: int, target: "_Target", waits: bool = False
-    ) -> Context:
+    def _context(self, run: BulkRun, position: int, target: Target, waits: bool = False) -> Context:
         """Return the context of one operation; its job is completed by Bulk where they commit together."""
         if run.job is None:
             return run.context
@@ -234,7 +229,7 @@ class BulkOperations:
         return replace(run.context, txn=txn, job=JobPart(run.job, request, position, waits))
 
     def _write(
-        self, context: Context, target: "_Target", data: Any, conditions: Conditions
+        self, context: Context, target: Target, data: Any, conditions: Conditions
     ) -> StoredResource | None:
         resource_type, resource_id = target.resource_type, target.resource_id
         if target.method == "POST":
@@ -247,28 +242,45 @@ class BulkOperations:
         return change(context, resource_type, resource_id, data, conditions)
 
     def _complete(self, run: BulkRun, position: int) -> None:
-        """Write again what could not yet refer to resources that came later in a circle."""
-        operation, result = run.request.operations[position], run.results[position]
-        registry, method = self._resources.registry, method_of(operation, profile_of(run.context.profile))
-        resource_type, _ = run.target(registry, "POST", {"path": endpoint_of(operation)})
+        """Write a new resource again that could not yet refer to those that came later in a circle."""
+        result = run.results[position]
+        endpoint = endpoint_of(run.request.operations[position])
+        resource_type, _ = run.target(self._resources.registry, "POST", {"path": endpoint})
         resource_id = run.incomplete.pop(position)
-        context = self._context(run, position, _Target(method, resource_type, resource_id))
+        if run.ready:
+            run.ready.pop(0)
+        context = self._context(run, position, Target("POST", resource_type, resource_id))
+        # Nobody else's change is overwritten, or removed.
+        unchanged = Conditions(if_match=versions_in(result["version"]))
         try:
             with self._part(run):
                 data, left = run.references.data(resource_type, position, run.ids)
                 if left:
                     raise InvalidValue(f"bulkId:{left[0]} was not created")
-                again = _Target("PATCH" if method == "PATCH" else "PUT", resource_type, resource_id)
+                again = Target("PUT", resource_type, resource_id)
                 found = self._commit.resume(context) if run.is_resuming else None
-                stored = found.stored if found else self._write(context, again, data, Conditions())
+                stored = found.stored if found else self._write(context, again, data, unchanged)
                 if stored is not None:
                     result["version"] = entity_tag(stored.version)
         except Exception as problem:
             self._let_pass(run, problem)
+            self._remove(run, position, Target("DELETE", resource_type, resource_id), unchanged)
             result |= failure_of(problem)
+            run.stop_at_limit(position)
             context = run.context
         if context.job is None:
             run.unnoted[position] = run.state_of(position)
+
+    def _remove(self, run: BulkRun, position: int, target: Target, unchanged: Conditions) -> None:
+        """Remove a new resource that cannot be completed, unless somebody has changed it."""
+        try:
+            with self._part(run):
+                self._write(run.context, target, None, unchanged)
+        except Exception as problem:
+            self._let_pass(run, problem)
+            run.errors += 1
+        else:
+            run.take_back(position)
 
     def _let_pass(self, run: BulkRun, problem: Exception) -> None:
         """Raise what ends the whole; all else is the failure of one operation, of which the guard is told.

@@ -45,6 +45,7 @@ class BulkReferences:
         self._referring = frozenset(n for n, operation in enumerate(operations) if _mentions(operation))
         self._ranks: dict[int, int] = {}
         self.order = tuple(self._ordered())
+        self._closing = self._find_closing()
 
     def _ordered(self) -> Iterator[int]:
         """Yield the positions of all operations, each behind those that it refers to.
@@ -66,6 +67,20 @@ class BulkReferences:
     def _begin(self, position: int) -> tuple[int, Iterator[int]]:
         self._ranks[position] = len(self._ranks)
         return position, iter(self._referred(position))
+
+    def _find_closing(self) -> Mapping[int, Sequence[int]]:
+        """Return the operations in circles, by the last one that each refers to, where that comes later."""
+        places = {position: place for place, position in enumerate(self.order)}
+        closing: dict[int, list[int]] = {}
+        for position in self.order if self._creators else ():
+            last = max(self._referred(position), key=places.__getitem__, default=position)
+            if places[last] >= places[position] and position in self._referring:
+                closing.setdefault(last, []).append(position)
+        return closing
+
+    def closed_by(self, position: int) -> Sequence[int]:
+        """Return the operations that refer to this one, which comes after them, and to nothing later."""
+        return self._closing.get(position, ())
 
     def waits(self, position: int, other: int) -> bool:
         """Return whether an operation that comes later in `order` is there to be done after `other`."""

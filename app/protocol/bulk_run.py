@@ -1,7 +1,7 @@
 """How far one Bulk request is: the results so far, and what is still to be done."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -34,16 +34,25 @@ UNDONE: Final = (Undone, UniquenessConflict, ValueRefused)
 """What undoes a share of the operations: also what `pipelined` of the storage raises at its end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an operation asks for; POST has no id."""
+
+    method: str
+    resource_type: ResourceType
+    resource_id: str | None
+
+
 @dataclass
 class BulkRun:
     """What is known while the operations of one request are carried out; all of it by position.
 
-    `incomplete` are the ids of resources that could not yet refer to all that they refer to. `slow`
-    are operations that take long: they have transactions of their own, and `is_alone` says that one
-    is carried out now. In a run that `is_careful`, each operation can fail alone, which takes a savepoint.
-    Elsewhere, a failure undoes all operations that share the transaction. `job` is there for a request
-    that is carried out later; `unnoted` are the operations that it does not have yet, and `is_resuming`
-    says that an attempt before this one may have got somewhere.
+    `incomplete` are the ids of new resources that could not yet refer to all that they refer to, and `ready`
+    are those among them that can now. `slow` are operations that take long: they have transactions of their
+    own, and `is_alone` says that one is carried out now. In a run that `is_careful`, each operation can fail
+    alone, which takes a savepoint. Elsewhere, a failure undoes all operations that share the transaction.
+    `job` is there for a request that is carried out later; `unnoted` are the operations that it does not have
+    yet, and `is_resuming` says that an attempt before this one may have got somewhere.
     """
 
     context: Context
@@ -56,6 +65,7 @@ class BulkRun:
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
     ids: Ids = field(default_factory=Ids)
     incomplete: dict[int, str] = field(default_factory=dict)
+    ready: list[int] = field(default_factory=list)
     unnoted: dict[int, OperationState] = field(default_factory=dict)
     errors: int = 0
     is_alone: bool = False
@@ -68,6 +78,7 @@ class BulkRun:
             results={position: dict(result) for position, result in self.results.items()},
             ids=Ids(dict(self.ids.created), set(self.ids.failed)),
             incomplete=dict(self.incomplete),
+            ready=list(self.ready),
             unnoted=dict(self.unnoted),
             pending=list(self.pending),
         )
@@ -87,8 +98,20 @@ class BulkRun:
                 self.incomplete[position] = state.resource_id
         done = [position for position in self.references.order if position in self.results]
         self.pending = [position for position in self.pending if position not in self.results]
+        for position in done:
+            self.go_on_behind(position)
         if done:
             self.stop_at_limit(done[-1])
+
+    @property
+    def following(self) -> Sequence[int]:
+        """What comes next is the first of these: what can be completed, before anything changes it."""
+        # In the end, what refers to operations that were left out.
+        return self.ready or self.pending or list(self.incomplete)
+
+    def go_on_behind(self, position: int) -> None:
+        """Note what can be completed now that an operation is done, whatever became of it."""
+        self.ready += [one for one in self.references.closed_by(position) if one in self.incomplete]
 
     def stop_at_limit(self, last: int) -> None:
         """Once there were too many errors, leave out all but what refers to the `last` operation."""
@@ -118,6 +141,7 @@ class BulkRun:
             self.results[position] = {**result, **failure}
         self.pending.clear()
         self.incomplete.clear()
+        self.ready.clear()
 
     def state_of(self, position: int) -> OperationState:
         """Return what is kept of an operation that is done."""

@@ -32,7 +32,9 @@ def check_tags(name: str, text: str, profile: Profile) -> None:
 
 def versions_in(text: str) -> list[str]:
     """Return the versions that entity-tags outside of a header name, `*` for all of them."""
-    return _TAG.findall(text) or _BARE_TAG.findall(text)
+    quoted = _TAG.findall(text)
+    # In quotes, the asterisk is a tag like any other, and no version of ours (RFC 9110 section 13.1.1).
+    return [one for one in quoted if one != ANY_VERSION] if quoted else _BARE_TAG.findall(text)
 
 
 def names(versions: Sequence[str], version: str) -> bool:

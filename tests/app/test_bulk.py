@@ -206,3 +206,69 @@ def test_a_thousand_operations(scim: ScimClient) -> None:
 def test_me_is_not_implemented_for_an_api_key(scim: ScimClient) -> None:
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
         error_of(scim(method, "/Me", {} if method != "GET" else None), 501)
+
+
+CIRCLES: dict[str, tuple[dict[str, Any], ...]] = {
+    "two": (
+        post("a", "/Groups", displayName="Group A", members=[{"value": "bulkId:b"}]),
+        post("b", "/Groups", displayName="Group B", members=[{"value": "bulkId:a"}]),
+    ),
+    "itself": (post("b", "/Groups", displayName="Group B", members=[{"value": "bulkId:b"}]),),
+    "three": (
+        post("a", "/Groups", displayName="Group A", members=[{"value": "bulkId:b"}, {"value": "bulkId:c"}]),
+        post("b", "/Groups", displayName="Group B", members=[{"value": "bulkId:c"}]),
+        post("c", "/Groups", displayName="Group C", members=[{"value": "bulkId:a"}]),
+    ),
+}
+RENAMED = {"displayName": "Renamed", "members": []}
+LATER: dict[str, dict[str, Any]] = {
+    "patch": {
+        "method": "PATCH",
+        "path": "/Groups/bulkId:b",
+        "data": {
+            "schemas": [PATCH_OP],
+            "Operations": [
+                {"op": "replace", "path": "displayName", "value": "Renamed"},
+                {"op": "remove", "path": "members"},
+            ],
+        },
+    },
+    "put": {"method": "PUT", "path": "/Groups/bulkId:b", "data": RENAMED},
+    "delete": {"method": "DELETE", "path": "/Groups/bulkId:b"},
+}
+
+
+@pytest.mark.parametrize("later", LATER)
+@pytest.mark.parametrize("circle", CIRCLES)
+def test_what_follows_a_circle_is_not_undone_by_it(scim: ScimClient, circle: str, later: str) -> None:
+    results = bulk(scim, *CIRCLES[circle], LATER[later])
+
+    done = ["201"] * len(CIRCLES[circle])
+    assert statuses(results) == [*done, "204" if later == "delete" else "200"]
+    found = scim("GET", results[-1]["location"])
+    if later == "delete":
+        assert found.status_code == 404
+    else:
+        assert found.json["displayName"] == "Renamed" and not found.json.get("members")
+        assert found.json["meta"]["version"] == results[-1]["version"]
+
+
+@pytest.mark.parametrize("fails_first", [False, True])
+def test_what_refers_to_a_resource_that_could_not_be_created_does_not_stay(
+    scim: ScimClient, fails_first: bool
+) -> None:
+    enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+    scim.user("there")
+    circle = [
+        post("a", userName="there", **{enterprise: {"manager": {"value": "bulkId:b"}}}),
+        post("b", userName="b", **{enterprise: {"manager": {"value": "bulkId:a"}}}),
+        post("c", userName="c"),
+    ]
+    if fails_first:
+        circle[:2] = circle[1::-1]
+
+    results = bulk(scim, *circle)
+
+    assert statuses(results) == (["400", "409", "201"] if fails_first else ["409", "400", "201"])
+    assert all("location" not in one and "version" not in one for one in results[:2])
+    assert sorted(scim.names("userName pr")) == ["c", "there"]
