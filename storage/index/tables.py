@@ -47,9 +47,10 @@ _TABLES: Final[Mapping[str, str]] = {
     "twin SMALLINT NOT NULL DEFAULT 0, owner {id}, indexed_version BIGINT NOT NULL DEFAULT 0",
     "scim_attribute": "path SMALLINT NOT NULL, value {key} NOT NULL, rid {row} NOT NULL, "
     "element INTEGER NOT NULL, long_value {long}, PRIMARY KEY (path, value, rid, element)",
-    "scim_unique": "path SMALLINT NOT NULL, value {key} NOT NULL, rid {row} NOT NULL, "
-    # Last: releases before this column look up path and value.
-    "owner {id} NOT NULL DEFAULT '', PRIMARY KEY (path, value, owner)",
+    # In the key, the owner is the last: releases before this column look up path and value. The columns
+    # of the key come first: the check of SQLite 3.40 takes `rid` between them for NULL.
+    "scim_unique": "path SMALLINT NOT NULL, value {key} NOT NULL, owner {id} NOT NULL DEFAULT '', "
+    "rid {row} NOT NULL, PRIMARY KEY (path, value, owner)",
     "scim_lacking": "path SMALLINT NOT NULL, rid {row} NOT NULL, PRIMARY KEY (path, rid), "
     "FOREIGN KEY (rid) REFERENCES scim_resource (rid) ON DELETE CASCADE",
     "scim_member": "group_rid {row} NOT NULL, member_rid {row} NOT NULL, display {long}, "

@@ -39,6 +39,9 @@ def test_every_table_has_its_key_and_its_indexes(server: Server, opened: Open, c
 
     database = opened(url, **(OLD if commit else {})).state_database
 
+    if database.dialect.name == "sqlite":
+        opened(url).create(USER, stored("zoe", userName="zoe"))
+        assert database.rows("PRAGMA integrity_check") == [("ok",)]
     keys = {table: database.dialect.key_of(database, f"scim_{table}") for table in TABLES}
     assert all(keys.values()), keys
     assert keys["unique"] == ["path", "value", "owner"]
