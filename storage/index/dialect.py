@@ -54,6 +54,8 @@ class Dialect(ABC):
     by_type: ClassVar[str] = ""
     # Behind scim_attribute and its alias where the values of one resource are looked at.
     by_resource: ClassVar[str] = ""
+    # Behind scim_attribute and its alias where all values of a path are looked at.
+    by_path: ClassVar[str] = ""
     # Behind scim_resource and its alias where a few of them are looked up by id.
     by_id: ClassVar[str] = ""
     # JOIN, where the table before it is read first.

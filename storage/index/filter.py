@@ -63,8 +63,11 @@ class SqlFilterCompiler(ToldCompiler):
     def _on_rows(
         self, number: int, condition: str, params: tuple[object, ...], rank: int, distinct: bool
     ) -> Native:
-        by_resource = self._dialect.by_resource
-        return on_rows("a.path = ?", condition, (number, *params), rank, distinct, by_resource)
+        by_resource, by_path = self._dialect.by_resource, self._by_path(rank)
+        return on_rows("a.path = ?", condition, (number, *params), rank, distinct, by_resource, by_path)
+
+    def _by_path(self, rank: int) -> str:
+        return self._dialect.by_path if rank == SCAN else ""
 
     def _by_parts(self, node: BoundComparison, number: int, native: Native) -> Native:
         """Return a comparison that is looked up by the index over parts of values, where that tells."""
@@ -250,7 +253,8 @@ class SqlFilterCompiler(ToldCompiler):
             case BoundComparison():
                 native = self.comparison(node)
                 condition, params = self._found(node)
-                rows = f"SELECT a.rid, a.element FROM scim_attribute a WHERE a.path = ? AND {condition}"
+                source = f"scim_attribute a{self._by_path(native.rank)}"
+                rows = f"SELECT a.rid, a.element FROM {source} WHERE a.path = ? AND {condition}"
                 return rows, (self._number(node), *params), native.rank
             case BoundPresence():
                 rows = "SELECT a.rid, a.element FROM scim_attribute a WHERE a.path = ? AND a.value <> ''"
@@ -275,7 +279,8 @@ class SqlFilterCompiler(ToldCompiler):
             raise NotPushable(node)
         ranked = sorted(
             ((self._elements(operand, marker), operand) for operand in node.operands),
-            key=lambda entry: entry[0][2],
+            # What most elements satisfy is tested on those that are found by the rest.
+            key=lambda entry: (entry[0][2] == COMMON, entry[0][2]),
         )
         (driver, params, rank), _ = ranked[0]
         tests = []

@@ -73,11 +73,12 @@ def on_rows(
     rank: int,
     distinct: bool = False,
     by_resource: str = "",
+    by_path: str = "",
 ) -> Native:
     """Return the condition that a resource has a row `a` with one of some paths.
 
-    `on_path` is the condition on the path, and `by_resource` is of the dialect.
+    `on_path` is the condition on the path; `by_resource` and `by_path` are of the dialect.
     """
     rows = f"WHERE {on_path} AND {condition}"
     probe = f"EXISTS (SELECT 1 FROM scim_attribute a{by_resource} {rows} AND a.rid = r.rid)"
-    return among(f"SELECT a.rid FROM scim_attribute a {rows}", params, rank, probe, distinct)
+    return among(f"SELECT a.rid FROM scim_attribute a{by_path} {rows}", params, rank, probe, distinct)

@@ -93,6 +93,8 @@ class Mysql(Dialect):
     by_type = " FORCE INDEX (scim_resource_type)"
     # Without statistics, it would read the values of all resources.
     by_resource = " FORCE INDEX (scim_attribute_of)"
+    # It would go through the values of all paths in the order of resources, and hope for a page of hits soon.
+    by_path = " FORCE INDEX (PRIMARY)"
     # Statistics made in the middle of an import say that all rows of scim_member are of a few members: it
     # would read all of them.
     by_id = " FORCE INDEX (scim_resource_id)"
