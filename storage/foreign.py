@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from schema.errors import ScimError
 from schema.leniency import Leniency
@@ -10,6 +10,13 @@ from schema.resource_type import ResourceType
 from schema.validation import compile_attribute_validator
 from schema.values import format_date_time, parse_date_time
 from storage.adapter import Key, Member
+
+UNUSUAL: Final = (
+    "the %s %s is new and empty, but the %s %s has documents, which are not served: the earlier product "
+    "ignored USER_MODEL_NAME and GROUP_MODEL_NAME in capitals; unset them, before clients write, to serve "
+    "these documents"
+)
+"""the warning for documents under the usual name, where the settings have another: what, name, what, name"""
 
 # Deeper than this, orjson cannot write what the value is shown in.
 _DEEPEST = 200

@@ -19,6 +19,7 @@ from storage.files.index import Index, open_index, remove_index, remove_others
 from storage.files.lock import FolderLock
 from storage.files.watch import Name, Watch
 from storage.files.writing import Writer
+from storage.foreign import UNUSUAL
 from storage.progress import Progress
 
 _LOG = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Mirror:
     def prepare(self, resource_types: Mapping[ResourceType, str]) -> None:
         """Make the folders, given by resource type, and the index."""
         self._types = resource_types
+        self._warn_of_others()
         self._folders.make()
         self.close()
         if self._folders.is_writable():
@@ -65,6 +67,16 @@ class Mirror:
                 self._writer.tidy()
                 remove_others(self._folders.root, self._folders, self._types, self._indexed)
         self.noticed()
+
+    def _warn_of_others(self) -> None:
+        """Warn of documents that stand in the folder of the usual name, while another one is to be made."""
+        root = self._folders.root
+        for resource_type, name in self._types.items():
+            usual = resource_type.endpoint.strip("/")
+            if name == usual or (root / name).exists() or not (root / usual).is_dir():
+                continue
+            if self._folders.listing(usual):
+                _LOG.warning(UNUSUAL, "folder", root / name, "folder", root / usual)
 
     def noticed(self) -> Index:
         """Return the index, up to date with all known changes of files."""

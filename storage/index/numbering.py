@@ -3,15 +3,19 @@
 A change of the paths or of their rules is a new generation (`storage.index.generation`).
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Final
 
 from schema.resource_type import ResourceType
 from storage.errors import StorageUnavailable
+from storage.foreign import UNUSUAL
 from storage.index.lacking import can_lack
 from storage.index.database import Database
 from storage.index.layout import LISTED
 from storage.index_paths import numbered_paths, rules_of
+
+_LOG = logging.getLogger(__name__)
 
 RETIRED: Final = 0
 """the type, in scim_path, of a number that nobody uses, but that has rows left"""
@@ -27,6 +31,8 @@ def prepare_type(database: Database, resource_type: ResourceType, table: str) ->
         documents = f"the {resource_type.name} documents are in the table {row[1]}"
         raise StorageUnavailable(f"the settings name the table {table}, but {documents}")
     found = _make_documents(database, table)
+    if row is None and not found:
+        _warn_of_others(database, resource_type, table)
     if row is None:
         number = _next(database, "scim_type")
         database.run(
@@ -56,6 +62,15 @@ def _make_documents(database: Database, table: str) -> bool:
         f"details {dialect.json}){dialect.options}"
     )
     return False
+
+
+def _warn_of_others(database: Database, resource_type: ResourceType, table: str) -> None:
+    """Warn of documents that stand in the table of the usual name, while another one has been made."""
+    usual, quoted = resource_type.endpoint.strip("/"), database.dialect.quoted
+    if table == usual or "details" not in database.columns(usual):
+        return
+    if database.row(f"SELECT 1 FROM {quoted(usual)} LIMIT 1") is not None:
+        _LOG.warning(UNUSUAL, "table", table, "table", usual)
 
 
 def _make_counters(database: Database, number: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -338,3 +339,41 @@ def test_metadata_of_irods_of_every_wrong_shape(irods: Any) -> None:
             check_served(store.adapter, ["good"])
             assert store.adapter.get(USER, own.id).created[:2] in ("00", "03", "19", "20", "99")
     store.adapter.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "files"])
+def test_documents_under_the_usual_name_are_warned_of_where_another_name_is_set(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = json.dumps({"id": "a", "userName": "a"})
+    path = tmp_path / "x.db"
+    if kind == "sqlite":
+        with sqlite3.connect(path) as connection:
+            connection.execute('CREATE TABLE "Users" (id TEXT PRIMARY KEY, details JSON)')
+            connection.execute('INSERT INTO "Users" VALUES (?, ?)', ("a", document))
+        connection.close()
+    else:
+        (tmp_path / "Users").mkdir()
+        (tmp_path / "Users" / "a").write_text(document)
+
+    def started(**names: str) -> list[str]:
+        settings = {"database_url": f"sqlite:///{path}"} if kind == "sqlite" else {"data_path": tmp_path}
+        adapter = open_backend("sql" if kind == "sqlite" else "files", **settings, **names)
+        adapter.prepare(REGISTRY.resource_types)
+        adapter.close()
+        return [one.getMessage() for one in caplog.records if "not served" in one.getMessage()]
+
+    (said,) = started(user_model_name="people", group_model_name="teams")
+
+    assert "people" in said and "Users" in said and "USER_MODEL_NAME" in said
+
+
+def test_no_document_under_the_usual_name_is_no_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "Users").mkdir()
+    adapter = open_backend("files", data_path=tmp_path, user_model_name="people")
+    adapter.prepare(REGISTRY.resource_types)
+    adapter.close()
+
+    assert "not served" not in caplog.text
