@@ -71,7 +71,8 @@ class Reads:
         self._authenticate = authenticate
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        path: str = environ["PATH_INFO"]
+        # Missing where it is empty, such as of a request that is none (PEP 3333).
+        path: str = environ.get("PATH_INFO", "")
         name, slash, resource_id = path[1:].partition("/")
         endpoint = self._endpoints.get(name)
         if endpoint is None or environ["REQUEST_METHOD"] not in _READS or not _is_plain(resource_id):

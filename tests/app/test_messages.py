@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from tests.conftest import ScimClient, error_of
 
@@ -180,3 +181,14 @@ def test_fail_on_errors_of_zero_is_no_limit(make_scim: Callable[..., ScimClient]
     results = scim("POST", "/Bulk", body).json["Operations"]
 
     assert [result["status"] for result in results] == ["201", "409", "201"]
+
+
+def test_a_request_without_a_path_is_answered(scim: ScimClient) -> None:
+    """A server may leave out a variable that would be empty (PEP 3333), and does so for what is no request."""
+    environ = EnvironBuilder(method="GET", path="/Users").get_environ()
+    del environ["PATH_INFO"]
+
+    _, status, _ = run_wsgi_app(scim.app.wsgi_app, environ)
+
+    # That of the root, which is the page of the API.
+    assert status == "200 OK"
