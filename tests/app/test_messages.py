@@ -184,7 +184,7 @@ def test_fail_on_errors_of_zero_is_no_limit(make_scim: Callable[..., ScimClient]
 
 
 def test_a_request_without_a_path_is_answered(scim: ScimClient) -> None:
-    """A server may leave out a variable that would be empty (PEP 3333), and does so for what is no request."""
+    """A server may leave out a variable that would be empty (PEP 3333)."""
     environ = EnvironBuilder(method="GET", path="/Users").get_environ()
     del environ["PATH_INFO"]
 
