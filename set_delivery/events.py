@@ -49,8 +49,9 @@ class Event:
     """One event, before anybody is chosen to receive it.
 
     `attributes` are the paths that a notice lists; `data` is what `full` carries, None where that
-    would be too large: then a notice goes out in its place. `payload` is that of events that know
-    no modes.
+    would be too large: then a notice goes out in its place. `payload` is that of the other kinds. The
+    payload of a completion may have a `response`, which is the whole resource or a SCIM error: a notice
+    carries the error only.
     """
 
     kind: str
@@ -76,6 +77,8 @@ class Event:
                 payload["data"] = self.data
             else:
                 payload["attributes"] = list(self.attributes)
+        elif self.kind == ASYNC_RESPONSE and mode != "full" and int(payload["status"]) < 400:
+            payload.pop("response", None)
         return {self.uri(mode): payload}
 
     def as_json(self) -> dict[str, Any]:

@@ -157,9 +157,12 @@ class Completions:
         return orjson.loads(text if isinstance(text, str) else b"".join(text))
 
     def _payload(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the payload of a completion: errors in any mode, resources in `full` mode."""
+        """Return the payload of a completion: errors in any case, resources where anybody may see them.
+
+        `Event.events_claim` leaves a resource out of what a receiver of notices gets.
+        """
         failed = int(result["status"]) >= 400
-        left_out = () if failed or self._publishing.mode == "full" else ("response",)
+        left_out = () if failed or self._publishing.needs_data else ("response",)
         return {name: value for name, value in result.items() if name not in left_out}
 
     def _type(self, name: str) -> ResourceType:
