@@ -34,6 +34,10 @@ class Subject:
     resource_id: str | None = None
     external_id: str | None = None
 
+    def as_json(self) -> list[str | None]:
+        """Return the arguments of the constructor."""
+        return [self.uri, self.resource_id, self.external_id]
+
     def claim(self) -> dict[str, str]:
         """Return the `sub_id` claim (RFC 9493)."""
         claim = {"format": "scim", "uri": self.uri}
@@ -85,7 +89,7 @@ class Event:
         """Return what `from_json` takes."""
         return {
             "kind": self.kind,
-            "subject": [self.subject.uri, self.subject.resource_id, self.subject.external_id],
+            "subject": self.subject.as_json(),
             "version": self.version,
             "attributes": list(self.attributes),
             "data": self.data,

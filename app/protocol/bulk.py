@@ -17,6 +17,7 @@ from app.protocol.bulk_message import (
 )
 from app.protocol.bulk_references import BulkReferences, bulk_id_of
 from app.protocol.bulk_run import UNDONE, BulkRun, Undone, failure_of
+from app.protocol.changes import external_id_of
 from app.protocol.completions import outcome
 from app.protocol.context import Context, JobPart
 from app.protocol.job import Job, LostJob
@@ -26,6 +27,7 @@ from app.protocol.profiles import profile_of
 from app.protocol.resources import Resources
 from schema.errors import InvalidSyntax, InvalidValue
 from schema.resource_type import ResourceType
+from set_delivery.events import Subject
 from storage.adapter import StoredResource
 from storage.errors import Contention, OutcomeUnknown, StorageUnavailable
 
@@ -78,19 +80,24 @@ class BulkOperations:
                 run.break_off(problem)
         return [run.results[position] for position in sorted(run.results)]
 
-    def run_job(self, context: Context, job: Job, request: BulkRequest) -> list[dict[str, Any]]:
+    def run_job(
+        self, context: Context, job: Job, request: BulkRequest
+    ) -> list[tuple[dict[str, Any], Subject]]:
         """Carry out a request, of which attempts before this one may have done some operations.
 
-        Each operation is kept with the job in the transaction that did it. Returns what became of each,
-        also of those that were not reached. Raises LostJob, and what ends the attempt.
+        Each operation is kept with the job in the transaction that did it. Returns what became of each, and
+        its subject, also of those that were not reached. Raises LostJob, and what ends the attempt.
         """
         run = self._begun(context, request, job)
         if job.attempts > 1:
             run.go_on_from(job.operations)
         while run.pending or run.incomplete:
             run = self._step(run)
-        operations = enumerate(request.operations)
-        return [run.results.get(position) or not_reached(operation) for position, operation in operations]
+        registry = self._resources.registry
+        return [
+            (run.results.get(position) or not_reached(operation), run.subject(registry, position))
+            for position, operation in enumerate(request.operations)
+        ]
 
     def _begun(self, context: Context, request: BulkRequest, job: Job | None = None) -> BulkRun:
         references = BulkReferences(request.operations)
@@ -210,6 +217,8 @@ class BulkOperations:
         assert kept_id is not None
         location = self._resources.location(run.context, resource_type.name, kept_id)
         result |= outcome(method, location, stored)
+        if stored is not None:
+            run.external_ids[position] = external_id_of(stored)
         if stored is not None and method == "POST":
             run.ids.created[bulk_id_of(operation)] = stored.id
         if stored is not None and left:

@@ -4,17 +4,20 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from urllib.parse import unquote
 
 import orjson
 
 from app.protocol.bulk_message import BulkRequest, new_result
 from app.protocol.bulk_references import BulkReferences, Ids, bulk_id_of, creates
+from app.protocol.changes import uri_of
 from app.protocol.context import Context
 from app.protocol.errors import Refusal, error_body, error_json, status_of
 from app.protocol.job import Job, OperationState
 from schema.errors import InvalidSyntax, InvalidValue, ScimError
 from schema.registry import Registry
 from schema.resource_type import ResourceType
+from set_delivery.events import Subject
 from storage.errors import (
     OutcomeUnknown,
     StorageError,
@@ -56,6 +59,7 @@ class BulkRun:
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
     ids: Ids = field(default_factory=Ids)
     incomplete: dict[int, str] = field(default_factory=dict)
+    external_ids: dict[int, str | None] = field(default_factory=dict)
     unnoted: dict[int, OperationState] = field(default_factory=dict)
     errors: int = 0
     is_alone: bool = False
@@ -68,6 +72,7 @@ class BulkRun:
             results={position: dict(result) for position, result in self.results.items()},
             ids=Ids(dict(self.ids.created), set(self.ids.failed)),
             incomplete=dict(self.incomplete),
+            external_ids=dict(self.external_ids),
             unnoted=dict(self.unnoted),
             pending=list(self.pending),
         )
@@ -77,6 +82,7 @@ class BulkRun:
         self.is_resuming = True
         for position, state in operations.items():
             self.results[position] = dict(state.result)
+            self.external_ids[position] = state.external_id
             operation, has_failed = self.request.operations[position], int(state.result["status"]) >= 400
             self.errors += has_failed
             if creates(operation) and has_failed:
@@ -101,6 +107,7 @@ class BulkRun:
         operation, result = self.request.operations[position], self.results[position]
         self.errors += 1
         self.incomplete.pop(position, None)
+        self.external_ids.pop(position, None)
         if creates(operation):
             self.ids.failed.add(bulk_id_of(operation))
             self.ids.created.pop(bulk_id_of(operation), None)
@@ -124,7 +131,29 @@ class BulkRun:
         result = self.results[position]
         created = self.ids.created.get(result.get("bulkId", ""))
         resource_id = self.incomplete.get(position, created)
-        return OperationState(dict(result), resource_id, position in self.incomplete)
+        external_id = self.external_ids.get(position)
+        return OperationState(dict(result), resource_id, position in self.incomplete, external_id)
+
+    def subject(self, registry: Registry, position: int) -> Subject:
+        """Return what an operation is about: the resource, or what its path names while there is none."""
+        operation = self.request.operations[position]
+        path = operation.get("path")
+        endpoint, _, resource_id = path.strip("/").partition("/") if isinstance(path, str) else ("", "", "")
+        resource_type = registry.by_endpoint(f"/{endpoint}")
+        if resource_type is None or "/" in resource_id:
+            return Subject("/Bulk")
+        location = self.results.get(position, {}).get("location", "")
+        if location:
+            resource_id = unquote(location.rpartition("/")[2])
+        elif not resource_id:
+            return Subject(resource_type.endpoint)
+        else:
+            try:
+                resource_id = self.references.path(resource_id, self.ids)
+            except InvalidValue:
+                # The resource that the path refers to was not created.
+                return Subject(uri_of(resource_type, resource_id))
+        return Subject(uri_of(resource_type, resource_id), resource_id, self.external_ids.get(position))
 
     def target(
         self, registry: Registry, method: str, operation: Mapping[str, Any]

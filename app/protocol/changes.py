@@ -268,8 +268,12 @@ class ChangeBuilder:
 
 def subject_of(resource_type: ResourceType, stored: StoredResource) -> Subject:
     """Return how an event names a resource."""
-    external_id = stored.document.get("externalId")
-    return Subject(uri_of(resource_type, stored.id), stored.id, external_id or None)
+    return Subject(uri_of(resource_type, stored.id), stored.id, external_id_of(stored))
+
+
+def external_id_of(stored: StoredResource) -> str | None:
+    """Return the externalId of a resource, None if it has none."""
+    return stored.document.get("externalId") or None
 
 
 def new_txn() -> str:
