@@ -247,7 +247,7 @@ class ChangeBuilder:
         if len(members.joined) + len(members.left) > _MOST_MEMBERS:
             return None
         attribute = resource_type.members
-        if attribute is not None and attribute.name in paths and not members:
+        if attribute is not None and attribute.name in paths and (members.has_displays or not members):
             # What is displayed of members is changed by no operation.
             return None
         made = operations(resource_type, after, paths)
