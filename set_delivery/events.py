@@ -34,6 +34,10 @@ class Subject:
     resource_id: str | None = None
     external_id: str | None = None
 
+    def as_json(self) -> list[str | None]:
+        """Return the arguments of the constructor."""
+        return [self.uri, self.resource_id, self.external_id]
+
     def claim(self) -> dict[str, str]:
         """Return the `sub_id` claim (RFC 9493)."""
         claim = {"format": "scim", "uri": self.uri}
@@ -49,8 +53,9 @@ class Event:
     """One event, before anybody is chosen to receive it.
 
     `attributes` are the paths that a notice lists; `data` is what `full` carries, None where that
-    would be too large: then a notice goes out in its place. `payload` is that of events that know
-    no modes.
+    would be too large: then a notice goes out in its place. `payload` is that of the other kinds. The
+    payload of a completion may have a `response`, which is the whole resource or a SCIM error: a notice
+    carries the error only.
     """
 
     kind: str
@@ -76,13 +81,15 @@ class Event:
                 payload["data"] = self.data
             else:
                 payload["attributes"] = list(self.attributes)
+        elif self.kind == ASYNC_RESPONSE and mode != "full" and int(payload["status"]) < 400:
+            payload.pop("response", None)
         return {self.uri(mode): payload}
 
     def as_json(self) -> dict[str, Any]:
         """Return what `from_json` takes."""
         return {
             "kind": self.kind,
-            "subject": [self.subject.uri, self.subject.resource_id, self.subject.external_id],
+            "subject": self.subject.as_json(),
             "version": self.version,
             "attributes": list(self.attributes),
             "data": self.data,

@@ -1,7 +1,7 @@
 """Answering before the work is done: `Prefer: respond-async` (RFC 9967 section 2.5.1, RFC 7240)."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -66,21 +66,31 @@ class Deferral:
         return 0.0 if preferences.respond_async else None
 
     def _answer(self, txn: str, wait_s: float) -> Response:
-        context = current_context()
+        accepted = partial(self._accepted, txn, current_context(), self._applied())
         if not wait_s:
-            return self._accepted(txn, context)
-        look = partial(self._result, txn, context)
+            return accepted()
+        look = partial(self._result, txn, current_context(), accepted)
         return self._waiting.answer(Wait(RESULTS, wait_s, look), _BRIEFLY_S)
 
-    def _accepted(self, txn: str, context: Context) -> Response:
+    def _applied(self) -> str:
+        """Return the preferences of the request at hand that a 202 follows (RFC 7240 section 3)."""
+        preferences = read_preferences(request.environ["HTTP_PREFER"])
+        applied = ["respond-async"] if preferences.respond_async else []
+        if self._mode == "long" and preferences.wait_s is not None:
+            applied.append(f"wait={preferences.wait_s}")
+        return ", ".join(applied)
+
+    def _accepted(self, txn: str, context: Context, applied: str) -> Response:
         headers = {
             "Set-Txn": txn,
-            "Preference-Applied": "respond-async",
+            "Preference-Applied": applied,
             "Location": f"{self._locations.prefix(context.profile)}/Async/{txn}",
         }
         return empty_response(202, headers)
 
-    def _result(self, txn: str, context: Context, is_last: bool) -> Response | None:
+    def _result(
+        self, txn: str, context: Context, accepted: Callable[[], Response], is_last: bool
+    ) -> Response | None:
         """Return the answer to a request that is done, else None, or 202 at the last look."""
         assert self._requests is not None
         try:
@@ -88,10 +98,10 @@ class Deferral:
         except StorageError as problem:
             # It is accepted: whoever were told otherwise would ask for it again.
             _LOG.warning("the result of the request %s cannot be read: %s", txn, problem)
-            return self._accepted(txn, context)
+            return accepted()
         if status is not None and status.result is not None:
             return normal_response(status.result)
-        return self._accepted(txn, context) if is_last else None
+        return accepted() if is_last else None
 
 
 def normal_response(result: Mapping[str, Any]) -> Response:

@@ -17,14 +17,16 @@ from app.protocol.bulk_message import (
 )
 from app.protocol.bulk_references import BulkReferences, bulk_id_of
 from app.protocol.bulk_run import UNDONE, BulkRun, Target, Undone, failure_of
+from app.protocol.changes import external_id_of
 from app.protocol.completions import outcome
-from app.protocol.context import Context, JobPart
+from app.protocol.context import Context
 from app.protocol.job import Job, LostJob
 from app.protocol.jobs import Jobs
 from app.protocol.preconditions import Conditions, entity_tag, versions_in
 from app.protocol.profiles import profile_of
 from app.protocol.resources import Resources
 from schema.errors import InvalidSyntax, InvalidValue
+from set_delivery.events import Subject
 from storage.adapter import StoredResource
 from storage.errors import Contention, OutcomeUnknown, StorageUnavailable
 
@@ -69,19 +71,24 @@ class BulkOperations:
                 run.break_off(problem)
         return [run.results[position] for position in sorted(run.results)]
 
-    def run_job(self, context: Context, job: Job, request: BulkRequest) -> list[dict[str, Any]]:
+    def run_job(
+        self, context: Context, job: Job, request: BulkRequest
+    ) -> list[tuple[dict[str, Any], Subject]]:
         """Carry out a request, of which attempts before this one may have done some operations.
 
-        Each operation is kept with the job in the transaction that did it. Returns what became of each,
-        also of those that were not reached. Raises LostJob, and what ends the attempt.
+        Each operation is kept with the job in the transaction that did it. Returns what became of each, and
+        its subject, also of those that were not reached. Raises LostJob, and what ends the attempt.
         """
         run = self._begun(context, request, job)
         if job.attempts > 1:
             run.go_on_from(job.operations)
         while run.pending or run.incomplete:
             run = self._step(run)
-        operations = enumerate(request.operations)
-        return [run.results.get(position) or not_reached(operation) for position, operation in operations]
+        registry = self._resources.registry
+        return [
+            (run.results.get(position) or not_reached(operation), run.subject(registry, position))
+            for position, operation in enumerate(request.operations)
+        ]
 
     def _begun(self, context: Context, request: BulkRequest, job: Job | None = None) -> BulkRun:
         references = BulkReferences(request.operations)
@@ -200,33 +207,20 @@ class BulkOperations:
                 # It was left out because of errors: circles consist of new resources.
                 raise InvalidValue(f"bulkId:{left[0]} was not created")
         target = Target(method, resource_type, resource_id)
-        context = self._context(run, position, target, waits=bool(left))
+        context = run.context_of(position, target, self._commit.is_shared, waits=bool(left))
         found = self._commit.resume(context) if run.is_resuming else None
         stored = found.stored if found else self._write(context, target, data, conditions)
         kept_id = resource_id if stored is None else stored.id
         assert kept_id is not None
         location = self._resources.location(run.context, resource_type.name, kept_id)
         result |= outcome(method, location, stored)
+        if stored is not None:
+            run.external_ids[position] = external_id_of(stored)
         if stored is not None and method == "POST":
             run.ids.created[bulk_id_of(operation)] = stored.id
         if stored is not None and left:
             run.incomplete[position] = stored.id
         return context.job is not None
-
-    def _context(self, run: BulkRun, position: int, target: Target, waits: bool = False) -> Context:
-        """Return the context of one operation; its job is completed by Bulk where they commit together."""
-        if run.job is None:
-            return run.context
-        txn = f"{run.job.txn}:{position}"
-        if self._commit.is_shared and not run.is_alone:
-            return replace(run.context, txn=txn)
-        request = {
-            "method": target.method,
-            "resource_type": target.resource_type.name,
-            "resource_id": target.resource_id or "",
-            "result": dict(run.results[position]),
-        }
-        return replace(run.context, txn=txn, job=JobPart(run.job, request, position, waits))
 
     def _write(
         self, context: Context, target: Target, data: Any, conditions: Conditions
@@ -249,7 +243,7 @@ class BulkOperations:
         resource_id = run.incomplete.pop(position)
         if run.ready:
             run.ready.pop(0)
-        context = self._context(run, position, Target("POST", resource_type, resource_id))
+        context = run.context_of(position, Target("POST", resource_type, resource_id), self._commit.is_shared)
         # Nobody else's change is overwritten, or removed.
         unchanged = Conditions(if_match=versions_in(result["version"]))
         try:

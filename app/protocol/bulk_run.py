@@ -4,17 +4,20 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from urllib.parse import unquote
 
 import orjson
 
 from app.protocol.bulk_message import BulkRequest, new_result
 from app.protocol.bulk_references import BulkReferences, Ids, bulk_id_of, creates
-from app.protocol.context import Context
+from app.protocol.changes import uri_of
+from app.protocol.context import Context, JobPart
 from app.protocol.errors import Refusal, error_body, error_json, status_of
 from app.protocol.job import Job, OperationState
 from schema.errors import InvalidSyntax, InvalidValue, ScimError
 from schema.registry import Registry
 from schema.resource_type import ResourceType
+from set_delivery.events import Subject
 from storage.errors import (
     OutcomeUnknown,
     StorageError,
@@ -66,6 +69,7 @@ class BulkRun:
     ids: Ids = field(default_factory=Ids)
     incomplete: dict[int, str] = field(default_factory=dict)
     ready: list[int] = field(default_factory=list)
+    external_ids: dict[int, str | None] = field(default_factory=dict)
     unnoted: dict[int, OperationState] = field(default_factory=dict)
     errors: int = 0
     is_alone: bool = False
@@ -79,6 +83,7 @@ class BulkRun:
             ids=Ids(dict(self.ids.created), set(self.ids.failed)),
             incomplete=dict(self.incomplete),
             ready=list(self.ready),
+            external_ids=dict(self.external_ids),
             unnoted=dict(self.unnoted),
             pending=list(self.pending),
         )
@@ -88,6 +93,7 @@ class BulkRun:
         self.is_resuming = True
         for position, state in operations.items():
             self.results[position] = dict(state.result)
+            self.external_ids[position] = state.external_id
             operation, has_failed = self.request.operations[position], int(state.result["status"]) >= 400
             self.errors += has_failed
             if creates(operation) and has_failed:
@@ -119,11 +125,32 @@ class BulkRun:
         if limit is not None and self.errors >= limit:
             self.pending = [p for p in self.pending if self.references.waits(p, last)]
 
+    def context_of(
+        self, position: int, target: Target, is_shared: bool, waits: bool = False
+    ) -> Context:
+        """Return the context of one operation.
+
+        Its job is completed by Bulk where they commit together, in a transaction that `is_shared`.
+        """
+        if self.job is None:
+            return self.context
+        txn = f"{self.job.txn}:{position}"
+        if is_shared and not self.is_alone:
+            return replace(self.context, txn=txn)
+        request = {
+            "method": target.method,
+            "resource_type": target.resource_type.name,
+            "resource_id": target.resource_id or "",
+            "result": dict(self.results[position]),
+        }
+        return replace(self.context, txn=txn, job=JobPart(self.job, request, position, waits))
+
     def take_back(self, position: int) -> None:
         """Take back what an operation had done when its transaction failed, and count the error."""
         operation, result = self.request.operations[position], self.results[position]
         self.errors += 1
         self.incomplete.pop(position, None)
+        self.external_ids.pop(position, None)
         if creates(operation):
             self.ids.failed.add(bulk_id_of(operation))
             self.ids.created.pop(bulk_id_of(operation), None)
@@ -148,7 +175,29 @@ class BulkRun:
         result = self.results[position]
         created = self.ids.created.get(result.get("bulkId", ""))
         resource_id = self.incomplete.get(position, created)
-        return OperationState(dict(result), resource_id, position in self.incomplete)
+        external_id = self.external_ids.get(position)
+        return OperationState(dict(result), resource_id, position in self.incomplete, external_id)
+
+    def subject(self, registry: Registry, position: int) -> Subject:
+        """Return what an operation is about: the resource, or what its path names while there is none."""
+        operation = self.request.operations[position]
+        path = operation.get("path")
+        endpoint, _, resource_id = path.strip("/").partition("/") if isinstance(path, str) else ("", "", "")
+        resource_type = registry.by_endpoint(f"/{endpoint}")
+        if resource_type is None or "/" in resource_id:
+            return Subject("/Bulk")
+        location = self.results.get(position, {}).get("location", "")
+        if location:
+            resource_id = unquote(location.rpartition("/")[2])
+        elif not resource_id:
+            return Subject(resource_type.endpoint)
+        else:
+            try:
+                resource_id = self.references.path(resource_id, self.ids)
+            except InvalidValue:
+                # The resource that the path refers to was not created.
+                return Subject(uri_of(resource_type, resource_id))
+        return Subject(uri_of(resource_type, resource_id), resource_id, self.external_ids.get(position))
 
     def target(
         self, registry: Registry, method: str, operation: Mapping[str, Any]

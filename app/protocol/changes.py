@@ -247,7 +247,7 @@ class ChangeBuilder:
         if len(members.joined) + len(members.left) > _MOST_MEMBERS:
             return None
         attribute = resource_type.members
-        if attribute is not None and attribute.name in paths and not members:
+        if attribute is not None and attribute.name in paths and (members.has_displays or not members):
             # What is displayed of members is changed by no operation.
             return None
         made = operations(resource_type, after, paths)
@@ -268,8 +268,12 @@ class ChangeBuilder:
 
 def subject_of(resource_type: ResourceType, stored: StoredResource) -> Subject:
     """Return how an event names a resource."""
-    external_id = stored.document.get("externalId")
-    return Subject(uri_of(resource_type, stored.id), stored.id, external_id or None)
+    return Subject(uri_of(resource_type, stored.id), stored.id, external_id_of(stored))
+
+
+def external_id_of(stored: StoredResource) -> str | None:
+    """Return the externalId of a resource, None if it has none."""
+    return stored.document.get("externalId") or None
 
 
 def new_txn() -> str:

@@ -72,7 +72,7 @@ class _Done:
 
     def add_to(self, write: Write) -> Write:
         """Return a write that tells of what was done before it, too; it is done from now on."""
-        if self.delta or self.feeds:
+        if self.delta or self.delta.has_displays or self.feeds:
             feeds = [*dict.fromkeys([*self.feeds, *write.feeds])]
             write = replace(write, delta=self.delta.then(write.delta), feeds=feeds)
         self.delta, self.feeds = write.delta, write.feeds

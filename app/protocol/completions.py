@@ -7,10 +7,10 @@ from uuid import NAMESPACE_URL, uuid5
 import orjson
 
 from app.protocol.authorization import is_allowed
-from app.protocol.changes import uri_of
+from app.protocol.changes import external_id_of, subject_of, uri_of
 from app.protocol.context import Context, JobPart
 from app.protocol.errors import Refusal, error_body, status_of
-from app.protocol.job import Job, OperationState
+from app.protocol.job import Job, JobStatus, OperationState
 from app.protocol.jobs import Jobs
 from app.protocol.preconditions import entity_tag
 from app.protocol.profiles import profile_of
@@ -53,8 +53,11 @@ class Completions:
         resource_type = self._type(part.request["resource_type"])
         if part.position is not None:
             result = {**part.request["result"], **self._outcome(context, part, stored)}
-            resource_id = stored.id if stored is not None else None
-            self._jobs.note(part.job, {part.position: OperationState(result, resource_id, part.waits)})
+            resource_id = external_id = None
+            if stored is not None:
+                resource_id, external_id = stored.id, external_id_of(stored)
+            state = OperationState(result, resource_id, part.waits, external_id)
+            self._jobs.note(part.job, {part.position: state})
             return
         result = {"method": part.request["method"], **self._outcome(context, part, stored)}
         if stored is None:
@@ -66,8 +69,7 @@ class Completions:
                 result["status"] = "204"
             else:
                 result["response"] = shown
-            external_id = stored.document.get("externalId")
-            subject = Subject(uri_of(resource_type, stored.id), stored.id, external_id)
+            subject = subject_of(resource_type, stored)
         self._finish(part.job, result, [(part.job.txn, subject, result)])
 
     def fail(self, job: Job, problem: Exception, request: Mapping[str, Any] | None = None) -> None:
@@ -89,19 +91,27 @@ class Completions:
         """Keep why a request that cannot be read any more was not carried out. Raises LostJob."""
         self._jobs.finish(job, {"status": str(status_of(problem)), "response": error_document(problem)})
 
-    def finish_bulk(self, job: Job, results: Sequence[Mapping[str, Any]]) -> None:
-        """Keep what became of each operation of a Bulk request. Raises LostJob."""
+    def finish_bulk(self, job: Job, results: Sequence[tuple[Mapping[str, Any], Subject]]) -> None:
+        """Keep what became of each operation of a Bulk request, and its subject. Raises LostJob."""
         self._finish(
             job,
-            {"method": "POST", "status": "200", "operations": list(results)},
-            [(f"{job.txn}:{n}", _subject(result), result) for n, result in enumerate(results)],
+            {"method": "POST", "status": "200", "operations": [result for result, _ in results]},
+            [(f"{job.txn}:{n}", subject, result) for n, (result, subject) in enumerate(results)],
         )
 
-    def as_set(self, txn: str, result: Mapping[str, Any]) -> Set:
-        """Return the completion of a request as a SET: the same whenever it is asked for."""
-        event = Event(ASYNC_RESPONSE, _subject(result), payload=self._payload(result))
+    def as_set(self, txn: str, status: JobStatus, position: int | None) -> Set:
+        """Return the completion of a request that is done as a SET: the same whenever it is asked for.
+
+        `position` is that of an operation of a Bulk request, which has it, None for the whole.
+        """
+        assert status.result is not None
+        result = status.result if position is None else status.result["operations"][position]
+        subject = _subject(result)
+        if status.subjects and ("operations" not in status.result or position is not None):
+            subject = status.subjects[position or 0]
+        event = Event(ASYNC_RESPONSE, subject, payload=self._payload(result))
         feeds = [feed.id for feed in self._publishing.feeds]
-        return Set(0, uuid5(NAMESPACE_URL, txn).hex, txn, now_ms(), event, feeds)
+        return Set(0, uuid5(NAMESPACE_URL, txn).hex, txn, status.done_at, event, feeds)
 
     def _finish(self, job: Job, result: Mapping[str, Any], completions: Sequence[Completion]) -> None:
         """Keep the result, and an event for each completion, in one transaction."""
@@ -110,7 +120,7 @@ class Completions:
                 event = Event(ASYNC_RESPONSE, subject, payload=self._payload(done))
                 body = orjson.dumps(ChangeEvents(txn, [event]).as_json()).decode()
                 self._log.append(self._entry(job, txn, subject, done), body)
-            self._jobs.finish(job, result)
+            self._jobs.finish(job, result, [subject for _, subject, _ in completions])
 
     def _entry(self, job: Job, txn: str, subject: Subject, result: Mapping[str, Any]) -> ChangeEntry:
         """Return the row of the log for a request that is done; it is no change of the resource."""
@@ -157,9 +167,12 @@ class Completions:
         return orjson.loads(text if isinstance(text, str) else b"".join(text))
 
     def _payload(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the payload of a completion: errors in any mode, resources in `full` mode."""
+        """Return the payload of a completion: errors in any case, resources where anybody may see them.
+
+        `Event.events_claim` leaves a resource out of what a receiver of notices gets.
+        """
         failed = int(result["status"]) >= 400
-        left_out = () if failed or self._publishing.mode == "full" else ("response",)
+        left_out = () if failed or self._publishing.needs_data else ("response",)
         return {name: value for name, value in result.items() if name not in left_out}
 
     def _type(self, name: str) -> ResourceType:
@@ -182,6 +195,7 @@ def error_document(problem: Exception) -> Any:
 
 
 def _subject(result: Mapping[str, Any]) -> Subject:
+    """Return the subject of a Bulk request, or of a result of an earlier release."""
     location = result.get("location")
     if not location:
         return Subject("/Bulk")

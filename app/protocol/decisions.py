@@ -21,7 +21,7 @@ from app.protocol.patch import (
     read_operations,
 )
 from app.protocol.profiles import profile_of
-from app.protocol.references import Named, NamedMember, take_members
+from app.protocol.references import Named, NamedMember, changes_displays, take_members
 from app.protocol.secrets import PlainSecrets, Secrets, may_hold_secrets, take_secrets
 from app.protocol.view import View
 from app.protocol.write import NO_DELTA, Kind, MemberDelta, NewResource, NewState, Write
@@ -252,7 +252,8 @@ class Decisions:
         known = {member.key for member in had}
         gone = {member.key for member in leaving} - coming
         joined = [member for member in members if member.key not in known]
-        return members, leaving, MemberDelta(joined, [member for member in had if member.key in gone])
+        left = [member for member in had if member.key in gone]
+        return members, leaving, MemberDelta(joined, left, changes_displays(joining, members, had))
 
 
 class HashedAhead:

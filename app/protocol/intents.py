@@ -180,6 +180,7 @@ class Intents:
         return MemberDelta(
             [member for member in members.joined if member.key in among],
             [member for member in members.left if member.key not in among],
+            members.has_displays,
         )
 
     def _touched(self, resource_type: ResourceType, stored: StoredResource) -> StoredResource:

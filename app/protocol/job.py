@@ -1,20 +1,28 @@
 """An asynchronous request while it is carried out, and how far it is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from set_delivery.events import Subject
 
 
 @dataclass(frozen=True)
 class OperationState:
-    """The outcome of one operation of a Bulk request; `resource_id` is the id of the written resource.
+    """The outcome of one operation of a Bulk request.
 
+    `resource_id` is the id of the written resource, and `external_id` its externalId.
     `waits` says that the resource is written again, once the resources that it refers to exist.
     """
 
     result: Mapping[str, Any] = field(repr=False)
     resource_id: str | None = None
     waits: bool = False
+    external_id: str | None = None
+
+    def as_json(self) -> list[Any]:
+        """Return the arguments of the constructor."""
+        return [dict(self.result), self.resource_id, self.waits, self.external_id]
 
 
 @dataclass(frozen=True)
@@ -40,12 +48,19 @@ class Backlog:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How far a request is; `result` is None while it is not done."""
+    """How far a request is; `result` is None while it is not done.
+
+    `done_at` is the time of its end, in milliseconds since 1970. `subjects` are the subjects of its
+    completions: of the request, or of each operation of a Bulk request. They are empty for a result of
+    an earlier release.
+    """
 
     txn: str
     done: int
     total: int
     result: Mapping[str, Any] | None
+    done_at: int = 0
+    subjects: Sequence[Subject] = ()
 
 
 class LostJob(Exception):

@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from app.protocol.job import Backlog, Job, JobStatus, LostJob, OperationState
 from set_delivery.clock import now_ms
 from set_delivery.database import StateDatabase, marks
+from set_delivery.events import Subject
 from storage.errors import StorageError
 from telemetry.catalogue import JOBS
 
@@ -27,6 +28,8 @@ _ALIVE_S: Final = 2.0
 _PAUSE_MS: Final = 3_000
 # The target of a request that may concern any resource.
 EVERYTHING: Final = "*"
+# What is kept with a result, beside what clients see of it.
+_SUBJECTS: Final = "subjects"
 # Releases up to 0.2.0 cannot decrypt the requests of this one, and end what they cannot decrypt. They
 # carry out a request once its `lease_until` has passed: this release sets it to a time that never comes, and
 # keeps its own times in `due_at`, which is NULL in the rows of those releases.
@@ -76,14 +79,20 @@ class Jobs:
 
     def status(self, txn: str, principal: str) -> JobStatus | None:
         """Return how far a request of this principal is, None if there is none of that name."""
+        # The sweep removes a result later than at its end.
         row = self._database.row(
-            "SELECT done, total, done_at, result FROM scim_job WHERE txn = ? AND principal = ?",
-            (txn, principal),
+            "SELECT done, total, done_at, result FROM scim_job WHERE txn = ? AND principal = ? "
+            "AND (done_at IS NULL OR done_at >= ?)",
+            (txn, principal, self._clock() - self._ttl_ms),
         )
         if row is None:
             return None
-        done, total, done_at, result = row
-        return JobStatus(txn, done, total, orjson.loads(result) if done_at is not None else None)
+        done, total, done_at, text = row
+        if done_at is None:
+            return JobStatus(txn, done, total, None)
+        result = orjson.loads(text)
+        subjects = [Subject(*subject) for subject in result.pop(_SUBJECTS, ())]
+        return JobStatus(txn, done, total, result, done_at, subjects)
 
     def forget(self, txn: str, principal: str) -> bool:
         """Forget a request that is done or has not begun; return False if it is being carried out."""
@@ -192,7 +201,7 @@ class Jobs:
         Raises LostJob.
         """
         rows = [
-            (job.txn, position, orjson.dumps([dict(one.result), one.resource_id, one.waits]).decode())
+            (job.txn, position, orjson.dumps(one.as_json()).decode())
             for position, one in operations.items()
         ]
         positions = list(operations)
@@ -213,12 +222,12 @@ class Jobs:
         rows = self._database.rows("SELECT position, state FROM scim_job_operation WHERE txn = ?", (txn,))
         return {position: OperationState(*orjson.loads(state)) for position, state in rows}
 
-    def finish(self, job: Job, result: Mapping[str, Any]) -> None:
+    def finish(self, job: Job, result: Mapping[str, Any], subjects: Sequence[Subject] = ()) -> None:
         """Keep the result of a job, in the caller's transaction if there is one. Raises LostJob.
 
-        What was asked for is not kept any longer.
+        `subjects` are those of its completions. What was asked for is not kept any longer.
         """
-        text = orjson.dumps(result).decode()
+        text = orjson.dumps({**result, _SUBJECTS: [subject.as_json() for subject in subjects]}).decode()
         assignments = "done_at = ?, result = ?, request = '', state = NULL, done = total"
         with self._database.transaction():
             self._change(job, assignments, (self._clock(), text))

@@ -68,6 +68,16 @@ def named_members(
     return named
 
 
+def changes_displays(named: Named, members: Iterable[Member], known: Iterable[Member]) -> bool:
+    """Return whether a client that names `members` so has one of those `known` displayed in another way."""
+    displays = {member.key: member.display for member in known}
+    return any(
+        member.display != displays.get(member.key, member.display)
+        and any(one.display for one in named.get(member.resource_id, ()))
+        for member in members
+    )
+
+
 def with_named(names: Sequence[NamedMember], one: NamedMember) -> Sequence[NamedMember]:
     """Return the members of one id with another that a client names, or names once more.
 

@@ -15,10 +15,14 @@ Kind = Literal["create", "put", "patch", "delete"]
 
 @dataclass(frozen=True, slots=True)
 class MemberDelta:
-    """Members that joined a resource, and those that left it."""
+    """Members that joined a resource, and those that left it.
+
+    `has_displays` says that a member that stays is displayed in another way than before.
+    """
 
     joined: Sequence[Member] = ()
     left: Sequence[Member] = ()
+    has_displays: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.joined or self.left)
@@ -28,7 +32,8 @@ class MemberDelta:
         again = {member.key for member in (*later.joined, *later.left)}
         joined = [member for member in self.joined if member.key not in again]
         left = [member for member in self.left if member.key not in again]
-        return MemberDelta([*joined, *later.joined], [*left, *later.left])
+        has_displays = self.has_displays or later.has_displays
+        return MemberDelta([*joined, *later.joined], [*left, *later.left], has_displays)
 
 
 NO_DELTA: Final = MemberDelta()
@@ -103,6 +108,7 @@ class Write:
             "dates": [known.created, known.last_modified],
             "joined": [[m.resource_id, m.resource_type, m.display] for m in self.delta.joined],
             "left": [[m.resource_id, m.resource_type, m.display] for m in self.delta.left],
+            "displays": self.delta.has_displays,
             "feeds": list(self.feeds),
         }
 
@@ -114,4 +120,6 @@ def planned(plan: Mapping[str, Any]) -> tuple[StoredResource, MemberDelta]:
         plan["id"], plan["text"], plan["version"] or "", created=created, last_modified=last_modified
     )
     joined = [Member(*member) for member in plan["joined"]]
-    return resource, MemberDelta(joined, [Member(*member) for member in plan["left"]])
+    left = [Member(*member) for member in plan["left"]]
+    # Release 0.2.0 and earlier did not keep whether a display has changed.
+    return resource, MemberDelta(joined, left, plan.get("displays", False))

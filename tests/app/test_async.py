@@ -31,12 +31,12 @@ def later(make_scim: Callable[..., ScimClient]) -> ScimClient:
     return make_scim(ASYNC_REQUEST="request", EMBEDDED_WORKER="false", SET_POLL_ENABLED="true")
 
 
-def accepted(answer: Any) -> str:
+def accepted(answer: Any, applied: str = "respond-async") -> str:
     """Assert that an answer accepts a request for later, and return where its result will be."""
     assert answer.status_code == 202, answer.text
     assert answer.data == b""
     assert "Content-Type" not in answer.headers
-    assert answer.headers["Preference-Applied"] == "respond-async"
+    assert answer.headers["Preference-Applied"] == applied
     location: str = answer.headers["Location"]
     assert location.endswith(f"/Async/{answer.headers['Set-Txn']}")
     return location
@@ -85,6 +85,29 @@ def test_several_headers_are_one(later: ScimClient) -> None:
     answer = later.app.test_client().post("/Users", headers=headers, json={"userName": "a"})
 
     accepted(answer)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    ("mode", "prefer", "applied"),
+    [
+        ("request", "respond-async", "respond-async"),
+        ("request", "wait=1, respond-async", "respond-async"),
+        ("long", "return=minimal, Respond-Async", "respond-async"),
+        ("long", "wait=0", "wait=0"),
+        ("long", "wait=1", "wait=1"),
+        ("long", "wait=1, respond-async", "respond-async, wait=1"),
+        ("long", "wait=soon, respond-async", "respond-async"),
+    ],
+)
+def test_the_answer_names_the_preferences_that_it_follows(
+    make_scim: Callable[..., ScimClient], mode: str, prefer: str, applied: str
+) -> None:
+    scim = make_scim(ASYNC_REQUEST=mode, EMBEDDED_WORKER="false")
+    bulk = bulk_of({"method": "POST", "path": "/Users", "bulkId": "u", "data": {"userName": "b"}})
+
+    accepted(scim("POST", "/Users", {"userName": "a"}, headers={"Prefer": prefer}), applied)
+    accepted(scim("POST", "/Bulk", bulk, headers={"Prefer": prefer}), applied)
 
 
 @pytest.mark.parametrize("mode", ["none", "request", "long"])
@@ -495,10 +518,11 @@ def test_done_within_the_wait_is_the_normal_answer(long: ScimClient) -> None:
 def test_not_done_within_the_wait_is_202_and_done_once(make_scim: Callable[..., ScimClient]) -> None:
     scim = make_scim(ASYNC_REQUEST="long", EMBEDDED_WORKER="false")
 
-    locations = [
-        accepted(scim("POST", "/Users", {"userName": f"u{wait}"}, headers={"Prefer": f"wait={wait}"}))
-        for wait in (0, 1)
-    ]
+    locations = []
+    for wait in (0, 1):
+        prefer = f"wait={wait}"
+        answer = scim("POST", "/Users", {"userName": f"u{wait}"}, headers={"Prefer": prefer})
+        locations.append(accepted(answer, prefer))
     scim.work()
     scim.work()
 
@@ -539,7 +563,7 @@ def test_who_waits_is_told_202_when_the_database_goes_away(
     monkeypatch.undo()
 
     scim.work()
-    assert result_of(scim, accepted(answer))["status"] == "201"
+    assert result_of(scim, accepted(answer, "wait=5"))["status"] == "201"
 
 
 # -- nothing is lost, and nothing is done twice

@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from tests.conftest import ScimClient
-from tests.events import ENTERPRISE, EVENT, POLL, kinds, patch, payload, sets
+from tests.events import (
+    BULK,
+    ENTERPRISE,
+    EVENT,
+    PATCH_OP,
+    POLL,
+    kinds,
+    patch,
+    payload,
+    sets,
+)
 
 NAME = {"givenName": "Babs", "familyName": "Jensen", "formatted": "Babs Jensen"}
 
@@ -72,6 +82,42 @@ def test_where_no_operation_can_say_it_a_notice_does(full: ScimClient) -> None:
     assert f"{EVENT}:prov:patch:full" not in told
     # Not every backend keeps a `display` of the client.
     assert changed in ([["password"], ["members"]], [["password"]])
+
+
+@pytest.mark.parametrize("way", ["replace", "remove", "add", "bulk"])
+def test_a_display_that_changes_beside_members_makes_a_notice(full: ScimClient, way: str) -> None:
+    stays, leaves, joins = (full.user(name)["id"] for name in "abc")
+    path = f"/Groups/{full.group('g', stays, leaves)['id']}"
+    shown = {"value": stays, "display": "x"}
+    remove = {"op": "remove", "path": f'members[value eq "{leaves}"]'}
+    made: dict[str, list[dict[str, Any]]] = {
+        "replace": [{"op": "replace", "path": "members", "value": [shown]}],
+        "remove": [{"op": "add", "path": "members", "value": [shown]}, remove],
+        "add": [{"op": "add", "path": "members", "value": [shown, {"value": joins}]}],
+        "bulk": [{"op": "replace", "path": "members", "value": [shown]}],
+    }
+    data = {"schemas": [PATCH_OP], "Operations": made[way]}
+
+    if way == "bulk":
+        operations = [{"method": "PATCH", "path": path, "data": data}]
+        full("POST", "/Bulk", {"schemas": [BULK], "Operations": operations})
+    else:
+        assert full("PATCH", path, data).status_code in (200, 204)
+
+    (told,) = [one for one in sets(full) if any(":prov:patch:" in uri for uri in one["events"])]
+    assert list(told["events"]) == [f"{EVENT}:prov:patch:notice"]
+    assert payload(told)["attributes"] == ["members"]
+
+
+def test_a_display_that_stays_makes_no_notice(full: ScimClient) -> None:
+    stays, leaves = (full.user(name)["id"] for name in "ab")
+    path = f"/Groups/{full.group('g', stays, leaves)['id']}"
+
+    patch(full, path, {"op": "replace", "path": "members", "value": [{"value": stays}]})
+
+    (told,) = [one for one in sets(full) if f"{EVENT}:prov:patch:full" in one["events"]]
+    expected = [{"op": "remove", "path": f'members[value eq "{leaves}"]'}]
+    assert payload(told)["data"]["Operations"] == expected
 
 
 def test_what_is_returned_on_request_only_is_in_no_event(

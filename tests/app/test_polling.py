@@ -47,10 +47,36 @@ def test_polling_refuses_what_it_does_not_understand(polled: ScimClient) -> None
         ({"setErrs": []}, "setErrs: must be an object"),
         ({"returnImmediately": "maybe"}, "returnImmediately: must be true or false"),
         ({"returnImmediately": None}, "returnImmediately: must be true or false"),
+        ({"returnImmediately": "true"}, "returnImmediately: must be true or false"),
+        ({"returnImmediately": 1}, "returnImmediately: must be true or false"),
     ):
         answer = polled("POST", "/Events/Feeds/default/Stream", body)
         assert error_of(answer, 400, "invalidValue") == detail
     assert ask(polled, {"maxEvents": -1, "whatever": 1})["sets"] == {}
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        *(
+            (wrong, "each value must be an object with the string err")
+            for wrong in ("foo", {}, None, [], 5, {"err": 5}, {"err": None}, {"description": "x"})
+        ),
+        ({"err": "invalid_key", "description": 5}, "description must be a string"),
+        ({"err": "invalid_key", "description": None}, "description must be a string"),
+    ],
+)
+def test_a_malformed_error_settles_no_set(polled: ScimClient, error: Any, detail: str) -> None:
+    for name in "abc":
+        polled.user(name)
+    first, second, third = ask(polled, {})["sets"]
+    asked = {"ack": [third], "setErrs": {first: {"err": "invalid_key"}, second: error}}
+
+    answer = polled("POST", "/Events/Feeds/default/Stream", asked)
+
+    assert error_of(answer, 400, "invalidValue") == f"setErrs: {detail}"
+    assert list(ask(polled, {})["sets"]) == [first, second, third]
 
 
 def test_a_long_poll_ends_with_the_first_set_or_after_a_bounded_wait(

@@ -39,7 +39,7 @@ def async_blueprint(requests: AsyncRequests | None, publishing: Publishing) -> B
                 return Response(orjson.dumps(body), 202, {"Retry-After": _RETRY_AFTER_S})
             result = _part(status, txn, position)
             if asks_for(request.environ.get("HTTP_ACCEPT", ""), SECEVENT_JWT):
-                return _token(asked, publishing, txn, result)
+                return _token(asked, publishing, txn, status, position)
             return Response(_shown(result))
 
         def delete(self, txn: str) -> Response:
@@ -78,9 +78,9 @@ def _shown(result: Mapping[str, Any]) -> bytes:
 
 
 def _token(
-    requests: AsyncRequests, publishing: Publishing, txn: str, result: Mapping[str, Any]
+    requests: AsyncRequests, publishing: Publishing, txn: str, status: JobStatus, position: int | None
 ) -> Response:
-    completion = requests.completions.as_set(txn, result)
+    completion = requests.completions.as_set(txn, status, position)
     audience = publishing.audience_of(completion.event, completion.feeds)
     claims = completion.claims(publishing.issuer, audience, publishing.mode)
     text, media_type = encode(claims, publishing.key or UNSECURED)

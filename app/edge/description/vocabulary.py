@@ -58,7 +58,7 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
     "ETag": {"schema": _TEXT, "description": "The version of the resource, as in `meta.version`."},
     "Location": {"schema": _TEXT, "description": "URI of the resource or of the result."},
     "Set-Txn": {"schema": _TEXT, "description": "Transaction: the `txn` claim of its SETs."},
-    "Preference-Applied": {"schema": _TEXT, "description": "The preference that was followed."},
+    "Preference-Applied": {"schema": _TEXT, "description": "The preferences that were followed."},
     "Retry-After": {"schema": _NUMBER, "description": "Seconds to wait before the next request."},
     "WWW-Authenticate": {"schema": _TEXT, "description": "The authentication scheme."},
     "Content-Security-Policy": {"schema": _TEXT, "description": "Allowed sources of content of the page."},
