@@ -37,7 +37,8 @@ class Leniency:
     accepted, and `unknown_values` whether a complex value with nothing but unknown sub-attributes is
     taken for unassigned. With `empty_values`, one whose `value` is "" is unassigned.
     `schema_aliases` maps URNs in lower case to the URN of the schema that is meant, None for the
-    core schema of the resource type at hand.
+    core schema of the resource type at hand. `of_clients` says whether a client wrote what is read, so that
+    it is a deviation of the client.
     """
 
     coercion: Coercion = no_coercion
@@ -47,6 +48,12 @@ class Leniency:
     unknown_values: bool = False
     empty_values: bool = False
     schema_aliases: Mapping[str, str | None] = field(default_factory=dict)
+    of_clients: bool = True
+
+    def note(self, kind: str) -> None:
+        """Count a deviation that was accepted, if it is one of a client."""
+        if self.of_clients:
+            accepted(kind)
 
     def reading(self, attribute: Attribute, value: Any, fits: Callable[[Any], bool]) -> Any:
         """Return the coercion of a value; what a list of one holds is coerced too, unless it fits."""
@@ -67,7 +74,7 @@ class Leniency:
             return text
         for alias in self._longest_first:
             if lowered == alias or lowered.startswith((f"{alias}:", f"{alias}.")):
-                accepted("schema-aliases")
+                self.note("schema-aliases")
                 return (self.schema_aliases[alias] or resource_type.schema.id) + text[len(alias) :]
         return text
 

@@ -14,7 +14,6 @@ from schema.errors import InvalidSyntax, InvalidValue
 from schema.leniency import MISMATCH, STRICT, Leniency, Rewriting
 from schema.resource_type import ResourceType
 from schema.values import CHECKS
-from telemetry.deviations import accepted
 
 Reader = Callable[[Any, str], Any]
 # What a complex value is called, which is nothing without the value.
@@ -91,7 +90,7 @@ def check_schemas(schemas: list[str] | None, resource_type: ResourceType, lenien
     """Raise InvalidValue for `schemas` that a resource of that type cannot have."""
     if schemas is None:
         if leniency.missing_schemas:
-            accepted("missing-schemas")
+            leniency.note("missing-schemas")
             return
         raise InvalidValue("schemas: is required")
     core = resource_type.schema.id.lower()
@@ -126,7 +125,7 @@ def _object_reader(
             entry = table.get(key) or table.get(key.lower())
             if entry is None:
                 if leniency.unknown_attributes:
-                    accepted("unknown-attributes")
+                    leniency.note("unknown-attributes")
                     continue
                 raise InvalidSyntax(f"{path}{key[:100]}: is not an attribute of this resource type")
             name, reader = entry
@@ -235,7 +234,7 @@ def _complex_reader(attribute: Attribute, leniency: Leniency, is_whole: bool = T
         if not is_value and all(item is None for item in value.values()):
             return None
         if absent is not None and "" in value.values() and absent(value):
-            accepted("empty-values")
+            leniency.note("empty-values")
             return None
         return read_object(value, f"{path}.") or None
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -41,7 +42,8 @@ class SigningKey:
     """A key to sign SETs with, prepared once.
 
     `head` is the first part of every token with its dot: the header is the same in all of them. `sign`
-    returns the signature of bytes. `public` is the JWK to be published, None for a shared secret.
+    returns the signature of bytes. `public` is the JWK to be published, None for a shared secret. `weakness`
+    says that the key is short for its algorithm, as RFC 7518 sees it.
     """
 
     algorithm: str
@@ -49,6 +51,7 @@ class SigningKey:
     sign: Callable[[bytes], bytes] = field(repr=False)
     key_id: str | None = None
     public: Mapping[str, Any] | None = None
+    weakness: str | None = None
 
 
 def shared_key(secret: str, algorithm: str) -> SigningKey:
@@ -82,11 +85,18 @@ def _prepared(
     algorithm: str, key: Any, key_id: str | None = None, public: Mapping[str, Any] | None = None
 ) -> SigningKey:
     headers = {"typ": "secevent+jwt", **({"kid": key_id} if key_id else {})}
-    # The library also checks here that it can sign with the key, and warns of a short secret.
-    head = api_jws.encode(b"", key, algorithm, headers).partition(".")[0]
+    # The library also checks here that it can sign with the key. Its warning of a short one is `weakness`.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The (HMAC|RSA) key is ")
+        head = api_jws.encode(b"", key, algorithm, headers).partition(".")[0]
     maker: Any = get_default_algorithms()[algorithm]
-    sign = partial(maker.sign, key=maker.prepare_key(key))
-    return SigningKey(algorithm, f"{head}.".encode(), sign, key_id, public)
+    prepared = maker.prepare_key(key)
+    # Versions of the library before 2.11 do not look at the length.
+    check = getattr(maker, "check_key_length", None)
+    weakness = check(prepared) if check is not None and algorithm != "none" else None
+    return SigningKey(
+        algorithm, f"{head}.".encode(), partial(maker.sign, key=prepared), key_id, public, weakness
+    )
 
 
 # An unsecured JWT (RFC 7519 section 6), where the protocol demands a JWT and there is no key.

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from schema.errors import ScimError
 from schema.leniency import Leniency
+from schema.required import lacking
 from schema.resource_type import ResourceType
 from schema.validation import compile_attribute_validator
 from schema.values import format_date_time, parse_date_time
@@ -48,7 +49,7 @@ class ForeignReader:
 
     def __init__(self, resource_type: ResourceType) -> None:
         self._type = resource_type
-        leniency = Leniency(unknown_attributes=True, unknown_values=True)
+        leniency = Leniency(unknown_attributes=True, unknown_values=True, of_clients=False)
         attributes = [*resource_type.attributes, *(e.attribute for e in resource_type.extensions)]
         self._readers = {
             attribute.name.lower(): (attribute, compile_attribute_validator(attribute, leniency))
@@ -68,6 +69,18 @@ class ForeignReader:
         found.resource = {"schemas": [core, *present], **found.resource}
         self._read_dates(document.get("meta"), found)
         return found
+
+    def missing(self, found: ForeignDocument) -> list[str]:
+        """Return a line for each required attribute that a document has no value of: it is adopted so."""
+        resource, core = found.resource, self._type.schema.attributes
+        names = list(lacking(core, resource, self._type.members))
+        for extension in self._type.extensions:
+            urn = extension.schema.id
+            if urn in resource:
+                names += [f"{urn}:{name}" for name in lacking(extension.schema.attributes, resource[urn])]
+            elif extension.required:
+                names.append(urn)
+        return [f"{name}: is required and has no value" for name in names]
 
     @staticmethod
     def _read_dates(meta: Any, found: ForeignDocument) -> None:

@@ -13,6 +13,7 @@ from storage.database_url import parse_database_url
 
 _TRUE: Final = ("true", "1", "yes", "on")
 _FALSE: Final = ("false", "0", "no", "off")
+_CONTROL: Final = "has a line break or another control character, which no header can have"
 
 
 def text(value: str) -> str:
@@ -63,9 +64,36 @@ def base_url(value: str) -> str:
 
 def api_keys(value: str) -> tuple[str, ...]:
     """text; several keys are separated by commas"""
-    # A key of HarryKodden/scim may contain a comma, so the whole is a key as well.
     keys = [key.strip() for key in value.split(",")]
-    return tuple(dict.fromkeys(key for key in [*keys, value.strip()] if key))
+    if any(map(_has_control, keys)):
+        # The key itself must not be in the log.
+        raise ValueError(f"a key {_CONTROL}; several keys are separated by commas")
+    # A key of HarryKodden/scim may contain a comma, so the whole is a key as well.
+    whole_key = "" if _has_control(value.strip()) else value.strip()
+    return tuple(dict.fromkeys(key for key in [*keys, whole_key] if key))
+
+
+def header_text(value: str) -> str:
+    """characters of Latin-1 without control characters"""
+    # What stands around it is not sent.
+    if _has_control(value.strip()):
+        # The text itself must not be in the log.
+        raise ValueError(_CONTROL)
+    if any(ord(one) > 255 for one in value):
+        raise ValueError("has a character beyond Latin-1, which no header can have")
+    return value
+
+
+def printable(value: str) -> str:
+    """printable ASCII characters"""
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError(_CONTROL if _has_control(value) else "must be printable ASCII")
+    return value
+
+
+def _has_control(text: str) -> bool:
+    """Return whether a text has a control character that a header cannot have; it can have a tab."""
+    return any((ord(one) < 32 and one != "\t") or ord(one) == 127 for one in text)
 
 
 def folder(value: str) -> Path:

@@ -50,7 +50,8 @@ def is_full(path: Path) -> bool:
         room = os.statvfs(path)
     except OSError:
         return False
-    return room.f_bavail * room.f_frsize < 64 * 1024
+    # File systems without blocks, such as /proc, have no room and are not full.
+    return room.f_blocks > 0 and room.f_bavail * room.f_frsize < 64 * 1024
 
 
 def is_meant_read_only(path: Path) -> bool:

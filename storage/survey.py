@@ -30,7 +30,7 @@ class Survey:
         if name not in self._readers:
             self._readers[name] = ForeignReader(resource_type)
         found = self._readers[name].read(document)
-        problems = list(found.problems)
+        problems = [*found.problems, *self._readers[name].missing(found)]
         if self._ids.get(resource_id, name) != name:
             problems.append("a resource of another type has the same id; both are stored")
         for path, key in unique_values(resource_type, found.resource):

@@ -17,9 +17,14 @@ _logging = Lock()
 
 
 def accepted(kind: str) -> None:
-    """Count a deviation of the client at hand; `kind` is a word of this program, no text of the client."""
+    """Count a deviation of the client at hand; `kind` is a word of this program, no text of the client.
+
+    Without a client, as in a command or at the start, nothing is counted or logged.
+    """
     activity = current.get()
     client = activity.principal if activity is not None else ""
+    if not client:
+        return
     TOLERANCES.inc(kind, bounded(client))
     key = client, kind
     if key in _logged:

@@ -25,6 +25,10 @@ from set_delivery.change_verification import LogBroken
 _BATCH: Final = 100
 _WAITING: Final = "scim: {} changes have no position yet: the server, or scim worker, gives them one"
 _NO_LOG: Final = "scim: there is no change log: set CHANGE_LOG=on"
+_NOT_THERE: Final = (
+    "scim: the log has no position {after}: its last one is {last}. After a restored backup, compare the log"
+    " with an earlier head (scim audit verify --head), and export it anew without --after"
+)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -111,10 +115,15 @@ def export_changes(after: int) -> None:
 
     Standard error has the last position and its hash at the end: store them outside of the database,
     for --head of the command verify.
+
+    The exit code is 1 if --after is behind the last position, as it is after a restored backup.
     """
     out = sys.stdout.buffer
     with _change_log() as (log, order):
         end = head = order.head()
+        if after > end.position:
+            click.echo(_NOT_THERE.format(after=after, last=end.position), err=True)
+            sys.exit(1)
         position = after
         while position < end.position and (changes := log.after(position, _BATCH)):
             if position == after and after and changes[0].position != after + 1:

@@ -11,6 +11,7 @@ from app import configure_log
 from app.configuration.settings import Settings
 from app.server.problems import problems_said
 from app.wiring.base import load_types, open_adapter
+from app.wiring.state import refuse_state_of_later_release
 from schema.registry import Registry
 from storage.adapter import Adoptable
 
@@ -27,7 +28,8 @@ def check(adopt: bool, as_json: bool) -> None:
     names each document with a problem; the last line of each resource type counts the documents, those
     with problems, and those of them that would be left out. A server may run meanwhile.
 
-    The exit code is 1 if a setting cannot be used, the storage cannot be read, or a document has a problem.
+    The exit code is 1 if a setting cannot be used, the storage cannot be read, a later release has made its
+    tables, or a document has a problem.
     """
     with problems_said():
         settings = Settings.from_env()
@@ -37,6 +39,7 @@ def check(adopt: bool, as_json: bool) -> None:
         if not adopt:
             return
         try:
+            refuse_state_of_later_release(settings, adapter)
             faulty = _report(registry, adapter.to_adopt(registry.resource_types), as_json)
         finally:
             adapter.close()

@@ -52,6 +52,14 @@ def span(context: click.Context, parameter: click.Parameter, value: str | None) 
     return timedelta(**{_UNITS[found[2]]: int(found[1])}) // timedelta(milliseconds=1)
 
 
+def lasting_span(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Return a span in milliseconds that is longer than 0."""
+    length = span(context, parameter, value)
+    if length == 0:
+        raise click.BadParameter(f"{value} is no time at all: the token would be expired already")
+    return length
+
+
 def networks(
     context: click.Context, parameter: click.Parameter, values: Sequence[str]
 ) -> tuple[Network, ...]:

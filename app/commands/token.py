@@ -24,7 +24,7 @@ from storage.errors import ResourceNotFound
 
 _EXPIRES: Final = click.option(
     "--expires",
-    callback=parameters.span,
+    callback=parameters.lasting_span,
     metavar="SPAN",
     help="The token expires after this span: 30m, 12h, 90d, 4w. Without the option, create makes a token"
     " that does not expire, and rotate changes nothing.",

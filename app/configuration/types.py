@@ -161,13 +161,6 @@ def collector_url(value: str) -> str:
     return value
 
 
-def bearer_token(value: str) -> str:
-    """printable ASCII characters"""
-    if not (value.isascii() and value.isprintable()):
-        raise ValueError("must be printable ASCII")
-    return value
-
-
 def json_value(value: str) -> Any:
     """JSON"""
     try:

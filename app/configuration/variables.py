@@ -34,19 +34,29 @@ def read_variable(
 ) -> tuple[str, str | None]:
     """Return the variable that is set, of several spellings of one setting, and its text or None.
 
-    A secret may come from a file, whose final line break does not count. Raises Unusable when both
-    are set, and for a file that is empty or cannot be read.
+    An empty variable hides no other spelling. A secret may come from a file, whose final line break does
+    not count. Raises Unusable when a variable and a file are set, when spellings differ, and for a file
+    that is empty or cannot be read.
     """
     spellings = list(names)
-    given = (n for n in spellings if n in environ and not _is_of_a_service(n, environ[n]))
-    found = next(given, None)
-    files = [file_variable(name) for name in spellings] if secret else []
-    file = next((name for name in files if environ.get(name)), None)
+    given = [n for n in spellings if n in environ and not _is_of_a_service(n, environ[n])]
+    found = _one_of(environ, given)
+    file = _one_of(environ, map(file_variable, spellings)) if secret else None
     if file is None:
+        # An empty variable is returned as one: an empty API_KEY is not the same as none.
+        found = found or next(iter(given), None)
         return (found, environ[found]) if found else (spellings[0], None)
-    if found and environ[found]:
+    if found:
         raise Unusable(f"{found}, {file}: only one of them can be set")
     return file, _content(file, environ[file])
+
+
+def _one_of(environ: Mapping[str, str], spellings: Iterable[str]) -> str | None:
+    """Return the first variable that is not empty. Raises Unusable when another one has another text."""
+    filled = [name for name in spellings if environ.get(name)]
+    if len({environ[name] for name in filled}) > 1:
+        raise Unusable(f"{', '.join(filled)}: are spellings of one setting and differ; set only one of them")
+    return next(iter(filled), None)
 
 
 def _content(variable: str, path: str) -> str:
@@ -69,6 +79,10 @@ def doubtful(environ: Mapping[str, str], ours: Iterable[str]) -> list[str]:
     known = set(ours)
     lines = []
     for name in sorted(set(environ) - known):
+        stem = name.upper().removesuffix(file_variable(""))
+        if name.upper() == file_variable(stem) and stem in known:
+            lines.append(f"{name} is not a setting and has no effect: set {stem}, which is read from no file")
+            continue
         meant = None if _is_of_a_service(name, environ[name]) else _nearest(name, known)
         if meant:
             lines.append(f"{name} is not a setting and has no effect; did you mean {meant}?")

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from app import create_app
@@ -17,6 +18,7 @@ from app.configuration.settings import BaseSettings, Settings, SettingsError
 from app.edge.deferral import LONGEST_WAIT_S
 from app.server.connections import Bounds, Connections
 from app.wiring.base import load_types, open_adapter
+from app.wiring.log_lines import JsonLines
 from schema.errors import DefinitionError
 from storage.complete import is_for_one_process
 from storage.errors import StorageError
@@ -30,6 +32,17 @@ _LOG = logging.getLogger(__name__)
 _OTHER_FILES: Final = 256
 # Seconds before a process that found no storage, or a broken file, is replaced.
 _RETRY_S: Final = 1.0
+
+
+class _Lines(Logger):  # type: ignore[misc]
+    """The log of gunicorn: as JSON where ours is."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for ours in logging.getLogger().handlers:
+            if isinstance(ours.formatter, JsonLines):
+                for handler in self.error_log.handlers:
+                    handler.setFormatter(ours.formatter)
 
 
 class WebServer(BaseApplication):  # type: ignore[misc]
@@ -49,6 +62,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]
             "bind": f"[{host}]:{self.settings.port}" if ":" in host else f"{host}:{self.settings.port}",
             "workers": self.settings.workers,
             "worker_class": WebProcess,
+            "logger_class": _Lines,
             # Its lines on how it starts would repeat ours.
             "loglevel": "debug" if self.settings.loglevel == "DEBUG" else "warning",
             # Whoever waits for a request that is carried out has his answer by then.

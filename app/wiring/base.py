@@ -177,6 +177,10 @@ def _say_settings(settings: BaseSettings) -> None:
     _LOG.info("settings %s", settings.shown())
     for caution in settings.backend[1].cautions():
         _LOG.warning("%s", caution)
+    publishing = settings.publishing
+    signing = (publishing.key, *publishing.keys, *(receiver.key for receiver in publishing.receivers))
+    for weakness in dict.fromkeys(key.weakness for key in signing if key and key.weakness):
+        _LOG.warning("a key that signs SETs is short: %s", weakness)
     if not settings.api_key_enabled:
         _LOG.info("API_KEY_ENABLED is false: the server accepts no API key")
     elif not settings.api_key:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from app.auth.api_keys import client_name
@@ -42,10 +43,7 @@ def open_state(settings: BaseSettings, adapter: StorageAdapter) -> State:
     """
     is_shared = adapter.state_database is not None
     database = adapter.state_database or open_database(settings.state_url, settings.database_pool_size)
-    is_used = settings.publishing.is_on or settings.async_request != "none"
-    is_asked_for = is_used or settings.change_log == "on" or settings.deprovision_limit != ""
-    # By itself the log is kept where there is a database for it in any case.
-    is_there = is_shared or bool(settings.backend[1].state_url or settings.state_database_url)
+    is_asked_for, is_there = _reasons(settings, is_shared)
     keeps_history = settings.change_log != "off" and (is_asked_for or is_there)
     ring: Sequence[bytes] = ()
     try:
@@ -73,6 +71,34 @@ def open_state(settings: BaseSettings, adapter: StorageAdapter) -> State:
     keys = Keys([*secrets, *ring], {client_name(key): key for key in settings.api_key})
     # Their tables are made with the first one: where nothing else is kept, too.
     return State(database, keys, is_shared, keeps_history, is_asked_for or is_there)
+
+
+def _reasons(settings: BaseSettings, is_shared: bool) -> tuple[bool, bool]:
+    """Return whether the settings need a state database, and whether there is one in any case."""
+    is_used = settings.publishing.is_on or settings.async_request != "none"
+    is_asked_for = is_used or settings.change_log == "on" or settings.deprovision_limit != ""
+    # By itself the log is kept where there is a database for it in any case.
+    return is_asked_for, is_shared or bool(settings.backend[1].state_url or settings.state_database_url)
+
+
+def refuse_state_of_later_release(settings: BaseSettings, adapter: StorageAdapter) -> None:
+    """Raise StorageUnavailable for state tables that `open_state` would refuse; nothing is made or changed."""
+    is_shared = adapter.state_database is not None
+    is_asked_for, is_there = _reasons(settings, is_shared)
+    if not (is_shared or is_asked_for or (is_there and settings.change_log != "off")):
+        return
+    shared = adapter.state_database
+    if shared is None:
+        shared = open_database(settings.state_url, settings.database_pool_size)
+    database = shared.to_read()
+    if database.dialect.name == "sqlite" and not Path(database.name).exists():
+        return
+    try:
+        refuse_later_state(database)
+    except StateTooNew as exc:
+        raise StorageUnavailable(str(exc)) from exc
+    finally:
+        database.close()
 
 
 def _is_read_only(adapter: StorageAdapter) -> bool:

@@ -18,6 +18,8 @@ all errors in the settings together and does not start.
 
 - **Empty variables.** An empty variable counts as unset. Exception: with an empty `API_KEY`, every
   request that needs credentials is refused.
+- **Other spellings.** Some settings have another spelling. An empty variable does not hide the other
+  spelling. Two spellings that are set to different values stop the start.
 - **Flags.** A flag is `true` or `false`. The server also accepts `yes`, `on` and `1`, and `no`, `off`
   and `0`, in any case.
 - **Secrets in files.** A secret may come from a file: `API_KEY_FILE=/run/secrets/api_key` reads
@@ -25,7 +27,8 @@ all errors in the settings together and does not start.
   cannot both be set. An empty file, or a file that the server cannot read, stops the start. The server
   never logs a secret.
 - **Unknown variables.** The server logs a warning for a variable that looks like a setting and is none,
-  such as `API_KEY_FLE`. The warning names the setting that may be meant.
+  such as `API_KEY_FLE`. The warning names the setting that may be meant. It also names a variable such
+  as `PAGE_SIZE_FILE`: only a secret is read from a file.
 - **Variables of Kubernetes.** Kubernetes and Docker set variables for services, such as
   `IRODS_PORT=tcp://10.0.0.1:1247`. They have no effect.
 """

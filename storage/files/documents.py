@@ -107,7 +107,8 @@ class FileReader:
         resource_id, document = parsed(name, content)
         secrets, owner = document.pop(_SECRETS, None), document.pop(_OWNER, None)
         found = self._reader.read(document)
-        for problem in found.problems:
+        missing = [] if is_ours(document) else self._reader.missing(found)
+        for problem in (*found.problems, *missing):
             _LOG.warning("%s %s: %s", self._type.name, resource_id, problem)
         whole = {"schemas": found.resource["schemas"], "id": resource_id, **found.resource}
         modified = _date_time(modified_ns)

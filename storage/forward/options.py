@@ -25,7 +25,7 @@ class Options(ClientKeys, Remote, StorageOptions):
     )
     forward_scim_key: str = secret(
         "",
-        types.text,
+        types.header_text,
         "The bearer token that the server sends to the upstream.",
         shown="the first key of `API_KEY`",
         also=("SCIM_FORWARD_KEY",),

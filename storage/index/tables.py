@@ -106,12 +106,7 @@ def prepare_tables(
 
 def _bring_up_to_date(database: Database) -> None:
     """Do the steps that the tables need: each alone, so that it can be repeated and readers go on."""
-    version = database.prepare(lambda: version_of(database))
-    if version > VERSION:
-        raise StorageUnavailable(
-            f"the tables have version {version}, made by a later release; this release supports versions up "
-            f"to {VERSION}: install the later release again, or restore the backup made before the upgrade"
-        )
+    version = database.prepare(lambda: supported_version_of(database))
     if version == VERSION:
         return
     if version:
@@ -133,6 +128,17 @@ def _once(database: Database, step: Callable[[Database], None]) -> None:
             step(database)
 
     database.prepare(attempt)
+
+
+def supported_version_of(database: Database) -> int:
+    """Return the version of the tables that are there. Raises StorageUnavailable for a later version."""
+    version = version_of(database)
+    if version > VERSION:
+        raise StorageUnavailable(
+            f"the tables have version {version}, made by a later release; this release supports versions up "
+            f"to {VERSION}: install the later release again, or restore the backup made before the upgrade"
+        )
+    return version
 
 
 def version_of(database: Database) -> int:

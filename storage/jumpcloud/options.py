@@ -23,10 +23,10 @@ class Options(Foreign, Remote, StorageOptions):
         "The setting selects this backend.",
     )
     jumpcloud_key: str = secret(
-        "", types.text, "The API key of JumpCloud.", "Without it, `JUMPCLOUD_URL` stops the start."
+        "", types.printable, "The API key of JumpCloud.", "Without it, `JUMPCLOUD_URL` stops the start."
     )
     jumpcloud_org_id: str = setting(
-        "", types.text, "The organisation, if the API key belongs to several organisations."
+        "", types.printable, "The organisation, if the API key belongs to several organisations."
     )
 
     def problems(self) -> Sequence[str]:

@@ -136,7 +136,7 @@ class Adoption(TypeDocuments):
     ) -> StoredResource:
         resource_id = document["_id"]
         found = self._reader.read(self._plain(document))
-        for problem in found.problems:
+        for problem in (*found.problems, *self._reader.missing(found)):
             _LOG.warning("%s %s: %s", self._name, resource_id, problem)
         join(resource_id, found.members)
         now = format_date_time(datetime.now(UTC))

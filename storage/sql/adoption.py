@@ -75,7 +75,7 @@ class _Resources(_Adoption):
             _LOG.warning("%s %s: is not adopted, because it is not a JSON object", name, resource_id)
             return None
         found = self._reader.read(document)
-        for problem in found.problems:
+        for problem in (*found.problems, *self._reader.missing(found)):
             _LOG.warning("%s %s: %s", name, resource_id, problem)
         return found
 

@@ -8,6 +8,7 @@ from storage.adapter import Adoptable
 from storage.batches import BATCH
 from storage.index.database import Database
 from storage.index.numbering import check_columns
+from storage.index.tables import supported_version_of
 from storage.survey import Survey, parsed
 
 
@@ -17,11 +18,12 @@ def survey_tables(
     """Yield each document that `adoption` would take over, as it is at one instant.
 
     `tables` maps names of resource types to names of tables. Raises StorageUnavailable for a table of
-    another form.
+    another form, and for tables of a later version.
     """
     if database.dialect.name == "sqlite" and not Path(database.name).exists():
         return
     with database.snapshot():
+        supported_version_of(database)
         there: dict[ResourceType, str] = {}
         ids: dict[str, str] = {}
         for resource_type in resource_types:

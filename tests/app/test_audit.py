@@ -161,6 +161,14 @@ def test_an_export_has_every_column_in_order_and_ends_with_the_head(log: Log) ->
     assert lines(log("export", "--after", "6")) == []
 
 
+def test_an_export_behind_the_end_of_the_log_fails(log: Log) -> None:
+    result = log("export", "--after", "7")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "the log has no position 7: its last one is 6" in result.stderr
+    assert "head: " not in result.stderr
+
+
 def test_an_export_goes_on_in_batches_and_says_what_was_trimmed(log: Log) -> None:
     log.append(1200)
     assert [one["position"] for one in lines(log("export"))] == list(range(1, 1207))

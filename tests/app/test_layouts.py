@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from app import create_app
+from app.cli import main
 from app.configuration.settings import Settings
 from set_delivery import tables as state_tables
 from storage.index import tables
@@ -221,6 +223,26 @@ def test_a_store_of_a_later_release_is_refused_in_words(
         assert line.startswith("scim: ") and "version 99, made by a later release" in line
         known = {"scim_layout": tables.VERSION, "scim_state": state_tables.VERSION}[table]
         assert line.endswith(f"up to {known}: {WHAT_TO_DO}")
+
+
+@pytest.mark.parametrize(
+    "store, table",
+    [
+        ("sqlite-8a276f1", "scim_layout"),
+        ("sqlite-8a276f1", "scim_state"),
+        ("postgresql-8fb352f", "scim_layout"),
+        ("files-3013d1f", "scim_state"),
+    ],
+    indirect=["store"],
+)
+def test_a_check_says_that_the_start_would_refuse_a_store(store: Store, table: str) -> None:
+    store.execute(f"UPDATE {table} SET version = 99")
+
+    result = CliRunner().invoke(main, ["check", "--adopt"], env=store.environ)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert "version 99, made by a later release" in line and line.endswith(WHAT_TO_DO)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,75 @@ def test_both_spellings_of_the_model_names_are_read() -> None:
     assert settings.backend[1].table_names == settings.table_names
 
 
+@pytest.mark.parametrize(
+    ("name", "other", "text"),
+    [
+        ("FORWARD_SCIM_KEY", "SCIM_FORWARD_KEY", "hush"),
+        ("FORWARD_SCIM_URL", "SCIM_FORWARD_URL", "http://h"),
+        ("USER_MODEL_NAME", "USER_model_name", "myUsers"),
+        ("GROUP_MODEL_NAME", "GROUP_model_name", "myGroups"),
+    ],
+)
+def test_an_empty_variable_hides_no_other_spelling(name: str, other: str, text: str) -> None:
+    settings = Settings.from_env({name: text})
+
+    assert settings != Settings()
+    assert Settings.from_env({name: "", other: text}) == settings
+    assert Settings.from_env({other: "", name: text}) == settings
+    assert Settings.from_env({other: text, name: text}) == settings
+
+
+def test_spellings_that_differ_stop_the_start(tmp_path: Path) -> None:
+    both = "are spellings of one setting and differ; set only one of them"
+    environ = {
+        "USER_MODEL_NAME": "People",
+        "USER_model_name": "myUsers",
+        "FORWARD_SCIM_KEY": "hush",
+        "SCIM_FORWARD_KEY": "hush hush",
+    }
+
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(environ)
+    with pytest.raises(SettingsError) as of_files:
+        Settings.from_env({"FORWARD_SCIM_KEY_FILE": "/a", "SCIM_FORWARD_KEY_FILE": "/b"})
+
+    assert caught.value.problems == [
+        f"USER_MODEL_NAME, USER_model_name: {both}",
+        f"FORWARD_SCIM_KEY, SCIM_FORWARD_KEY: {both}",
+    ]
+    assert of_files.value.problems == [f"FORWARD_SCIM_KEY_FILE, SCIM_FORWARD_KEY_FILE: {both}"]
+
+
+CONTROL = "has a line break or another control character, which no header can have"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("API_KEY", f"a key {CONTROL}; several keys are separated by commas"),
+        ("FORWARD_SCIM_KEY", CONTROL),
+        ("JUMPCLOUD_KEY", CONTROL),
+        ("JUMPCLOUD_ORG_ID", CONTROL),
+        ("AUDIT_EXPORT_TOKEN", CONTROL),
+    ],
+)
+@pytest.mark.parametrize("character", ["\n", "\r", "\0", "\x7f"])
+def test_what_no_header_can_have_stops_the_start(name: str, said: str, character: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({name: f"hush{character}hush", "STATE_DATABASE_URL": ""})
+
+    assert caught.value.problems == [f"{name}: {said}"]
+
+
+def test_a_file_has_api_keys_on_lines_that_end_with_commas(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a,\nb\n")
+    (tmp_path / "lines").write_text("a\nb\n")
+
+    assert Settings.from_env({"API_KEY_FILE": str(tmp_path / "keys")}).api_key == ("a", "b")
+    with pytest.raises(SettingsError, match="API_KEY_FILE: a key has a line break"):
+        Settings.from_env({"API_KEY_FILE": str(tmp_path / "lines")})
+
+
 def test_api_keys_are_separated_by_commas() -> None:
     assert Settings.from_env({"API_KEY": "a, b"}).api_key == ("a", "b", "a, b")
     assert Settings.from_env({"API_KEY": ""}).api_key == ()
@@ -296,6 +365,16 @@ def test_a_variable_that_is_nearly_a_setting_is_warned_of(
 
     assert [record.getMessage() for record in caplog.records] == [
         f"{name} is not a setting and has no effect; did you mean {meant}?"
+    ]
+
+
+@pytest.mark.parametrize("stem", ["PAGE_SIZE", "WORKERS", "BASE_PATH", "PORT", "SET_SIGNING_KEY_FILES"])
+def test_a_file_for_what_is_no_secret_is_warned_of(caplog: pytest.LogCaptureFixture, stem: str) -> None:
+    with caplog.at_level("WARNING"):
+        Settings.from_env({f"{stem}_FILE": "/run/value"})
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{stem}_FILE is not a setting and has no effect: set {stem}, which is read from no file"
     ]
 
 

@@ -1,5 +1,7 @@
 """What a start says: where resources are kept, and how to install what is missing."""
 
+import json
+import os
 import socket
 import subprocess
 import sys
@@ -117,3 +119,32 @@ def test_long_work_does_not_wait_for_a_name_server(
         Progress("adopting Users", 2).at(1)
 
     assert (looked_up, caplog.text) == ([], "")
+
+
+def test_every_line_of_a_json_log_is_json(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environ = {
+            "PATH": os.environ["PATH"],
+            "HOST": "127.0.0.1",
+            "PORT": str(taken.getsockname()[1]),
+            "WORKERS": "1",
+            "DATABASE_URL": f"sqlite:///{tmp_path}/scim.db",
+            "LOG_FORMAT": "json",
+            "SET_SIGNING_SECRET": "short",
+            "SET_POLL_ENABLED": "true",
+        }
+        ended = subprocess.run(
+            [sys.executable, "-c", "from app.cli import main; main()", "serve"],
+            env=environ,
+            cwd=_ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    said = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert [one["message"] for one in said if "Connection in use" in one["message"]]
+    (short,) = {one["message"] for one in said if "signs SETs is short" in one["message"]}
+    assert "5 bytes" in short and ended.returncode != 0

@@ -107,6 +107,9 @@ def test_without_options_a_token_reads_and_writes_for_good(run: Callable[..., Re
             "scim.events cannot have a resource type",
         ),
         (("create", "n", "--expires", "soon"), 2, "is not a span"),
+        (("create", "n", "--expires", "0m"), 2, "would be expired already"),
+        (("create", "n", "--expires", "-1d"), 2, "is not a span"),
+        (("rotate", "taken", "--expires", "00w"), 2, "would be expired already"),
         (("create", "n", "--profile", "azure"), 2, "there is no profile 'azure'"),
         (("create", "n", "--user", "nobody"), 1, "there is no User nobody"),
         (("create", "n", "--from", "192.0.2.1/24"), 2, "host bits set"),
@@ -143,8 +146,12 @@ def test_rotate_and_revoke(run: Callable[..., Result]) -> None:
     assert [line.split("\t")[1] for line in run("list").stdout.splitlines()] == ["revoked", "valid"]
 
 
-def test_a_rotation_of_an_expired_token_says_so(run: Callable[..., Result]) -> None:
-    run("create", "hr", "--expires", "0m")
+def test_a_rotation_of_an_expired_token_says_so(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr("app.commands.token.now_ms", lambda: int(time.time() * 1000) - 61_000)
+        assert run("create", "hr", "--expires", "1m").exit_code == 0
 
     rotated = run("rotate", "hr")
 

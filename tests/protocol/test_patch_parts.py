@@ -349,3 +349,28 @@ def test_values_that_become_equal_are_one_value(
     profile: Profile, stored: Any, operation: dict[str, Any], left: Any
 ) -> None:
     assert after([operation], profile, {**BARE, "boxes": stored})["boxes"] == left
+
+
+@profiles
+@pytest.mark.parametrize(
+    "operation",
+    [replace("box", {"d": "3"}), add('boxes[value eq "x"]', {"num": 3}), replace(LABEL, {"box": {"d": "3"}})],
+)
+def test_a_part_that_was_lacking_before_refuses_no_other_change(
+    profile: Profile, operation: dict[str, Any]
+) -> None:
+    lacking = {
+        "schemas": [CORE, LABEL],
+        "box": {"tags": ["x"]},
+        "boxes": [{"value": "x"}],
+        LABEL: {"box": {"tags": ["x"]}},
+    }
+
+    changed = after([operation], profile, lacking)
+
+    assert changed != lacking
+    assert after([operation, add("box.a", "1")], profile, lacking)["box"]["a"] == "1"
+    with pytest.raises(InvalidValue, match="box.a: is required"):
+        after([add("box.a", "")], profile, lacking)
+    with pytest.raises(InvalidValue, match="boxes.type: is required"):
+        after([add('boxes[value eq "z" and num eq 1].value', "z")], DEFAULT, lacking)

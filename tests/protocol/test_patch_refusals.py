@@ -199,14 +199,44 @@ def test_characteristics_of_any_schema_are_kept(operation: Any, error: type[Scim
     assert caught.value.detail.startswith(f"Operations[0]: {detail}")
 
 
+NAMELESS = {name: value for name, value in BABS.items() if name != "userName"}
+UNCOUNTED = {name: value for name, value in PRINTER[STOCK].items() if name != "count"}
+
+
+@pytest.mark.parametrize(
+    ("resource", "resource_type"),
+    [
+        (NAMELESS, USER),
+        ({**BABS, "userName": ""}, USER),
+        ({**PRINTER, STOCK: UNCOUNTED}, DEVICE),
+        ({name: value for name, value in PRINTER.items() if name != OWNER}, DEVICE),
+    ],
+    ids=["no text", "an empty text", "an attribute of an extension", "an extension"],
+)
+def test_what_the_resource_lacked_before_refuses_no_other_change(
+    resource: dict[str, Any], resource_type: Any
+) -> None:
+    operation = replace("externalId", "x")
+
+    assert patched(resource, [operation], resource_type).resource["externalId"] == "x"
+
+
+@pytest.mark.parametrize("operation", [remove("userName"), replace("userName", None)])
+def test_what_the_resource_lacked_before_cannot_be_taken_away(operation: Any) -> None:
+    for operations in ([operation], [add("userName", "x"), operation]):
+        with pytest.raises(Mutability, match="userName: is required"):
+            patched(NAMELESS, operations, USER)
+
+
 @pytest.mark.parametrize(
     ("resource", "resource_type", "operation", "detail"),
     [
         (BABS, USER, replace("userName", ""), "userName: is required"),
         (PRINTER, DEVICE, remove(f"{OWNER}:name"), f"{OWNER}: is required"),
-        ({**BABS, "userName": ""}, USER, replace("title", "x"), "userName: is required"),
+        (NAMELESS, USER, replace("userName", ""), "userName: is required"),
+        ({**PRINTER, STOCK: {}}, DEVICE, replace(f"{STOCK}:shelf", "y"), f"{STOCK}:count: is required"),
     ],
-    ids=["an empty text", "the last attribute of an extension", "missing before"],
+    ids=["an empty text", "the last attribute of an extension", "missing before", "a new extension"],
 )
 def test_what_the_whole_resource_lacks_is_named(
     resource: dict[str, Any], resource_type: Any, operation: Any, detail: str

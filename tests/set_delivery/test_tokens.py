@@ -2,6 +2,7 @@
 
 import json
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -238,3 +239,13 @@ def test_a_key_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     key_set = KeySet.import_key_set(json.loads(json.dumps(published([key]))))
     monkeypatch.undo()
     assert jwt.decode(text, key_set, algorithms=["RS256"]).claims == CLAIMS
+
+
+@pytest.mark.parametrize("algorithm", tokens.SHARED)
+def test_a_short_secret_is_said_without_a_warning_of_python(algorithm: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        short, long = shared_key("short", algorithm), shared_key("x" * 64, algorithm)
+
+    assert short.weakness is not None and "5 bytes" in short.weakness
+    assert long.weakness is None

@@ -180,7 +180,7 @@ class ChangeLogSettings:
     )
     audit_export_token: str = secret(
         "",
-        types.bearer_token,
+        option_types.printable,
         "The bearer token for an HTTP collector.",
     )
 

@@ -8,6 +8,7 @@ from app.protocol.patch.meter import Meter
 from app.protocol.patch.values import require_values
 from schema.attribute import Attribute
 from schema.errors import InvalidValue
+from schema.required import lacking
 from schema.resource_type import AttributePath, ResourceType
 
 
@@ -23,6 +24,14 @@ class Document:
         self._sizes: dict[Attribute, int] = {}
         # The complex values to look at in the end; those of lists by number.
         self._given_in_parts: dict[tuple[AttributePath, int | None], None] = {}
+        # What the resource lacked before, by the URN of the extension.
+        core = resource_type.schema.attributes
+        self._lacked: dict[str | None, dict[str, Any]] = {None: lacking(core, resource)}
+        for extension in resource_type.extensions:
+            if held := resource.get(extension.schema.id):
+                self._lacked[extension.schema.id] = lacking(extension.schema.attributes, held)
+        # The complex values before, those of lists by number.
+        self._before: dict[tuple[str | None, str], Mapping[int | None, Any]] = {}
 
     def get(self, path: AttributePath) -> Any:
         """Return the value of a single attribute, None where it has none."""
@@ -39,6 +48,7 @@ class Document:
             self._meter.admit(max(0, size - known))
             self._meter.spend(size)
             self._sizes[path.attribute] = max(size, known)
+        self._before.setdefault((path.extension, path.attribute.name), {None: self.get(path)})
         _assign(self._holder(path.extension), path.attribute.name, value)
 
     def elements(self, path: AttributePath) -> Elements:
@@ -50,6 +60,8 @@ class Document:
         elements = Elements(path.attribute, path.elements(self._resource), self._meter)
         if path.attribute.multi_valued:
             self._lists[key] = elements
+            if any(sub.required for sub in path.attribute.sub_attributes):
+                self._before[key] = dict(enumerate(elements))
         return elements
 
     def put_back(self, path: AttributePath, elements: Elements) -> None:
@@ -74,14 +86,19 @@ class Document:
     def remove_extension(self, urn: str) -> None:
         """Remove all attributes of an extension."""
         self._resource.pop(urn, None)
+        self._lacked.pop(urn, None)
         self._lists = {key: elements for key, elements in self._lists.items() if key[0] != urn}
 
     def finish(self) -> dict[str, Any]:
-        """Return the resource after all operations. Raises InvalidValue when it lacks what is required."""
+        """Return the resource after all operations.
+
+        Raises InvalidValue when it lacks what is required, unless it did before.
+        """
         for path, number in self._given_in_parts:
             value = self.get(path) if number is None else self.elements(path).get(number)
             if isinstance(value, Mapping):
-                require_values(path.attribute.sub_attributes, value, f"{path.text}.")
+                subs, before = path.attribute.sub_attributes, self._value_before(path, number)
+                require_values(subs, value, f"{path.text}.", lacking(subs, before) if before else {})
         for (urn, name), elements in self._lists.items():
             _assign(self._holder(urn), name, list(elements))
         resource = self._resource
@@ -90,13 +107,20 @@ class Document:
             urn = extension.schema.id
             if not resource.get(urn):
                 resource.pop(urn, None)
-                if extension.required:
+                if extension.required and urn in self._lacked:
                     raise InvalidValue(f"{urn}: is required")
                 continue
             present.append(urn)
-            require_values(extension.schema.attributes, resource[urn], f"{urn}:")
-        require_values(self._type.schema.attributes, resource, "", self._type.members)
+            lacked = self._lacked.get(urn, {})
+            require_values(extension.schema.attributes, resource[urn], f"{urn}:", lacked)
+        attributes = self._type.schema.attributes
+        require_values(attributes, resource, "", self._lacked[None], self._type.members)
         return {**resource, "schemas": [self._type.schema.id, *present]}
+
+    def _value_before(self, path: AttributePath, number: int | None) -> Mapping[str, Any] | None:
+        """Return a complex value as it was stored, None where it was not."""
+        value = self._before.get((path.extension, path.attribute.name), {}).get(number)
+        return value if isinstance(value, Mapping) else None
 
     def _holder(self, extension: str | None) -> dict[str, Any]:
         if extension is None:

@@ -7,6 +7,7 @@ from app.protocol.patch.index import frozen
 from app.protocol.patch.plan import PatchRules
 from schema.attribute import Attribute
 from schema.errors import InvalidValue, Mutability
+from schema.required import lacking
 from schema.resource_type import AttributePath
 from schema.validation import is_emptied
 from schema.values import key_function, lenient_key
@@ -131,13 +132,19 @@ def check_immutable_parts(
 
 
 def require_values(
-    attributes: Iterable[Attribute], holder: Mapping[str, Any], prefix: str, apart: Attribute | None = None
+    attributes: Iterable[Attribute],
+    holder: Mapping[str, Any],
+    prefix: str,
+    lacked: Mapping[str, Any],
+    apart: Attribute | None = None,
 ) -> None:
-    """Raise InvalidValue for a required attribute, other than `apart`, that `holder` has no value of."""
-    for attribute in attributes:
-        if attribute.required and attribute is not apart and attribute.mutability != "readOnly":
-            if holder.get(attribute.name, "") == "":
-                raise InvalidValue(f"{prefix}{attribute.name}: is required")
+    """Raise InvalidValue for a required attribute, other than `apart`, that `holder` has no value of.
+
+    What `lacking` found before the PATCH, `lacked`, may be lacking still: other programs stored it so.
+    """
+    for name, value in lacking(attributes, holder, apart).items():
+        if name not in lacked or lacked[name] != value:
+            raise InvalidValue(f"{prefix}{name}: is required")
 
 
 def listed(value: Any) -> list[Any]:

@@ -15,6 +15,7 @@ from app import create_app
 from app.configuration.settings import Settings
 from app.edge import remembered
 from storage.errors import StorageUnavailable
+from storage.ownership import is_full
 from storage.testing import REGISTRY, USER, stored
 from tests.backends import open_backend
 from tests.conftest import KEY, ScimClient, error_of
@@ -305,3 +306,7 @@ def test_mariadb_that_is_read_only_is_read_also_after_a_restart(
         assert_is_read(scim, user, 403)
     finally:
         mariadb.execute("mysql", "SET GLOBAL read_only = 0")
+
+
+def test_a_file_system_without_blocks_is_not_full() -> None:
+    assert not is_full(Path("/proc"))
