@@ -16,7 +16,8 @@ from app import create_app
 from app.configuration.settings import Settings
 
 UPSTREAM_KEY = "upstream-key"
-_TABLES = ("scim_member", "scim_lacking", "scim_attribute", "scim_unique", "scim_resource", '"Users"', '"Groups"')
+_SIDE = ("scim_member", "scim_lacking", "scim_attribute", "scim_unique", "scim_resource")
+_TABLES = (*_SIDE, '"Users"', '"Groups"')
 
 
 class _Handler(WSGIRequestHandler):

@@ -82,7 +82,7 @@ def _reasons(settings: BaseSettings, is_shared: bool) -> tuple[bool, bool]:
 
 
 def refuse_state_of_later_release(settings: BaseSettings, adapter: StorageAdapter) -> None:
-    """Raise StorageUnavailable for state tables that `open_state` would refuse; nothing is made or changed."""
+    """Raise StorageUnavailable for state tables that `open_state` would refuse; nothing is changed."""
     is_shared = adapter.state_database is not None
     is_asked_for, is_there = _reasons(settings, is_shared)
     if not (is_shared or is_asked_for or (is_there and settings.change_log != "off")):

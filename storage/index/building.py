@@ -14,10 +14,10 @@ from storage.adapter import StoredResource
 from storage.attempts import ATTEMPTS, repeated
 from storage.batches import BATCH
 from storage.errors import Contention, SettingsSuperseded
-from storage.index.lacking import note_lacking
 from storage.index.columns import resource_columns, stored
 from storage.index.database import Database, DuplicateKey
 from storage.index.generation import locked_number, require_current
+from storage.index.lacking import note_lacking
 from storage.index.layout import TypeLayout
 from storage.index.rows import ResourceRows
 from storage.progress import Progress

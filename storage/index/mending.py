@@ -16,10 +16,10 @@ from storage.adapter import StoredResource
 from storage.attempts import repeated
 from storage.batches import BATCH, batches
 from storage.errors import Contention, SettingsSuperseded, StorageReadOnly
-from storage.index.lacking import begin_lists, note_lacking
 from storage.index.columns import resource_columns, stored
 from storage.index.database import Database, marks
 from storage.index.generation import generation_of, locked_number, require_current
+from storage.index.lacking import begin_lists, note_lacking
 from storage.index.layout import TypeLayout
 from storage.index.numbering import RETIRED
 from storage.index.rows import ResourceRows

@@ -10,8 +10,8 @@ from typing import Final
 from schema.resource_type import ResourceType
 from storage.errors import StorageUnavailable
 from storage.foreign import UNUSUAL
-from storage.index.lacking import can_lack
 from storage.index.database import Database
+from storage.index.lacking import can_lack
 from storage.index.layout import LISTED
 from storage.index_paths import numbered_paths, rules_of
 

@@ -10,12 +10,12 @@ from scim_filter.plan import Plan, parts_of
 from storage.adapter import Found, Selection, StoredResource
 from storage.batches import BATCH, batches
 from storage.errors import SettingsSuperseded
-from storage.index.lacking import is_sortable
 from storage.index.columns import resource_columns, stored
 from storage.index.database import Database, marks
 from storage.index.dialect import UNLIMITED
 from storage.index.filter import SqlFilterCompiler
 from storage.index.generation import generation_of, is_readable
+from storage.index.lacking import is_sortable
 from storage.index.layout import TypeLayout
 from storage.index.native import UNIQUE, UNKNOWN, Native
 from storage.index.parts import PartsIndex

@@ -10,10 +10,10 @@ from typing import Any, Final
 from storage.adapter import StoredResource
 from storage.batches import batches
 from storage.errors import UniquenessConflict
-from storage.index.lacking import note_lacking, note_lacking_of, note_changed
 from storage.index.columns import narrow, resource_row
 from storage.index.database import Database, DuplicateKey, marks
 from storage.index.generation import generation_of, refuse, require_current
+from storage.index.lacking import note_changed, note_lacking, note_lacking_of
 from storage.index.layout import ATTRIBUTE, RESOURCE, UNIQUE, IndexRow, TypeLayout, UniqueRow
 from storage.index.statements import Row
 from storage.index_keys import place_of

@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import Any
 
 from storage.adapter import Position, Selection
-from storage.index.lacking import is_listed
 from storage.index.database import Database
 from storage.index.dialect import UNLIMITED
 from storage.index.generation import NUMBER
+from storage.index.lacking import is_listed
 from storage.index.layout import TypeLayout
 from storage.index.native import Native
 from storage.index.statements import ByValue

@@ -21,9 +21,9 @@ from typing import Final
 
 from schema.resource_type import ResourceType
 from storage.errors import StorageUnavailable
-from storage.index.lacking import listed_paths
 from storage.index.database import Database
 from storage.index.generation import generation_of
+from storage.index.lacking import listed_paths
 from storage.index.layout import TypeLayout
 from storage.index.numbering import number_paths, prepare_type
 

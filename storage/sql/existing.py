@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from schema.resource_type import ResourceType
 from storage.errors import StorageError, StorageReadOnly, StorageUnavailable
-from storage.index.lacking import listed_paths
 from storage.index.database import Database
 from storage.index.generation import generation_of
+from storage.index.lacking import listed_paths
 from storage.index.layout import TypeLayout
 from storage.index.tables import VERSION, prepare_tables, version_of
 from storage.index_paths import numbered_paths, rules_of

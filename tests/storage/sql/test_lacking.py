@@ -191,9 +191,14 @@ def test_a_store_of_an_earlier_release_is_looked_through_once(
     before = filled(opened(url))
     if has_nameless:
         before.create(USER, stored("none", title="T"))
-    with before.transaction():
-        before.state_database.run("UPDATE scim_path SET ready = 1")
-        before.state_database.run("DELETE FROM scim_lacking")
+    before.close()
+    # As version 6 was.
+    server.execute(
+        url,
+        "DROP TABLE scim_lacking",
+        "UPDATE scim_layout SET version = 6",
+        "UPDATE scim_path SET ready = 1",
+    )
     after = opened(url)
     assert not is_listed(after, monkeypatch)
 
