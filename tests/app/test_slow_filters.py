@@ -184,7 +184,7 @@ def test_explain_tells_how_the_index_is_used(explain: Explain) -> None:
     result = explain("User", 'userName co "nn"', "--queries")
 
     assert "   reads all index entries of the attribute\n" in result.stdout
-    assert "   query: r.rid IN (SELECT a.rid FROM scim_attribute a WHERE" in result.stdout
+    assert "   query: r.rid IN (SELECT a.rid FROM scim_attribute a" in result.stdout
     assert "ms\n" in result.stdout and "lacks" not in result.stdout
 
 
