@@ -12,6 +12,7 @@ lists them for each path of which scim_path.ready is `LISTED`.
 Processes of releases up to 0.2.0 change no list: the lists are right once `Mending` has seen what they wrote.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from itertools import chain
@@ -91,10 +92,12 @@ def note_changed(
 
 def _noted(database: Database, layout: TypeLayout, paths: Iterable[int]) -> None:
     """Count what was added to lists, and end those that are too long."""
-    grown = layout.grown
-    for path in paths:
-        grown[path] = grown.get(path, 0) + 1
-    for path in [path for path, many in grown.items() if many >= _NOTED]:
+    grown, added = layout.grown, Counter(paths)
+    for path in sorted(added):
+        # Other threads count here too: a few that are lost do not matter.
+        grown[path] = grown.get(path, 0) + added[path]
+        if grown[path] < _NOTED:
+            continue
         grown[path] = 0
         most = _most(database, layout)
         statement = "SELECT COUNT(*) FROM (SELECT 1 FROM scim_lacking WHERE path = ? LIMIT ?) a"
