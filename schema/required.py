@@ -11,7 +11,7 @@ def lacking(
 ) -> dict[str, Any]:
     """Return what `holder` has in place of each required attribute without a value: None or "".
 
-    What the server assigns does not count, nor `apart`.
+    Attributes that the server assigns do not count, nor does `apart`.
     """
     return {
         attribute.name: holder.get(attribute.name)

@@ -75,7 +75,7 @@ def api_keys(value: str) -> tuple[str, ...]:
 
 def header_text(value: str) -> str:
     """characters of Latin-1 without control characters"""
-    # What stands around it is not sent.
+    # White space around it is not sent.
     if _has_control(value.strip()):
         # The text itself must not be in the log.
         raise ValueError(_CONTROL)

@@ -81,4 +81,4 @@ def _versions(name: str, header: str | None, profile: Profile) -> tuple[str, ...
     if tags.star_tag:
         return (ANY_VERSION,)
     # In quotes, the asterisk is a tag like any other, and no version of ours (RFC 9110 section 13.1.1).
-    return tuple(sorted(tag for tag in tags.as_set(include_weak=True) if tag != ANY_VERSION))
+    return tuple(sorted(tag or "" for tag in tags.as_set(include_weak=True) if tag != ANY_VERSION))

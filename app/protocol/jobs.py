@@ -28,7 +28,7 @@ _ALIVE_S: Final = 2.0
 _PAUSE_MS: Final = 3_000
 # The target of a request that may concern any resource.
 EVERYTHING: Final = "*"
-# What is kept with a result, beside what clients see of it.
+# This member of a stored result has the subjects, which clients do not see there.
 _SUBJECTS: Final = "subjects"
 # Releases up to 0.2.0 cannot decrypt the requests of this one, and end what they cannot decrypt. They
 # carry out a request once its `lease_until` has passed: this release sets it to a time that never comes, and
@@ -225,7 +225,7 @@ class Jobs:
     def finish(self, job: Job, result: Mapping[str, Any], subjects: Sequence[Subject] = ()) -> None:
         """Keep the result of a job, in the caller's transaction if there is one. Raises LostJob.
 
-        `subjects` are those of its completions. What was asked for is not kept any longer.
+        `subjects` are those of its completions. The request itself is not kept any longer.
         """
         text = orjson.dumps({**result, _SUBJECTS: [subject.as_json() for subject in subjects]}).decode()
         assignments = "done_at = ?, result = ?, request = '', state = NULL, done = total"

@@ -279,7 +279,7 @@ class SqlFilterCompiler(ToldCompiler):
             raise NotPushable(node)
         ranked = sorted(
             ((self._elements(operand, marker), operand) for operand in node.operands),
-            # What most elements satisfy is tested on those that are found by the rest.
+            # A condition that most elements satisfy is tested on those that the others find.
             key=lambda entry: (entry[0][2] == COMMON, entry[0][2]),
         )
         (driver, params, rank), _ = ranked[0]

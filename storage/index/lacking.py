@@ -69,8 +69,10 @@ def note_lacking_of(
 ) -> None:
     """List what a new resource with these rows has no value of; its row key may not be known yet."""
     numbers = sorted(layout.lacking(index))
-    if rid is not None or not numbers:
-        note_lacking(database, layout, {rid or 0: numbers})
+    if not numbers:
+        return
+    if rid is not None:
+        note_lacking(database, layout, {rid: numbers})
         return
     # The sign keeps a database from looking through all resources of the type.
     select = "SELECT ?, rid FROM scim_resource WHERE id = ? AND +type = ?"
@@ -123,40 +125,38 @@ def begin_lists(database: Database, layout: TypeLayout, layouts: Iterable[TypeLa
     """
     for text, number in layout.numbers.items():
         path = layout.resource_type.path(text)
-        if path is None or not can_lack(path) or not _is_to_begin(database, layout, number):
+        if path is None or not can_lack(path) or _to_list(database, layout, number) is None:
             continue
         with database.transaction():
             # Waits for the writes under way; those that follow wait for the list, and for the generation.
             (generation,) = database.row(f"SELECT number FROM scim_generation{database.dialect.for_update}")
             require_current(database, layout, generation)
-            if not _is_to_begin(database, layout, number):
+            lacking = _to_list(database, layout, number)
+            if lacking is None:
                 continue
-            _begin(database, layout, number)
+            _begin(database, layout, number, lacking)
         for one in layouts:
             # No write of this process need be refused for it.
             require_current(database, one, generation_of(database))
 
 
-def _is_to_begin(database: Database, layout: TypeLayout, path: int) -> bool:
+def _to_list(database: Database, layout: TypeLayout, path: int) -> int | None:
+    """Return how many resources a list that is to begin would have, None where none is to begin."""
     if database.row("SELECT 1 FROM scim_path WHERE number = ? AND ready = 1", (path,)) is None:
-        return False
-    # Half of what would end it: it shall not come and go.
-    return _count_lacking(database, layout, path) <= _most(database, layout) // 2
-
-
-def _count_lacking(database: Database, layout: TypeLayout, path: int) -> int:
+        return None
     (lacking,) = database.row(
         "SELECT (SELECT COUNT(*) FROM scim_resource WHERE type = ?) - "
         "(SELECT COUNT(*) FROM scim_attribute WHERE path = ? AND element = 0)",
         (layout.number, path),
     )
-    return int(lacking)
+    # Half of what would end it: it shall not come and go.
+    return int(lacking) if lacking <= _most(database, layout) // 2 else None
 
 
-def _begin(database: Database, layout: TypeLayout, path: int) -> None:
+def _begin(database: Database, layout: TypeLayout, path: int, lacking: int) -> None:
     run, dialect = database.run, database.dialect
     run("DELETE FROM scim_lacking WHERE path = ?", (path,))
-    if _count_lacking(database, layout, path):
+    if lacking:
         run(
             f"INSERT INTO scim_lacking (path, rid) SELECT ?, r.rid FROM scim_resource r{dialect.by_type} "
             f"WHERE r.type = ? AND NOT EXISTS (SELECT 1 FROM scim_attribute s{dialect.by_resource} "

@@ -6,7 +6,7 @@
                                              two resources of one id that were taken over
     scim_attribute(path, value, rid, ...)    a row per filterable value
     scim_unique(path, value, owner, rid)     its primary key is the uniqueness constraint
-    scim_lacking(path, rid)                   resources without a value of some paths
+    scim_lacking(path, rid)                  resources without a value of some paths
     scim_member(group_rid, member_rid, ...)  memberships, keyed both ways
     scim_path(number, type, path, ...)       what the numbers in `path` stand for
     scim_type(number, name, ...)             what the numbers in `type` stand for

@@ -45,7 +45,7 @@ def test_the_mode_of_a_receiver_decides_whether_its_completions_have_values(
         # The second one fails.
         scim("POST", "/Users", {"userName": "bjensen"}, headers=ASYNC)
     scim.work()
-    # What the requests have done is pushed in the next round.
+    # The next round pushes the events of the requests.
     scim.work()
 
     received = {}

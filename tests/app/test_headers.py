@@ -70,7 +70,7 @@ def tags_of(version: str) -> tuple[list[str], list[str]]:
     bare = version.removeprefix('W/"').removesuffix('"')
     naming = [version, f'"{bare}"', bare, f"W/{bare}", f"w/{version[2:]}", "*"]
     naming += [f'"x,y", {version}', f"x, {bare}"]
-    return naming, [f'W/"{bare}', f'{bare}"', f'"{bare} "', '"x"', "x", '""', '"*"', 'W/"*"', ""]
+    return naming, [f'W/"{bare}', f'{bare}"', f'"{bare} "', '"x"', "x", '""', '"*"', 'W/"*"', '"", "x"', ""]
 
 
 def test_if_match_names_a_version(scim: ScimClient) -> None:

@@ -24,7 +24,7 @@ class Document:
         self._sizes: dict[Attribute, int] = {}
         # The complex values to look at in the end; those of lists by number.
         self._given_in_parts: dict[tuple[AttributePath, int | None], None] = {}
-        # What the resource lacked before, by the URN of the extension.
+        # The required attributes that the resource lacked before, by the URN of the extension.
         core = resource_type.schema.attributes
         self._lacked: dict[str | None, dict[str, Any]] = {None: lacking(core, resource)}
         for extension in resource_type.extensions:

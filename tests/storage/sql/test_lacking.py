@@ -48,30 +48,26 @@ def filled(adapter: SqlAdapter) -> SqlAdapter:
     return adapter
 
 
+def pairs(adapter: SqlAdapter, rows: str) -> set[tuple[str, str]]:
+    """Return the path and the id that each of these rows, of paths that are listed, has."""
+    return set(map(tuple, adapter.state_database.rows(f"SELECT p.path, r.id FROM {rows} AND p.ready = 2")))
+
+
 def lists(adapter: SqlAdapter) -> set[tuple[str, str]]:
     """Return the path and the id of each resource that is listed."""
-    return set(
-        map(
-            tuple,
-            adapter.state_database.rows(
-                "SELECT p.path, r.id FROM scim_lacking a JOIN scim_path p ON p.number = a.path "
-                "JOIN scim_resource r ON r.rid = a.rid WHERE p.ready = 2"
-            ),
-        )
+    return pairs(
+        adapter,
+        "scim_lacking a JOIN scim_path p ON p.number = a.path JOIN scim_resource r ON r.rid = a.rid "
+        "WHERE r.type = p.type",
     )
 
 
 def lacking(adapter: SqlAdapter) -> set[tuple[str, str]]:
     """Return the path and the id of each resource that the lists should have."""
-    return set(
-        map(
-            tuple,
-            adapter.state_database.rows(
-                "SELECT p.path, r.id FROM scim_path p JOIN scim_resource r ON r.type = p.type "
-                "WHERE p.ready = 2 AND NOT EXISTS (SELECT 1 FROM scim_attribute s "
-                "WHERE s.rid = r.rid AND s.path = p.number AND s.element = 0)"
-            ),
-        )
+    return pairs(
+        adapter,
+        "scim_path p JOIN scim_resource r ON r.type = p.type WHERE NOT EXISTS (SELECT 1 FROM "
+        "scim_attribute s WHERE s.rid = r.rid AND s.path = p.number AND s.element = 0)",
     )
 
 
